@@ -1,0 +1,40 @@
+"""Access tokens from Okta's client-credentials flow: cached, fetched once, renewed in background.
+
+from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+
+acme = OktaClient("acme.okta.com", "0oa1b2c3", ClientSecretBasic(secret))
+
+async with TokenProvider() as provider:
+    token = await provider.get_token(acme, "orders:read")
+    headers = {"Authorization": token.authorization}
+"""
+
+from okta_tokens import errors, events
+from okta_tokens._authentication import ClientAuthentication, ClientSecretBasic, ClientSecretPost
+from okta_tokens._client import OktaClient
+from okta_tokens._clock import Clock, SystemClock
+from okta_tokens._policy import RefreshPolicy, RetryPolicy
+from okta_tokens._provider import TokenProvider, TokenSource
+from okta_tokens._status import KeyStatus, Stats
+from okta_tokens._token import AccessToken, TokenKey
+from okta_tokens._version import __version__
+
+__all__ = [
+    "AccessToken",
+    "ClientAuthentication",
+    "ClientSecretBasic",
+    "ClientSecretPost",
+    "Clock",
+    "KeyStatus",
+    "OktaClient",
+    "RefreshPolicy",
+    "RetryPolicy",
+    "Stats",
+    "SystemClock",
+    "TokenKey",
+    "TokenProvider",
+    "TokenSource",
+    "__version__",
+    "errors",
+    "events",
+]

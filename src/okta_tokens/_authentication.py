@@ -1,0 +1,226 @@
+"""How a client proves who it is: each method is a callable that edits a token request."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import MethodType
+from typing import Protocol
+
+from okta_tokens._redaction import sever
+from okta_tokens.errors import ConfigurationError, CredentialError
+
+SecretCallable = Callable[[], str | Awaitable[str]]
+
+_PLACEHOLDER = re.compile(r"\$?\{[^{}]*\}|<[^<>]*>")
+
+
+@dataclass(slots=True)
+class TokenRequest:
+    """One request to a token endpoint while it is put together.
+
+    Args:
+        url: Where it goes.
+        client_id: Whose request it is.
+        form: The fields of the body.
+        headers: The headers.
+        secrets: Every secret in it, as it was sent: what no message may repeat.
+    """
+
+    url: str
+    client_id: str
+    form: dict[str, str] = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    secrets: list[str] = field(default_factory=list, repr=False)
+
+
+class ClientAuthentication(Protocol):
+    """A method of client authentication (RFC 6749 section 2.3).
+
+    It is hashable, and equal to another one only if both send the same credential: it is part of
+    the token key. Its repr holds no secret.
+    """
+
+    async def __call__(self, request: TokenRequest, /) -> None:
+        """Add the credential to a request that is about to be sent; called for every request.
+
+        Args:
+            request: Edited in place.
+
+        Raises:
+            CredentialError: If the credential cannot be had.
+        """
+
+    def __hash__(self) -> int:
+        """Return a hash that fits the equality."""
+
+
+class _ClientSecret:
+    """A secret, or the callable that is asked for it, and where the two differ."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: str | SecretCallable) -> None:
+        problem = None if callable(secret) else secret_problem(secret)
+        if problem is None:
+            self._secret = secret
+            return
+        del secret  # an error tracker records the locals of the frame that raises
+        message = f"{type(self).__name__}: the secret {problem}"
+        raise ConfigurationError(message)
+
+    def __repr__(self) -> str:
+        """Return the method's name, and the callable if there is one; never the secret."""
+        if isinstance(self._secret, str):
+            return f"{type(self).__name__}(<secret>)"
+        name = getattr(self._secret, "__qualname__", type(self._secret).__qualname__)
+        return f"{type(self).__name__}(<{name}>)"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare secrets by value and callables by identity; a method by its object's identity."""
+        if type(other) is not type(self):
+            return NotImplemented
+        mine, theirs = self._secret, other._secret
+        if isinstance(mine, str | MethodType):
+            return mine == theirs
+        return mine is theirs
+
+    def __hash__(self) -> int:
+        """Return a hash that fits the equality."""
+        secret = self._secret
+        by_value = isinstance(secret, str | MethodType)
+        return hash((type(self), secret if by_value else id(secret)))
+
+    async def _read(self) -> str:
+        """Return the secret; ask for it if it is a callable.
+
+        Raises:
+            CredentialError: If the callable raises, or returns something that is no secret.
+        """
+        if isinstance(self._secret, str):
+            return self._secret
+        answer = self._secret()
+        secret = await answer if inspect.isawaitable(answer) else answer
+        problem = secret_problem(secret)
+        if problem is None:
+            return secret
+        message = f"the callable that should return the client secret returned one that {problem}"
+        raise CredentialError(message)
+
+
+class ClientSecretBasic(_ClientSecret):
+    """Send the client id and secret as HTTP Basic credentials: `client_secret_basic`.
+
+    This is the default of Okta's apps. Id and secret are sent as they are (RFC 7617), as Okta
+    documents it, not form-encoded first (RFC 6749 section 2.3.1); for secrets that Okta generates
+    the two are the same. For one of your own that holds `%`, `+` or `:`, `ClientSecretPost` is the
+    method on which all servers agree.
+
+    Args:
+        secret: The client secret: a string, or a callable without arguments, plain or async, that
+            returns it. A callable is asked for every request, on the event loop and within the
+            request's time-out, so that a rotated secret needs no restart.
+
+    Raises:
+        ConfigurationError: If the secret is no string, empty, a placeholder, not printable ASCII,
+            or begins or ends with white space.
+    """
+
+    __slots__ = ()
+
+    async def __call__(self, request: TokenRequest, /) -> None:
+        """Add the `Authorization` header.
+
+        Args:
+            request: Edited in place.
+
+        Raises:
+            CredentialError: If the secret cannot be had.
+        """
+        secret = await self._read()
+        credentials = b64encode(f"{request.client_id}:{secret}".encode()).decode()
+        request.headers["Authorization"] = f"Basic {credentials}"
+        request.secrets += [secret, credentials]
+
+
+class ClientSecretPost(_ClientSecret):
+    """Send the client id and secret in the body: `client_secret_post` (RFC 6749 section 2.3.1).
+
+    Args:
+        secret: As for `ClientSecretBasic`.
+
+    Raises:
+        ConfigurationError: As for `ClientSecretBasic`.
+    """
+
+    __slots__ = ()
+
+    async def __call__(self, request: TokenRequest, /) -> None:
+        """Add `client_id` and `client_secret` to the form.
+
+        Args:
+            request: Edited in place.
+
+        Raises:
+            CredentialError: If the secret cannot be had.
+        """
+        secret = await self._read()
+        request.form["client_id"] = request.client_id
+        request.form["client_secret"] = secret
+        request.secrets.append(secret)
+
+
+async def authenticate(
+    method: ClientAuthentication, request: TokenRequest
+) -> CredentialError | None:
+    """Let a method edit a request, and turn whatever goes wrong into one kind of error.
+
+    Args:
+        method: The client's authentication.
+        request: Edited in place.
+
+    Returns:
+        None, or the error, which is returned and not raised since this frame has seen secrets.
+    """
+    try:
+        await method(request)
+    except CredentialError as error:
+        sever(error)
+        return error
+    except Exception as error:  # noqa: BLE001 - somebody else's code: anything may come out of it
+        return _failed_to_answer(error, request)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return _failed_to_answer(error, request)
+    return None
+
+
+def _failed_to_answer(error: BaseException, request: TokenRequest) -> CredentialError:
+    failure = CredentialError(
+        "the callable that should return the client secret raised "
+        f"{type(error).__name__}; mend it, or give the secret as a string",
+        retryable=True,
+    )
+    failure.__cause__ = sever(error, request.secrets)
+    return failure
+
+
+def secret_problem(secret: object) -> str | None:
+    """Return what is wrong with a secret, as the end of a sentence that begins with its role."""
+    if not isinstance(secret, str):
+        return f"must be a string, not {type(secret).__name__}"
+    if not secret.strip():
+        return "is empty"
+    if secret != secret.strip():
+        return "begins or ends with white space; was it read from a file with its line break?"
+    if _PLACEHOLDER.fullmatch(secret):
+        return "is a placeholder; put the real one in its place"
+    if not (secret.isascii() and secret.isprintable()):
+        return "holds a character that is not printable ASCII"
+    return None

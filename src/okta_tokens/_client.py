@@ -1,0 +1,262 @@
+"""The client: who asks which authorization server, and how it proves who it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from okta_tokens._authentication import ClientAuthentication, ClientSecretBasic, secret_problem
+from okta_tokens.errors import ConfigurationError
+
+ORG_SERVER = "org"
+"""How the environment and the command line spell the org's own authorization server."""
+
+_OKTA_DOMAINS = (
+    "okta.com",
+    "oktapreview.com",
+    "okta-emea.com",
+    "okta-gov.com",
+    "okta.mil",
+    "okta-miltest.com",
+    "trex-govcloud.com",
+)
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_SERVER_ID = re.compile(r"[A-Za-z0-9_-]+")
+_PLACEHOLDER = re.compile(r"[{}<>$]|your-?okta-?domain", re.IGNORECASE)
+
+
+class OktaClient:
+    """A client of one authorization server: what, with the scopes, decides which token comes back.
+
+    It is immutable and hashable. Two are equal if they ask the same server as the same client with
+    the same credential.
+
+    Args:
+        domain: The Okta host, `acme.okta.com` or a custom one, as `host[:port]`. A leading
+            `https://` and a trailing slash are dropped, upper case is lowered. `http://` is for a
+            server on this machine.
+        client_id: The id of the app, `0oa…`.
+        authentication: How it authenticates: `ClientSecretBasic` or `ClientSecretPost`.
+        authorization_server: The id of a custom authorization server; None for the org's own.
+
+    Raises:
+        ConfigurationError: If a value cannot be right. The message lists every problem, and repeats
+            no value.
+    """
+
+    __slots__ = ("_hash", "authentication", "authorization_server", "client_id", "domain", "origin")
+
+    domain: str
+    """The host and port, as they stand in the URL."""
+    origin: str
+    """The domain with its scheme: `https://acme.okta.com`."""
+    client_id: str
+    authentication: ClientAuthentication
+    authorization_server: str | None
+    _hash: int
+
+    def __init__(
+        self,
+        domain: str,
+        client_id: str,
+        authentication: ClientAuthentication,
+        *,
+        authorization_server: str | None = "default",
+    ) -> None:
+        origin, domain_problems = _parse_domain(domain)
+        problems = [
+            *(f"domain: {problem}" for problem in domain_problems),
+            *(f"client_id: {problem}" for problem in _client_id_problems(client_id)),
+            *(f"authentication: {problem}" for problem in _method_problems(authentication)),
+            *(f"authorization_server: {it}" for it in _server_problems(authorization_server)),
+        ]
+        if problems:
+            # An error tracker records the locals of the frame that raises, and people do put
+            # a password into a URL or a secret into the wrong place.
+            del domain, client_id, authentication, authorization_server, origin
+            _refuse("OktaClient", problems)
+        values = {
+            "domain": origin.partition("://")[2],
+            "origin": origin,
+            "client_id": client_id,
+            "authentication": authentication,
+            "authorization_server": authorization_server,
+            "_hash": hash((origin, client_id, authentication, authorization_server)),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> OktaClient:
+        """Make a client from the environment variables of Okta's own SDKs, and two more.
+
+        `OKTA_CLIENT_ORGURL` is the domain, `OKTA_CLIENT_CLIENTID` the client id,
+        `OKTA_CLIENT_SECRET` the secret, sent as HTTP Basic credentials.
+        `OKTA_CLIENT_AUTHORIZATIONSERVER` is the authorization server's id, `default` if it is not
+        set; `org` means the org's own.
+
+        Args:
+            environ: Where to look; the process's environment if None.
+
+        Raises:
+            ConfigurationError: If one is missing, or cannot be right. The message lists every
+                problem.
+        """
+        variables = os.environ if environ is None else environ
+        domain, client_id, secret = (
+            variables.get(f"OKTA_CLIENT_{name}", "") for name in ("ORGURL", "CLIENTID", "SECRET")
+        )
+        server = variables.get("OKTA_CLIENT_AUTHORIZATIONSERVER") or "default"
+        problems = [
+            *(f"OKTA_CLIENT_ORGURL: {problem}" for problem in _parse_domain(domain)[1]),
+            *(f"OKTA_CLIENT_CLIENTID: {problem}" for problem in _client_id_problems(client_id)),
+            *(
+                f"OKTA_CLIENT_SECRET: {problem}"
+                for problem in filter(None, [secret_problem(secret)])
+            ),
+            *(f"OKTA_CLIENT_AUTHORIZATIONSERVER: {it}" for it in _server_problems(server)),
+        ]
+        if problems:
+            del domain, client_id, secret, server, variables, environ
+            _refuse("environment", problems)
+        return cls(
+            domain,
+            client_id,
+            ClientSecretBasic(secret),
+            authorization_server=None if server == ORG_SERVER else server,
+        )
+
+    @property
+    def token_url(self) -> str:
+        """The URL of the token endpoint; the one that is requested, to the letter."""
+        server = self.authorization_server
+        return f"{self.origin}/oauth2{f'/{server}' if server else ''}/v1/token"
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        """Refuse: a client is part of the cache's keys."""
+        message = f"{type(self).__name__} is immutable; make another one"
+        raise AttributeError(message)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        """Refuse: a client is part of the cache's keys."""
+        message = f"{type(self).__name__} is immutable"
+        raise AttributeError(message)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare everything that changes which token comes back, or who may have it."""
+        if not isinstance(other, OktaClient):
+            return NotImplemented
+        return self is other or (
+            self._hash == other._hash
+            and self.origin == other.origin
+            and self.client_id == other.client_id
+            and self.authorization_server == other.authorization_server
+            and self.authentication == other.authentication
+        )
+
+    def __hash__(self) -> int:
+        """Return the hash, which was computed once."""
+        return self._hash
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal client, without its secret."""
+        return (
+            f"OktaClient({self.origin!r}, {self.client_id!r}, {self.authentication!r}, "
+            f"authorization_server={self.authorization_server!r})"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild by the constructor: hashes of strings differ between processes."""
+        arguments = (self.origin, self.client_id, self.authentication, self.authorization_server)
+        return (_rebuild, arguments)
+
+
+def _rebuild(
+    origin: str, client_id: str, authentication: ClientAuthentication, server: str | None
+) -> OktaClient:
+    return OktaClient(origin, client_id, authentication, authorization_server=server)
+
+
+def _refuse(what: str, problems: list[str]) -> NoReturn:
+    message = f"{what}: {'; '.join(problems)}"
+    raise ConfigurationError(message)
+
+
+def _parse_domain(domain: object) -> tuple[str, list[str]]:
+    """Return the origin of a domain, and what is wrong with it; the problems repeat no value."""
+    if not isinstance(domain, str) or not domain.strip():
+        return "", ["is empty; give the Okta host, like acme.okta.com"]
+    if _PLACEHOLDER.search(domain):
+        return "", ["is a placeholder; put your Okta host in its place"]
+    if any(character.isspace() for character in domain):
+        return "", ["holds white space"]
+    try:
+        url = urlsplit(domain if "://" in domain else f"https://{domain}")
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        return "", ["is no host[:port]"]
+    name = f"[{host}]" if ":" in host else host
+    if port not in {None, 80 if url.scheme == "http" else 443}:
+        name = f"{name}:{port}"
+    return f"{url.scheme}://{name}", _domain_problems(url, host)
+
+
+def _domain_problems(url: SplitResult, host: str) -> list[str]:
+    problems = []
+    if url.scheme not in {"https", "http"}:
+        problems.append("the scheme must be https")
+    if url.scheme == "http" and not _is_loopback(host):
+        problems.append("plain http would send the secret in clear; only this machine may use it")
+    if "@" in url.netloc:
+        problems.append("holds a user name or password; credentials go into the authentication")
+    if url.path not in {"", "/"}:
+        problems.append("holds a path; give the host alone, and authorization_server by itself")
+    if url.query or url.fragment:
+        problems.append("holds a query or fragment; give the host alone")
+    if not (_HOST.fullmatch(host) or _is_address(host)):
+        problems.append("is no host name (an international one is written in its xn-- form)")
+    if any(host.endswith(f"-admin.{base}") for base in _OKTA_DOMAINS):
+        problems.append("is the admin console's host; leave -admin out")
+    if any(host.endswith(f"{base}.com") for base in _OKTA_DOMAINS):
+        problems.append("ends in .com twice")
+    return problems
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return _is_address(host) and ip_address(host).is_loopback
+
+
+def _client_id_problems(client_id: object) -> list[str]:
+    if not isinstance(client_id, str) or not client_id.strip():
+        return ["is empty"]
+    if _PLACEHOLDER.search(client_id):
+        return ["is a placeholder; put your app's client id in its place"]
+    if not (client_id.isascii() and client_id.isprintable()) or set(client_id) & {" ", ":"}:
+        return ["must be printable ASCII without spaces and colons"]
+    return []
+
+
+def _server_problems(server: object) -> list[str]:
+    if server is None or (isinstance(server, str) and _SERVER_ID.fullmatch(server)):
+        return []
+    return ["must be an id such as default or aus…, or None for the org's own"]
+
+
+def _method_problems(method: object) -> list[str]:
+    if callable(method):
+        return []
+    return ["must be ClientSecretBasic(…) or ClientSecretPost(…)"]

@@ -1,0 +1,84 @@
+"""Time: the only place that reads it or waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import anyio
+
+# A timer of the event loop stands still while the machine sleeps. Waking at least this often, in
+# seconds, bounds how late a wait that crossed such a sleep can end.
+_LONGEST_NAP = 30.0
+
+
+class Clock(Protocol):
+    """Two readings and one way to wait, behind every timer of this package.
+
+    The readings are attributes that hold plain callables, so that a hit calls the operating
+    system's own function through one load.
+    """
+
+    boot_time: Callable[[], float]
+    """Seconds from some fixed instant; never goes back, and counts the time a machine sleeps."""
+
+    wall_time: Callable[[], float]
+    """Seconds since the Unix epoch, as the machine believes; may jump either way."""
+
+    async def sleep_until(self, instant: float) -> None:
+        """Wait until `boot_time()` has reached an instant; yield to the event loop at least once.
+
+        Args:
+            instant: In seconds of `boot_time`; infinity waits for cancellation.
+        """
+
+
+def _boot_time_reader() -> Callable[[], float]:
+    """Choose the clock that counts time asleep, where the system has one."""
+    # Linux names it; on the others `time.monotonic` is the best there is, and the wall clock, which
+    # is read as well, sees what it misses.
+    name = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic if name is None else partial(time.clock_gettime, name)
+
+
+class Instant(NamedTuple):
+    """One moment by both readings of a clock, in seconds."""
+
+    boot: float
+    wall: float
+
+    def later(self, seconds: float) -> Instant:
+        """Return the moment so many seconds later, or earlier if they are negative."""
+        return Instant(self.boot + seconds, self.wall + seconds)
+
+    def reached(self, now: Instant) -> bool:
+        """Tell whether it has come, by either reading: one may stand still, the other may jump."""
+        return now.boot >= self.boot or now.wall >= self.wall
+
+
+def read(clock: Clock) -> Instant:
+    """Return the present moment."""
+    return Instant(clock.boot_time(), clock.wall_time())
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def __init__(self) -> None:
+        self.boot_time = _boot_time_reader()
+        self.wall_time = time.time
+
+    async def sleep_until(self, instant: float) -> None:
+        """Wait until `boot_time()` has reached an instant; yield to the event loop at least once.
+
+        A wait that the machine sleeps through ends at most 30 seconds after it wakes.
+
+        Args:
+            instant: In seconds of `boot_time`; infinity waits for cancellation.
+        """
+        nap = instant - self.boot_time()
+        await anyio.sleep(min(max(nap, 0.0), _LONGEST_NAP))
+        while (nap := instant - self.boot_time()) > 0:  # noqa: ASYNC110 - time gives no signal
+            await anyio.sleep(min(nap, _LONGEST_NAP))

@@ -1,0 +1,202 @@
+"""An entry of the cache, and its life: absent, fresh, due, expired, cooling down."""
+
+from __future__ import annotations
+
+import enum
+import math
+
+from okta_tokens._clock import Instant
+from okta_tokens._schedule import Timer
+from okta_tokens._token import AccessToken, TokenKey
+from okta_tokens.errors import TokenProviderError
+
+FOR_RENEWAL = 1
+FOR_EVICTION = 2
+USED = FOR_RENEWAL | FOR_EVICTION
+"""Two bits that a use sets by one store; renewal and eviction each clear their own."""
+
+LONGEST_WINDOW = 1.0
+"""Seconds for which one clock may decide before the two are compared again."""
+
+FIRST_DAMPING = 5.0
+LONGEST_DAMPING = 300.0
+"""Seconds for which a token that replaced a rejected one is kept although it is rejected too."""
+
+_NEVER = math.inf
+_CLOSED = -math.inf
+
+
+class State(enum.Enum):
+    """What an entry has to offer at some moment."""
+
+    ABSENT = "absent"
+    """No token is held."""
+    FRESH = "fresh"
+    """The token is handed out."""
+    DUE = "due"
+    """The token is handed out, and it is time to renew it."""
+    EXPIRED = "expired"
+    """The token is not handed out any more."""
+    COOLING_DOWN = "cooling down"
+    """No usable token is held, and the last fetch failed a moment ago."""
+
+
+class Entry:
+    """What the cache holds for a key: the token, its two instants, what failed, when to try again.
+
+    It is changed by plain functions on the provider's event loop only, and never across an await.
+    A hit reads three of its fields and stores one: within its *window* the wall clock alone
+    decides, and a jump of that clock, either way, leaves the window.
+    """
+
+    __slots__ = (
+        "_damping",
+        "_landed_at",
+        "_rejected",
+        "_replacement",
+        "closes",
+        "detached",
+        "error",
+        "failures",
+        "kept_fresh",
+        "key",
+        "leeway",
+        "lifetime",
+        "opens",
+        "refresh_at",
+        "refuse_until",
+        "renew_after",
+        "timer",
+        "token",
+        "used",
+    )
+
+    def __init__(self, key: TokenKey) -> None:
+        self.key = key
+        self.token: AccessToken | None = None
+        self.opens = _NEVER
+        """The window's beginning, in seconds of wall time."""
+        self.closes = _CLOSED
+        """The window's end, in seconds of wall time."""
+        self.used = 0
+        self.kept_fresh = False
+        self.detached = False
+        """True once the cache has dropped it: whoever still holds it looks the key up again."""
+        self.timer: Timer | None = None
+        """What happens next to it in the background."""
+        self.lifetime = 0.0
+        self.leeway = 0.0
+        self.refresh_at = _NEVER
+        """When the renewal falls due, in seconds of boot time."""
+        self.renew_after = _CLOSED
+        """Before this no renewal is tried, in seconds of boot time."""
+        self.refuse_until = _CLOSED
+        """Until this callers get `error`, in seconds of boot time."""
+        self.failures = 0
+        """How many flights failed in a row."""
+        self.error: TokenProviderError | None = None
+        self._landed_at = _CLOSED
+        self._rejected = False
+        self._replacement = False
+        self._damping = FIRST_DAMPING
+
+    def state(self, now: Instant) -> State:
+        """Return what it has to offer; a pure function of the entry and the moment."""
+        token = self.token
+        if token is not None and token._is_usable(now):
+            return State.FRESH if now.boot < self.refresh_at else State.DUE
+        if now.boot < self.refuse_until:
+            return State.COOLING_DOWN
+        return State.ABSENT if token is None else State.EXPIRED
+
+    def open_window(self, now: Instant) -> None:
+        """Let hits be decided by the wall clock alone for a moment, while nothing can change.
+
+        Only for an entry whose token is usable.
+        """
+        assert self.token is not None  # noqa: S101 - narrows the type
+        unusable = self.token._unusable
+        seconds = min(
+            LONGEST_WINDOW, self.leeway, unusable.boot - now.boot, unusable.wall - now.wall
+        )
+        for instant in (self.refresh_at, self.renew_after):
+            if now.boot < instant:
+                seconds = min(seconds, instant - now.boot)
+        self.opens = now.wall
+        self.closes = now.wall + seconds
+
+    def close_window(self) -> None:
+        """Make the next call look at both clocks."""
+        self.opens = _NEVER
+        self.closes = _CLOSED
+
+    def accept(
+        self, token: AccessToken, *, lifetime: float, leeway: float, refresh_at: float, now: Instant
+    ) -> None:
+        """Take a token in, and forget what failed.
+
+        Args:
+            token: What arrived.
+            lifetime: Its lifetime, in seconds.
+            leeway: How long before expiry it is not handed out any more, in seconds.
+            refresh_at: When its renewal falls due, in seconds of boot time.
+            now: The present moment.
+        """
+        self.close_window()
+        self.token = token
+        self.lifetime = lifetime
+        self.leeway = leeway
+        self.refresh_at = refresh_at
+        self.renew_after = self.refuse_until = _CLOSED
+        self.failures = 0
+        self.error = None
+        self.used &= ~FOR_RENEWAL
+        self._landed_at = now.boot
+        self._replacement, self._rejected = self._rejected, False
+
+    def reject(self, value: str, now: Instant) -> float | None:
+        """Drop the token if it is the rejected one, unless that would burn tokens for nothing.
+
+        A token that replaced a rejected one, and is rejected itself within the damping window, is
+        kept: whoever rejects both would reject a third. The window doubles each time that such a
+        token is dropped after all, until one lives for the longest window without being rejected.
+
+        Args:
+            value: The rejected token.
+            now: The present moment.
+
+        Returns:
+            None if it is another token that is held, or none; 0.0 if the token was dropped; else
+            the seconds for which it is kept.
+        """
+        if self.token is None or self.token.value != value:
+            return None
+        age = now.boot - self._landed_at
+        if self._replacement and age < self._damping:
+            return self._damping - age
+        again = self._replacement and age < LONGEST_DAMPING
+        self._damping = min(2 * self._damping, LONGEST_DAMPING) if again else FIRST_DAMPING
+        self._rejected = True
+        self.drop_token()
+        return 0.0
+
+    @property
+    def unusable_at(self) -> float:
+        """When the token is not handed out any more, in seconds of boot time; long ago if none."""
+        return _CLOSED if self.token is None else self.token._unusable.boot
+
+    @property
+    def damping(self) -> float:
+        """How long a replacement of the token that was last rejected is kept, in seconds."""
+        return self._damping
+
+    def drop_token(self) -> None:
+        """Hold no token any more."""
+        self.close_window()
+        self.token = None
+        self.refresh_at = _NEVER
+
+    def detach(self) -> None:
+        """Become useless: whoever holds it must look the key up again."""
+        self.detached = True
+        self.drop_token()

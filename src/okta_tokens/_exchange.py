@@ -1,0 +1,152 @@
+"""The exchange: one POST to a token endpoint, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import ssl
+from urllib.parse import urlencode
+
+import aiohttp
+import anyio
+
+from okta_tokens._authentication import TokenRequest, authenticate
+from okta_tokens._clock import Clock, read
+from okta_tokens._protocol import LONGEST_BODY, Answer, build_form
+from okta_tokens._redaction import sever
+from okta_tokens._schedule import Schedule
+from okta_tokens._token import TokenKey
+from okta_tokens._version import __version__
+from okta_tokens.errors import FetchError, TransportError
+
+USER_AGENT = (
+    f"okta-tokens/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+)
+
+_HEADERS = {
+    "Accept": "application/json",
+    # An answer has a few hundred bytes; and what is not compressed cannot be a bomb.
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/x-www-form-urlencoded",
+    "User-Agent": USER_AGENT,
+}
+_NO_TIMEOUT = aiohttp.ClientTimeout()
+"""The deadline is ours, by our clock."""
+
+
+class Exchange:
+    """Send token requests to one domain.
+
+    Args:
+        session: What they are sent with.
+        proxy: Through which proxy, if not the session's own choice.
+        clock: Tells the time.
+        schedule: Ends what takes too long.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, proxy: str | None, clock: Clock, schedule: Schedule
+    ) -> None:
+        self._session = session
+        self._proxy = proxy
+        self._clock = clock
+        self._schedule = schedule
+
+    async def __call__(self, key: TokenKey, deadline: float) -> Answer | FetchError:
+        """Make one request, from asking for the secret to the last byte of the answer.
+
+        Errors are returned, not raised: the frames below have seen secrets. Cancellation closes the
+        connection.
+
+        Args:
+            key: Which token to ask for.
+            deadline: When to give up, in seconds of boot time.
+        """
+        seconds = deadline - self._clock.boot_time()
+        with anyio.CancelScope() as scope:
+            timer = self._schedule.call_at(deadline, scope.cancel)
+            try:
+                return await self._request(key)
+            finally:
+                self._schedule.cancel(timer)
+        return TransportError(
+            f"no answer from {key.client.origin} within {seconds:.3g} s; check that it can be "
+            "reached from here, and that the callable for the secret, if there is one, is quick",
+            retryable=True,
+        )
+
+    async def _request(self, key: TokenKey) -> Answer | FetchError:
+        request = TokenRequest(
+            key.client.token_url, key.client_id, build_form(key.scopes), dict(_HEADERS)
+        )
+        problem = await authenticate(key.client.authentication, request)
+        if problem is not None:
+            return problem
+        try:
+            return await self._post(request)
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            return _transport_error(error, key, request)
+        except Exception as error:  # noqa: BLE001 - a session of the user's may raise anything
+            failure = TransportError(
+                f"the session failed with {type(error).__name__} before an answer came; is it "
+                "open, and of this event loop?"
+            )
+            failure.__cause__ = sever(error, request.secrets)
+            return failure
+
+    async def _post(self, request: TokenRequest) -> Answer:
+        sent = read(self._clock)
+        async with self._session.post(
+            request.url,
+            data=urlencode(request.form).encode(),
+            headers=request.headers,
+            allow_redirects=False,
+            raise_for_status=False,
+            middlewares=(),
+            timeout=_NO_TIMEOUT,
+            proxy=self._proxy,
+        ) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LONGEST_BODY:
+                    response.close()
+                    break
+            return Answer(
+                status=response.status,
+                headers=response.headers,
+                body=bytes(body[: LONGEST_BODY + 1]),
+                sent=sent,
+                received_at=self._clock.wall_time(),
+                secrets=request.secrets,
+            )
+
+
+def _transport_error(error: BaseException, key: TokenKey, request: TokenRequest) -> TransportError:
+    """Say in plain words what kept an answer from coming.
+
+    aiohttp's own errors hold the request's headers, so their cause is chained instead, if they have
+    one that does not.
+    """
+    origin = key.client.origin
+    cause: BaseException | None = getattr(error, "os_error", None)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+        why = f"the certificate of {origin} is not trusted; check the domain, and the CA bundle"
+    elif isinstance(error, aiohttp.ClientSSLError) or isinstance(cause, ssl.SSLError):
+        why = f"TLS with {origin} failed; check the domain, and what stands between here and Okta"
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        why = f"{origin} has no address; check the domain and the name server"
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        why = f"no connection to {origin}; check the network, the proxy and the firewall"
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
+        why = (
+            f"the proxy refused the connection ({error.status}); check its address and credentials"
+        )
+    else:
+        cause = error if isinstance(error, OSError) else None
+        why = f"the connection to {origin} broke before the answer was complete"
+    failure = TransportError(f"{why} ({type(error).__name__})", retryable=True)
+    if cause is not None:
+        failure.__cause__ = sever(cause, request.secrets)
+    return failure

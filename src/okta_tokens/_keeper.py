@@ -1,0 +1,312 @@
+"""Keep tokens: what a caller gets, what a flight leaves behind, what happens in the background.
+
+Everything here decides in plain functions; only `obtain` waits.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from functools import partial
+
+from okta_tokens._cache import EntryCache
+from okta_tokens._clock import Clock, Instant, read
+from okta_tokens._endpoint import Endpoint, TokenFlight
+from okta_tokens._entry import FOR_RENEWAL, USED, Entry, State
+from okta_tokens._flight import SingleFlight
+from okta_tokens._policy import Random, RefreshPolicy, RetryPolicy
+from okta_tokens._protocol import Grant
+from okta_tokens._redaction import sever
+from okta_tokens._schedule import Schedule
+from okta_tokens._token import AccessToken, TokenKey
+from okta_tokens.errors import (
+    FetchError,
+    InvalidResponseError,
+    ProviderStateError,
+    RateLimitedError,
+    TokenProviderError,
+    TransportError,
+)
+from okta_tokens.events import (
+    Event,
+    FetchFailed,
+    InvalidationIgnored,
+    KeyEvicted,
+    KeyForgotten,
+    KeyIdle,
+    RenewalFailed,
+    RenewalPostponed,
+    RenewalScheduled,
+    TokenFetched,
+    TokenInvalidated,
+)
+
+Outcome = AccessToken | TokenProviderError
+
+_USABLE = {State.FRESH, State.DUE}
+
+
+class Keeper:
+    """Hold the entries of a provider, and start, join and land the flights that fill them.
+
+    Args:
+        clock: Tells the time.
+        schedule: Calls back when something falls due.
+        refresh: When tokens are renewed.
+        retry: How long callers wait, and for how long an error answers them.
+        max_tokens: How many entries are kept.
+        endpoint: Returns the endpoint of a key's domain.
+        random: Draws from the unit interval.
+        emit: Hears what happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        schedule: Schedule,
+        refresh: RefreshPolicy,
+        retry: RetryPolicy,
+        max_tokens: int,
+        endpoint: Callable[[TokenKey], Endpoint],
+        random: Random,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._clock = clock
+        self._schedule = schedule
+        self._refresh = refresh
+        self._retry = retry
+        self._endpoint = endpoint
+        self._random = random
+        self._emit = emit
+        self.entries = EntryCache(max_tokens, self._evicted)
+        self.flights = SingleFlight[TokenKey, Outcome](self._fly, schedule)
+
+    # What callers get
+
+    async def obtain(self, entry: Entry) -> AccessToken:
+        """Return a usable token; begin or join a flight if there is none.
+
+        Args:
+            entry: Whose token; one that the cache holds.
+
+        Raises:
+            FetchError: A copy of what the flight ended with, or of what one ended with a moment
+                ago; or because the caller has waited for as long as the policy allows.
+            ProviderStateError: If the provider is closed while the caller waits.
+        """
+        key = entry.key
+        now = read(self._clock)
+        state = entry.state(now)
+        if entry.token is not None and state in _USABLE:
+            entry.used = USED
+            if state is State.DUE:
+                self._renew(entry, now)
+            entry.open_window(now)
+            return entry.token
+        if state is State.COOLING_DOWN and entry.error is not None:
+            raise copy.copy(entry.error)
+        deadline = now.boot + self._retry.max_wait
+        token = await self._wait(key, deadline)
+        if not token._is_usable(read(self._clock)):
+            token = await self._wait(key, deadline)
+        if not token._is_usable(read(self._clock)):
+            message = (
+                "the token was past its use before the caller could have it, twice; its lifetime "
+                "is too short for this machine or network"
+            )
+            raise InvalidResponseError(message, status=200, key=key, retryable=True)
+        if (landed := self.entries.get(key)) is not None:
+            landed.used = USED
+        return token
+
+    async def _wait(self, key: TokenKey, deadline: float) -> AccessToken:
+        """Return what the flight for a key brings; begin one if none is under way."""
+        endpoint = self._endpoint(key)
+        if (refusal := endpoint.refusal(key, deadline)) is not None:
+            raise refusal
+        flight = self.flights.get(key) or self.flights.start(key)
+        if not flight.wanted:
+            flight.wanted = True
+            endpoint.promote(flight)
+        if not await self.flights.wait(flight, deadline):
+            raise endpoint.refusal(key, -math.inf) or TransportError(
+                f"no token within {self._retry.max_wait:g} s; requests to the domain wait for "
+                "a place, or are slow; they go on, so a later call may find a token",
+                key=key,
+                retryable=True,
+            )
+        outcome = flight.outcome
+        if isinstance(outcome, AccessToken):
+            return outcome
+        raise _closed() if outcome is None else copy.copy(outcome)
+
+    def reject(self, key: TokenKey, value: str) -> bool:
+        """Drop a token that somebody rejected; return whether it was held and dropped."""
+        entry = self.entries.get(key)
+        now = read(self._clock)
+        kept = None if entry is None else entry.reject(value, now)
+        if entry is None or kept is None:
+            return False
+        if kept:
+            self._emit(InvalidationIgnored(key=key, remaining=kept))
+            return False
+        self._emit(TokenInvalidated(key=key, damping=entry.damping))
+        if entry.kept_fresh:
+            self._call(entry, max(now.boot, entry.refuse_until))
+        return True
+
+    # What a flight leaves behind
+
+    async def _fly(self, flight: TokenFlight) -> Outcome:
+        """Fetch a token and land it; between the answer and the waiters nothing is awaited."""
+        try:
+            outcome: Grant | TokenProviderError = await self._endpoint(flight.key).fetch(flight)
+        except Exception as error:  # noqa: BLE001 - a defect here must not leave callers hanging
+            outcome = ProviderStateError(
+                f"the fetch died of {type(error).__name__}, a defect of okta-tokens; please report"
+            )
+            outcome.__cause__ = sever(error)
+        return self._land(flight, outcome)
+
+    def _land(self, flight: TokenFlight, outcome: Grant | TokenProviderError) -> Outcome:
+        entry = self.entries.get_or_add(flight.key)
+        now = read(self._clock)
+        if isinstance(outcome, Grant):
+            return self._land_token(entry, outcome, now, flight.waiting)
+        if isinstance(outcome, RateLimitedError) and not flight.wanted:
+            self._postpone(entry, now)
+        elif entry.state(now) in _USABLE:
+            self._land_failed_renewal(entry, outcome, now)
+        else:
+            self._land_failed_fetch(entry, outcome, now, flight.waiting)
+        return outcome
+
+    def _land_token(self, entry: Entry, grant: Grant, now: Instant, waiters: int) -> AccessToken:
+        lifetime = grant.lifetime
+        leeway = self._refresh.leeway(lifetime)
+        token = AccessToken(
+            grant.value,
+            grant.token_type,
+            grant.scopes,
+            entry.key,
+            grant.sent.later(lifetime),
+            grant.sent.later(lifetime - leeway),
+            self._clock,
+        )
+        refresh_at = grant.sent.boot + self._refresh.refresh_after(lifetime, self._random)
+        entry.accept(token, lifetime=lifetime, leeway=leeway, refresh_at=refresh_at, now=now)
+        self._emit(
+            TokenFetched(
+                key=entry.key,
+                lifetime=lifetime,
+                duration=now.boot - grant.sent.boot,
+                scopes=grant.scopes,
+                missing_scopes=entry.key.scopes - grant.scopes,
+                waiters=waiters,
+                request_id=grant.request_id,
+            )
+        )
+        self._emit(RenewalScheduled(key=entry.key, after=refresh_at - now.boot))
+        self._call(entry, refresh_at)
+        return token
+
+    def _land_failed_renewal(self, entry: Entry, error: TokenProviderError, now: Instant) -> None:
+        """Set when the next renewal is tried; callers do not notice.
+
+        The last try comes so long before the token's end that it can be answered in time. After an
+        error that no retry mends, nothing is tried until somebody asks.
+        """
+        unusable = entry.unusable_at
+        entry.failures += 1
+        wait = self._refresh.backoff(entry.failures, entry.lifetime, self._random)
+        final = unusable - self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
+        entry.renew_after = now.boot + wait
+        if entry.renew_after > final:
+            entry.renew_after = final if now.boot < final else unusable
+        goes_on = _mends_itself(error)
+        self._emit(
+            RenewalFailed(
+                key=entry.key,
+                error=error,
+                failures=entry.failures,
+                remaining=unusable - now.boot,
+                after=entry.renew_after - now.boot if goes_on else None,
+            )
+        )
+        self._call(entry, entry.renew_after if goes_on else unusable)
+
+    def _land_failed_fetch(
+        self, entry: Entry, error: TokenProviderError, now: Instant, waiters: int
+    ) -> None:
+        """Let later callers have the error for a while."""
+        entry.failures += 1
+        cooldown = self._retry.cooldown(entry.failures, self._random)
+        entry.refuse_until = now.boot + cooldown
+        entry.error = error
+        self._emit(FetchFailed(key=entry.key, error=error, waiters=waiters, cooldown=cooldown))
+        self._schedule.cancel(entry.timer)
+        if entry.kept_fresh and _mends_itself(error):
+            self._call(entry, entry.refuse_until)
+
+    # What happens in the background
+
+    def _fall_due(self, entry: Entry) -> None:
+        """Renew a token whose time has come, if anybody uses it; forget it when it has expired."""
+        entry.timer = None
+        now = read(self._clock)
+        usable = entry.state(now) in _USABLE
+        if entry.kept_fresh:
+            if usable or entry.error is None or _mends_itself(entry.error):
+                self._renew(entry, now)
+        elif entry.used & FOR_RENEWAL:
+            self._renew(entry, now)
+        elif usable:
+            self._emit(KeyIdle(key=entry.key))
+            self._call(entry, entry.unusable_at)
+        elif self.flights.get(entry.key) is None:
+            self.entries.remove(entry)
+            self._emit(KeyForgotten(key=entry.key))
+
+    def _renew(self, entry: Entry, now: Instant) -> None:
+        """Begin a renewal, unless one is under way, or it is too early for another try."""
+        if now.boot < entry.renew_after or self.flights.get(entry.key) is not None:
+            return
+        if self._endpoint(entry.key).paused_until(entry.key) > now.boot:
+            self._postpone(entry, now)
+        else:
+            self.flights.start(entry.key)
+
+    def _postpone(self, entry: Entry, now: Instant) -> None:
+        """Move a renewal to the end of a pause, and some way on, lest all come at once."""
+        pause_end = self._endpoint(entry.key).paused_until(entry.key)
+        spread = self._refresh.spread(entry.lifetime, self._random)
+        entry.renew_after = max(pause_end, now.boot) + spread
+        self._emit(RenewalPostponed(key=entry.key, after=entry.renew_after - now.boot))
+        self._call(entry, entry.renew_after)
+
+    def _call(self, entry: Entry, instant: float) -> None:
+        """Look at an entry again at an instant, in seconds of boot time, and not before."""
+        self._schedule.cancel(entry.timer)
+        entry.timer = self._schedule.call_at(instant, partial(self._fall_due, entry))
+
+    def _evicted(self, entry: Entry) -> None:
+        self._schedule.cancel(entry.timer)
+        entry.detach()
+        self._emit(KeyEvicted(key=entry.key))
+
+    def shut(self) -> None:
+        """Hand out nothing any more: every holder of an entry must ask the provider first."""
+        for entry in self.entries:
+            self._schedule.cancel(entry.timer)
+            entry.detach()
+
+
+def _mends_itself(error: TokenProviderError) -> bool:
+    """Tell whether a later try may succeed without anybody changing anything."""
+    return isinstance(error, FetchError) and error.retryable
+
+
+def _closed() -> ProviderStateError:
+    return ProviderStateError("the provider was closed while this caller waited for a token")

@@ -1,0 +1,326 @@
+"""The client-credentials grant as two pure functions: build the form, read the answer."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Protocol
+
+from okta_tokens._clock import Instant
+from okta_tokens._redaction import scrub
+from okta_tokens._scopes import format_scopes
+from okta_tokens.errors import (
+    FetchError,
+    FetchFacts,
+    InvalidResponseError,
+    OAuthError,
+    RateLimitedError,
+    ServerError,
+)
+
+LONGEST_BODY = 64 * 1024
+"""Bytes of an answer's body that are read; a longer one is refused."""
+
+LONGEST_LIFETIME = 30 * 86_400.0
+"""Seconds that a token is kept at most, whatever its `expires_in`; Okta's maximum is a day."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_SCOPES = re.compile(r"[\x20-\x7e]*")
+_IDENTIFIER = re.compile(r"[\w.@:+/=-]{1,128}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{1,15}")
+_COOKIES = {"set-cookie", "set-cookie2"}
+
+_REMEDIES = {
+    "invalid_client": "check the client id, the secret, and that the app is active and registered "
+    "for this method of authentication",
+    "invalid_scope": "check that each scope exists on this authorization server and is granted to "
+    "the client by an access policy",
+    "access_denied": "check the access policies and network zones of the authorization server",
+    "unauthorized_client": "allow the client-credentials grant in the app's settings",
+    "unsupported_grant_type": "allow the client-credentials grant in the app's settings",
+    "invalid_dpop_proof": "the app demands DPoP; switch 'Require DPoP header' off in its settings",
+    "use_dpop_nonce": "the app demands DPoP; switch 'Require DPoP header' off in its settings",
+    "E0000007": "check the domain and the authorization server's id",
+    "E0000022": "check the domain and the authorization server's id",
+}
+_TRANSIENT = {"server_error", "temporarily_unavailable", "E0000009", "E0000010", "E0000047"}
+
+
+class Headers(Protocol):
+    """The headers of an answer: case-insensitive, and a name may occur more than once."""
+
+    def getall(self, name: str, default: list[str], /) -> list[str]:
+        """Return every value of a header."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return every header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from the token endpoint.
+
+    Args:
+        status: The HTTP status.
+        headers: The headers.
+        body: The body; at most one byte longer than `LONGEST_BODY`.
+        sent: When the request was about to be sent.
+        received_at: When the answer came, in seconds of wall time.
+        secrets: What the request held, so that no text of the answer repeats it.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = field(repr=False)
+    sent: Instant
+    received_at: float
+    secrets: Iterable[str] = field(default=(), repr=False)
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, or None."""
+        values = self.headers.getall(name, [])
+        return values[0] if values else None
+
+    @property
+    def request_id(self) -> str | None:
+        """The `X-Okta-Request-Id`, if it looks like one."""
+        return _identifier(self.header("X-Okta-Request-Id"), self.secrets)
+
+    @property
+    def server_time(self) -> float | None:
+        """The answer's `Date`, in seconds since the epoch; None if there is none."""
+        try:
+            return parsedate_to_datetime(self.header("Date") or "").timestamp()
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A token as the server granted it; its repr does not show the value.
+
+    Args:
+        value: The access token.
+        token_type: `Bearer`, however the server spelt it.
+        lifetime: Seconds, counted from before the request was sent; more than zero.
+        scopes: What the token holds; what was asked for, if the server does not say.
+        sent: When the request was about to be sent: the lifetime counts from there.
+        request_id: The answer's `X-Okta-Request-Id`.
+    """
+
+    value: str = field(repr=False)
+    token_type: str
+    lifetime: float
+    scopes: frozenset[str]
+    sent: Instant
+    request_id: str | None
+
+
+def build_form(scopes: Iterable[str]) -> dict[str, str]:
+    """Return the fields of a token request (RFC 6749 section 4.4.2).
+
+    Args:
+        scopes: What is asked for. Without any the field is left out, and a custom authorization
+            server grants its default scopes.
+    """
+    form = {"grant_type": "client_credentials"}
+    if parameter := format_scopes(scopes):
+        form["scope"] = parameter
+    return form
+
+
+def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError:
+    """Make sense of an answer of the token endpoint (RFC 6749 sections 5.1 and 5.2).
+
+    Okta sends errors in two formats from one endpoint, what stands before it sends HTML, and the
+    content type tells little, so the body is taken for JSON if it is an object in JSON.
+
+    Args:
+        answer: The answer.
+        requested: The scopes that were asked for.
+
+    Returns:
+        The grant, or the error that says why there is none. It is returned, not raised, since the
+        frames here have seen the answer.
+    """
+    fields = _json_object(answer.body)
+    facts = _facts(answer, fields)
+    if answer.status == HTTPStatus.OK:
+        return _read_grant(answer, fields, requested, facts)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return _rate_limited(answer, facts)
+    code, description = _error_of(fields, answer.secrets)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        said = f": {code}: {description}" if code else ""
+        message = f"the server answered {answer.status}{said}; nothing to mend here, try later"
+        facts["retryable"] = True
+        return ServerError(message, status=answer.status, **facts)
+    if answer.status >= HTTPStatus.BAD_REQUEST and code:
+        facts["retryable"] = code in _TRANSIENT
+        remedy = _REMEDIES.get(code, "look the request id up in Okta's System Log")
+        return OAuthError(
+            f"Okta refused ({answer.status} {code}): {description or 'no description'}; {remedy}",
+            error=code,
+            description=description,
+            status=answer.status,
+            **facts,
+        )
+    timed_out = answer.status == HTTPStatus.REQUEST_TIMEOUT
+    return _invalid(answer, facts, _why_unusable(answer), retryable=timed_out)
+
+
+def pause_of(answer: Answer, clock_offset: float) -> float | None:
+    """Return for how many seconds a 429 asks to be left alone; None if it does not say.
+
+    Okta tells the instant at which its window resets, in `X-Rate-Limit-Reset`; read against the
+    answer's own `Date`, so that no clock but the server's counts, and a second more, since both
+    have whole seconds. Of several values the latest holds. Other servers send `Retry-After`.
+
+    Args:
+        answer: The 429.
+        clock_offset: Seconds by which the server's clock is ahead of ours: for an answer without
+            `Date`.
+    """
+    now = answer.server_time
+    if now is None:
+        now = answer.received_at + clock_offset
+    resets = _integers(answer.headers.getall("X-Rate-Limit-Reset", []))
+    if resets:
+        return max(0.0, max(resets) - now + 1)
+    waits = _integers(answer.headers.getall("Retry-After", []))
+    return float(max(waits)) if waits else None
+
+
+def is_concurrency_limit(answer: Answer) -> bool:
+    """Tell whether a 429 means too many requests at once: Okta then says `X-Rate-Limit-Limit: 0`.
+
+    Such a limit is over as soon as another request is, and the reset is only a suggestion.
+    """
+    return _integers(answer.headers.getall("X-Rate-Limit-Limit", [])) == [0]
+
+
+def _read_grant(
+    answer: Answer, fields: Mapping[str, object], requested: frozenset[str], facts: FetchFacts
+) -> Grant | FetchError:
+    value, kind = fields.get("access_token"), fields.get("token_type")
+    lifetime, scope = _lifetime(fields.get("expires_in")), fields.get("scope", "")
+    why, retryable = "", False
+    if not fields:
+        why, retryable = _why_unusable(answer), True
+    elif not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        why = "access_token is missing or holds forbidden characters"
+    elif not isinstance(kind, str) or kind.lower() not in {"bearer", "dpop"}:
+        why = "token_type is not Bearer"
+    elif kind.lower() == "dpop":
+        why = "the token is bound to a DPoP key, and a bearer token was asked for"
+    elif lifetime is None:
+        why = "expires_in is missing or is no number of seconds"
+    elif lifetime <= 0:
+        why, retryable = "the token had expired on arrival", True
+    elif not isinstance(scope, str) or not _SCOPES.fullmatch(scope):
+        why = "scope is no string of scope names"
+    else:
+        return Grant(
+            value=value,
+            token_type="Bearer",  # noqa: S106 - a scheme, no secret
+            lifetime=min(lifetime, LONGEST_LIFETIME),
+            scopes=frozenset(scope.split()) or requested,
+            sent=answer.sent,
+            request_id=answer.request_id,
+        )
+    return _invalid(answer, facts, why, retryable=retryable)
+
+
+def _lifetime(expires_in: object) -> float | None:
+    """Return an `expires_in` in seconds, also where it is spelt as a string or with a fraction."""
+    if isinstance(expires_in, str) and _DIGITS.fullmatch(expires_in):
+        return float(expires_in)
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
+        return None
+    try:
+        lifetime = float(expires_in)
+    except OverflowError:
+        return LONGEST_LIFETIME
+    return lifetime if math.isfinite(lifetime) else None
+
+
+def _rate_limited(answer: Answer, facts: FetchFacts) -> FetchError:
+    """Return the error of a 429; the endpoint, which knows the pause, sets when it ends."""
+    what = "requests at once" if is_concurrency_limit(answer) else "requests in its window"
+    facts["retryable"] = True
+    return RateLimitedError(
+        f"Okta answered 429: too many {what}; ask less often, or raise the limit",
+        retry_at=datetime.fromtimestamp(answer.received_at, UTC),
+        **facts,
+    )
+
+
+def _invalid(
+    answer: Answer, facts: FetchFacts, why: str, *, retryable: bool = False
+) -> InvalidResponseError:
+    facts["retryable"] = retryable
+    return InvalidResponseError(
+        f"the answer ({answer.status}) cannot be used: {why}",
+        status=answer.status,
+        **facts,
+    )
+
+
+def _why_unusable(answer: Answer) -> str:
+    if len(answer.body) > LONGEST_BODY:
+        return f"its body is longer than {LONGEST_BODY // 1024} KiB; check the domain"
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+        return "it is a redirect, which is never followed; check the domain"
+    return "it is not Okta's JSON; check the domain, and what stands between here and Okta"
+
+
+def _error_of(fields: Mapping[str, object], secrets: Iterable[str]) -> tuple[str, str]:
+    """Return the code and the description of an error in either of Okta's formats."""
+    code, description = (
+        next((it for name in names if isinstance(it := fields.get(name), str) and it), "")
+        for names in (("error", "errorCode"), ("error_description", "errorSummary"))
+    )
+    return scrub(code, secrets)[:64], scrub(description, secrets)
+
+
+def _facts(answer: Answer, fields: Mapping[str, object]) -> FetchFacts:
+    headers = {
+        name: scrub(value, answer.secrets)
+        for name, value in answer.headers.items()
+        if name.lower() not in _COOKIES
+    }
+    return {
+        "request_id": answer.request_id,
+        "error_id": _identifier(fields.get("errorId"), answer.secrets),
+        "headers": MappingProxyType(headers),
+    }
+
+
+def _identifier(text: object, secrets: Iterable[str]) -> str | None:
+    if isinstance(text, str) and _IDENTIFIER.fullmatch(text) and scrub(text, secrets) == text:
+        return text
+    return None
+
+
+def _integers(values: Iterable[str]) -> list[int]:
+    """Return the numbers in a header that proxies may have repeated or joined with commas."""
+    parts = (part.strip() for value in values for part in value.split(","))
+    return [int(part) for part in parts if _DIGITS.fullmatch(part)]
+
+
+def _json_object(body: bytes) -> Mapping[str, object]:
+    """Return a body as a JSON object; an empty one if it is not."""
+    if len(body) > LONGEST_BODY:
+        return {}
+    try:
+        parsed = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

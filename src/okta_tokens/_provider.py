@@ -1,0 +1,533 @@
+"""The provider: its life, and the one place where the parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import random
+from collections.abc import Iterable
+from contextvars import copy_context
+from types import TracebackType
+from typing import Self
+from weakref import WeakSet
+
+import aiohttp
+import anyio
+
+from okta_tokens._client import OktaClient
+from okta_tokens._clock import Clock, Instant, SystemClock, read
+from okta_tokens._endpoint import Endpoint
+from okta_tokens._entry import FOR_RENEWAL, USED, Entry, State
+from okta_tokens._exchange import Exchange
+from okta_tokens._keeper import Keeper
+from okta_tokens._policy import RefreshPolicy, RetryPolicy
+from okta_tokens._redaction import sever
+from okta_tokens._schedule import Schedule
+from okta_tokens._scopes import parse_scopes
+from okta_tokens._session import check_netrc, check_session, environment_proxy, open_session
+from okta_tokens._status import KeyStatus, Stats
+from okta_tokens._token import AccessToken, TokenKey
+from okta_tokens.errors import ConfigurationError, FetchError, ProviderStateError
+from okta_tokens.events import (
+    Emitter,
+    FetchFailed,
+    InvalidationIgnored,
+    KeyEvicted,
+    KeyForgotten,
+    Observer,
+    ProviderClosed,
+    ProviderDied,
+    RenewalFailed,
+    RenewalPostponed,
+    RequestsPaused,
+    TokenFetched,
+    TokenInvalidated,
+    TokenRequested,
+    log_event,
+)
+
+
+class _Life(enum.Enum):
+    """Where a provider is in its life, and what to tell those who use it there."""
+
+    NEW = "the provider is not started; enter it with `async with`, or await its start()"
+    RUNNING = ""
+    CLOSED = "the provider is closed; make another one"
+    DIED = "the provider's own background work died, a defect of okta-tokens; please report it"
+    FORKED = "the provider was made in another process; make one in each process, after the fork"
+
+
+class TokenProvider:
+    """Access tokens for outgoing requests: cached, fetched once, renewed in the background.
+
+    One provider serves a whole process: any number of Okta domains, clients and scopes. Enter it
+    with `async with`, or await `start` and `aclose`, also from different tasks of one event loop.
+
+    Args:
+        refresh: When tokens are renewed.
+        retry: How hard a fetch tries, and how long callers wait.
+        session: What token requests are sent with: for proxies, TLS settings and connections of
+            your own. It is never closed here. None means a session of the provider's own, which
+            honours the proxy variables of the environment.
+        max_tokens: How many keys are kept; then the one that was not used for longest makes room.
+        max_concurrent_requests: Token requests under way at once, for each domain.
+        observers: Called with every event, in this order; see `okta_tokens.events`.
+        clock: Tells and waits for the time: for tests.
+
+    Raises:
+        ConfigurationError: If a value cannot be right, or the session carries credentials of its
+            own. The message lists every problem.
+    """
+
+    def __init__(
+        self,
+        *,
+        refresh: RefreshPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        session: aiohttp.ClientSession | None = None,
+        max_tokens: int = 10_000,
+        max_concurrent_requests: int = 8,
+        observers: Iterable[Observer] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        observers = tuple(observers)
+        _refuse_unusable(max_tokens, max_concurrent_requests, observers)
+        if session is not None:
+            check_session(session)
+        self._life = _Life.NEW
+        self._retry = retry or RetryPolicy()
+        self._given_session = session
+        self._session: aiohttp.ClientSession | None = None
+        self._places = max_concurrent_requests
+        self._max_spellings = max_tokens
+        self._clock = clock or SystemClock()
+        self._wall_time = self._clock.wall_time
+        self._emitter = Emitter((log_event, *observers))
+        self._schedule = Schedule(self._clock)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._keeper = Keeper(
+            clock=self._clock,
+            schedule=self._schedule,
+            refresh=refresh or RefreshPolicy(),
+            retry=self._retry,
+            max_tokens=max_tokens,
+            endpoint=self._endpoint,
+            random=random.random,
+            emit=self._emitter,
+        )
+        # Entries by client and by scopes as the caller spells them, so that a hit parses nothing.
+        self._spellings: dict[OktaClient, dict[object, Entry]] = {}
+        self._spelt = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._owner: asyncio.Task[None] | None = None
+        self._cause: BaseException | None = None
+        _PROVIDERS.add(self)
+
+    async def start(self) -> Self:
+        """Start the background work; what `async with` does on entry.
+
+        Returns:
+            The provider itself.
+
+        Raises:
+            ProviderStateError: If it was started or closed before.
+        """
+        if self._life is not _Life.NEW:
+            message = self._life.value or "the provider is started already; start it once"
+            raise ProviderStateError(message)
+        self._loop = asyncio.get_running_loop()
+        context = copy_context()
+        self._session = self._given_session or open_session()
+        self._keeper.flights.context = context
+        self._emitter.attach(self._loop, context)
+        # A task of its own, so that the provider can be closed from another task than this one, and
+        # no error of ours can cancel the caller's code or wrap the caller's errors in a group.
+        self._owner = self._loop.create_task(self._own(), context=context, name="okta_tokens")
+        self._life = _Life.RUNNING
+        return self
+
+    async def aclose(self) -> None:
+        """Stop: end every request under way, and tell every waiter; what `async with` does on exit.
+
+        Whoever waits for a token gets a `ProviderStateError`. Nothing is left running. Closing
+        twice, or a provider that was not started, does nothing. If this call is cancelled, closing
+        goes on without it.
+
+        Raises:
+            ProviderStateError: If the provider runs on another event loop.
+        """
+        if self._life is _Life.NEW:
+            self._life = _Life.CLOSED
+        if self._owner is None or self._life is _Life.FORKED:
+            return
+        if asyncio.get_running_loop() is not self._loop:
+            raise _wrong_loop()
+        if self._life is _Life.RUNNING:
+            self._life = _Life.CLOSED
+            self._owner.cancel()
+        await asyncio.wait([self._owner])
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close; an error of the body comes out as it is."""
+        await self.aclose()
+
+    async def get_token(self, client: OktaClient, scopes: str | Iterable[str] = ()) -> AccessToken:
+        """Return a valid access token: at once if one is held, else as soon as Okta has sent one.
+
+        A call that finds a token does not suspend, so a loop of nothing but such calls never lets
+        the event loop run. A token whose renewal is due is returned at once too, and renewed in the
+        background. Any number of callers that wait for the same token share one request. A caller
+        that is cancelled just leaves; the request goes on.
+
+        Args:
+            client: Who asks, and where.
+            scopes: Separated by spaces in one string, or an iterable of names; a set, whatever the
+                order. Without any, a custom authorization server grants its default scopes.
+
+        Returns:
+            The token. It will not be handed out in the last moments of its life, so use it at once
+            and ask again for the next request.
+
+        Raises:
+            ConfigurationError: If a scope is no scope name, if none is asked of the org's own
+                authorization server, or if the session would add credentials for this domain.
+            FetchError: If no token could be fetched. For a moment after a failure later callers get
+                a copy of its error without another request.
+            ProviderStateError: If the provider is not started, is closed (also while the caller
+                waits), or belongs to another event loop or process.
+        """
+        try:
+            entry = self._spellings[client][scopes]
+        except (KeyError, TypeError):
+            entry = self._entry(client, scopes)
+        if entry.opens <= self._wall_time() < entry.closes:
+            entry.used = USED
+            return entry.token  # type: ignore[return-value]  # an open window is over a token
+        return await self._obtain(entry)
+
+    def source(
+        self, client: OktaClient, scopes: str | Iterable[str] = (), *, keep_fresh: bool = False
+    ) -> TokenSource:
+        """Return a provider with the client and the scopes filled in, to keep and to pass on.
+
+        It makes no request, and works also before the provider is started.
+
+        Args:
+            client: As for `get_token`.
+            scopes: As for `get_token`.
+            keep_fresh: From the first token on, renew it even while nobody asks, and never evict
+                it, for as long as the provider lives.
+
+        Raises:
+            ConfigurationError: As for `get_token`, or if more keys than `max_tokens` are to be kept
+                fresh.
+        """
+        key = _key(client, scopes)
+        if keep_fresh and not self._keeper.entries.keep(self._keeper.entries.get_or_add(key)):
+            message = "keep_fresh: as many keys as max_tokens are kept fresh already; raise it"
+            raise ConfigurationError(message)
+        return TokenSource(self, key)
+
+    def invalidate(self, token: AccessToken) -> bool:
+        """Drop a token that an API rejected, so that the next caller gets another one.
+
+        Only that very token is dropped: a late rejection of an old one costs nothing. If its
+        replacement is rejected as well within a while (5 seconds at first, 5 minutes at last), it
+        is kept, since a third token would not help; an event says so.
+
+        Args:
+            token: The rejected token. Call this from the provider's event loop.
+
+        Returns:
+            True if it was held and is dropped.
+        """
+        return self._keeper.reject(token.key, token.value)
+
+    async def warm(
+        self,
+        *sources: TokenSource,
+        timeout: float | None = None,  # noqa: ASYNC109 - it goes by the provider's clock
+    ) -> None:
+        """Fetch the tokens of some sources, and wait for all of them: for the start of a service.
+
+        Requests that are under way when this call is cancelled, or out of time, go on.
+
+        Args:
+            *sources: Sources of this provider.
+            timeout: How long to wait in all, in seconds; None waits for as long as `RetryPolicy`
+                lets a caller wait.
+
+        Raises:
+            ExceptionGroup: Of the `FetchError` of each source without a token.
+            TimeoutError: If time ran out.
+            ConfigurationError: If a source belongs to another provider.
+            ProviderStateError: As for `get_token`.
+        """
+        if any(source._provider is not self for source in sources):
+            message = "sources: one of them belongs to another provider"
+            raise ConfigurationError(message)
+        self._check()
+        outcomes: list[AccessToken | BaseException] = []
+        with anyio.CancelScope() as scope:
+            deadline = None
+            if timeout is not None:
+                deadline = self._schedule.call_at(self._clock.boot_time() + timeout, scope.cancel)
+            try:
+                calls = (source.get_token() for source in sources)
+                outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            finally:
+                self._schedule.cancel(deadline)
+        if scope.cancelled_caught:
+            message = f"not every token arrived within {timeout:g} s; the requests go on"
+            raise TimeoutError(message)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for error in errors:
+            if not isinstance(error, FetchError):
+                raise error
+        if errors:
+            message = f"{len(errors)} of {len(sources)} sources have no token"
+            raise BaseExceptionGroup(message, errors)
+
+    def inspect(self) -> list[KeyStatus]:
+        """Return how each key in the cache fares: a snapshot, without token values."""
+        now = read(self._clock)
+        return [self._status(entry, now) for entry in self._keeper.entries]
+
+    def stats(self) -> Stats:
+        """Return what the provider has done so far: a snapshot."""
+        count = self._emitter.counts
+        flights = self._keeper.flights
+        return Stats(
+            keys=len(self._keeper.entries),
+            in_flight=len(flights),
+            waiters=sum(flight.waiting for flight in flights),
+            requests=count[TokenRequested],
+            tokens_fetched=count[TokenFetched],
+            fetches_failed=count[FetchFailed],
+            renewals_failed=count[RenewalFailed],
+            renewals_postponed=count[RenewalPostponed],
+            tokens_invalidated=count[TokenInvalidated],
+            invalidations_ignored=count[InvalidationIgnored],
+            pauses=count[RequestsPaused],
+            keys_evicted=count[KeyEvicted],
+            keys_forgotten=count[KeyForgotten],
+            clock_offsets={name: it.clock_offset for name, it in self._endpoints.items()},
+        )
+
+    def __repr__(self) -> str:
+        """Return the state at a glance."""
+        life = self._life.name.lower()
+        keys, flights = len(self._keeper.entries), len(self._keeper.flights)
+        return f"<TokenProvider {life}: {keys} keys, {flights} in flight>"
+
+    async def _obtain(self, entry: Entry) -> AccessToken:
+        """Everything but a hit."""
+        self._check()
+        if entry.detached:
+            entry = self._keeper.entries.get_or_add(entry.key)
+        return await self._keeper.obtain(entry)
+
+    def _check(self) -> None:
+        """Refuse to work where the provider does not live."""
+        if self._life is not _Life.RUNNING:
+            raise ProviderStateError(self._life.value) from self._cause
+        if asyncio.get_running_loop() is not self._loop:
+            raise _wrong_loop()
+
+    def _entry(self, client: OktaClient, scopes: str | Iterable[str]) -> Entry:
+        """Return the entry that a caller means, and remember how it was spelt."""
+        entry = self._keeper.entries.get_or_add(_key(client, scopes))
+        if type(scopes) in _HASHABLE_SPELLINGS:
+            if self._spelt >= self._max_spellings:
+                self._spellings.clear()
+                self._spelt = 0
+            self._spellings.setdefault(client, {})[scopes] = entry
+            self._spelt += 1
+        return entry
+
+    def _endpoint(self, key: TokenKey) -> Endpoint:
+        """Return the endpoint of a key's domain; there is one for each."""
+        origin = key.client.origin
+        endpoint = self._endpoints.get(origin)
+        if endpoint is None:
+            endpoint = self._endpoints[origin] = self._open_endpoint(origin)
+        return endpoint
+
+    def _open_endpoint(self, origin: str) -> Endpoint:
+        assert self._session is not None  # noqa: S101 - narrows the type
+        proxy = None
+        if self._given_session is None:
+            proxy = environment_proxy(origin)
+        else:
+            check_netrc(self._given_session, origin)
+        return Endpoint(
+            origin,
+            exchange=Exchange(self._session, proxy, self._clock, self._schedule),
+            clock=self._clock,
+            policy=self._retry,
+            places=self._places,
+            random=random.random,
+            emit=self._emitter,
+        )
+
+    def _status(self, entry: Entry, now: Instant) -> KeyStatus:
+        key, token, state = entry.key, entry.token, entry.state(now)
+        usable = token is not None and state in {State.FRESH, State.DUE}
+        flight = self._keeper.flights.get(key)
+        return KeyStatus(
+            domain=key.domain,
+            authorization_server=key.authorization_server,
+            client_id=key.client_id,
+            scopes=tuple(sorted(key.scopes)),
+            state=state.value,
+            remaining=entry.unusable_at - now.boot if usable else None,
+            next_action_in=None if entry.timer is None else entry.timer.instant - now.boot,
+            refuses_for=max(0.0, entry.refuse_until - now.boot),
+            failures=entry.failures,
+            last_error=None if entry.error is None else _summary(entry.error),
+            in_flight=flight is not None,
+            waiters=0 if flight is None else flight.waiting,
+            kept_fresh=entry.kept_fresh,
+            used=bool(entry.used & FOR_RENEWAL),
+        )
+
+    async def _own(self) -> None:
+        """Run the schedule until closed; then end everything else that is the provider's."""
+        try:
+            await self._schedule.run()
+        except asyncio.CancelledError:
+            self._life = _Life.CLOSED
+        except Exception as error:  # noqa: BLE001 - a defect here must not bring the host down
+            self._life = _Life.DIED
+            self._cause = sever(error)
+            failure = ProviderStateError(self._life.value)
+            failure.__cause__ = self._cause
+            self._emitter(ProviderDied(error=failure))
+        self._keeper.shut()
+        try:
+            await self._keeper.flights.aclose()
+        finally:
+            if self._session is not None and self._session is not self._given_session:
+                await self._session.close()
+            if self._life is _Life.CLOSED:
+                self._emitter(ProviderClosed())
+            self._emitter.deliver()
+
+
+class TokenSource:
+    """A provider with the client and the scopes filled in; made by `TokenProvider.source`."""
+
+    __slots__ = ("_entry", "_provider", "_wall_time", "key")
+
+    key: TokenKey
+    """Which token it gives."""
+
+    def __init__(self, provider: TokenProvider, key: TokenKey) -> None:
+        self.key = key
+        self._provider = provider
+        self._wall_time = provider._wall_time
+        self._entry = provider._keeper.entries.get_or_add(key)
+
+    async def get_token(self) -> AccessToken:
+        """Return a valid access token: at once if one is held, else as soon as Okta has sent one.
+
+        It behaves as `TokenProvider.get_token` does: a call that finds a token does not suspend,
+        callers share one request, and one that is cancelled just leaves.
+
+        Raises:
+            ConfigurationError: If the session would add credentials for this domain.
+            FetchError: If no token could be fetched.
+            ProviderStateError: If the provider is not started, is closed (also while the caller
+                waits), or belongs to another event loop or process.
+        """
+        entry = self._entry
+        if entry.opens <= self._wall_time() < entry.closes:
+            entry.used = USED
+            return entry.token  # type: ignore[return-value]  # an open window is over a token
+        if entry.detached:
+            entry = self._entry = self._provider._keeper.entries.get_or_add(self.key)
+        return await self._provider._obtain(entry)
+
+    async def access_token(self) -> str:
+        """Return the bare token, for SDKs that take an async callable which returns one.
+
+        Raises:
+            TokenProviderError: As for `get_token`.
+        """
+        return (await self.get_token()).value
+
+    def invalidate(self, token: AccessToken | str) -> bool:
+        """Drop a token that an API rejected, so that the next caller gets another one.
+
+        Args:
+            token: The rejected token, or its bare value; see `TokenProvider.invalidate`.
+
+        Returns:
+            True if it was held and is dropped.
+        """
+        value = token.value if isinstance(token, AccessToken) else token
+        return self._provider._keeper.reject(self.key, value)
+
+    def __repr__(self) -> str:
+        """Return whose tokens it gives."""
+        return f"<TokenSource {self.key!r}>"
+
+
+_HASHABLE_SPELLINGS = {str, tuple, frozenset}
+_PROVIDERS: WeakSet[TokenProvider] = WeakSet()
+
+
+def _key(client: object, scopes: str | Iterable[str]) -> TokenKey:
+    if not isinstance(client, OktaClient):
+        message = f"client: must be an OktaClient, not {type(client).__name__}"
+        raise ConfigurationError(message)
+    names = parse_scopes(scopes)
+    if not names and client.authorization_server is None:
+        message = "scopes: the org's own authorization server has no default scopes; name some"
+        raise ConfigurationError(message)
+    return TokenKey(client, names)
+
+
+def _refuse_unusable(max_tokens: object, places: object, observers: tuple[Observer, ...]) -> None:
+    problems = [
+        f"{name} must be a whole number of at least 1"
+        for name, number in (("max_tokens", max_tokens), ("max_concurrent_requests", places))
+        if not isinstance(number, int) or number < 1
+    ]
+    if not all(callable(observer) for observer in observers):
+        problems.append("observers must be callables that take an event")
+    if problems:
+        message = f"TokenProvider: {'; '.join(problems)}"
+        raise ConfigurationError(message)
+
+
+def _wrong_loop() -> ProviderStateError:
+    return ProviderStateError(
+        "the provider belongs to another event loop; make one in each loop, or call it from there "
+        "with asyncio.run_coroutine_threadsafe"
+    )
+
+
+def _summary(error: Exception) -> str:
+    return f"{type(error).__name__}: {error.args[0]}"
+
+
+def _leave_the_parent_alone() -> None:
+    """In a forked child: hand out no token of the parent's, and touch none of its connections."""
+    for provider in _PROVIDERS:
+        provider._life = _Life.FORKED
+        provider._keeper.shut()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_the_parent_alone)

@@ -1,0 +1,76 @@
+"""Keep secrets out of what leaves this package: texts that others wrote, errors that we chain."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
+
+WITHHELD = "[withheld]"
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_LONGEST_TEXT = 500
+
+# What looks like a credential although nobody told us: generated secrets, keys and tokens are long
+# runs that mix upper case, lower case and digits, or are hexadecimal. Paths and names are neither.
+_RUN = re.compile(r"[A-Za-z0-9_+=-]{20,}")
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]{32,}")
+_MIXTURE = (re.compile(r"[A-Z]"), re.compile(r"[a-z]"), re.compile(r"[0-9]"))
+
+
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a server's text fit for a message, a log line and an attribute.
+
+    Args:
+        text: What the server said.
+        secrets: The secrets that travelled with the request.
+
+    Returns:
+        One printable line of at most 500 characters in which the secrets are replaced.
+    """
+    for spelling in _spellings(secrets):
+        text = text.replace(spelling, WITHHELD)
+    text = _UNPRINTABLE.sub(" ", text).strip()
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
+
+
+def sever(error: BaseException, secrets: Iterable[str] = ()) -> BaseException:
+    """Return an error that is safe to chain: no frames, no chain of its own, no secret in its text.
+
+    Frames go because error trackers record their locals, where secrets live. An error whose own
+    text, arguments or notes hold a secret, or what looks like one, is replaced by one that tells
+    its type alone; so is a group, whose members have frames of their own.
+
+    Args:
+        error: What was caught; changed in place.
+        secrets: As for `scrub`.
+    """
+    try:
+        text = "\n".join([str(error), repr(error), *map(str, getattr(error, "__notes__", ()))])
+        speakable = not _holds_secret(text, secrets)
+    except Exception:  # noqa: BLE001 - an error that cannot even be printed tells its type alone
+        speakable = False
+    if isinstance(error, BaseExceptionGroup) or not speakable:
+        kind = type(error)
+        return RuntimeError(f"{kind.__module__}.{kind.__qualname__} (its text is withheld)")
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _holds_secret(text: str, secrets: Iterable[str]) -> bool:
+    if any(spelling in text for spelling in _spellings(secrets)) or _HEXADECIMAL.search(text):
+        return True
+    return any(all(kind.search(run) for kind in _MIXTURE) for run in _RUN.findall(text))
+
+
+def _spellings(secrets: Iterable[str]) -> Iterator[str]:
+    """Yield each secret as it is, and as a form, a URL, JSON and a repr would spell it."""
+    for secret in secrets:
+        yield from {
+            secret,
+            quote(secret, safe=""),
+            quote_plus(secret),
+            json.dumps(secret)[1:-1],
+            repr(secret)[1:-1],
+        }

@@ -1,0 +1,90 @@
+"""The token, and the key under which it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from okta_tokens._client import OktaClient
+from okta_tokens._clock import Clock, Instant, read
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """Everything that changes which token comes back, or who may have it.
+
+    Args:
+        client: The client, its authentication included.
+        scopes: The scopes that are asked for.
+    """
+
+    client: OktaClient
+    scopes: frozenset[str]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Compute the hash once."""
+        object.__setattr__(self, "_hash", hash((self.client, self.scopes)))
+
+    def __hash__(self) -> int:
+        """Return the hash, which was computed once."""
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild by the constructor: hashes of strings differ between processes."""
+        return (TokenKey, (self.client, self.scopes))
+
+    @property
+    def domain(self) -> str:
+        """The Okta host, `host[:port]`."""
+        return self.client.domain
+
+    @property
+    def authorization_server(self) -> str | None:
+        """The custom authorization server's id; None is the org's own."""
+        return self.client.authorization_server
+
+    @property
+    def client_id(self) -> str:
+        """The client's id."""
+        return self.client.client_id
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An access token (RFC 6749 section 5.1). Its repr does not show the value.
+
+    Made by the provider; one object serves every caller of its key.
+    """
+
+    value: str = field(repr=False)
+    """The token itself: opaque, also where it happens to be a JWT."""
+    token_type: str
+    """`Bearer`."""
+    scopes: frozenset[str]
+    """The scopes that were granted."""
+    key: TokenKey = field(repr=False)
+    """Under which key it is kept."""
+    authorization: str = field(init=False, repr=False, compare=False)
+    """The ready `Authorization` header: the type, a space, the value."""
+    _expiry: Instant = field(repr=False, compare=False)
+    _unusable: Instant = field(repr=False, compare=False)
+    _clock: Clock = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the header once: it is wanted for every outgoing request."""
+        object.__setattr__(self, "authorization", f"{self.token_type} {self.value}")
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it expires, in UTC, counted from before it was requested."""
+        return datetime.fromtimestamp(self._expiry.wall, UTC)
+
+    def remaining(self) -> float:
+        """Return the seconds until it expires, by the stricter of two clocks; 0.0 afterwards."""
+        now = read(self._clock)
+        return max(0.0, min(self._expiry.boot - now.boot, self._expiry.wall - now.wall))
+
+    def _is_usable(self, now: Instant) -> bool:
+        """Tell whether it may still be handed out: it is not within its leeway, by either clock."""
+        return not self._unusable.reached(now)

@@ -1,0 +1,369 @@
+"""What happens in a provider: one frozen event for each thing, and who hears of it.
+
+An observer is any callable that takes an event. Events hold no secret and no token value. They are
+delivered in order, soon after what they tell of, from the event loop and never from within a call
+that gets a token; so an observer should be quick. One that raises harms nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextvars import Context
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, Protocol
+
+import structlog
+
+from okta_tokens._scopes import format_scopes
+from okta_tokens._token import TokenKey
+from okta_tokens.errors import FetchError, ProviderStateError, TokenProviderError
+
+__all__ = [
+    "AttemptFailed",
+    "Event",
+    "FetchFailed",
+    "InvalidationIgnored",
+    "KeyEvent",
+    "KeyEvicted",
+    "KeyForgotten",
+    "KeyIdle",
+    "Observer",
+    "ProviderClosed",
+    "ProviderDied",
+    "RenewalFailed",
+    "RenewalPostponed",
+    "RenewalScheduled",
+    "RequestsPaused",
+    "TokenFetched",
+    "TokenInvalidated",
+    "TokenRequested",
+    "log_event",
+]
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened; the base of all events."""
+
+    name: ClassVar[str]
+    """What a log line is called; constant."""
+    level: ClassVar[Level]
+    """How much it matters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyEvent(Event):
+    """Something that happened to one key."""
+
+    key: TokenKey
+    """Which token it is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequested(KeyEvent):
+    """A request is about to be sent."""
+
+    name: ClassVar[str] = "okta_tokens.token_requested"
+    level: ClassVar[Level] = "debug"
+
+    attempt: int
+    """Which request of this fetch it is, from 1."""
+    renewal: bool
+    """True if nobody waits for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFetched(KeyEvent):
+    """A token arrived and is handed out from now on."""
+
+    name: ClassVar[str] = "okta_tokens.token_fetched"
+    level: ClassVar[Level] = "info"
+
+    lifetime: float
+    """Seconds from the request to expiry."""
+    duration: float
+    """Seconds from the request to the answer."""
+    scopes: frozenset[str]
+    """What the token holds."""
+    missing_scopes: frozenset[str]
+    """What was asked for and not granted."""
+    waiters: int
+    """How many callers waited for it."""
+    request_id: str | None
+    """The answer's `X-Okta-Request-Id`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed(KeyEvent):
+    """One request failed; the fetch it belongs to may go on."""
+
+    name: ClassVar[str] = "okta_tokens.attempt_failed"
+    level: ClassVar[Level] = "debug"
+
+    error: FetchError
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchFailed(KeyEvent):
+    """A fetch failed while no usable token was held: callers get the error."""
+
+    name: ClassVar[str] = "okta_tokens.fetch_failed"
+    level: ClassVar[Level] = "error"
+
+    error: TokenProviderError
+    """Why."""
+    waiters: int
+    """How many callers get it now."""
+    cooldown: float
+    """Seconds for which later callers get it at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalScheduled(KeyEvent):
+    """A renewal is due in a while."""
+
+    name: ClassVar[str] = "okta_tokens.renewal_scheduled"
+    level: ClassVar[Level] = "debug"
+
+    after: float
+    """Seconds until then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalFailed(KeyEvent):
+    """A renewal failed; the token that is held is handed out as before."""
+
+    name: ClassVar[str] = "okta_tokens.renewal_failed"
+    level: ClassVar[Level] = "warning"
+
+    error: TokenProviderError
+    """Why."""
+    failures: int
+    """How many failed in a row."""
+    remaining: float
+    """Seconds for which the token will still be handed out."""
+    after: float | None
+    """Seconds until the next try; None if it waits until somebody asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalPostponed(KeyEvent):
+    """A renewal moved to the end of a pause that Okta asked for."""
+
+    name: ClassVar[str] = "okta_tokens.renewal_postponed"
+    level: ClassVar[Level] = "debug"
+
+    after: float
+    """Seconds until the next try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyIdle(KeyEvent):
+    """A token is not renewed, since nobody has used it since the last time."""
+
+    name: ClassVar[str] = "okta_tokens.key_idle"
+    level: ClassVar[Level] = "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyForgotten(KeyEvent):
+    """An idle key's token expired, and the key was dropped."""
+
+    name: ClassVar[str] = "okta_tokens.key_forgotten"
+    level: ClassVar[Level] = "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyEvicted(KeyEvent):
+    """A key made room for another one: `max_tokens` was reached."""
+
+    name: ClassVar[str] = "okta_tokens.key_evicted"
+    level: ClassVar[Level] = "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInvalidated(KeyEvent):
+    """A token was dropped because somebody rejected it."""
+
+    name: ClassVar[str] = "okta_tokens.token_invalidated"
+    level: ClassVar[Level] = "info"
+
+    damping: float
+    """Seconds for which its replacement will be kept, even if it is rejected too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidationIgnored(KeyEvent):
+    """A token that replaced a rejected one was rejected as well, and is kept for a while.
+
+    The API that rejects both is misconfigured: a third token would not help.
+    """
+
+    name: ClassVar[str] = "okta_tokens.invalidation_ignored"
+    level: ClassVar[Level] = "warning"
+
+    remaining: float
+    """Seconds for which the token will be kept all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestsPaused(Event):
+    """Okta answered 429: no request goes to these servers of the domain for a while."""
+
+    name: ClassVar[str] = "okta_tokens.requests_paused"
+    level: ClassVar[Level] = "warning"
+
+    origin: str
+    """The domain, with its scheme."""
+    org_server: bool
+    """True for the org's own authorization server, False for all custom ones."""
+    seconds: float
+    """How long."""
+    concurrency: bool
+    """True if too many requests were under way at once."""
+    request_id: str | None
+    """The answer's `X-Okta-Request-Id`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderClosed(Event):
+    """The provider was closed."""
+
+    name: ClassVar[str] = "okta_tokens.provider_closed"
+    level: ClassVar[Level] = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderDied(Event):
+    """The provider's own background work ended by an error, a defect of this package's."""
+
+    name: ClassVar[str] = "okta_tokens.provider_died"
+    level: ClassVar[Level] = "error"
+
+    error: ProviderStateError
+    """What callers get from now on; its cause is chained."""
+
+
+class Observer(Protocol):
+    """Hears of everything that happens in a provider."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Take note of an event.
+
+        Args:
+            event: One of the classes of this module; an observer ignores those that it does not
+                know, since there may be more of them one day.
+        """
+
+
+class Emitter:
+    """Hand events to observers, one loop turn after what they tell of.
+
+    Args:
+        observers: Who hears of them, in this order.
+    """
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._pending: deque[Event] = deque()
+        self._later: Callable[[], object] | None = None
+        self.counts = Counter[type[Event]]()
+        """How often each event has happened."""
+
+    def attach(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        """Deliver from a loop, in a context."""
+        self._later = lambda: loop.call_soon(self.deliver, context=context)
+
+    def __call__(self, event: Event) -> None:
+        """Count an event, and keep it for delivery."""
+        self.counts[type(event)] += 1
+        self._pending.append(event)
+        if len(self._pending) == 1 and self._later is not None:
+            self._later()
+
+    def deliver(self) -> None:
+        """Hand over what is pending."""
+        while self._pending:
+            event = self._pending[0]
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception as error:  # noqa: BLE001 - it is the observer's, and harms nobody
+                    _logger().warning(
+                        "okta_tokens.observer_failed",
+                        observer=getattr(observer, "__qualname__", type(observer).__qualname__),
+                        error=type(error).__qualname__,
+                    )
+            self._pending.popleft()
+
+
+def log_event(event: Event) -> None:
+    """Log an event: the observer that every provider has.
+
+    If the application has configured structlog, its configuration is used; otherwise the line goes
+    to the standard library's logger `okta_tokens`, which is silent until the application says
+    otherwise.
+
+    Args:
+        event: What happened.
+    """
+    getattr(_logger(), event.level)(event.name, **_log_fields(event))
+
+
+_STANDARD_LOGGER = logging.getLogger("okta_tokens")
+_STANDARD_LOGGER.addHandler(logging.NullHandler())
+_WRAPPED_LOGGER: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+    _STANDARD_LOGGER,
+    processors=[
+        structlog.stdlib.filter_by_level,
+        structlog.processors.KeyValueRenderer(key_order=["event"]),
+    ],
+    wrapper_class=structlog.stdlib.BoundLogger,
+)
+
+
+def _logger() -> structlog.stdlib.BoundLogger:
+    """Return the application's logger if it has configured structlog, else the quiet one."""
+    if structlog.is_configured():
+        logger: structlog.stdlib.BoundLogger = structlog.get_logger("okta_tokens")
+        return logger
+    return _WRAPPED_LOGGER
+
+
+def _log_fields(event: Event) -> dict[str, object]:
+    """Return an event's fields as plain values."""
+    log: dict[str, object] = {}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, TokenKey):
+            log |= _key_fields(value)
+        elif isinstance(value, TokenProviderError):
+            log |= _error_fields(value)
+        elif isinstance(value, frozenset):
+            log[field.name] = format_scopes(value)
+        else:
+            log[field.name] = round(value, 3) if isinstance(value, float) else value
+    return log
+
+
+def _key_fields(key: TokenKey) -> dict[str, object]:
+    return {
+        "domain": key.domain,
+        "authorization_server": key.authorization_server,
+        "client_id": key.client_id,
+        "requested": format_scopes(key.scopes),
+    }
+
+
+def _error_fields(error: TokenProviderError) -> dict[str, object]:
+    log: dict[str, object] = {"error": type(error).__name__, "message": str(error.args[0])}
+    for name in ("status", "error", "attempts", "retryable", "request_id", "error_id"):
+        if (value := getattr(error, name, None)) is not None:
+            log["code" if name == "error" else name] = value
+    return log

@@ -1,0 +1,1 @@
+"""Tests against an authorization server that nobody here wrote."""
