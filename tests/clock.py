@@ -2,25 +2,25 @@
 
 import asyncio
 import heapq
+from collections.abc import Callable
 from itertools import count
 
 
 class ManualClock:
-    """Time that a test moves by hand; it satisfies `okta_tokens.Clock`."""
+    """Time that a test moves by hand; it satisfies `okta_tokens.Clock`.
+
+    Args:
+        boot: What boot time begins with.
+        wall: What wall time begins with. A test that lets it jump assigns to the attribute.
+    """
 
     def __init__(self, boot: float = 1_000.0, wall: float = 1_800_000_000.0) -> None:
         self.boot = boot
         self.wall = wall
+        self.boot_time: Callable[[], float] = lambda: self.boot
+        self.wall_time: Callable[[], float] = lambda: self.wall
         self._sleepers: list[tuple[float, int, asyncio.Event]] = []
         self._order = count()
-
-    def boot_time(self) -> float:
-        """Return the boot time that the test has set."""
-        return self.boot
-
-    def wall_time(self) -> float:
-        """Return the wall time that the test has set."""
-        return self.wall
 
     async def sleep_until(self, instant: float) -> None:
         """Wait until the test has moved time so far; yield once in any case."""
@@ -28,7 +28,10 @@ class ManualClock:
         if instant > self.boot:
             awake = asyncio.Event()
             heapq.heappush(self._sleepers, (instant, next(self._order), awake))
-            await awake.wait()
+            try:
+                await awake.wait()
+            finally:
+                awake.set()  # who was cancelled does not sleep any more
 
     async def advance(self, seconds: float) -> None:
         """Let time pass, stopping wherever somebody is to wake, and let them run there."""
@@ -36,9 +39,10 @@ class ManualClock:
         end = self.boot + seconds
         while self._sleepers and self._sleepers[0][0] <= end:
             instant, _, awake = heapq.heappop(self._sleepers)
-            self._move(max(instant, self.boot))
-            awake.set()
-            await settle()
+            if not awake.is_set():
+                self._move(max(instant, self.boot))
+                awake.set()
+                await settle()
         self._move(end)
         await settle()
 

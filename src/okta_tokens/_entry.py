@@ -51,6 +51,7 @@ class Entry:
 
     __slots__ = (
         "_damping",
+        "_ignored",
         "_landed_at",
         "_rejected",
         "_replacement",
@@ -99,6 +100,7 @@ class Entry:
         self._rejected = False
         self._replacement = False
         self._damping = FIRST_DAMPING
+        self._ignored = 0
 
     def state(self, now: Instant) -> State:
         """Return what it has to offer; a pure function of the entry and the moment."""
@@ -151,6 +153,7 @@ class Entry:
         self.failures = 0
         self.error = None
         self.used &= ~FOR_RENEWAL
+        self._ignored = 0
         self._landed_at = now.boot
         self._replacement, self._rejected = self._rejected, False
 
@@ -173,8 +176,9 @@ class Entry:
             return None
         age = now.boot - self._landed_at
         if self._replacement and age < self._damping:
+            self._ignored += 1
             return self._damping - age
-        again = self._replacement and age < LONGEST_DAMPING
+        again = self._replacement and (self._ignored > 0 or age < LONGEST_DAMPING)
         self._damping = min(2 * self._damping, LONGEST_DAMPING) if again else FIRST_DAMPING
         self._rejected = True
         self.drop_token()
@@ -184,6 +188,11 @@ class Entry:
     def unusable_at(self) -> float:
         """When the token is not handed out any more, in seconds of boot time; long ago if none."""
         return _CLOSED if self.token is None else self.token._unusable.boot
+
+    @property
+    def ignored(self) -> int:
+        """How many rejections of the present token were ignored."""
+        return self._ignored
 
     @property
     def damping(self) -> float:

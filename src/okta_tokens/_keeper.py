@@ -150,7 +150,8 @@ class Keeper:
         if entry is None or kept is None:
             return False
         if kept:
-            self._emit(InvalidationIgnored(key=key, remaining=kept))
+            if entry.ignored == 1:  # a busy caller rejects it a thousand times
+                self._emit(InvalidationIgnored(key=key, remaining=kept))
             return False
         self._emit(TokenInvalidated(key=key, damping=entry.damping))
         if entry.kept_fresh:

@@ -127,6 +127,8 @@ class TokenProvider:
     async def start(self) -> Self:
         """Start the background work; what `async with` does on entry.
 
+        If this call is cancelled, the provider is closed.
+
         Returns:
             The provider itself.
 
@@ -145,6 +147,12 @@ class TokenProvider:
         # no error of ours can cancel the caller's code or wrap the caller's errors in a group.
         self._owner = self._loop.create_task(self._own(), context=context, name="okta_tokens")
         self._life = _Life.RUNNING
+        try:
+            # Once the owner has begun, it cannot be cancelled without cleaning up.
+            await asyncio.sleep(0)
+        except BaseException:
+            self._owner.cancel()
+            raise
         return self
 
     async def aclose(self) -> None:

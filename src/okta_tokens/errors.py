@@ -66,6 +66,13 @@ class KeyDescription(Protocol):
 class TokenProviderError(Exception):
     """The base of all errors here; never raised itself."""
 
+    def __copy__(self) -> Self:
+        """Return an equal error with a traceback of its own, for one more caller."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        twin.__cause__ = self.__cause__
+        return twin
+
 
 class ConfigurationError(TokenProviderError, ValueError):
     """Something is wrong that no request can mend; the message lists every problem found."""
@@ -128,13 +135,6 @@ class FetchError(TokenProviderError):
             facts.append(f"error id {self.error_id}")
         message = str(self.args[0])
         return f"{message} [{'; '.join(facts)}]" if facts else message
-
-    def __copy__(self) -> Self:
-        """Return an equal error with a traceback of its own, for one more caller."""
-        twin = type(self).__new__(type(self), *self.args)
-        twin.__dict__.update(self.__dict__)
-        twin.__cause__ = self.__cause__
-        return twin
 
     def __reduce__(self) -> tuple[object, ...]:
         """Leave out what cannot or must not travel to another process: the key and the headers."""

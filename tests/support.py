@@ -1,0 +1,116 @@
+"""What tests of the whole share: a sandbox, a provider on a clock that they move, and patience."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from okta_tokens import (
+    AccessToken,
+    ClientSecretBasic,
+    OktaClient,
+    RefreshPolicy,
+    RetryPolicy,
+    TokenProvider,
+    TokenSource,
+)
+from okta_tokens.events import Event
+from okta_tokens.sandbox import Sandbox, SandboxClient
+from tests.clock import ManualClock
+
+CLIENT_ID = "0oa1client"
+SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
+SCOPES = ("a", "b", "c", "okta.users.read")
+
+T = TypeVar("T")
+
+
+@dataclass
+class World:
+    """A provider on a clock of the test's, and the sandbox that it asks."""
+
+    clock: ManualClock
+    sandbox: Sandbox
+    provider: TokenProvider
+    client: OktaClient
+    events: list[Event] = field(default_factory=list)
+
+    def source(self, scopes: str = "a", *, keep_fresh: bool = False) -> TokenSource:
+        """Return a source of the provider's for the client."""
+        return self.provider.source(self.client, scopes, keep_fresh=keep_fresh)
+
+    def seen(self, kind: type[Event]) -> list[Event]:
+        """Return the events of one kind, in order."""
+        return [event for event in self.events if type(event) is kind]
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and whatever falls due be done with."""
+        await self.clock.advance(seconds)
+        await self.quiet()
+
+    async def quiet(self) -> None:
+        """Wait until no fetch is under way, save one that waits for the clock."""
+        for _ in range(3):
+            await until(lambda: self.sandbox_is_idle() or bool(self.provider.stats().waiters))
+            await asyncio.sleep(0.005)
+
+    def sandbox_is_idle(self) -> bool:
+        """Tell whether the provider has nothing under way."""
+        return self.provider.stats().in_flight == 0
+
+
+@asynccontextmanager
+async def world(
+    *,
+    lifetime: int = 3600,
+    lifetimes: dict[str, int] | None = None,
+    sandbox: Sandbox | None = None,
+    refresh: RefreshPolicy | None = None,
+    retry: RetryPolicy | None = None,
+    **options: Any,
+) -> AsyncIterator[World]:
+    """Run a sandbox and a provider whose time is the test's."""
+    clock = ManualClock()
+    app = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, integration=True)
+    okta = sandbox or Sandbox(
+        [app], lifetime=lifetime, lifetimes=lifetimes or {}, wall_time=clock.wall_time
+    )
+    events: list[Event] = []
+    async with (
+        okta,
+        TokenProvider(
+            clock=clock,
+            observers=[events.append],
+            refresh=refresh,
+            retry=retry,
+            **options,
+        ) as provider,
+    ):
+        client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        yield World(clock, okta, provider, client, events)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for something on a real socket, in real time, which should take a few milliseconds."""
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + seconds
+    while not condition():
+        assert loop.time() < give_up, "it did not happen in time"
+        await asyncio.sleep(0.001)
+
+
+def at_once(call: Coroutine[Any, Any, T]) -> T:
+    """Return what a call returns without suspending; fail if it suspends."""
+    try:
+        call.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    call.close()
+    raise AssertionError("the call suspended")
+
+
+async def value_of(call: Coroutine[Any, Any, AccessToken]) -> str:
+    """Return the bare token that a call brings."""
+    return (await call).value

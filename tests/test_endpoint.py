@@ -1,0 +1,227 @@
+"""One domain: how many requests at once, how pauses are kept, how often it is tried."""
+
+import asyncio
+
+import pytest
+
+from okta_tokens import OktaClient, RetryPolicy
+from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
+from okta_tokens.events import AttemptFailed, RequestsPaused, TokenRequested
+from okta_tokens.sandbox import Fault
+from tests.support import CLIENT_ID, World, until, world
+
+
+def org(here: World) -> OktaClient:
+    """Return the client at the org's own authorization server."""
+    return OktaClient(
+        here.sandbox.origin, CLIENT_ID, here.client.authentication, authorization_server=None
+    )
+
+
+async def test_so_many_requests_at_once_and_no_more() -> None:
+    """The gate bounds the requests that are under way at a domain."""
+    async with world(max_concurrent_requests=3) as here:
+        here.sandbox.latency = 0.01
+        scopes = ["a", "b", "c", "a b", "a c", "b c", "a b c"]
+
+        tokens = await asyncio.gather(*(here.source(it).get_token() for it in scopes))
+
+        assert len({token.value for token in tokens}) == 7
+        assert here.sandbox.peak_concurrency == 3
+
+
+async def test_an_error_that_may_mend_itself_is_retried() -> None:
+    """Two failures and a success are one fetch for the caller, with waits between the attempts."""
+    async with world() as here:
+        here.sandbox.fail_next(Fault.status(503), Fault.drop())
+        caller = asyncio.ensure_future(here.source().get_token())
+        await until(lambda: len(here.seen(AttemptFailed)) == 1)
+        await here.clock.advance(0.12)
+        assert here.sandbox.token_requests == 1
+        await here.clock.advance(0.13)
+        await until(lambda: len(here.seen(AttemptFailed)) == 2)
+        assert here.sandbox.token_requests == 2
+        await here.clock.advance(0.5)
+
+        assert (await caller).remaining() > 0
+        assert [
+            event.attempt
+            for event in here.seen(TokenRequested)
+            if isinstance(event, TokenRequested)
+        ] == [1, 2, 3]
+
+
+async def test_the_attempts_are_bounded() -> None:
+    """After the last attempt the caller gets its error, and how many there were."""
+    async with world(retry=RetryPolicy(attempts=2)) as here:
+        here.sandbox.fault = Fault.status(500)
+        caller = asyncio.ensure_future(here.source().get_token())
+        await until(lambda: here.sandbox.token_requests == 1)
+        await until(lambda: bool(here.seen(AttemptFailed)))
+        await here.clock.advance(0.25)
+
+        with pytest.raises(ServerError) as caught:
+            await caller
+        assert caught.value.attempts == 2
+        assert caught.value.status == 500
+        assert here.sandbox.token_requests == 2
+
+
+async def test_an_error_that_no_retry_mends_is_not_retried() -> None:
+    """A refusal is the caller's answer after one request."""
+    async with world() as here:
+        with pytest.raises(OAuthError) as caught:
+            await here.source("unknown").get_token()
+
+        assert caught.value.attempts == 1
+        assert here.sandbox.token_requests == 1
+
+
+async def test_a_request_has_its_time_and_all_attempts_have_theirs() -> None:
+    """A server that never answers costs a caller the total time-out, not three times a request's."""
+    retry = RetryPolicy(request_timeout=10, total_timeout=15)
+    async with world(retry=retry) as here:
+        here.sandbox.latency = 60
+        caller = asyncio.ensure_future(here.source().get_token())
+        await until(lambda: here.sandbox.token_requests == 1)
+        await here.clock.advance(10)
+        await until(lambda: len(here.seen(AttemptFailed)) == 1)
+        await here.clock.advance(0.25)
+        await until(lambda: here.sandbox.token_requests == 2)
+        started = here.clock.boot
+        await here.clock.advance(5)
+
+        with pytest.raises(TransportError, match=r"within 4\.\d* s"):
+            await caller
+        assert here.clock.boot - started == 5
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_429_pauses_every_key_of_the_custom_servers_and_not_the_org_server() -> None:
+    """The limit of the custom servers is theirs together; the org's own server has another one."""
+    async with world(retry=RetryPolicy(max_wait=5, total_timeout=10)) as here:
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
+        with pytest.raises(RateLimitedError):
+            await here.source("a").get_token()
+        with pytest.raises(RateLimitedError):
+            await here.source("b").get_token()
+
+        assert await here.provider.get_token(org(here), "okta.users.read")
+        assert here.sandbox.token_requests == 2
+        (paused,) = here.seen(RequestsPaused)
+        assert isinstance(paused, RequestsPaused)
+        assert (paused.org_server, paused.concurrency) == (False, False)
+        assert paused.request_id
+
+
+async def test_a_pause_is_read_against_the_servers_own_clock() -> None:
+    """A server whose clock is hours off asks for the same pause as one that is right."""
+    async with world(retry=RetryPolicy(max_wait=5, total_timeout=10)) as here:
+        here.sandbox.date_offset = -7200
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
+        with pytest.raises(RateLimitedError) as caught:
+            await here.source().get_token()
+
+        assert 55 <= caught.value.retry_at.timestamp() - here.clock.wall <= 63
+        (offset,) = here.provider.stats().clock_offsets.values()
+        assert offset == pytest.approx(-7200, abs=2)
+
+
+async def test_a_pause_is_capped() -> None:
+    """A reset that is hours away does not stop a service for hours."""
+    async with world(retry=RetryPolicy(max_wait=5, total_timeout=10, max_pause=20)) as here:
+        far = str(int(here.clock.wall) + 86_400)
+        here.sandbox.fail_next(Fault.answer(429, "{}", headers={"X-Rate-Limit-Reset": far}))
+        with pytest.raises(RateLimitedError) as caught:
+            await here.source().get_token()
+
+        assert caught.value.retry_at.timestamp() - here.clock.wall == pytest.approx(20, abs=1)
+
+
+async def test_a_limit_on_concurrency_is_waited_out_briefly() -> None:
+    """Too many at once is over as soon as another one is done: the pause is short, and doubles."""
+    async with world() as here:
+        here.sandbox.fail_next(Fault.concurrency_limited(), Fault.concurrency_limited())
+        caller = asyncio.ensure_future(here.source().get_token())
+        await until(lambda: len(here.seen(RequestsPaused)) == 1)
+        await here.clock.advance(2)
+        await until(lambda: len(here.seen(RequestsPaused)) == 2)
+        await here.clock.advance(4)
+
+        assert await caller
+        seconds = [it.seconds for it in here.seen(RequestsPaused) if isinstance(it, RequestsPaused)]
+        assert seconds == [2, 4]
+
+
+async def test_a_429_that_tells_nothing_pauses_for_a_guess() -> None:
+    """Without a reset the pause is a few seconds, not none."""
+    async with world() as here:
+        here.sandbox.fail_next(Fault.answer(429, "too many", headers={"X-Rate-Limit-Reset": ""}))
+        caller = asyncio.ensure_future(here.source().get_token())
+        await until(lambda: len(here.seen(RequestsPaused)) == 1)
+        await here.clock.advance(1.9)
+        assert here.sandbox.token_requests == 1
+        await here.clock.advance(0.2)
+
+        assert await caller
+
+
+async def test_what_was_under_way_when_a_pause_began_is_one_strike() -> None:
+    """Eight 429s of one moment make a pause as long as one of them does."""
+    async with world() as here:
+        here.sandbox.latency = 0.02
+        here.sandbox.fault = Fault.concurrency_limited()
+        callers = [asyncio.ensure_future(here.source(it).get_token()) for it in ("a", "b", "c")]
+        await until(lambda: len(here.seen(RequestsPaused)) == 3)
+        here.sandbox.fault = None
+        await here.clock.advance(2)
+
+        assert len(await asyncio.gather(*callers)) == 3
+
+
+async def test_a_pause_that_begins_while_fetches_queue_holds_for_them() -> None:
+    """Whoever is let in after a 429 of somebody else's sees the pause, and makes no request."""
+    retry = RetryPolicy(max_wait=5, total_timeout=5, request_timeout=5)
+    async with world(max_concurrent_requests=1, retry=retry) as here:
+        here.sandbox.latency = 0.02
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
+        calls = [here.source(scopes).get_token() for scopes in ("a", "b", "c")]
+
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert all(isinstance(error, RateLimitedError) for error in errors)
+        assert here.sandbox.token_requests == 1
+
+
+async def test_those_whom_somebody_waits_for_go_first() -> None:
+    """Renewals take half of the places, and a caller's fetch does not queue behind them."""
+    lifetimes = {"a": 300, "b": 300, "c": 300, "a b": 300}
+    async with world(max_concurrent_requests=2, lifetimes=lifetimes) as here:
+        for scopes in lifetimes:
+            await here.source(scopes, keep_fresh=True).get_token()
+        here.sandbox.latency = 0.1
+        here.sandbox.reset_counters()
+        here.clock.boot += 285
+        await here.clock.advance(0)
+        await until(lambda: here.sandbox.token_requests >= 1)
+        assert here.provider.stats().in_flight == 4
+        assert here.sandbox.peak_concurrency == 1
+
+        await here.source("a b c").get_token()
+
+        assert here.sandbox.peak_concurrency == 2
+        assert here.sandbox.token_requests <= 3
+
+
+async def test_a_cancelled_wait_for_a_pause_leaves_no_place_taken() -> None:
+    """Closing while fetches wait for a pause, for a place and for an answer ends them all."""
+    async with world(max_concurrent_requests=1) as here:
+        here.sandbox.latency = 5
+        callers = [asyncio.ensure_future(here.source(it).get_token()) for it in ("a", "b", "c")]
+        await until(lambda: here.sandbox.token_requests == 1)
+        await here.provider.aclose()
+        await asyncio.gather(*callers, return_exceptions=True)
+
+        (endpoint,) = here.provider._endpoints.values()
+        assert len(endpoint._gate) == 0
+        assert endpoint._gate._free == 1

@@ -1,0 +1,468 @@
+"""The provider's life, its sources, and what it tells of itself."""
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import asdict
+from typing import Any
+
+import aiohttp
+import anyio
+import pytest
+
+from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
+from okta_tokens.events import Event, ProviderClosed, ProviderDied
+from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
+from tests.support import CLIENT_ID, SECRET, at_once, until, world
+
+ACME = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET))
+
+
+@asynccontextmanager
+async def sandboxed() -> AsyncIterator[tuple[Sandbox, OktaClient]]:
+    """Run a sandbox, and make its default client."""
+    async with Sandbox() as sandbox:
+        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
+        yield sandbox, OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
+
+
+# Life
+
+
+async def test_a_provider_must_be_started() -> None:
+    """Before its start a provider makes sources, and says how to start it when asked for a token."""
+    provider = TokenProvider()
+    source = provider.source(ACME, "a")
+
+    with pytest.raises(ProviderStateError, match="async with"):
+        await source.get_token()
+    with pytest.raises(ProviderStateError, match="async with"):
+        await provider.warm(source)
+
+
+async def test_a_provider_is_started_once() -> None:
+    """A second start, and a start after closing, are errors that say so."""
+    provider = TokenProvider()
+    assert await provider.start() is provider
+    with pytest.raises(ProviderStateError, match="started already"):
+        await provider.start()
+    await provider.aclose()
+    with pytest.raises(ProviderStateError, match="closed"):
+        await provider.start()
+
+
+async def test_a_closed_provider_hands_out_nothing() -> None:
+    """After closing even a token that was held is not handed out any more."""
+    async with world() as here:
+        source = here.source()
+        await source.get_token()
+        await here.provider.aclose()
+
+        with pytest.raises(ProviderStateError, match="closed"):
+            at_once(source.get_token())
+        with pytest.raises(ProviderStateError, match="closed"):
+            at_once(here.provider.get_token(here.client, "a"))
+        assert source.invalidate("anything") is False
+
+
+async def test_closing_tells_every_waiter() -> None:
+    """Whoever waits when the provider is closed gets a `ProviderStateError`, each its own."""
+    async with world() as here:
+        here.sandbox.latency = 5
+        callers = [asyncio.ensure_future(here.source().get_token()) for _ in range(10)]
+        await until(lambda: here.sandbox.token_requests == 1)
+        await here.provider.aclose()
+        errors = await asyncio.gather(*callers, return_exceptions=True)
+
+        assert all(isinstance(error, ProviderStateError) for error in errors)
+        assert len({id(error) for error in errors}) == 10
+
+
+async def test_closing_is_idempotent() -> None:
+    """Closing twice, closing at the same time, and closing what never started do nothing more."""
+    fresh = TokenProvider()
+    await fresh.aclose()
+    await fresh.aclose()
+    with pytest.raises(ProviderStateError, match="closed"):
+        await fresh.start()
+
+    async with TokenProvider() as provider:
+        await asyncio.gather(provider.aclose(), provider.aclose())
+        await provider.aclose()
+
+
+async def test_closing_leaves_nothing_behind() -> None:
+    """After closing no task, timer or connection of ours is left."""
+    before = asyncio.all_tasks()
+    async with sandboxed() as (sandbox, client):
+        sandbox.latency = 0.2
+        provider = await TokenProvider().start()
+        await provider.get_token(client, "customScope")
+        waiting = asyncio.ensure_future(provider.get_token(client, "orders:read"))
+        await until(lambda: sandbox.token_requests == 2)
+        session = provider._session
+        await provider.aclose()
+        with pytest.raises(ProviderStateError):
+            await waiting
+
+        new = [repr(task) for task in asyncio.all_tasks() - before]
+        assert all("RequestHandler" in task for task in new)  # the sandbox's own
+        assert session is not None
+        assert session.closed
+        assert len(provider._schedule) == 0
+
+
+async def test_a_provider_can_be_closed_in_another_task() -> None:
+    """Fixtures and start-up hooks may enter the provider in one task and leave it in another."""
+    async with sandboxed() as (_, client):
+        provider = TokenProvider()
+        await asyncio.create_task(provider.start())  # type: ignore[arg-type]  # a coroutine
+        assert await provider.get_token(client, "customScope")
+        await asyncio.create_task(provider.aclose())
+
+        assert "closed" in repr(provider)
+
+
+async def test_an_error_of_the_body_comes_out_as_itself() -> None:
+    """An exception in the `async with` body is neither wrapped in a group nor replaced."""
+    error = LookupError("mine")
+    with pytest.raises(LookupError) as caught:
+        async with TokenProvider():
+            raise error
+
+    assert caught.value is error
+
+
+async def test_closing_goes_on_when_its_caller_is_cancelled() -> None:
+    """A cancelled `aclose()` leaves no half-closed provider."""
+    async with world() as here:
+        here.sandbox.latency = 5
+        caller = asyncio.ensure_future(here.source().get_token())
+        await until(lambda: here.sandbox.token_requests == 1)
+        closing = asyncio.ensure_future(here.provider.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(ProviderStateError):
+            await caller
+
+        await here.provider.aclose()
+        assert here.provider._session is not None
+        assert here.provider._session.closed
+
+
+async def test_a_provider_that_is_forgotten_ends_with_its_loop() -> None:
+    """Whoever forgets to close gets no warning: the end of the event loop closes the provider."""
+
+    async def forget() -> TokenProvider:
+        async with sandboxed() as (_, client):
+            provider = await TokenProvider().start()
+            await provider.get_token(client, "customScope")
+            return provider
+
+    provider = await asyncio.to_thread(asyncio.run, forget())
+    gc.collect()
+
+    assert provider._session is not None
+    assert provider._session.closed
+    with pytest.raises(ProviderStateError, match="closed"):
+        await provider.get_token(ACME, "a")
+
+
+async def test_our_own_death_is_told_and_hangs_nobody() -> None:
+    """If the background work dies, waiters and later callers get an error with the cause."""
+    async with world() as here:
+        here.sandbox.latency = 5
+        source = here.source()
+        caller = asyncio.ensure_future(source.get_token())
+        await until(lambda: here.sandbox.token_requests == 1)
+
+        def broken() -> None:
+            secret = SECRET
+            raise ZeroDivisionError(len(secret) - len(SECRET))
+
+        here.provider._schedule.call_at(0, broken)
+        with pytest.raises(ProviderStateError):
+            await caller
+        with pytest.raises(ProviderStateError, match="died") as caught:
+            await source.get_token()
+
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert caught.value.__cause__.__traceback__ is None
+        await here.provider.aclose()
+        assert len(here.seen(ProviderDied)) == 1
+        assert not here.seen(ProviderClosed)
+
+
+async def test_flights_do_not_run_in_the_first_callers_context() -> None:
+    """What the first caller put into its context is unknown to the request and to observers."""
+    request_id: ContextVar[str] = ContextVar("request_id", default="none")
+    seen: list[str] = []
+
+    async def secret() -> str:
+        seen.append(request_id.get())
+        request_id.set("leaked")
+        return DEFAULT_CLIENT.secrets[0]
+
+    async with sandboxed() as (sandbox, _):
+        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, ClientSecretBasic(secret))
+        observers = [lambda _: seen.append(request_id.get())]
+        async with TokenProvider(observers=observers) as provider:
+            request_id.set("caller's")
+            await provider.get_token(client, "customScope")
+            await provider.get_token(client, "orders:read")
+            await asyncio.sleep(0)
+
+    assert set(seen) == {"none"}
+
+
+# Sessions
+
+
+async def test_a_session_of_the_users_is_used_and_not_closed() -> None:
+    """The provider sends its requests with the given session, and leaves it open."""
+    async with sandboxed() as (sandbox, client), aiohttp.ClientSession() as session:
+        async with TokenProvider(session=session) as provider:
+            await provider.get_token(client, "customScope")
+
+        assert not session.closed
+        assert sandbox.token_requests == 1
+
+
+async def test_a_session_that_sends_credentials_is_refused() -> None:
+    """A session with an Authorization header of its own would send two credentials."""
+    async with aiohttp.ClientSession(headers={"authorization": "Bearer x"}) as session:
+        with pytest.raises(ConfigurationError, match="session"):
+            TokenProvider(session=session)
+
+
+async def test_a_session_with_a_netrc_entry_for_the_host_is_refused(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that trusts the environment would add what `.netrc` says, so it is refused."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with (
+        sandboxed() as (sandbox, client),
+        aiohttp.ClientSession(trust_env=True) as session,
+        TokenProvider(session=session) as provider,
+    ):
+        with pytest.raises(ConfigurationError, match="netrc"):
+            await provider.get_token(client, "customScope")
+        assert sandbox.token_requests == 0
+
+
+async def test_our_own_session_reads_no_netrc(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credentials in `.netrc` are not added to a request of the provider's own session."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with sandboxed() as (_, client), TokenProvider() as provider:
+        assert await provider.get_token(client, "customScope")
+
+
+# Configuration
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_tokens": 0},
+        {"max_tokens": 1.5},
+        {"max_tokens": True, "max_concurrent_requests": "8"},
+        {"max_concurrent_requests": 0},
+        {"observers": ["not callable"]},
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    """A value that cannot be right is named before anything is done."""
+    with pytest.raises(ConfigurationError, match=next(reversed(options))):
+        TokenProvider(**options)
+
+
+async def test_the_org_server_has_no_default_scopes() -> None:
+    """Without scopes the org's own authorization server is not even asked."""
+    org = OktaClient(
+        "acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET), authorization_server=None
+    )
+    with pytest.raises(ConfigurationError, match="scopes"):
+        TokenProvider().source(org)
+
+
+async def test_a_client_must_be_a_client() -> None:
+    """Whoever passes a domain for the client is told, before any request."""
+    with pytest.raises(ConfigurationError, match="OktaClient"):
+        TokenProvider().source("acme.okta.com")  # type: ignore[arg-type]  # deliberately
+    async with TokenProvider() as provider:
+        with pytest.raises(ConfigurationError, match="OktaClient"):
+            await provider.get_token("acme.okta.com", "a")  # type: ignore[arg-type]  # deliberately
+
+
+async def test_not_more_keys_are_kept_fresh_than_tokens() -> None:
+    """One key more than `max_tokens` cannot be kept fresh."""
+    provider = TokenProvider(max_tokens=1)
+    provider.source(ACME, "a", keep_fresh=True)
+
+    with pytest.raises(ConfigurationError, match="keep_fresh"):
+        provider.source(ACME, "b", keep_fresh=True)
+
+
+# Warming up
+
+
+async def test_warm_waits_for_all() -> None:
+    """After `warm` every source has a token, and no caller waits."""
+    async with world() as here:
+        sources = [here.source("a"), here.source("b"), here.source("c")]
+        await here.provider.warm(*sources, timeout=5)
+
+        assert [sorted(at_once(it.get_token()).scopes) for it in sources] == [["a"], ["b"], ["c"]]
+        await here.provider.warm()
+
+
+async def test_warm_collects_the_errors() -> None:
+    """What failed comes in one group, an error for each source without a token."""
+    async with world() as here:
+        good, bad = here.source("a"), here.source("unknown")
+        with pytest.raises(ExceptionGroup) as caught:
+            await here.provider.warm(good, bad)
+
+        (error,) = caught.value.exceptions
+        assert isinstance(error, OAuthError)
+        assert at_once(good.get_token())
+
+
+async def test_warm_gives_up_in_time_and_the_requests_go_on() -> None:
+    """Out of time, `warm` raises `TimeoutError`; the token arrives all the same."""
+    async with world() as here:
+        here.sandbox.latency = 0.1
+        source = here.source()
+        warming = asyncio.ensure_future(here.provider.warm(source, timeout=3))
+        await until(lambda: here.sandbox.token_requests == 1)
+        await here.clock.advance(3)
+        with pytest.raises(TimeoutError, match="3 s"):
+            await warming
+
+        await here.quiet()
+        assert at_once(source.get_token())
+        assert here.sandbox.token_requests == 1
+
+
+async def test_warm_refuses_sources_of_another_provider() -> None:
+    """A source belongs to the provider that made it."""
+    async with TokenProvider() as provider:
+        with pytest.raises(ConfigurationError, match="another provider"):
+            await provider.warm(TokenProvider().source(ACME, "a"))
+
+
+async def test_warm_tells_when_the_provider_closes() -> None:
+    """Closing while it warms up is an error of the provider's state, not of a fetch."""
+    async with world() as here:
+        here.sandbox.latency = 5
+        warming = asyncio.ensure_future(here.provider.warm(here.source()))
+        await until(lambda: here.sandbox.token_requests == 1)
+        await here.provider.aclose()
+
+        with pytest.raises(ProviderStateError):
+            await warming
+
+
+# What it tells
+
+
+async def test_snapshots_are_plain_values_without_tokens() -> None:
+    """`inspect` and `stats` can be sent to a monitor as JSON, and hold no token."""
+    async with world() as here:
+        token = await here.source("b a").get_token()
+        waiting = here.provider.source(here.client, "c")
+        here.sandbox.latency = 0.1
+        caller = asyncio.ensure_future(waiting.get_token())
+        await until(lambda: here.sandbox.token_requests == 2)
+        here.sandbox.latency = 0
+
+        keys = [asdict(status) for status in here.provider.inspect()]
+        stats = asdict(here.provider.stats())
+        text = json.dumps([keys, stats])
+
+        assert token.value not in text
+        assert SECRET not in text
+        held, wanted = keys
+        assert held["scopes"] == ("a", "b")
+        assert (held["state"], held["remaining"]) == ("fresh", 3595)
+        assert (wanted["state"], wanted["in_flight"], wanted["waiters"]) == ("absent", True, 1)
+        assert wanted["remaining"] is None
+        assert stats["keys"] == 2
+        assert (stats["requests"], stats["tokens_fetched"], stats["waiters"]) == (2, 1, 1)
+        assert list(stats["clock_offsets"]) == [here.sandbox.origin]
+        await caller
+
+
+async def test_the_repr_shows_the_state_and_no_secret() -> None:
+    """At a glance: how it lives, how many keys, how many requests under way."""
+    async with world() as here:
+        source = here.source()
+        await source.get_token()
+
+        assert repr(here.provider) == "<TokenProvider running: 1 keys, 0 in flight>"
+        assert CLIENT_ID in repr(source)
+        assert SECRET not in repr(source)
+
+
+async def test_an_observer_that_raises_harms_nobody() -> None:
+    """An observer's error reaches neither callers nor the observers after it."""
+    events: list[Event] = []
+
+    def raises(_: Event) -> None:
+        raise RuntimeError("observer")
+
+    async with (
+        sandboxed() as (_, client),
+        TokenProvider(observers=[raises, events.append]) as provider,
+    ):
+        await provider.get_token(client, "customScope")
+        await asyncio.sleep(0)
+
+        assert len(events) == 3
+
+
+async def test_an_observer_may_use_the_provider() -> None:
+    """An observer runs outside of the provider's own steps, so it may call back."""
+    async with world() as here:
+        seen: list[int] = []
+
+        def observer(_: Event) -> None:
+            seen.append(len(here.provider.inspect()))
+
+        here.provider._emitter._observers += (observer,)
+        await here.source().get_token()
+        await here.quiet()
+
+        assert seen == [1, 1, 1]
+
+
+async def test_a_bare_token_for_sdks() -> None:
+    """`access_token` returns the string that SDKs with an async callable want."""
+    async with world() as here:
+        source = here.source()
+
+        assert await source.access_token() == (await source.get_token()).value
+
+
+async def test_a_caller_with_a_time_out_just_leaves() -> None:
+    """A time-out of the caller's ends its wait, not the request."""
+    async with world() as here:
+        here.sandbox.latency = 0.05
+        source = here.source()
+        with anyio.move_on_after(0.01) as scope:
+            await source.get_token()
+        assert scope.cancelled_caught
+
+        await here.quiet()
+        assert at_once(source.get_token())
+        assert here.sandbox.token_requests == 1
