@@ -15,7 +15,7 @@ from okta_tokens import (
     TokenProvider,
     TokenSource,
 )
-from okta_tokens.events import Event
+from okta_tokens.events import AttemptFailed, Event
 from okta_tokens.sandbox import Sandbox, SandboxClient
 from tests.clock import ManualClock
 
@@ -44,6 +44,14 @@ class World:
         """Return the events of one kind, in order."""
         return [event for event in self.events if type(event) is kind]
 
+    async def requests(self, number: int) -> None:
+        """Wait until the sandbox has received so many token requests."""
+        await until(lambda: self.sandbox.token_requests >= number)
+
+    async def failures(self, number: int) -> None:
+        """Wait until so many requests have failed."""
+        await until(lambda: len(self.seen(AttemptFailed)) >= number)
+
     async def advance(self, seconds: float) -> None:
         """Let time pass, and whatever falls due be done with."""
         await self.clock.advance(seconds)
@@ -68,7 +76,8 @@ async def world(
     sandbox: Sandbox | None = None,
     refresh: RefreshPolicy | None = None,
     retry: RetryPolicy | None = None,
-    **options: Any,
+    max_tokens: int = 10_000,
+    max_concurrent_requests: int = 8,
 ) -> AsyncIterator[World]:
     """Run a sandbox and a provider whose time is the test's."""
     clock = ManualClock()
@@ -84,7 +93,8 @@ async def world(
             observers=[events.append],
             refresh=refresh,
             retry=retry,
-            **options,
+            max_tokens=max_tokens,
+            max_concurrent_requests=max_concurrent_requests,
         ) as provider,
     ):
         client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))

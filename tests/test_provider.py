@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -34,7 +35,7 @@ async def sandboxed() -> AsyncIterator[tuple[Sandbox, OktaClient]]:
 
 
 async def test_a_provider_must_be_started() -> None:
-    """Before its start a provider makes sources, and says how to start it when asked for a token."""
+    """Before its start a provider makes sources, and says how to start it when asked for more."""
     provider = TokenProvider()
     source = provider.source(ACME, "a")
 
@@ -74,7 +75,7 @@ async def test_closing_tells_every_waiter() -> None:
     async with world() as here:
         here.sandbox.latency = 5
         callers = [asyncio.ensure_future(here.source().get_token()) for _ in range(10)]
-        await until(lambda: here.sandbox.token_requests == 1)
+        await here.requests(1)
         await here.provider.aclose()
         errors = await asyncio.gather(*callers, return_exceptions=True)
 
@@ -120,8 +121,8 @@ async def test_a_provider_can_be_closed_in_another_task() -> None:
     """Fixtures and start-up hooks may enter the provider in one task and leave it in another."""
     async with sandboxed() as (_, client):
         provider = TokenProvider()
-        await asyncio.create_task(provider.start())  # type: ignore[arg-type]  # a coroutine
-        assert await provider.get_token(client, "customScope")
+        await asyncio.create_task(provider.start())
+        assert (await provider.get_token(client, "customScope")).value
         await asyncio.create_task(provider.aclose())
 
         assert "closed" in repr(provider)
@@ -142,7 +143,7 @@ async def test_closing_goes_on_when_its_caller_is_cancelled() -> None:
     async with world() as here:
         here.sandbox.latency = 5
         caller = asyncio.ensure_future(here.source().get_token())
-        await until(lambda: here.sandbox.token_requests == 1)
+        await here.requests(1)
         closing = asyncio.ensure_future(here.provider.aclose())
         await asyncio.sleep(0)
         closing.cancel()
@@ -178,7 +179,7 @@ async def test_our_own_death_is_told_and_hangs_nobody() -> None:
         here.sandbox.latency = 5
         source = here.source()
         caller = asyncio.ensure_future(source.get_token())
-        await until(lambda: here.sandbox.token_requests == 1)
+        await here.requests(1)
 
         def broken() -> None:
             secret = SECRET
@@ -240,7 +241,7 @@ async def test_a_session_that_sends_credentials_is_refused() -> None:
 
 
 async def test_a_session_with_a_netrc_entry_for_the_host_is_refused(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session that trusts the environment would add what `.netrc` says, so it is refused."""
     netrc = tmp_path / "netrc"
@@ -257,14 +258,14 @@ async def test_a_session_with_a_netrc_entry_for_the_host_is_refused(
 
 
 async def test_our_own_session_reads_no_netrc(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Credentials in `.netrc` are not added to a request of the provider's own session."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password mine\n")
     monkeypatch.setenv("NETRC", str(netrc))
     async with sandboxed() as (_, client), TokenProvider() as provider:
-        assert await provider.get_token(client, "customScope")
+        assert (await provider.get_token(client, "customScope")).value
 
 
 # Configuration
@@ -335,7 +336,7 @@ async def test_warm_collects_the_errors() -> None:
 
         (error,) = caught.value.exceptions
         assert isinstance(error, OAuthError)
-        assert at_once(good.get_token())
+        assert at_once(good.get_token()).value
 
 
 async def test_warm_gives_up_in_time_and_the_requests_go_on() -> None:
@@ -344,13 +345,13 @@ async def test_warm_gives_up_in_time_and_the_requests_go_on() -> None:
         here.sandbox.latency = 0.1
         source = here.source()
         warming = asyncio.ensure_future(here.provider.warm(source, timeout=3))
-        await until(lambda: here.sandbox.token_requests == 1)
+        await here.requests(1)
         await here.clock.advance(3)
         with pytest.raises(TimeoutError, match="3 s"):
             await warming
 
         await here.quiet()
-        assert at_once(source.get_token())
+        assert at_once(source.get_token()).value
         assert here.sandbox.token_requests == 1
 
 
@@ -366,7 +367,7 @@ async def test_warm_tells_when_the_provider_closes() -> None:
     async with world() as here:
         here.sandbox.latency = 5
         warming = asyncio.ensure_future(here.provider.warm(here.source()))
-        await until(lambda: here.sandbox.token_requests == 1)
+        await here.requests(1)
         await here.provider.aclose()
 
         with pytest.raises(ProviderStateError):
@@ -383,7 +384,7 @@ async def test_snapshots_are_plain_values_without_tokens() -> None:
         waiting = here.provider.source(here.client, "c")
         here.sandbox.latency = 0.1
         caller = asyncio.ensure_future(waiting.get_token())
-        await until(lambda: here.sandbox.token_requests == 2)
+        await here.requests(2)
         here.sandbox.latency = 0
 
         keys = [asdict(status) for status in here.provider.inspect()]
@@ -464,5 +465,5 @@ async def test_a_caller_with_a_time_out_just_leaves() -> None:
         assert scope.cancelled_caught
 
         await here.quiet()
-        assert at_once(source.get_token())
+        assert at_once(source.get_token()).value
         assert here.sandbox.token_requests == 1

@@ -69,8 +69,8 @@ class _ClientSecret:
         if problem is None:
             self._secret = secret
             return
-        del secret  # an error tracker records the locals of the frame that raises
         message = f"{type(self).__name__}: the secret {problem}"
+        del self, secret  # an error tracker records the locals of the frame that raises
         raise ConfigurationError(message)
 
     def __repr__(self) -> str:
@@ -189,8 +189,8 @@ async def authenticate(
     try:
         await method(request)
     except CredentialError as error:
-        sever(error)
-        return error
+        clean = sever(error, request.secrets)
+        return error if clean is error else _failed_to_answer(error, request)
     except Exception as error:  # noqa: BLE001 - somebody else's code: anything may come out of it
         return _failed_to_answer(error, request)
     except asyncio.CancelledError as error:

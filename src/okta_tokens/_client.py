@@ -77,7 +77,7 @@ class OktaClient:
         if problems:
             # An error tracker records the locals of the frame that raises, and people do put
             # a password into a URL or a secret into the wrong place.
-            del domain, client_id, authentication, authorization_server, origin
+            del self, domain, client_id, authentication, authorization_server, origin
             _refuse("OktaClient", problems)
         values = {
             "domain": origin.partition("://")[2],

@@ -13,8 +13,8 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _LONGEST_TEXT = 500
 
 # What looks like a credential although nobody told us: generated secrets, keys and tokens are long
-# runs that mix upper case, lower case and digits, or are hexadecimal. Paths and names are neither.
-_RUN = re.compile(r"[A-Za-z0-9_+=-]{20,}")
+# runs that mix upper case, lower case and digits, or are hexadecimal. Most names are neither.
+_RUN = re.compile(r"[^\s'\"(),;\[\]{}<>]{12,}")
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{32,}")
 _MIXTURE = (re.compile(r"[A-Z]"), re.compile(r"[a-z]"), re.compile(r"[0-9]"))
 

@@ -11,9 +11,6 @@ import anyio
 
 from okta_tokens._clock import Clock
 
-_AWAKE = -math.inf
-"""Stands for no nap: no instant is earlier, so nobody tries to end one."""
-
 
 class Timer:
     """A callback that is due at an instant; made by `Schedule.call_at`."""
@@ -40,8 +37,8 @@ class Schedule:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._cancelled = 0
-        self._nap = anyio.CancelScope()
-        self._napping_until = _AWAKE
+        self._nap: anyio.CancelScope | None = None
+        self._napping_until = math.inf
 
     def __len__(self) -> int:
         """Return how many timers are yet to come."""
@@ -59,7 +56,7 @@ class Schedule:
         """
         timer = Timer(instant, callback)
         heapq.heappush(self._heap, (instant, next(self._order), timer))
-        if instant < self._napping_until:
+        if self._nap is not None and instant < self._napping_until:
             self._nap.cancel()
         return timer
 
@@ -81,7 +78,7 @@ class Schedule:
             with anyio.CancelScope() as self._nap:
                 self._napping_until = self._heap[0][0] if self._heap else math.inf
                 await self._clock.sleep_until(self._napping_until)
-            self._napping_until = _AWAKE
+            self._nap = None
 
     def _fire(self) -> None:
         """Call what is due now. What the calls add, even in the past, waits for the next turn."""

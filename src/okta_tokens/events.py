@@ -202,7 +202,8 @@ class TokenInvalidated(KeyEvent):
 class InvalidationIgnored(KeyEvent):
     """A token that replaced a rejected one was rejected as well, and is kept for a while.
 
-    It is told once for each token. The API that rejects both is misconfigured: a third token would not help.
+    It is told once for each token. The API that rejects both is misconfigured: a third token would
+    not help.
     """
 
     name: ClassVar[str] = "okta_tokens.invalidation_ignored"

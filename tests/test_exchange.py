@@ -1,0 +1,353 @@
+"""One POST: what is sent, what is refused, and what is said when no answer comes."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+
+from okta_tokens import ClientSecretBasic, ClientSecretPost, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens.errors import (
+    CredentialError,
+    FetchError,
+    InvalidResponseError,
+    OAuthError,
+    TransportError,
+)
+from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox
+from tests.support import CLIENT_ID, SECRET, until, world
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+GOOD = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600, "scope": "a"}
+
+
+@asynccontextmanager
+async def server(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve one handler at the token endpoint, and return its origin."""
+    application = web.Application()
+    application.router.add_post("/oauth2/default/v1/token", handler)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"{'https' if tls else 'http'}://localhost:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def failure(provider: TokenProvider, client: OktaClient) -> FetchError:
+    """Return the error of a fetch that fails."""
+    with pytest.raises(FetchError) as caught:
+        await provider.get_token(client, "a")
+    return caught.value
+
+
+@pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
+async def test_the_request_is_what_okta_documents(
+    method: type[ClientSecretBasic | ClientSecretPost],
+) -> None:
+    """One form, one credential, nothing in the URL, and a user agent that names us."""
+    received: list[tuple[dict[str, str], dict[str, str], str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        received.append((form, dict(request.headers), request.query_string))
+        return web.json_response(GOOD)
+
+    async with server(handler) as origin, TokenProvider() as provider:
+        client = OktaClient(origin, "0oa1", method("s3cr%t +:&="))
+        await provider.get_token(client, "b a")
+        await provider.get_token(client)
+
+    (form, headers, query), (without, _, _) = received
+    credentials = {"client_id": "0oa1", "client_secret": "s3cr%t +:&="}
+    expected = {"grant_type": "client_credentials", "scope": "a b"}
+    if method is ClientSecretPost:
+        assert form == expected | credentials
+        assert "Authorization" not in headers
+    else:
+        assert form == expected
+        assert headers["Authorization"] == "Basic MG9hMTpzM2NyJXQgKzomPQ=="
+    assert query == ""
+    assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert headers["Accept"] == "application/json"
+    assert headers["User-Agent"].startswith("okta-tokens/")
+    assert "scope" not in without
+
+
+async def test_a_secret_is_asked_for_every_request() -> None:
+    """A rotated secret is picked up without a restart, from a plain or an async callable."""
+    secrets = iter(["wrong-secret-0", *DEFAULT_CLIENT.secrets])
+
+    async def next_secret() -> str:
+        return next(secrets)
+
+    async with Sandbox() as sandbox, TokenProvider() as provider:
+        client = OktaClient(
+            sandbox.origin, DEFAULT_CLIENT.client_id, ClientSecretBasic(next_secret)
+        )
+        assert isinstance(await failure(provider, client), OAuthError)
+        token = await provider.get_token(client, "customScope")
+
+        assert token.remaining() > 0
+
+
+async def test_a_secret_that_cannot_be_had_is_our_side() -> None:
+    """When the callable raises there is no request, and the error says whose fault it is."""
+
+    def broken() -> str:
+        raise OSError("vault is sealed")
+
+    async with world() as here:
+        client = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(broken))
+        caller = asyncio.ensure_future(here.provider.get_token(client, "a"))
+        for failures in (1, 2, 3):
+            await here.failures(failures)
+            await here.clock.advance(0.5)
+        with pytest.raises(CredentialError, match="OSError") as caught:
+            await caller
+
+        assert str(caught.value.__cause__) == "vault is sealed"
+        assert here.sandbox.token_requests == 0
+
+
+async def test_a_callable_that_hangs_is_bounded_by_the_request_time_out() -> None:
+    """Waiting for the secret counts as part of the request."""
+
+    async def hangs() -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with world() as here:
+        client = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(hangs))
+        caller = asyncio.ensure_future(here.provider.get_token(client, "a"))
+        await here.clock.advance(31)
+
+        with pytest.raises(TransportError, match="callable"):
+            await caller
+
+
+async def test_the_whole_answer_must_come_in_time() -> None:
+    """A body that drips is cut at the deadline, not waited for byte by byte."""
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        here.sandbox.fault = Fault.drip(0.02)
+        caller = asyncio.ensure_future(here.source().get_token())
+        await here.requests(1)
+        await asyncio.sleep(0.05)
+        await here.clock.advance(10)
+
+        with pytest.raises(TransportError, match="no answer"):
+            await caller
+
+
+async def test_a_body_over_64_kib_is_refused_without_being_read() -> None:
+    """A huge answer costs 64 KiB, not its size, and is an error."""
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b" " * 65_536)
+                sent += 65_536
+        except ConnectionError:
+            return response
+
+    async with server(endless) as origin, TokenProvider() as provider:
+        client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        error = await failure(provider, client)
+        await until(lambda: sent > 0)
+
+    assert isinstance(error, InvalidResponseError)
+    assert "64 KiB" in str(error)
+    assert sent < 50_000_000
+
+
+async def test_no_redirect_is_followed() -> None:
+    """A redirect takes the credentials nowhere."""
+    async with Sandbox() as elsewhere, world() as here:
+        here.sandbox.fault = Fault.redirect(f"{elsewhere.origin}/oauth2/default/v1/token")
+        error = await failure(here.provider, here.client)
+
+        assert isinstance(error, InvalidResponseError)
+        assert error.status in {301, 302, 303, 307, 308}
+        assert elsewhere.token_requests == 0
+
+
+async def test_the_users_session_cannot_change_what_is_sent() -> None:
+    """Middlewares, time-outs and the like of a given session do not touch our requests."""
+
+    async def meddle(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        raise AssertionError("a token request went through the session's middleware")
+
+    session = aiohttp.ClientSession(
+        middlewares=(meddle,),
+        raise_for_status=True,
+        timeout=aiohttp.ClientTimeout(total=0.0001),
+        base_url="http://127.0.0.1:9/",
+    )
+    async with session, world() as here, TokenProvider(session=session) as provider:
+        here.sandbox.latency = 0.01
+        assert (await provider.get_token(here.client, "a")).value
+        unknown = OktaClient(here.sandbox.origin, "unknown", ClientSecretBasic(SECRET))
+        error = await failure(provider, unknown)
+        assert isinstance(error, OAuthError)
+
+
+async def test_a_session_that_was_closed_is_named() -> None:
+    """When the given session is closed under us, the error says so and no retry is made."""
+    async with world() as here, aiohttp.ClientSession() as session:
+        async with TokenProvider(session=session) as provider:
+            await session.close()
+            error = await failure(provider, here.client)
+
+        assert isinstance(error, TransportError)
+        assert not error.retryable
+        assert "session" in str(error)
+
+
+# Connections
+
+
+def refused() -> str:
+    """Return the origin of a port on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+async def test_no_connection_is_a_transport_error() -> None:
+    """A port on which nobody listens gives an error that names the host and keeps the cause."""
+    async with world() as here:
+        client = OktaClient(refused(), CLIENT_ID, ClientSecretBasic(SECRET))
+        caller = asyncio.ensure_future(here.provider.get_token(client, "a"))
+        for failures in (1, 2, 3):
+            await here.failures(failures)
+            await here.clock.advance(0.5)
+        with pytest.raises(TransportError, match="no connection") as caught:
+            await caller
+
+        assert caught.value.retryable
+        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+        assert caught.value.__cause__.__traceback__ is None
+
+
+async def one_attempt(origin: str, session: aiohttp.ClientSession | None = None) -> FetchError:
+    """Return the error of a single attempt."""
+    async with TokenProvider(session=session, retry=RetryPolicy(attempts=1)) as provider:
+        return await failure(provider, OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET)))
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_named() -> None:
+    """An unknown authority is told apart from other trouble with TLS."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(tls)
+    async with Sandbox(ssl_context=tls, host="localhost") as sandbox:
+        error = await one_attempt(sandbox.origin)
+
+    assert isinstance(error, TransportError)
+    assert "certificate" in str(error)
+    assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
+
+
+async def test_the_sessions_own_tls_settings_count() -> None:
+    """With a session that trusts the authority the token arrives over TLS."""
+    authority = trustme.CA()
+    tls, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.configure_trust(trusting)
+    connector = aiohttp.TCPConnector(ssl=trusting)
+    async with (
+        Sandbox(ssl_context=tls, host="localhost") as sandbox,
+        aiohttp.ClientSession(connector=connector) as session,
+        TokenProvider(session=session) as provider,
+    ):
+        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
+        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
+
+        assert (await provider.get_token(client, "customScope")).value
+
+
+async def test_a_server_without_tls_is_named() -> None:
+    """A plain server on an https URL is trouble with TLS, not a bad answer."""
+    async with Sandbox() as sandbox:
+        error = await one_attempt(sandbox.origin.replace("http:", "https:"))
+
+    assert isinstance(error, TransportError)
+    assert "TLS" in str(error)
+
+
+async def test_a_host_without_an_address_is_named() -> None:
+    """A name that does not resolve is told apart from a host that does not answer."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=NoAddresses())
+    ) as session:
+        error = await one_attempt("https://nowhere.localhost", session)
+
+    assert isinstance(error, TransportError)
+    assert "no address" in str(error)
+
+
+class NoAddresses(aiohttp.abc.AbstractResolver):
+    """A name server that knows nobody."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        """Refuse."""
+        raise OSError(None, f"{host} is unknown")
+
+    async def close(self) -> None:
+        """Have nothing to close."""
+
+
+# Proxies
+
+
+async def test_the_environments_proxy_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request over https goes through the proxy that the environment names."""
+    asked: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    listening = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        monkeypatch.setenv("https_proxy", f"http://me:{SECRET}@127.0.0.1:{port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        error = await one_attempt("https://acme.okta.com")
+
+    assert asked[0].startswith(b"CONNECT acme.okta.com:443")
+    assert isinstance(error, TransportError)
+    assert "proxy refused" in str(error)
+    assert "407" in str(error)
+    assert SECRET not in str(error) + repr(error) + repr(error.__cause__)
+
+
+async def test_loopback_goes_through_no_proxy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Plain http is for this machine, so its secret is shown to no proxy."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    async with Sandbox() as sandbox, TokenProvider() as provider:
+        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
+        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
+
+        assert (await provider.get_token(client, "customScope")).value
