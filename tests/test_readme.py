@@ -1,0 +1,68 @@
+"""The README keeps its word: every example in it runs."""
+
+import ast
+import asyncio
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, errors
+from okta_tokens.sandbox import Sandbox, SandboxClient
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+SECRET = "the-secret-of-the-readme"
+
+
+def sandbox() -> Sandbox:
+    """Make a sandbox with the client of the examples."""
+    return Sandbox([SandboxClient("0oa1b2c3", [SECRET], scopes={"orders:read", "orders:write"})])
+
+
+async def test_the_first_example_is_a_whole_program(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a real host and secret the first example prints a ready header."""
+    monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
+    async with sandbox() as okta:
+        program = EXAMPLES[0].replace("acme.okta.com", okta.origin)
+        await asyncio.to_thread(exec, compile(program, "README.md", "exec"), {})
+
+        assert "{'Authorization': 'Bearer " in capsys.readouterr().out
+        assert okta.token_requests == 1
+
+
+async def test_the_other_examples_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples after the first one use its names, and run as they stand."""
+    monkeypatch.setenv("ACME_SECRET", SECRET)
+    async with sandbox() as okta:
+        acme = OktaClient(okta.origin, "0oa1b2c3", ClientSecretBasic(SECRET))
+        names: dict[str, object] = {"acme": acme}
+        imports = "\n".join(re.findall(r"^(?:import|from) .*$", EXAMPLES[0], re.MULTILINE))
+        exec(compile(imports, "README.md", "exec"), names)  # noqa: S102 - our own README
+        for example in EXAMPLES[1:]:
+            code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            running = eval(code, names)  # noqa: S307 - the same
+            if inspect.isawaitable(running):
+                await running
+
+        assert okta.token_requests == 1
+        assert isinstance(names["provider"], TokenProvider)
+
+
+def test_every_error_is_in_the_table() -> None:
+    """The README's table of errors names each class that is raised, and no other."""
+    rows = set(re.findall(r"^\| `(\w+Error)` \|", README, flags=re.MULTILINE))
+    bases = {"TokenProviderError", "FetchError"}
+
+    assert rows == {name for name in errors.__all__ if name.endswith("Error")} - bases
+
+
+def test_the_first_example_comes_early_and_is_short() -> None:
+    """Whoever opens the README sees how it is used before line 30, in less than 20 lines."""
+    before = README[: README.index(EXAMPLES[0])].count("\n")
+
+    assert before < 30
+    assert EXAMPLES[0].count("\n") < 20
