@@ -46,7 +46,7 @@ __all__ = [
 Level = Literal["debug", "info", "warning", "error"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened; the base of all events."""
 
@@ -56,7 +56,7 @@ class Event:
     """How much it matters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KeyEvent(Event):
     """Something that happened to one key."""
 
@@ -64,7 +64,7 @@ class KeyEvent(Event):
     """Which token it is about."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenRequested(KeyEvent):
     """A request is about to be sent."""
 
@@ -77,7 +77,7 @@ class TokenRequested(KeyEvent):
     """True if nobody waits for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenFetched(KeyEvent):
     """A token arrived and is handed out from now on."""
 
@@ -98,7 +98,7 @@ class TokenFetched(KeyEvent):
     """The answer's `X-Okta-Request-Id`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AttemptFailed(KeyEvent):
     """One request failed; the fetch it belongs to may go on."""
 
@@ -109,7 +109,7 @@ class AttemptFailed(KeyEvent):
     """Why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FetchFailed(KeyEvent):
     """A fetch failed while no usable token was held: callers get the error."""
 
@@ -124,7 +124,7 @@ class FetchFailed(KeyEvent):
     """Seconds for which later callers get it at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RenewalScheduled(KeyEvent):
     """A renewal is due in a while."""
 
@@ -135,7 +135,7 @@ class RenewalScheduled(KeyEvent):
     """Seconds until then."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RenewalFailed(KeyEvent):
     """A renewal failed; the token that is held is handed out as before."""
 
@@ -152,7 +152,7 @@ class RenewalFailed(KeyEvent):
     """Seconds until the next try; None if it waits until somebody asks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RenewalPostponed(KeyEvent):
     """A renewal moved to the end of a pause that Okta asked for."""
 
@@ -163,7 +163,7 @@ class RenewalPostponed(KeyEvent):
     """Seconds until the next try."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KeyIdle(KeyEvent):
     """A token is not renewed, since nobody has used it since the last time."""
 
@@ -171,7 +171,7 @@ class KeyIdle(KeyEvent):
     level: ClassVar[Level] = "debug"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KeyForgotten(KeyEvent):
     """An idle key's token expired, and the key was dropped."""
 
@@ -179,7 +179,7 @@ class KeyForgotten(KeyEvent):
     level: ClassVar[Level] = "debug"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KeyEvicted(KeyEvent):
     """A key made room for another one: `max_tokens` was reached."""
 
@@ -187,7 +187,7 @@ class KeyEvicted(KeyEvent):
     level: ClassVar[Level] = "debug"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenInvalidated(KeyEvent):
     """A token was dropped because somebody rejected it."""
 
@@ -198,7 +198,7 @@ class TokenInvalidated(KeyEvent):
     """Seconds for which its replacement will be kept, even if it is rejected too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class InvalidationIgnored(KeyEvent):
     """A token that replaced a rejected one was rejected as well, and is kept for a while.
 
@@ -213,7 +213,7 @@ class InvalidationIgnored(KeyEvent):
     """Seconds for which the token will be kept all the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RequestsPaused(Event):
     """Okta answered 429: no request goes to these servers of the domain for a while."""
 
@@ -232,7 +232,7 @@ class RequestsPaused(Event):
     """The answer's `X-Okta-Request-Id`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProviderClosed(Event):
     """The provider was closed."""
 
@@ -240,7 +240,7 @@ class ProviderClosed(Event):
     level: ClassVar[Level] = "info"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProviderDied(Event):
     """The provider's own background work ended by an error, a defect of this package's."""
 

@@ -1,19 +1,18 @@
-"""The sandbox: an Okta-like authorization server on this machine, for those without a tenant.
+"""A local authorization server that behaves as Okta does, for tests and for trying things out.
 
-    from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
-    from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
+Example:
+    ```python
+    from okta_tokens.sandbox import Sandbox, SandboxClient
 
-    async with Sandbox() as sandbox, TokenProvider() as provider:
-        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
-        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
-        token = await provider.get_token(client, "customScope")
+    client = SandboxClient("0oa1b2c3", ["a-secret-of-yours"], scopes=["orders:read"])
 
-It is strict, refusing what Okta would refuse in Okta's words, and counts what it received. Faults
-come on demand. It keeps everything in memory and is no authorization server for anything real.
+    async with Sandbox([client], lifetime=300) as sandbox:
+        print(sandbox.origin)  # POST /oauth2/default/v1/token there
+    ```
 """
 
 from okta_tokens.sandbox._faults import Fault
-from okta_tokens.sandbox._model import DEFAULT_CLIENT, SandboxClient
-from okta_tokens.sandbox._server import ReceivedRequest, Sandbox
+from okta_tokens.sandbox._model import DEFAULT_CLIENT, ReceivedRequest, SandboxClient
+from okta_tokens.sandbox._server import Sandbox
 
 __all__ = ["DEFAULT_CLIENT", "Fault", "ReceivedRequest", "Sandbox", "SandboxClient"]

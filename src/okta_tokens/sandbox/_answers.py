@@ -43,7 +43,7 @@ class Answer:
     status: int = 200
     body: bytes = field(default=b"", repr=False)
     content_type: str = JSON
-    headers: Mapping[str, str] = NO_HEADERS
+    headers: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -63,7 +63,7 @@ class Refusal:
     error: str
     description: str
     format: ErrorFormat = ErrorFormat.OAUTH
-    headers: Mapping[str, str] = NO_HEADERS
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def answer(self) -> Answer:
         """Write the refusal out; in Okta's format with a fresh ``errorId``."""
@@ -134,6 +134,17 @@ def resource_not_found(authorization_server: str) -> Refusal:
     )
 
 
+def method_not_allowed(allow: str) -> Refusal:
+    """Return Okta's answer to a method that an endpoint does not have; `allow` lists its own."""
+    return Refusal(
+        405,
+        "E0000022",
+        "The endpoint does not support the provided HTTP method",
+        ErrorFormat.OKTA,
+        {"Allow": allow},
+    )
+
+
 def server_error(status: int) -> Refusal:
     """Return an outage in Okta's format: E0000010 for a 503, else E0000009."""
     if status == 503:  # noqa: PLR2004 — an HTTP status is its own best name
@@ -152,17 +163,12 @@ ORG_NEEDS_PRIVATE_KEY = (
 )
 
 PATH_NOT_FOUND = _okta(404, "E0000008", "The requested path was not found")
-METHOD_NOT_ALLOWED = _okta(
-    405, "E0000022", "The endpoint does not support the provided HTTP method"
-)
 WRONG_MEDIA_TYPE = _okta(
     400,
     "E0000021",
     "Bad request. Accept and/or Content-Type headers likely do not match supported values.",
 )
-TOO_MANY_REQUESTS = _okta(
-    429, "E0000047", "API call exceeded rate limit due to too many requests."
-)
+TOO_MANY_REQUESTS = _okta(429, "E0000047", "API call exceeded rate limit due to too many requests.")
 # An unknown client id: an OAuth code in Okta's format.
 UNKNOWN_CLIENT = _okta(401, "invalid_client", "Invalid value for 'client_id' parameter.")
 MULTIPLE_CREDENTIALS = invalid_request(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-CLIENT_SECRET_BASIC: Final = "client_secret_basic"
+CLIENT_SECRET_BASIC: Final = "client_secret_basic"  # noqa: S105 — a method's name
 CLIENT_SECRET_POST: Final = "client_secret_post"  # noqa: S105 — a method's name
 METHODS: Final = (CLIENT_SECRET_BASIC, CLIENT_SECRET_POST)
 
@@ -30,7 +30,7 @@ class SandboxClient:
         methods: The authentication methods that are registered for the client. In Okta it is
             exactly one; the sandbox lets you register both secret methods.
         active: Whether the client is active. An inactive one is refused.
-        api_service_integration: Whether the client may use its secret at the org server. Okta
+        integration: Whether the client may use its secret at the org server. Okta
             lets only API service integrations do so; every other client needs ``private_key_jwt``.
 
     Raises:
@@ -43,7 +43,7 @@ class SandboxClient:
     scopes: Collection[str] = field(default=(), kw_only=True)
     methods: Collection[str] = field(default=METHODS, kw_only=True)
     active: bool = field(default=True, kw_only=True)
-    api_service_integration: bool = field(default=False, kw_only=True)
+    integration: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not _PRINTABLE.fullmatch(self.client_id) or ":" in self.client_id:
@@ -78,7 +78,7 @@ def scope_set(scopes: str | Collection[str]) -> frozenset[str]:
 DEFAULT_CLIENT: Final = SandboxClient(
     "0oasandbox0client0id",
     ("sandbox-client-secret",),
-    scopes=("orders:read", "orders:write"),
+    scopes=("customScope", "orders:read", "orders:write"),
 )
 """The client that a sandbox has when none is given. Its secret is no secret."""
 
@@ -139,9 +139,7 @@ class TokenRegistry:
             self._sweep(now)
         # Opaque. A signed token would be made here, of the same arguments.
         value = secrets.token_urlsafe(48)
-        token = IssuedToken(
-            value, client_id, authorization_server, scopes, now, now + lifetime
-        )
+        token = IssuedToken(value, client_id, authorization_server, scopes, now, now + lifetime)
         self._tokens[value] = token
         return token
 

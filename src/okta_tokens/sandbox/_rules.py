@@ -1,32 +1,22 @@
-"""Okta's rules: pure functions that turn a request into a grant or a refusal."""
+"""Okta's rules: pure functions that turn a parsed request into a grant or a refusal."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
-import re
-from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl
 
-from okta_tokens.sandbox import _answers as answers
+import okta_tokens.sandbox._answers as answers
 from okta_tokens.sandbox._answers import Refusal
-from okta_tokens.sandbox._model import (
-    CLIENT_SECRET_BASIC,
-    CLIENT_SECRET_POST,
-    SCOPE_NAME,
-    SandboxClient,
-)
+from okta_tokens.sandbox._model import SCOPE_NAME, SandboxClient
+from okta_tokens.sandbox._request import Credentials, ParsedRequest
 
 MAX_SCOPE_LENGTH: Final = 1024
 OPENID_SCOPES: Final = frozenset(
     {"openid", "profile", "email", "address", "phone", "offline_access", "device_sso"}
 )
 
-_FORM: Final = "application/x-www-form-urlencoded"
 _OTHER_GRANTS: Final = frozenset(
     {
         "authorization_code",
@@ -37,45 +27,6 @@ _OTHER_GRANTS: Final = frozenset(
         "urn:ietf:params:oauth:grant-type:token-exchange",
     }
 )
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a request says about who sends it.
-
-    Args:
-        client_id: The client id, or ``None``.
-        secret: The secret, or ``None``.
-        method: How they came: a ``token_endpoint_auth_method``, ``client_assertion`` (either of
-            the two JWT methods), ``multiple``, or ``None``.
-        challenge: Whether the ``Authorization`` header was used.
-    """
-
-    client_id: str | None = None
-    secret: str | None = field(default=None, repr=False)
-    method: str | None = None
-    challenge: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedRequest:
-    """A request to one of the endpoints that clients authenticate at.
-
-    Args:
-        form: The body's parameters. Of repeated ones the last; then there is a refusal anyway.
-        credentials: Who sends it.
-        refusal: Why it is refused before anything is looked up, or ``None``.
-    """
-
-    form: Mapping[str, str] = field(repr=False)
-    credentials: Credentials
-    refusal: Refusal | None = None
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """The scopes that are asked for, each once, in the request's order."""
-        return tuple(dict.fromkeys(self.form.get("scope", "").split()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,84 +44,6 @@ class Policy:
     default_scopes: tuple[str, ...] = ()
 
 
-def parse(
-    body: bytes, *, content_type: str, authorization: list[str], query: str
-) -> ParsedRequest:
-    """Read a request.
-
-    Args:
-        body: The body.
-        content_type: The media type, without parameters, in lower case.
-        authorization: The values of all ``Authorization`` headers.
-        query: The raw query string.
-
-    Returns:
-        What it says, and the refusal that it gets whoever sent it.
-    """
-    pairs = _pairs(body)
-    form = dict(pairs or ())
-    credentials = _credentials(form, authorization)
-    return ParsedRequest(form, credentials, _refused_form(pairs, content_type, query))
-
-
-def _pairs(body: bytes) -> list[tuple[str, str]] | None:
-    try:
-        text = body.decode("ascii")  # a form is percent-encoded: anything else is not one
-        if _BAD_ESCAPE.search(text):
-            return None
-        return parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict")
-    except ValueError:  # UnicodeDecodeError, too
-        return None
-
-
-def _refused_form(
-    pairs: list[tuple[str, str]] | None, content_type: str, query: str
-) -> Refusal | None:
-    if content_type != _FORM:
-        return answers.WRONG_MEDIA_TYPE
-    if pairs is None:
-        return answers.invalid_request("The request body is malformed.")
-    if query:
-        return answers.invalid_request("Parameters must be sent in the request body.")
-    repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if repeated:
-        return answers.invalid_request("Request parameters must not be repeated.")
-    return None
-
-
-def _credentials(form: Mapping[str, str], authorization: list[str]) -> Credentials:
-    client_id = form.get("client_id")
-    asserted = "client_assertion" in form or "client_assertion_type" in form
-    posted = "client_secret" in form
-    if authorization:
-        # Okta counts a client_id alone beside the header as a second set of credentials.
-        if len(authorization) > 1 or asserted or posted or client_id is not None:
-            return Credentials(client_id, None, "multiple", challenge=True)
-        return _basic(authorization[0])
-    if asserted and posted:
-        return Credentials(client_id, None, "multiple")
-    if asserted:
-        return Credentials(client_id, None, "client_assertion")
-    if posted:
-        return Credentials(client_id, form["client_secret"], CLIENT_SECRET_POST)
-    return Credentials(client_id)
-
-
-def _basic(header: str) -> Credentials:
-    """Read RFC 7617 credentials, as Okta documents them: nothing in them is form-decoded."""
-    scheme, _, encoded = header.partition(" ")
-    if scheme.lower() != "basic":
-        return Credentials(challenge=True)
-    try:
-        decoded = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return Credentials(method=CLIENT_SECRET_BASIC, challenge=True)
-    client_id, colon, secret = decoded.partition(":")
-    return Credentials(
-        client_id or None, secret if colon else None, CLIENT_SECRET_BASIC, challenge=True
-    )
-
-
 def authenticate(
     request: ParsedRequest, clients: Mapping[str, SandboxClient]
 ) -> SandboxClient | Refusal:
@@ -185,26 +58,34 @@ def authenticate(
         return request.refusal
     if credentials.method == "multiple":
         return answers.MULTIPLE_CREDENTIALS
-    challenge = credentials.challenge
-    wrong = answers.invalid_client(answers.WRONG_CREDENTIALS, challenge=challenge)
-    if credentials.method == "client_assertion":
-        return wrong  # no client of the sandbox has a key registered
-    if credentials.client_id is None:
-        return answers.invalid_client(answers.NO_CREDENTIALS, challenge=challenge)
-    client = clients.get(credentials.client_id)
-    if client is None:
+    if credentials.client_id is None and credentials.method != "client_assertion":
+        return _not_authenticated(answers.NO_CREDENTIALS, credentials)
+    client = clients.get(credentials.client_id or "")
+    if client is None and credentials.client_id is not None:
         return answers.UNKNOWN_CLIENT
-    if not client.active or credentials.method not in client.methods or credentials.secret is None:
-        return wrong
+    return _authenticated(client, credentials)
+
+
+def _authenticated(
+    client: SandboxClient | None, credentials: Credentials
+) -> SandboxClient | Refusal:
+    # No client has a key registered, so that none is registered for an assertion either.
+    usable = client is not None and client.active and credentials.method in client.methods
+    if client is None or not usable or credentials.secret is None:
+        return _not_authenticated(answers.WRONG_CREDENTIALS, credentials)
     if not _matches(credentials.secret, client.secrets):
-        return answers.invalid_client(answers.WRONG_SECRET, challenge=challenge)
+        return _not_authenticated(answers.WRONG_SECRET, credentials)
     return client
+
+
+def _not_authenticated(description: str, credentials: Credentials) -> Refusal:
+    return answers.invalid_client(description, challenge=credentials.challenge)
 
 
 def _matches(secret: str, known: Collection[str]) -> bool:
     """Compare with every known secret, in a time that tells nothing about them."""
     offered = secret.encode()
-    return any([hmac.compare_digest(offered, candidate.encode()) for candidate in known])
+    return sum(hmac.compare_digest(offered, candidate.encode()) for candidate in known) > 0
 
 
 def grant(
@@ -223,7 +104,7 @@ def grant(
     if grant_type != "client_credentials":
         known = grant_type in _OTHER_GRANTS
         return answers.UNAUTHORIZED_GRANT_TYPE if known else answers.UNSUPPORTED_GRANT_TYPE
-    if policy.org and not client.api_service_integration:
+    if policy.org and not client.integration:
         return answers.invalid_client(
             answers.ORG_NEEDS_PRIVATE_KEY, challenge=request.credentials.challenge
         )

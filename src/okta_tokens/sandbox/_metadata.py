@@ -1,0 +1,49 @@
+"""Authorization server metadata (RFC 8414)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from okta_tokens.sandbox._model import METHODS
+
+
+def issuer(origin: str, authorization_server: str | None) -> str:
+    """Return an authorization server's issuer; ``None`` is the org server, the bare origin."""
+    return origin if authorization_server is None else f"{origin}/oauth2/{authorization_server}"
+
+
+def metadata(
+    origin: str, authorization_server: str | None, scopes: Iterable[str]
+) -> dict[str, object]:
+    """Return the metadata document of an authorization server.
+
+    Args:
+        origin: Scheme, host and port.
+        authorization_server: Its id; ``None`` is the org server.
+        scopes: The scopes that are configured for it.
+    """
+    server = issuer(origin, authorization_server)
+    base = f"{origin}/oauth2" if authorization_server is None else server
+    return {
+        "issuer": server,
+        "token_endpoint": f"{base}/v1/token",
+        "revocation_endpoint": f"{base}/v1/revoke",
+        "introspection_endpoint": f"{base}/v1/introspect",
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
+        "scopes_supported": sorted(scopes),
+        "token_endpoint_auth_methods_supported": list(METHODS),
+        "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "introspection_endpoint_auth_methods_supported": list(METHODS),
+    }
+
+
+def metadata_paths(authorization_servers: Iterable[str]) -> dict[str, str | None]:
+    """Return the paths of all metadata documents and whose they are."""
+    documents = ("oauth-authorization-server", "openid-configuration")
+    paths: dict[str, str | None] = {f"/.well-known/{document}": None for document in documents}
+    for server in authorization_servers:
+        paths[f"/.well-known/oauth-authorization-server/oauth2/{server}"] = server
+        for document in documents:
+            paths[f"/oauth2/{server}/.well-known/{document}"] = server
+    return paths

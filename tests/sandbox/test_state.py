@@ -1,0 +1,133 @@
+"""A sandbox is configured, told what to do, and counts, without any socket."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from contextlib import suppress
+
+import pytest
+
+from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox, SandboxClient
+
+
+def test_there_is_no_origin_before_the_port_is_known() -> None:
+    """A sandbox that takes a free port has no origin before it listens."""
+    sandbox = Sandbox()
+
+    with pytest.raises(RuntimeError, match="before it is started"):
+        _ = sandbox.origin
+    assert repr(sandbox) == "<Sandbox not started: 0 tokens, 0 requests>"
+
+
+def test_the_origin_names_scheme_host_and_port() -> None:
+    """The origin has the scheme that is spoken, and brackets around an IPv6 address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    assert Sandbox(port=81, host="::1").origin == "http://[::1]:81"
+    assert Sandbox(port=81, ssl_context=context).origin == "https://127.0.0.1:81"
+    assert Sandbox(port=81).resource_url == "http://127.0.0.1:81/resource"
+
+
+@pytest.mark.parametrize("options", [{"lifetime": 0}, {"lifetimes": {"a": 0}}])
+def test_a_lifetime_is_at_least_a_second(options: dict[str, int]) -> None:
+    """A token that never lives is a `ValueError`."""
+    with pytest.raises(ValueError, match="lifetime"):
+        Sandbox(**options)  # type: ignore[arg-type]  # one of two options of different types
+
+
+def test_malformed_default_scopes_are_refused() -> None:
+    """A default scope outside RFC 6749 §3.3 is a `ValueError`."""
+    with pytest.raises(ValueError, match="scope"):
+        Sandbox(default_scopes=['"'])
+
+
+def test_lifetimes_are_found_by_the_set_of_scopes() -> None:
+    """A lifetime per scope set holds in any order; the org server's usual one is an hour."""
+    sandbox = Sandbox(lifetime=300, lifetimes={"b a": 60})
+
+    assert sandbox.token_lifetime("default", ["a", "b"]) == 60
+    assert sandbox.token_lifetime("default", ["a"]) == 300
+    assert sandbox.token_lifetime(None, ["a"]) == 3600
+    assert sandbox.token_lifetime(None, ["a", "b"]) == 60
+
+
+def test_the_default_client_is_known_and_others_are_not() -> None:
+    """Clients are looked up by id; an unknown one is a `KeyError`."""
+    sandbox = Sandbox()
+
+    assert sandbox.client(DEFAULT_CLIENT.client_id) is DEFAULT_CLIENT
+    assert list(sandbox.clients) == [DEFAULT_CLIENT.client_id]
+    with pytest.raises(KeyError):
+        sandbox.client("other")
+
+
+def test_scopes_are_known_from_clients_and_defaults() -> None:
+    """Custom servers know every custom scope, the org server every okta.* one."""
+    sandbox = Sandbox([SandboxClient("app", ["one"], scopes=["a", "okta.x"])], default_scopes=["d"])
+    sandbox.put_client(SandboxClient("late", ["one"], scopes=["b"]))
+
+    assert sandbox.policy("default").known_scopes == {"a", "b", "d"}
+    assert sandbox.policy("default").default_scopes == ("d",)
+    assert sandbox.policy(None).known_scopes == {"okta.x"}
+    assert sandbox.policy(None).default_scopes == ()
+
+
+def test_deactivating_a_client_revokes_its_tokens() -> None:
+    """A client's tokens outlive a change of its secrets, but not its deactivation."""
+    sandbox = Sandbox([SandboxClient("app", ["one"])])
+    token = sandbox.tokens.issue("app", "default", ("a",), now=0, lifetime=10)
+
+    sandbox.put_client(SandboxClient("app", ["two"]))
+    assert token.live(1)
+    sandbox.put_client(SandboxClient("app", ["two"], active=False))
+    assert not token.live(1)
+    assert sandbox.tokens_revoked == 1
+
+
+def test_an_outage_ends_as_it_began() -> None:
+    """Within the context every request fails, and afterwards what was set before holds again."""
+    sandbox = Sandbox()
+    sandbox.fault = Fault.junk()
+
+    with suppress(ZeroDivisionError), sandbox.outage():
+        assert sandbox.fault == Fault.status(503)
+        raise ZeroDivisionError
+    assert sandbox.fault == Fault.junk()
+
+
+def test_latency_is_fixed_or_random_and_repeatable() -> None:
+    """A number is the latency, a pair its range; a seed repeats the draws."""
+    first, second = Sandbox(seed=1), Sandbox(seed=1)
+    first.latency = 0.5
+    assert first.delay() == 0.5
+
+    first.latency = second.latency = (1.0, 2.0)
+    drawn = [first.delay() for _ in range(20)]
+    assert drawn == [second.delay() for _ in range(20)]
+    assert all(1 <= delay <= 2 for delay in drawn)
+
+
+def test_counts_are_json_and_can_be_reset() -> None:
+    """Counters are JSON-ready, and a reset starts them anew while tokens stay live."""
+    sandbox = Sandbox([SandboxClient("app", ["one"])])
+    token = sandbox.tokens.issue("app", None, ("a",), now=0, lifetime=10)
+    sandbox.token_requests = 3
+    sandbox.token_answers["200"] += 3
+    assert json.loads(json.dumps(sandbox.counts()))["token_answers"] == {"200": 3}
+
+    sandbox.reset_counters()
+
+    assert not any(sandbox.counts().values())
+    assert sandbox.received == []
+    assert token.live(1)
+
+
+def test_outage_windows_are_copied() -> None:
+    """The windows that are set can be read back, and do not change with the list they came in."""
+    sandbox = Sandbox()
+    windows = [(1.0, 2.0)]
+    sandbox.outage_windows = windows
+    windows.clear()
+
+    assert list(sandbox.outage_windows) == [(1.0, 2.0)]
