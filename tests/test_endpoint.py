@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from okta_tokens import OktaClient, RetryPolicy
+from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
 from okta_tokens.events import RequestsPaused, TokenRequested
 from okta_tokens.sandbox import Fault
-from tests.support import CLIENT_ID, World, until, world
+from tests.support import CLIENT_ID, SECRET, World, until, world
 
 
 def org(here: World) -> OktaClient:
@@ -225,3 +225,25 @@ async def test_a_cancelled_wait_for_a_pause_leaves_no_place_taken() -> None:
         (endpoint,) = here.provider._endpoints.values()
         assert len(endpoint._gate) == 0
         assert endpoint._gate._free == 1
+
+
+async def test_an_answer_without_a_date_teaches_no_clock() -> None:
+    """A server that does not tell its time leaves the clock offset as it is."""
+    body = b'{"access_token":"t","token_type":"Bearer","expires_in":3600}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len("grant_type=client_credentials&scope=a"))
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listening, TokenProvider() as provider:
+        origin = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        await provider.get_token(client, "a")
+
+        assert provider.stats().clock_offsets == {origin: 0.0}

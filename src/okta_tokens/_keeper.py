@@ -117,8 +117,6 @@ class Keeper:
                 "is too short for this machine or network"
             )
             raise InvalidResponseError(message, status=200, key=key, retryable=True)
-        if (landed := self.entries.get(key)) is not None:
-            landed.used = USED
         return token
 
     async def _wait(self, key: TokenKey, deadline: float) -> AccessToken:
@@ -198,6 +196,8 @@ class Keeper:
         )
         refresh_at = grant.sent.boot + self._refresh.refresh_after(lifetime, self._random)
         entry.accept(token, lifetime=lifetime, leeway=leeway, refresh_at=refresh_at, now=now)
+        if waiters:
+            entry.used = USED
         self._emit(
             TokenFetched(
                 key=entry.key,
@@ -221,6 +221,7 @@ class Keeper:
         """
         unusable = entry.unusable_at
         entry.failures += 1
+        entry.error = error
         wait = self._refresh.backoff(entry.failures, entry.lifetime, self._random)
         final = unusable - self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
         entry.renew_after = now.boot + wait
@@ -266,7 +267,7 @@ class Keeper:
         elif usable:
             self._emit(KeyIdle(key=entry.key))
             self._call(entry, entry.unusable_at)
-        elif self.flights.get(entry.key) is None:
+        else:
             self.entries.remove(entry)
             self._emit(KeyForgotten(key=entry.key))
 

@@ -221,6 +221,8 @@ class TokenProvider:
         if entry.opens <= self._wall_time() < entry.closes:
             entry.used = USED
             return entry.token  # type: ignore[return-value]  # an open window is over a token
+        if entry.detached:
+            entry = self._entry(client, scopes)
         return await self._obtain(entry)
 
     def source(
@@ -341,8 +343,6 @@ class TokenProvider:
     async def _obtain(self, entry: Entry) -> AccessToken:
         """Everything but a hit."""
         self._check()
-        if entry.detached:
-            entry = self._keeper.entries.get_or_add(entry.key)
         return await self._keeper.obtain(entry)
 
     def _check(self) -> None:
@@ -537,5 +537,5 @@ def _leave_the_parent_alone() -> None:
         provider._keeper.shut()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_the_parent_alone)
+# Where there is no fork there is nothing to register.
+getattr(os, "register_at_fork", dict)(after_in_child=_leave_the_parent_alone)
