@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 
@@ -33,18 +33,26 @@ class ManualClock:
             finally:
                 awake.set()  # who was cancelled does not sleep any more
 
-    async def advance(self, seconds: float) -> None:
-        """Let time pass, stopping wherever somebody is to wake, and let them run there."""
-        await settle()
+    async def advance(
+        self, seconds: float, rest: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Let time pass, stopping wherever somebody is to wake, and let them run there.
+
+        Args:
+            seconds: How much.
+            rest: Awaited at each stop, for what takes real time: sockets.
+        """
+        rest = rest or settle
+        await rest()
         end = self.boot + seconds
         while self._sleepers and self._sleepers[0][0] <= end:
             instant, _, awake = heapq.heappop(self._sleepers)
             if not awake.is_set():
                 self._move(max(instant, self.boot))
                 awake.set()
-                await settle()
+                await rest()
         self._move(end)
-        await settle()
+        await rest()
 
     def _move(self, boot: float) -> None:
         self.wall += boot - self.boot

@@ -17,7 +17,7 @@ from okta_tokens import (
 )
 from okta_tokens.events import AttemptFailed, Event
 from okta_tokens.sandbox import Sandbox, SandboxClient
-from tests.clock import ManualClock
+from tests.clock import ManualClock, settle
 
 CLIENT_ID = "0oa1client"
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
@@ -53,19 +53,16 @@ class World:
         await until(lambda: len(self.seen(AttemptFailed)) >= number)
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass, and whatever falls due be done with."""
-        await self.clock.advance(seconds)
-        await self.quiet()
+        """Let time pass, and at each stop let requests be answered: they take no time."""
+        await self.clock.advance(seconds, self.quiet)
 
     async def quiet(self) -> None:
-        """Wait until no fetch is under way, save one that waits for the clock."""
-        for _ in range(3):
-            await until(lambda: self.sandbox_is_idle() or bool(self.provider.stats().waiters))
-            await asyncio.sleep(0.005)
-
-    def sandbox_is_idle(self) -> bool:
-        """Tell whether the provider has nothing under way."""
-        return self.provider.stats().in_flight == 0
+        """Wait until no fetch is under way, save one that somebody waits for."""
+        await settle()
+        await until(
+            lambda: not self.provider.stats().in_flight or bool(self.provider.stats().waiters)
+        )
+        await settle()
 
 
 @asynccontextmanager

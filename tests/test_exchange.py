@@ -258,6 +258,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_named() -> None:
 
     assert isinstance(error, TransportError)
     assert "certificate" in str(error)
+    assert not error.retryable
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
 
 

@@ -13,7 +13,6 @@ from okta_tokens.errors import (
     OAuthError,
     ProviderStateError,
     RateLimitedError,
-    ServerError,
     TransportError,
 )
 from okta_tokens.events import (
@@ -128,13 +127,13 @@ async def test_a_token_within_its_leeway_is_not_handed_out() -> None:
     async with world(lifetime=100) as here:
         source = here.source()
         await fetch(here)
-        here.sandbox.fault = Fault.status(503)
+        here.sandbox.fault = Fault.refuse(401, "invalid_client")
         await here.advance(94.9)
         assert at_once(source.get_token()).remaining() == pytest.approx(5.1)
 
         await here.advance(0.2)
 
-        with pytest.raises(ServerError):
+        with pytest.raises(OAuthError):
             await source.get_token()
 
 
@@ -244,11 +243,11 @@ async def test_an_outage_shorter_than_the_lead_is_not_noticed() -> None:
         source = here.source()
         first = await fetch(here)
         here.sandbox.fault = Fault.drop()
-        for _ in range(285):
+        for _ in range(280):
             await here.advance(1)
             at_once(source.get_token())
         here.sandbox.fault = None
-        for _ in range(10):
+        for _ in range(14):
             await here.advance(1)
             at_once(source.get_token())
 
@@ -305,6 +304,71 @@ async def test_an_unused_token_is_not_renewed_and_then_forgotten() -> None:
         assert here.seen(KeyForgotten)
         assert here.provider.inspect() == []
         assert here.sandbox.token_requests == 2
+
+
+async def test_a_token_that_could_not_be_renewed_is_dropped_at_its_end() -> None:
+    """When a used token expires in an outage, nothing is asked, and no caller gets an old error."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        await source.get_token()
+        here.sandbox.fault = Fault.refuse(401, "invalid_client")
+        await here.advance(280)
+        at_once(source.get_token())
+        await here.requests(3)
+        await here.advance(20)
+        assert here.seen(KeyForgotten)
+        assert not here.seen(FetchFailed)
+        assert here.sandbox.token_requests == 3
+        here.sandbox.fault = None
+
+        assert (await source.get_token()).remaining() > 200
+
+
+async def test_failed_renewals_do_not_lengthen_the_cooldown() -> None:
+    """The cool-down counts failed fetches, however many renewals failed before."""
+    async with world(lifetime=300) as here:
+        source = here.source(keep_fresh=True)
+        await source.get_token()
+        here.sandbox.fault = Fault.status(503)
+        await here.advance(296)
+        assert len(here.seen(RenewalFailed)) > 3
+        await until(lambda: bool(here.seen(FetchFailed)))
+        failed = here.seen(FetchFailed)[0]
+
+        assert isinstance(failed, FetchFailed)
+        assert 1 <= failed.cooldown <= 2
+
+
+async def test_a_key_that_failed_is_forgotten_some_time_after_its_cooldown() -> None:
+    """A typing error in a scope does not stay in memory for ever."""
+    async with world() as here:
+        with pytest.raises(OAuthError):
+            await here.source("unknown").get_token()
+        await here.advance(30)
+        assert len(here.provider.inspect()) == 1
+
+        await here.advance(2)
+
+        assert here.provider.inspect() == []
+
+
+async def test_a_fetch_under_way_outlives_the_end_of_a_cooldown() -> None:
+    """A key is not forgotten while somebody waits for it."""
+    async with world() as here:
+        source = here.source("a")
+        here.sandbox.fail_next(Fault.refuse(400, "invalid_scope"))
+        with pytest.raises(OAuthError):
+            await source.get_token()
+        await here.advance(30.9)
+        here.sandbox.latency = 0.1
+        caller = asyncio.ensure_future(source.get_token())
+        await here.requests(2)
+        here.clock.boot += 1.2
+        await here.clock.advance(0)
+
+        token = await caller
+        assert at_once(source.get_token()) is token
+        assert not here.seen(KeyForgotten)
 
 
 async def test_a_forgotten_key_comes_back_when_somebody_asks() -> None:

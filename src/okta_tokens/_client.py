@@ -72,7 +72,10 @@ class OktaClient:
             *(f"domain: {problem}" for problem in domain_problems),
             *(f"client_id: {problem}" for problem in _client_id_problems(client_id)),
             *(f"authentication: {problem}" for problem in _method_problems(authentication)),
-            *(f"authorization_server: {it}" for it in _server_problems(authorization_server)),
+            *(
+                f"authorization_server: {problem}, or None for the org's own"
+                for problem in _server_problems(authorization_server)
+            ),
         ]
         if problems:
             # An error tracker records the locals of the frame that raises, and people do put
@@ -118,7 +121,10 @@ class OktaClient:
                 f"OKTA_CLIENT_SECRET: {problem}"
                 for problem in filter(None, [secret_problem(secret)])
             ),
-            *(f"OKTA_CLIENT_AUTHORIZATIONSERVER: {it}" for it in _server_problems(server)),
+            *(
+                f"OKTA_CLIENT_AUTHORIZATIONSERVER: {problem}, or {ORG_SERVER} for the org's own"
+                for problem in _server_problems(server)
+            ),
         ]
         if problems:
             del domain, client_id, secret, server, variables, environ
@@ -253,7 +259,7 @@ def _client_id_problems(client_id: object) -> list[str]:
 def _server_problems(server: object) -> list[str]:
     if server is None or (isinstance(server, str) and _SERVER_ID.fullmatch(server)):
         return []
-    return ["must be an id such as default or aus…, or None for the org's own"]
+    return ["must be an id such as default or aus…"]
 
 
 def _method_problems(method: object) -> list[str]:

@@ -21,11 +21,13 @@ class Clock(Protocol):
     system's own function through one load.
     """
 
-    boot_time: Callable[[], float]
-    """Seconds from some fixed instant; never goes back, and counts the time a machine sleeps."""
+    @property
+    def boot_time(self) -> Callable[[], float]:
+        """Seconds from some fixed instant; never go back, and go on while the machine sleeps."""
 
-    wall_time: Callable[[], float]
-    """Seconds since the Unix epoch, as the machine believes; may jump either way."""
+    @property
+    def wall_time(self) -> Callable[[], float]:
+        """Seconds since the Unix epoch, as the machine believes; may jump either way."""
 
     async def sleep_until(self, instant: float) -> None:
         """Wait until `boot_time()` has reached an instant; yield to the event loop at least once.

@@ -58,7 +58,8 @@ class Entry:
         "closes",
         "detached",
         "error",
-        "failures",
+        "failed_fetches",
+        "failed_renewals",
         "kept_fresh",
         "key",
         "leeway",
@@ -93,8 +94,10 @@ class Entry:
         """Before this no renewal is tried, in seconds of boot time."""
         self.refuse_until = _CLOSED
         """Until this callers get `error`, in seconds of boot time."""
-        self.failures = 0
-        """How many flights failed in a row."""
+        self.failed_renewals = 0
+        """How many renewals failed since the token arrived."""
+        self.failed_fetches = 0
+        """How many fetches failed in a row."""
         self.error: TokenProviderError | None = None
         self._landed_at = _CLOSED
         self._rejected = False
@@ -150,7 +153,7 @@ class Entry:
         self.leeway = leeway
         self.refresh_at = refresh_at
         self.renew_after = self.refuse_until = _CLOSED
-        self.failures = 0
+        self.failed_renewals = self.failed_fetches = 0
         self.error = None
         self.used &= ~FOR_RENEWAL
         self._ignored = 0

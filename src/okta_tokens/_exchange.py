@@ -146,7 +146,8 @@ def _transport_error(error: BaseException, key: TokenKey, request: TokenRequest)
     else:
         cause = error if isinstance(error, OSError) else None
         why = f"the connection to {origin} broke before the answer was complete"
-    failure = TransportError(f"{why} ({type(error).__name__})", retryable=True)
+    untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
+    failure = TransportError(f"{why} ({type(error).__name__})", retryable=not untrusted)
     if cause is not None:
         failure.__cause__ = sever(cause, request.secrets)
     return failure

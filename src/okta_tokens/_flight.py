@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterator
 from contextvars import Context
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from okta_tokens._schedule import Schedule, Timer
@@ -89,7 +91,7 @@ class SingleFlight(Generic[K, T]):
     async def wait(self, flight: Flight[K, T], deadline: float) -> bool:
         """Wait for a flight to land.
 
-        A waiter that is cancelled just leaves. Deadlines of one flight never decrease.
+        A waiter that is cancelled just leaves.
 
         Args:
             flight: Which one.
@@ -101,11 +103,8 @@ class SingleFlight(Generic[K, T]):
         if flight.landed:
             return True
         landed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        flight._waiters.append((deadline, landed))
-        flight.deadline = deadline
+        self._queue(flight, deadline, landed)
         flight.wanted = True
-        if flight._timer is None:
-            self._watch(flight)
         flight.waiting += 1
         try:
             return await landed
@@ -137,8 +136,20 @@ class SingleFlight(Generic[K, T]):
                 landed.set_result(True)
         flight._waiters.clear()
 
+    def _queue(self, flight: Flight[K, T], deadline: float, landed: asyncio.Future[bool]) -> None:
+        """Line a waiter up by its deadline, which is nearly always the last."""
+        waiters = flight._waiters
+        if deadline >= flight.deadline:
+            waiters.append((deadline, landed))
+            flight.deadline = deadline
+        else:
+            waiters.insert(bisect_right(waiters, deadline, key=itemgetter(0)), (deadline, landed))
+        if flight._timer is None or deadline < flight._timer.instant:
+            self._watch(flight)
+
     def _watch(self, flight: Flight[K, T]) -> None:
         """Set one timer, for the waiter that gives up first: they queue in that order."""
+        self._schedule.cancel(flight._timer)
         first = flight._waiters[0][0]
         flight._timer = self._schedule.call_at(first, lambda: self._give_up(flight))
 

@@ -220,9 +220,9 @@ class Keeper:
         error that no retry mends, nothing is tried until somebody asks.
         """
         unusable = entry.unusable_at
-        entry.failures += 1
+        entry.failed_renewals += 1
         entry.error = error
-        wait = self._refresh.backoff(entry.failures, entry.lifetime, self._random)
+        wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
         final = unusable - self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
         entry.renew_after = now.boot + wait
         if entry.renew_after > final:
@@ -232,7 +232,7 @@ class Keeper:
             RenewalFailed(
                 key=entry.key,
                 error=error,
-                failures=entry.failures,
+                failures=entry.failed_renewals,
                 remaining=unusable - now.boot,
                 after=entry.renew_after - now.boot if goes_on else None,
             )
@@ -243,13 +243,15 @@ class Keeper:
         self, entry: Entry, error: TokenProviderError, now: Instant, waiters: int
     ) -> None:
         """Let later callers have the error for a while."""
-        entry.failures += 1
-        cooldown = self._retry.cooldown(entry.failures, self._random)
+        entry.failed_fetches += 1
+        cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
         entry.refuse_until = now.boot + cooldown
         entry.error = error
         self._emit(FetchFailed(key=entry.key, error=error, waiters=waiters, cooldown=cooldown))
-        self._schedule.cancel(entry.timer)
-        if entry.kept_fresh and _mends_itself(error):
+        if not entry.kept_fresh:
+            # Long enough to count failures in a row, and then a typing error is forgotten.
+            self._call(entry, entry.refuse_until + self._retry.max_cooldown)
+        elif _mends_itself(error):
             self._call(entry, entry.refuse_until)
 
     # What happens in the background
@@ -257,19 +259,20 @@ class Keeper:
     def _fall_due(self, entry: Entry) -> None:
         """Renew a token whose time has come, if anybody uses it; forget it when it has expired."""
         entry.timer = None
+        if self.flights.get(entry.key) is not None:
+            return  # when it lands, there will be another timer
         now = read(self._clock)
-        usable = entry.state(now) in _USABLE
-        if entry.kept_fresh:
-            if usable or entry.error is None or _mends_itself(entry.error):
+        if entry.state(now) in _USABLE:
+            if entry.kept_fresh or entry.used & FOR_RENEWAL:
                 self._renew(entry, now)
-        elif entry.used & FOR_RENEWAL:
-            self._renew(entry, now)
-        elif usable:
-            self._emit(KeyIdle(key=entry.key))
-            self._call(entry, entry.unusable_at)
-        else:
+            else:
+                self._emit(KeyIdle(key=entry.key))
+                self._call(entry, entry.unusable_at)
+        elif not entry.kept_fresh:
             self.entries.remove(entry)
             self._emit(KeyForgotten(key=entry.key))
+        elif entry.error is None or _mends_itself(entry.error):
+            self._renew(entry, now)
 
     def _renew(self, entry: Entry, now: Instant) -> None:
         """Begin a renewal, unless one is under way, or it is too early for another try."""

@@ -157,16 +157,17 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _rate_limited(answer, facts)
     code, description = _error_of(fields, answer.secrets)
+    said = description.rstrip(".") or "no reason given"
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        said = f": {code}: {description}" if code else ""
-        message = f"the server answered {answer.status}{said}; nothing to mend here, try later"
+        why = f": {code}: {said}" if code else ""
+        message = f"the server answered {answer.status}{why}; nothing to mend here, try later"
         facts["retryable"] = True
         return ServerError(message, status=answer.status, **facts)
     if answer.status >= HTTPStatus.BAD_REQUEST and code:
         facts["retryable"] = code in _TRANSIENT
         remedy = _REMEDIES.get(code, "look the request id up in Okta's System Log")
         return OAuthError(
-            f"Okta refused ({answer.status} {code}): {description or 'no description'}; {remedy}",
+            f"Okta refused ({answer.status} {code}): {said}; {remedy}",
             error=code,
             description=description,
             status=answer.status,

@@ -401,7 +401,7 @@ class TokenProvider:
             remaining=entry.unusable_at - now.boot if usable else None,
             next_action_in=None if entry.timer is None else entry.timer.instant - now.boot,
             refuses_for=max(0.0, entry.refuse_until - now.boot),
-            failures=entry.failures,
+            failures=entry.failed_renewals + entry.failed_fetches,
             last_error=None if entry.error is None else _summary(entry.error),
             in_flight=flight is not None,
             waiters=0 if flight is None else flight.waiting,

@@ -84,10 +84,16 @@ class Schedule:
         """Call what is due now. What the calls add, even in the past, waits for the next turn."""
         now = self._clock.boot_time()
         newest = next(self._order)
-        while self._heap and self._heap[0][0] <= now and self._heap[0][1] < newest:
-            timer = heapq.heappop(self._heap)[2]
-            callback, timer.callback = timer.callback, None
-            if callback is None:
+        added = []
+        while self._heap and self._heap[0][0] <= now:
+            item = heapq.heappop(self._heap)
+            _, order, timer = item
+            if timer.callback is None:
                 self._cancelled -= 1
+            elif order > newest:
+                added.append(item)
             else:
+                callback, timer.callback = timer.callback, None
                 callback()
+        for item in added:
+            heapq.heappush(self._heap, item)

@@ -1,0 +1,1 @@
+"""Tests of the `okta-tokens` command: one file per module of it."""

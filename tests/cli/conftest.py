@@ -1,0 +1,50 @@
+"""What the tests of the command share: a clean environment, and a sandbox that runs by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from okta_tokens.sandbox import Sandbox, SandboxClient
+
+CLIENT_ID = "0oaclient"
+SECRET = "Canary-Secret-1c7e9a5b3d2f4e6a"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take Okta's variables out of the environment."""
+    for name in [*os.environ]:
+        if name.startswith("OKTA_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Run a sandbox in a thread and a loop of its own: the command runs a loop itself."""
+    app = SandboxClient(CLIENT_ID, [SECRET], scopes=["orders:read", "a"], integration=True)
+    server = Sandbox([app], default_scopes=["a"], lifetimes={"orders:read a": 300})
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        yield server
+        asyncio.run_coroutine_threadsafe(server.aclose(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def configured(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Name the sandbox and its client in the environment."""
+    monkeypatch.setenv("OKTA_CLIENT_ORGURL", sandbox.origin)
+    monkeypatch.setenv("OKTA_CLIENT_CLIENTID", CLIENT_ID)
+    monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
+    return sandbox

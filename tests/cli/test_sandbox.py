@@ -1,0 +1,200 @@
+"""`okta-tokens sandbox`."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+
+from okta_tokens.cli import main
+from okta_tokens.cli._sandbox import _log
+from okta_tokens.sandbox import DEFAULT_CLIENT, ReceivedRequest
+
+SECRET = "Canary-Secret-3e9a1c7d5f4b6a8c"
+
+
+def run_sandbox(
+    monkeypatch: pytest.MonkeyPatch,
+    *arguments: str,
+    visit: Callable[[io.StringIO], object] = lambda _: None,
+    stop: signal.Signals = signal.SIGINT,
+) -> tuple[int, str]:
+    """Run the command in this thread; from another one, paste its exports, visit it, and stop it.
+
+    Returns:
+        The exit code, and what it printed.
+    """
+    stdout = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def other_terminal() -> None:
+        while "# A resource" not in stdout.getvalue():
+            time.sleep(0.005)
+        for line in stdout.getvalue().splitlines():
+            if line.startswith("export "):
+                name, _, value = shlex.split(line)[1].partition("=")
+                monkeypatch.setenv(name, value)
+        try:
+            visit(stdout)
+        finally:
+            signal.pthread_kill(main_thread, stop)
+
+    thread = threading.Thread(target=other_terminal)
+    thread.start()
+    code = main(["sandbox", "--port", "0", *arguments])
+    thread.join()
+    return code, stdout.getvalue()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_it_runs_until_it_is_stopped(
+    stop: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGINT and SIGTERM end it well, with the counts, and leave the signals as they were."""
+    before = signal.getsignal(stop)
+    code, _ = run_sandbox(monkeypatch, stop=stop)
+    shown = capsys.readouterr().err
+
+    assert code == 0
+    assert "  token requests       0\n" in shown
+    assert "  token answers        none\n" in shown
+    assert signal.getsignal(stop) is before
+
+
+def test_what_it_prints_can_be_pasted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After its export lines `get` works, and so does the resource that it names."""
+    statuses: list[int] = []
+
+    def visit(stdout: io.StringIO) -> None:
+        assert main(["get"]) == 0
+        printed = stdout.getvalue()
+        token = json.loads(printed[printed.rindex("{") :])["access_token"]
+        (line,) = (line for line in printed.splitlines() if line.startswith("# A resource"))
+        request = urllib.request.Request(  # noqa: S310 - http, on this machine
+            line.split()[-1], headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
+            statuses.append(answer.status)
+
+    code, printed = run_sandbox(monkeypatch, visit=visit)
+    shown = capsys.readouterr().err
+    block = printed[: printed.index("{")]
+
+    assert code == 0
+    assert statuses == [200]
+    assert all(line.startswith(("#", "export OKTA_CLIENT_")) for line in block.splitlines())
+    assert f"OKTA_CLIENT_SCOPES='{' '.join(sorted(DEFAULT_CLIENT.scopes))}'" in block
+    assert f"/oauth2/default/v1/token {DEFAULT_CLIENT.client_id} client_secret_basic [" in shown
+    assert "  token answers        1 x 200\n" in shown
+
+
+def test_its_flags(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Client, scopes, lifetimes, servers and faults are as the flags say."""
+
+    def visit(_: io.StringIO) -> None:
+        assert main(["get", "--scope", "b a"]) == 0
+        assert main(["get", "--scope", "c"]) == 0
+        assert main(["get", "--scope", ""]) == 0
+
+    flags = (
+        *("--client-id", "0oaOther"),
+        *("--authorization-server", "ausOne", "--authorization-server", "ausTwo"),
+        *("--scope", "a b", "--scope", "c"),
+        *("--lifetime", "50", "--lifetimes", "a b=5", "--lifetimes", "c=6"),
+        *("--default-scopes", "a", "--latency", "0-0.01", "--fault", "503:1"),
+        *("--rate-limit", "100", "--concurrency-limit", "10"),
+    )
+    code, printed = run_sandbox(monkeypatch, *flags, visit=visit)
+
+    assert code == 0
+    assert "OKTA_CLIENT_CLIENTID=0oaOther\n" in printed
+    assert "OKTA_CLIENT_AUTHORIZATIONSERVER=ausOne\n" in printed
+    assert "OKTA_CLIENT_SCOPES='a b c'\n" in printed
+    for lifetime in (5, 6, 50):
+        assert f'"expires_in": {lifetime},' in printed
+    assert "  token answers        1 x 503, 3 x 200\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [("--fault", "503"), ("--outage", "0:60")])
+def test_lasting_trouble(
+    flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fault without a number, and an outage, befall every request."""
+    codes: list[int] = []
+    code, _ = run_sandbox(monkeypatch, *flags, visit=lambda _: codes.append(main(["get"])))
+
+    assert (code, codes) == (0, [1])
+    assert "  token answers        3 x 503\n" in capsys.readouterr().err
+
+
+def test_listening_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it listens on every interface, what it prints names one that can be asked."""
+    everywhere = "0.0.0.0"  # noqa: S104 - for a moment
+    codes: list[int] = []
+    code, printed = run_sandbox(
+        monkeypatch, "--host", everywhere, visit=lambda _: codes.append(main(["get"]))
+    )
+
+    assert (code, codes) == (0, [0])
+    assert everywhere not in printed
+
+
+def test_a_secret_of_your_own_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The secret of the environment is the client's, and printed nowhere."""
+    monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
+    codes: list[int] = []
+    code, printed = run_sandbox(monkeypatch, visit=lambda _: codes.append(main(["get"])))
+
+    assert (code, codes) == (0, [0])
+    assert "# OKTA_CLIENT_SECRET is the one of this terminal" in printed
+    assert SECRET not in printed + capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags", [("--client-id", "a:b"), ("--scope", 'a"b'), ("--lifetimes", 'a"b=5')]
+)
+def test_what_the_sandbox_refuses(
+    flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Values that no server could have end with exit code 2, and words."""
+    code = main(["sandbox", *flags])
+    shown = capsys.readouterr()
+
+    assert code == 2
+    assert shown.out == ""
+    assert "okta-tokens sandbox --help" in shown.err
+
+
+def test_a_dropped_request_makes_a_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A request that says nothing of itself is told as such; what it says is escaped."""
+    request = ReceivedRequest(
+        at=0.0,
+        path="/oauth2/default/v1/token",
+        client_id=None,
+        method=None,
+        scopes=("a\x1b",),
+        user_agent=None,
+        retry_for=None,
+        retry_count=None,
+        request_id="r",
+        status=None,
+        error=None,
+    )
+    _log(request)
+    shown = capsys.readouterr().err
+
+    assert shown.endswith("v1/token (no client) (no authentication) [a\\x1b] dropped\n")

@@ -1,0 +1,454 @@
+"""What users see: names, signatures, docstrings. A change here is a change for them."""
+
+import inspect
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError
+from types import ModuleType
+from typing import TypeVar
+
+import pytest
+
+import okta_tokens
+from okta_tokens import (
+    OktaClient,
+    RefreshPolicy,
+    RetryPolicy,
+    TokenProvider,
+    TokenSource,
+    errors,
+    events,
+)
+from okta_tokens.errors import TokenProviderError
+from okta_tokens.events import Event, KeyEvent
+
+Kind = TypeVar("Kind")
+
+MODULES = (okta_tokens, errors, events)
+"""The public modules that the package's face names."""
+
+OPTIONAL = ["rich", "argparse", "cryptography", "okta_tokens.cli", "okta_tokens.sandbox"]
+"""What only some part of the package needs."""
+
+CALLED_BY_SYNTAX = {"__aenter__", "__aexit__", "__call__"}
+"""Methods of which a call shows no name."""
+
+SURFACES = {
+    "okta_tokens": """
+class AccessToken(value: str, token_type: str, scopes: frozenset[str], key: TokenKey,
+        _expiry: Instant, _unusable: Instant, _clock: Clock)
+    authorization: str
+    expires_at: datetime
+    def remaining(self) -> float
+protocol ClientAuthentication
+    async def __call__(self, request: TokenRequest, /) -> None
+class ClientSecretBasic(secret: str | SecretCallable)
+    async def __call__(self, request: TokenRequest, /) -> None
+class ClientSecretPost(secret: str | SecretCallable)
+    async def __call__(self, request: TokenRequest, /) -> None
+protocol Clock
+    boot_time: Callable[[], float]
+    async def sleep_until(self, instant: float) -> None
+    wall_time: Callable[[], float]
+class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str,
+        scopes: tuple[str, ...], state: str, remaining: float | None,
+        next_action_in: float | None, refuses_for: float, failures: int,
+        last_error: str | None, in_flight: bool, waiters: int, kept_fresh: bool, used: bool)
+class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
+        authorization_server: str | None = 'default')
+    classmethod def from_env(cls, environ: Mapping[str, str] | None = None) -> OktaClient
+    origin: str
+    token_url: str
+class RefreshPolicy(*, lead_fraction: float = 0.2, min_lead: float = 10.0,
+        max_lead: float = 600.0, max_leeway: float = 5.0, max_backoff: float = 60.0)
+    def backoff(self, failures: int, lifetime: float, random: Random) -> float
+    def final_call(self, lifetime: float, request_timeout: float) -> float
+    def lead(self, lifetime: float) -> float
+    def leeway(self, lifetime: float) -> float
+    def refresh_after(self, lifetime: float, random: Random) -> float
+    def spread(self, lifetime: float, random: Random) -> float
+class RetryPolicy(*, attempts: int = 3, request_timeout: float = 10.0,
+        total_timeout: float = 30.0, max_wait: float = 60.0, max_pause: float = 90.0,
+        max_cooldown: float = 30.0)
+    def cooldown(self, failures: int, random: Random) -> float
+    def delay(self, attempt: int, random: Random) -> float
+class Stats(*, keys: int, in_flight: int, waiters: int, requests: int, tokens_fetched: int,
+        fetches_failed: int, renewals_failed: int, renewals_postponed: int,
+        tokens_invalidated: int, invalidations_ignored: int, pauses: int, keys_evicted: int,
+        keys_forgotten: int, clock_offsets: Mapping[str, float])
+class SystemClock()
+    async def sleep_until(self, instant: float) -> None
+class TokenKey(client: OktaClient, scopes: frozenset[str])
+    authorization_server: str | None
+    client_id: str
+    domain: str
+class TokenProvider(*, refresh: RefreshPolicy | None = None,
+        retry: RetryPolicy | None = None, session: aiohttp.ClientSession | None = None,
+        max_tokens: int = 10000, max_concurrent_requests: int = 8,
+        observers: Iterable[Observer] = (), clock: Clock | None = None)
+    async def __aenter__(self) -> Self
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+        traceback: TracebackType | None) -> None
+    async def aclose(self) -> None
+    async def get_token(self, client: OktaClient,
+        scopes: str | Iterable[str] = ()) -> AccessToken
+    def inspect(self) -> list[KeyStatus]
+    def invalidate(self, token: AccessToken) -> bool
+    def source(self, client: OktaClient, scopes: str | Iterable[str] = (), *,
+        keep_fresh: bool = False) -> TokenSource
+    async def start(self) -> Self
+    def stats(self) -> Stats
+    async def warm(self, *sources: TokenSource, timeout: float | None = None) -> None
+class TokenSource(provider: TokenProvider, key: TokenKey)
+    async def access_token(self) -> str
+    async def get_token(self) -> AccessToken
+    def invalidate(self, token: AccessToken | str) -> bool
+module errors
+module events
+""",
+    "okta_tokens.errors": """
+class ConfigurationError
+class CredentialError(message: str, **facts: Unpack[FetchFacts])
+class FetchError(message: str, **facts: Unpack[FetchFacts])
+class InvalidResponseError(message: str, *, status: int, **facts: Unpack[FetchFacts])
+protocol KeyDescription
+    authorization_server: str | None
+    client_id: str
+    domain: str
+    scopes: frozenset[str]
+class OAuthError(message: str, *, error: str, description: str, status: int,
+        **facts: Unpack[FetchFacts])
+class ProviderStateError
+class RateLimitedError(message: str, *, retry_at: datetime, **facts: Unpack[FetchFacts])
+class ServerError(message: str, *, status: int, **facts: Unpack[FetchFacts])
+class TokenProviderError
+class TransportError(message: str, **facts: Unpack[FetchFacts])
+""",
+    "okta_tokens.events": """
+class AttemptFailed(*, key: TokenKey, error: FetchError)
+    level = 'debug'
+    name = 'okta_tokens.attempt_failed'
+class Event()
+    level: ClassVar[Level]
+    name: ClassVar[str]
+class FetchFailed(*, key: TokenKey, error: TokenProviderError, waiters: int,
+        cooldown: float)
+    level = 'error'
+    name = 'okta_tokens.fetch_failed'
+class InvalidationIgnored(*, key: TokenKey, remaining: float)
+    level = 'warning'
+    name = 'okta_tokens.invalidation_ignored'
+class KeyEvent(*, key: TokenKey)
+class KeyEvicted(*, key: TokenKey)
+    level = 'debug'
+    name = 'okta_tokens.key_evicted'
+class KeyForgotten(*, key: TokenKey)
+    level = 'debug'
+    name = 'okta_tokens.key_forgotten'
+class KeyIdle(*, key: TokenKey)
+    level = 'debug'
+    name = 'okta_tokens.key_idle'
+protocol Observer
+    def __call__(self, event: Event, /) -> None
+class ProviderClosed()
+    level = 'info'
+    name = 'okta_tokens.provider_closed'
+class ProviderDied(*, error: ProviderStateError)
+    level = 'error'
+    name = 'okta_tokens.provider_died'
+class RenewalFailed(*, key: TokenKey, error: TokenProviderError, failures: int,
+        remaining: float, after: float | None)
+    level = 'warning'
+    name = 'okta_tokens.renewal_failed'
+class RenewalPostponed(*, key: TokenKey, after: float)
+    level = 'debug'
+    name = 'okta_tokens.renewal_postponed'
+class RenewalScheduled(*, key: TokenKey, after: float)
+    level = 'debug'
+    name = 'okta_tokens.renewal_scheduled'
+class RequestsPaused(*, origin: str, org_server: bool, seconds: float, concurrency: bool,
+        request_id: str | None)
+    level = 'warning'
+    name = 'okta_tokens.requests_paused'
+class TokenFetched(*, key: TokenKey, lifetime: float, duration: float,
+        scopes: frozenset[str], missing_scopes: frozenset[str], waiters: int,
+        request_id: str | None)
+    level = 'info'
+    name = 'okta_tokens.token_fetched'
+class TokenInvalidated(*, key: TokenKey, damping: float)
+    level = 'info'
+    name = 'okta_tokens.token_invalidated'
+class TokenRequested(*, key: TokenKey, attempt: int, renewal: bool)
+    level = 'debug'
+    name = 'okta_tokens.token_requested'
+def log_event(event: Event) -> None
+""",
+}
+"""Of each public module: what users may name, how they call it, what they find in it."""
+
+
+def signature(function: Callable[..., object]) -> str:
+    """Return a signature as text, its annotations as they are written."""
+    return re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
+
+
+def describe(name: str, thing: object, annotation: str = "") -> str:
+    """Return one line on a function, a property or a value."""
+    if isinstance(thing, classmethod):
+        return f"classmethod {describe(name, thing.__func__)}"
+    if isinstance(thing, property):
+        return f"{name}: {inspect.get_annotations(thing.fget)['return']}" if thing.fget else name
+    if inspect.isfunction(thing):
+        kind = "async def" if inspect.iscoroutinefunction(thing) else "def"
+        return f"{kind} {name}{signature(thing)}"
+    if thing is not annotation and str(annotation).startswith("ClassVar"):
+        return f"{name} = {thing!r}"
+    return f"{name}: {annotation}"
+
+
+def members(kind: type) -> dict[str, object]:
+    """Return what a class itself has for its users."""
+    return {
+        name: thing
+        for name, thing in sorted({**inspect.get_annotations(kind), **vars(kind)}.items())
+        if name in CALLED_BY_SYNTAX or not name.startswith("_")
+    }
+
+
+def describe_class(kind: type) -> Iterator[str]:
+    """Yield a line for how an instance is made, and one for each member that this does not show."""
+    shown = set()
+    if getattr(kind, "_is_protocol", False):
+        yield f"protocol {kind.__name__}"
+    elif not inspect.isfunction(inspect.getattr_static(kind, "__init__")):
+        yield f"class {kind.__name__}"
+    else:
+        yield f"class {kind.__name__}{signature(kind).removesuffix(' -> None')}"
+        shown = {*inspect.signature(kind).parameters}
+    annotations = inspect.get_annotations(kind)
+    for name, thing in members(kind).items():
+        if name not in shown:
+            yield f"    {describe(name, thing, annotations.get(name, ''))}"
+
+
+def surface(module: ModuleType) -> str:
+    """Return a line for each public name of a module, and for each member of its classes."""
+    lines: list[str] = []
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if isinstance(thing, ModuleType):
+            lines.append(f"module {name}")
+        elif isinstance(thing, type):
+            lines += describe_class(thing)
+        elif name != "__version__":
+            lines.append(describe(name, thing))
+    return "\n".join(wrapped for line in lines for wrapped in wrap(line))
+
+
+def wrap(line: str) -> list[str]:
+    """Return a line, broken after a comma where it is too long."""
+    glued = re.sub(r"(?<=[^, ]) ", "\N{NO-BREAK SPACE}", line)
+    wrapped = textwrap.wrap(glued, 92, subsequent_indent=" " * 8, break_on_hyphens=False)
+    return [part.replace("\N{NO-BREAK SPACE}", " ") for part in wrapped]
+
+
+def public_callables() -> list[tuple[str, Callable[..., object]]]:
+    """Return every public class, function and method, by name."""
+    found: list[tuple[str, Callable[..., object]]] = []
+    for module in MODULES:
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if isinstance(thing, type):
+                found.append((name, thing))
+                for member, value in members(thing).items():
+                    function = value.__func__ if isinstance(value, classmethod) else value
+                    function = function.fget if isinstance(function, property) else function
+                    if inspect.isfunction(function):
+                        found.append((f"{name}.{member}", function))
+            elif inspect.isfunction(thing):
+                found.append((name, thing))
+    return found
+
+
+def drawn_tree() -> dict[str, set[str]]:
+    """Return the bases of each error, as the docstring of the errors draws them."""
+    bases: dict[str, set[str]] = {}
+    path: list[str] = []
+    for line in (inspect.getdoc(errors) or "").splitlines():
+        drawn = re.match(r"    ([│ ]*[├└]── )?(\w+Error)(?: \(also (\w+)\))?(?:  |$)", line)
+        if drawn:
+            depth = len(drawn[1] or "") // 4
+            path[depth:] = [drawn[2]]
+            bases[drawn[2]] = {path[depth - 1] if depth else "Exception"}
+            bases[drawn[2]] |= {drawn[3]} if drawn[3] else set()
+    return bases
+
+
+def family(kind: type[Kind]) -> list[type[Kind]]:
+    """Return a class and all that are derived from it, as far as they belong to the package."""
+    # A dataclass with slots replaces the class that was written, which may live on for a while.
+    children = [
+        child
+        for child in kind.__subclasses__()
+        if child.__module__.partition(".")[0] == "okta_tokens"
+        and getattr(sys.modules[child.__module__], child.__name__, None) is child
+    ]
+    return [kind, *(one for child in children for one in family(child))]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_the_public_surface_changes_only_on_purpose(module: ModuleType) -> None:
+    """The names that users see, how they are called and what they hold, are those written here."""
+    assert surface(module) == SURFACES[module.__name__].strip("\n")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_the_public_names_are_listed_once_in_order(module: ModuleType) -> None:
+    """`__all__` is in alphabetical order, without repetition, so that a name is found in it."""
+    assert module.__all__ == sorted({*module.__all__})
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_all_that_is_listed_can_be_imported(module: ModuleType) -> None:
+    """A star import brings every public name."""
+    namespace: dict[str, object] = {}
+
+    exec(f"from {module.__name__} import *", namespace)  # noqa: S102 - only a module may do it
+
+    assert {*namespace} - {"__builtins__"} == {*module.__all__}
+
+
+def test_the_face_works_without_anything_optional() -> None:
+    """All public names can be had where nothing that is optional can be imported."""
+    program = f"""
+import sys
+import {", ".join(sorted({"aiohttp", "anyio", "cachetools", "structlog"}))}
+
+sys.modules.update(dict.fromkeys({OPTIONAL!r}))
+from okta_tokens import *
+
+print(TokenProvider.__name__, errors.FetchError.__name__, events.log_event.__name__)
+"""
+    run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+
+    assert run.stdout.split() == [b"TokenProvider", b"FetchError", b"log_event"]
+
+
+def test_the_version_is_a_version() -> None:
+    """The version is made of numbers, as packages are compared by."""
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?(\.dev\d+)?", okta_tokens.__version__)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_every_public_module_says_what_it_is(module: ModuleType) -> None:
+    """The docstring of a public module begins with one sentence."""
+    assert (module.__doc__ or "").partition("\n")[0].endswith(".")
+
+
+def test_every_public_callable_says_what_it_does() -> None:
+    """Each docstring begins with a line of its own that ends in a full stop."""
+    wordless = []
+    for name, thing in public_callables():
+        first, _, rest = (inspect.getdoc(thing) or "").partition("\n")
+        own = thing.__doc__ is not None
+        sentence = re.fullmatch(r"[A-Z`].*[^ .]\.", first) and not rest.partition("\n")[0].strip()
+        if not (own and sentence):
+            wordless.append(name)
+
+    assert wordless == []
+
+
+def test_every_public_callable_documents_its_arguments() -> None:
+    """What has an `Args:` section names each of its arguments there, and no other."""
+    wrong = []
+    for name, thing in public_callables():
+        _, found, section = (inspect.getdoc(thing) or "").partition("\nArgs:\n")
+        if not found:
+            continue
+        section = re.split(r"\n(?=\S)", section)[0]
+        documented = re.findall(r"^    (\*{0,2}\w+): ", section, flags=re.MULTILINE)
+        expected = [
+            str(parameter).partition(":")[0]
+            for parameter in inspect.signature(thing).parameters.values()
+            if parameter.name not in {"self", "cls"}
+        ]
+        if documented != expected:
+            wrong.append(name)
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("thing", "raised"),
+    [
+        (TokenProvider, {"ConfigurationError"}),
+        (TokenProvider.start, {"ProviderStateError"}),
+        (TokenProvider.aclose, {"ProviderStateError"}),
+        (TokenProvider.get_token, {"ConfigurationError", "FetchError", "ProviderStateError"}),
+        (TokenProvider.source, {"ConfigurationError"}),
+        (
+            TokenProvider.warm,
+            {"ConfigurationError", "ExceptionGroup", "ProviderStateError", "TimeoutError"},
+        ),
+        (TokenSource.get_token, {"ConfigurationError", "FetchError", "ProviderStateError"}),
+        (TokenSource.access_token, {"TokenProviderError"}),
+        (OktaClient, {"ConfigurationError"}),
+        (OktaClient.from_env, {"ConfigurationError"}),
+        (RefreshPolicy, {"ConfigurationError"}),
+        (RetryPolicy, {"ConfigurationError"}),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_what_is_raised_is_documented(thing: object, raised: set[str]) -> None:
+    """The `Raises:` section names each error that users have to think of."""
+    section = (inspect.getdoc(thing) or "").partition("\nRaises:\n")[2]
+
+    assert {*re.findall(r"^    (\w+): \S", section, flags=re.MULTILINE)} == raised
+
+
+def test_the_errors_form_the_tree_that_is_drawn() -> None:
+    """Each error has the bases that the drawing in the module's docstring gives it."""
+    kinds = family(TokenProviderError)
+
+    assert {
+        kind.__name__: {base.__name__ for base in kind.__bases__} for kind in kinds
+    } == drawn_tree()
+
+
+def test_all_errors_are_public() -> None:
+    """Every error that the package raises can be imported from `okta_tokens.errors`."""
+    kinds = family(TokenProviderError)
+
+    assert {kind.__module__ for kind in kinds} == {"okta_tokens.errors"}
+    assert {kind.__name__ for kind in kinds} | {"KeyDescription"} == {*errors.__all__}
+
+
+def test_all_events_are_public() -> None:
+    """Every event that happens can be imported from `okta_tokens.events`."""
+    kinds = family(Event)
+
+    assert {kind.__module__ for kind in kinds} == {"okta_tokens.events"}
+    assert {kind.__name__ for kind in kinds} | {"Observer", "log_event"} == {*events.__all__}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in family(Event) if kind is not Event])
+def test_events_are_frozen(kind: type[Event]) -> None:
+    """No observer can change an event that the next one gets, nor hang anything on it."""
+    event = object.__new__(kind)
+
+    for name in (*inspect.signature(kind).parameters, "something_else"):
+        with pytest.raises((FrozenInstanceError, TypeError)):
+            setattr(event, name, None)
+
+
+def test_each_event_has_a_name_of_its_own() -> None:
+    """Log lines are told apart by constant names that begin with the package's."""
+    leaves = [kind for kind in family(Event) if kind not in {Event, KeyEvent}]
+    names = [kind.name for kind in leaves]
+
+    assert all(re.fullmatch(r"okta_tokens\.[a-z_]+", name) for name in names)
+    assert len({*names}) == len(names)
+    assert {kind.level for kind in leaves} == {"debug", "info", "warning", "error"}
