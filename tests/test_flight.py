@@ -254,6 +254,25 @@ async def test_each_waiter_has_a_deadline_of_its_own() -> None:
         assert done == [1, 3, 3, 4]
 
 
+async def test_who_has_less_time_gives_up_first_whenever_they_came() -> None:
+    """A waiter whose deadline is earlier than those before it does not wait for theirs."""
+    async with crew() as it:
+        late, middle = it.join("a", START + 30), it.join("a", START + 20)
+        await settle()
+        early = it.join("a", START + 10)
+        await settle()
+        flight = it.flights.get("a")
+        assert flight is not None
+        assert flight.deadline == START + 30
+
+        done = []
+        for _ in range(3):
+            await it.clock.advance(10)
+            done.append([early.done(), middle.done(), late.done()])
+
+        assert done == [[True, False, False], [True, True, False], [True, True, True]]
+
+
 async def test_who_comes_after_all_have_given_up_has_a_deadline_too() -> None:
     """A waiter gives up at its deadline, also if nobody waited when it came."""
     async with crew() as it:

@@ -102,6 +102,8 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     async def start(self) -> Self
     def stats(self) -> Stats
     async def warm(self, *sources: TokenSource, timeout: float | None = None) -> None
+class TokenRequest(url: str, client_id: str, form: dict[str, str], headers: dict[str, str],
+        secrets: list[str] = <factory>)
 class TokenSource(provider: TokenProvider, key: TokenKey)
     async def access_token(self) -> str
     async def get_token(self) -> AccessToken

@@ -341,6 +341,23 @@ async def test_callbacks_that_add_timers_for_ever_do_not_starve_the_event_loop()
         assert 1 < calls < 50
 
 
+async def test_callbacks_that_add_timers_for_ever_do_not_starve_other_timers() -> None:
+    """What has been due all along is fired in one go, whatever its neighbours add in the past."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+
+    def again() -> None:
+        schedule.call_at(START - 1.0, again)
+
+    schedule.call_at(START, again)
+    schedule.call_at(START + 1.0, fired("patient"))
+    clock.boot += 2.0
+    async with running(schedule):
+        await settle(3)
+
+        assert fired.names == ["patient"]
+
+
 async def test_an_error_of_a_callback_ends_the_run() -> None:
     """The error of a callback comes out of `run`; what was not called yet is still there."""
     clock = ManualClock()

@@ -10,7 +10,12 @@ async with TokenProvider() as provider:
 """
 
 from okta_tokens import errors, events
-from okta_tokens._authentication import ClientAuthentication, ClientSecretBasic, ClientSecretPost
+from okta_tokens._authentication import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    ClientSecretPost,
+    TokenRequest,
+)
 from okta_tokens._client import OktaClient
 from okta_tokens._clock import Clock, SystemClock
 from okta_tokens._policy import RefreshPolicy, RetryPolicy
@@ -33,6 +38,7 @@ __all__ = [
     "SystemClock",
     "TokenKey",
     "TokenProvider",
+    "TokenRequest",
     "TokenSource",
     "__version__",
     "errors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,11 +39,14 @@ class Clock(Protocol):
 
 
 def _boot_time_reader() -> Callable[[], float]:
-    """Choose the clock that counts time asleep, where the system has one."""
-    # Linux names it; on the others `time.monotonic` is the best there is, and the wall clock, which
-    # is read as well, sees what it misses.
-    name = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic if name is None else partial(time.clock_gettime, name)
+    """Choose the clock that goes on while the machine sleeps, where the system has one.
+
+    On macOS that is the monotonic clock of POSIX, which is not the one that Python calls so. Where
+    there is none, the wall clock, which is read as well, sees what this one misses.
+    """
+    name = "CLOCK_MONOTONIC" if platform.system() == "Darwin" else "CLOCK_BOOTTIME"
+    clock = getattr(time, name, None)
+    return time.monotonic if clock is None else partial(time.clock_gettime, clock)
 
 
 class Instant(NamedTuple):
