@@ -1,0 +1,288 @@
+"""Keep secrets out of texts that others wrote, and of errors that are chained."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import string
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import okta_tokens
+from okta_tokens._redaction import WITHHELD, scrub, sever
+from okta_tokens.errors import ConfigurationError
+
+QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
+PACKAGE = Path(okta_tokens.__file__).parent
+SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
+AWKWARD = """p%ss +&=w/o\\r"d's?"""
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "raw": str,
+    "url": lambda secret: quote(secret, safe=""),
+    "form": quote_plus,
+    "json": json.dumps,
+    "repr": repr,
+}
+
+PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F))
+secrets = st.text(PRINTABLE.replace("[", "").replace("]", ""), min_size=4, max_size=60)
+
+
+def frames_of(error: BaseException, package: Path = PACKAGE) -> Iterator[FrameType]:
+    """Yield the frames of a package that an error, or one in its chain, leaves behind."""
+    pending, seen = [error], set[int]()
+    while pending:
+        error = pending.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        traceback = error.__traceback__
+        while traceback is not None:
+            if package in Path(traceback.tb_frame.f_code.co_filename).parents:
+                yield traceback.tb_frame
+            traceback = traceback.tb_next
+        pending += [each for each in (error.__cause__, error.__context__) if each is not None]
+
+
+def locals_with(error: BaseException, secret: str, package: Path = PACKAGE) -> list[str]:
+    """Return the local variables of the package's frames that an error tracker would leak from."""
+    return [
+        f"{frame.f_code.co_qualname}: {name}"
+        for frame in frames_of(error, package)
+        for name, value in frame.f_locals.items()
+        if secret in safe_repr(value)
+    ]
+
+
+def safe_repr(value: object) -> str:
+    """Return a repr as an error tracker makes it: also of what is half built."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - the point: whatever goes wrong is no leak
+        return ""
+
+
+def raised(error: BaseException, *, cause: BaseException | None = None) -> BaseException:
+    """Return an error with the frame that raised it, which holds the secret."""
+    try:
+        fail(SECRET, error, cause)
+    except type(error) as caught:
+        return caught
+
+
+def fail(secret: str, error: BaseException, cause: BaseException | None) -> NoReturn:
+    """Raise an error from a frame that holds a secret."""
+    assert secret
+    raise error from cause
+
+
+def test_the_search_finds_what_is_to_be_found() -> None:
+    """The search for secrets in frames sees those of causes and contexts."""
+    here = Path(__file__).parent
+    inner = raised(ValueError("inner"))
+    outer = raised(KeyError("outer"), cause=inner)
+
+    assert locals_with(outer, SECRET, here) == ["fail: secret", "fail: secret"]
+    assert locals_with(outer, "something else", here) == []
+    assert locals_with(outer, SECRET) == []
+
+
+@pytest.mark.parametrize("secret", [SECRET, AWKWARD], ids=["plain", "awkward"])
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_every_spelling_is_replaced(spell: Callable[[str], str], secret: str) -> None:
+    """A secret is replaced as it is, and as a URL, a form, JSON or a repr would spell it."""
+    spelt = spell(secret).strip("\"'") if spell in {json.dumps, repr} else spell(secret)
+
+    assert scrub(f"no {spelt} here, nor {spelt}", [secret]) == f"no {WITHHELD} here, nor {WITHHELD}"
+
+
+def test_every_secret_is_replaced() -> None:
+    """All secrets of a request are replaced."""
+    assert scrub("one two three", ["one", "three"]) == f"{WITHHELD} two {WITHHELD}"
+
+
+@QUICK
+@given(secrets, st.sampled_from(sorted(SPELLINGS)), st.text(max_size=30), st.text(max_size=30))
+def test_no_secret_survives(secret: str, spelling: str, before: str, after: str) -> None:
+    """Whatever stands around a secret, and however it is spelt, it does not come out."""
+    assume(secret not in WITHHELD)
+    text = scrub(before + SPELLINGS[spelling](secret) + after, [secret])
+
+    assert secret not in text
+    assert WITHHELD in text
+
+
+@QUICK
+@given(st.text(max_size=700), st.lists(secrets, max_size=3))
+def test_a_fit_text(text: str, hidden: list[str]) -> None:
+    """What comes out is one line of at most 500 printable characters, without outer white space."""
+    clean = scrub(text, hidden)
+
+    assert len(clean) <= 500
+    assert all(character in PRINTABLE for character in clean)
+    assert clean == clean.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("", ""),
+        ("  as it is  ", "as it is"),
+        ("two\r\nlines", "two lines"),
+        ("\x1b[31mred\x1b[0m", "[31mred [0m"),
+        ("caf\u00e9 \u202eevil", "caf   evil"),
+        ("\x00", ""),
+    ],
+    ids=ascii,
+)
+def test_control_characters(text: str, clean: str) -> None:
+    """A run of anything but printable ASCII becomes one space: no log line can be forged."""
+    assert scrub(text) == clean
+
+
+def test_long_texts_are_cut() -> None:
+    """A text of more than 500 characters is cut, and one can see it."""
+    assert scrub("a" * 500) == "a" * 500
+    assert scrub("a" * 501) == "a" * 497 + "..."
+
+
+def test_a_secret_is_replaced_before_the_cut() -> None:
+    """A secret that the cut would break is replaced as a whole."""
+    assert SECRET[:8] not in scrub("a" * 485 + SECRET, [SECRET])
+
+
+def test_a_harmless_error_is_kept() -> None:
+    """An error without a secret is the same object afterwards, without frames and chain."""
+    error = raised(ValueError("no such file"), cause=raised(KeyError(SECRET)))
+    error.add_note("asked twice")
+
+    severed = sever(error, [SECRET])
+
+    assert severed is error
+    assert error.__traceback__ is None
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert error.__notes__ == ["asked twice"]
+    assert locals_with(severed, SECRET, Path(__file__).parent) == []
+
+
+def test_a_context_is_cut() -> None:
+    """What an error was raised during goes as well as what it was raised from."""
+    error = ValueError("while handling another")
+    error.__context__ = KeyError(SECRET)
+
+    assert sever(error).__context__ is None
+
+
+class MuteError(Exception):
+    """An error that cannot be printed."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError(SECRET)
+
+
+class QuietError(Exception):
+    """An error whose text does not tell its arguments."""
+
+    def __str__(self) -> str:
+        """Tell nothing."""
+        return "quiet"
+
+
+def with_note(error: BaseException, note: str) -> BaseException:
+    """Return an error with a note."""
+    error.add_note(note)
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(ValueError(f"bad secret {SECRET}"), id="text"),
+        pytest.param(KeyError(SECRET), id="argument"),
+        pytest.param(QuietError("a", SECRET), id="silent-argument"),
+        pytest.param(with_note(ValueError("bad"), f"it was {SECRET}"), id="note"),
+        pytest.param(ValueError(f"?token={quote(SECRET)}"), id="url"),
+        pytest.param(UnicodeDecodeError("utf-8", SECRET.encode(), 0, 1, "bad"), id="object"),
+        pytest.param(MuteError("x"), id="unprintable"),
+        pytest.param(ExceptionGroup("two", [ValueError("a")]), id="group"),
+        pytest.param(BaseExceptionGroup("two", [KeyboardInterrupt()]), id="base-group"),
+    ],
+)
+def test_a_telling_error_is_replaced(error: BaseException) -> None:
+    """Of an error that holds a secret, cannot be printed or is a group, only the type is told."""
+    kind = type(error)
+
+    severed = sever(raised(error), [SECRET])
+
+    assert type(severed) is RuntimeError
+    assert str(severed) == f"{kind.__module__}.{kind.__qualname__} (its text is withheld)"
+    assert (severed.__cause__, severed.__context__, severed.__traceback__) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"vault says {'Ab3' * 4}", id="mixed-run"),
+        pytest.param("-----BEGIN MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", id="key"),
+        pytest.param("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIwb2ExIn0.c2ln", id="jwt"),
+        pytest.param(f"hash {'0a1b2c3d' * 4}", id="hexadecimal"),
+        pytest.param(f"hash {'0123456789' * 4}", id="digits"),
+    ],
+)
+def test_what_looks_like_a_secret_is_withheld(text: str) -> None:
+    """A text with what looks like a credential is withheld although nobody said it is one."""
+    assert str(sever(ValueError(text))) == "builtins.ValueError (its text is withheld)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "No such file or directory", "/var/run/secrets/okta/client_secret"),
+        ConnectionRefusedError(111, "Connect call failed ('10.0.0.12', 8200)"),
+        KeyError("OKTA_CLIENT_SECRET"),
+        TimeoutError(),
+        asyncio.CancelledError(),
+        ValueError("the_configuration_of_the_vault_is_wrong"),
+        ValueError("d" * 31),
+        ValueError("Ab3" * 3 + "xx"),
+    ],
+    ids=repr,
+)
+def test_what_helps_is_kept(error: BaseException) -> None:
+    """Paths, addresses and names of variables are no credentials: they say what to mend."""
+    assert sever(error, [SECRET]) is error
+
+
+@QUICK
+@given(
+    st.text(string.printable, max_size=40),
+    st.text(string.printable, max_size=40),
+    st.sampled_from([ValueError, KeyError, OSError, QuietError]),
+    st.sampled_from(["argument", "note"]),
+)
+def test_no_error_tells_a_secret(
+    before: str, after: str, kind: type[Exception], place: str
+) -> None:
+    """Wherever an error holds a secret: afterwards its text, arguments and notes do not."""
+    text = before + SECRET + after
+    error = kind(text) if place == "argument" else with_note(kind("x"), text)
+
+    severed = sever(raised(error), [SECRET])
+
+    assert SECRET not in f"{severed} {severed!r} {getattr(severed, '__notes__', '')}"
+
+
+def test_errors_of_ours_are_ordinary() -> None:
+    """An error of this package is treated like any other one."""
+    assert sever(ConfigurationError("is empty")).args == ("is empty",)
+    assert type(sever(ConfigurationError(SECRET), [SECRET])) is RuntimeError
