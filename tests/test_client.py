@@ -360,6 +360,11 @@ def test_inequality(other: OktaClient) -> None:
     assert client() != other
     assert {client(): "mine"}.get(other) is None
 
+    collided = copy.copy(other)
+    object.__setattr__(collided, "_hash", hash(client()))
+
+    assert client() != collided
+
 
 def test_schemes_are_domains_apart() -> None:
     """Plain http and https of one host are two clients."""

@@ -88,9 +88,11 @@ def test_a_new_entry() -> None:
     assert (entry.token, entry.error, entry.timer) == (None, None, None)
     assert (entry.used, entry.failed_renewals, entry.failed_fetches) == (0, 0, 0)
     assert (entry.kept_fresh, entry.detached) == (False, False)
-    assert entry.unusable_at == -math.inf
-    assert entry.damping == 5
-    assert not is_open(entry, START.wall)
+    assert (entry.lifetime, entry.leeway) == (0, 0)
+    assert (entry.refresh_at, entry.unusable_at) == (math.inf, -math.inf)
+    assert entry.renew_after == entry.refuse_until == -math.inf
+    assert (entry.opens, entry.closes) == (math.inf, -math.inf)
+    assert (entry.damping, entry.ignored) == (5, 0)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +247,16 @@ def test_close_window() -> None:
     entry.close_window()
 
     assert not any(is_open(entry, wall) for wall in (START.wall, -math.inf, 0.0, math.inf))
+    assert (entry.opens, entry.closes) == (math.inf, -math.inf)
+
+
+def test_a_window_after_a_jump_back() -> None:
+    """A window ends where the clock that never goes back says that the leeway begins."""
+    entry = holding()
+    now = Instant(START.boot + 294.5, START.wall - 86_400)
+    entry.open_window(now)
+
+    assert entry.closes == now.wall + 0.5
 
 
 @QUICK

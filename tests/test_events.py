@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
 from dataclasses import FrozenInstanceError
 from dataclasses import fields as fields_of
@@ -249,6 +250,39 @@ def test_events_are_values(event: Event) -> None:
             setattr(event, field.name, None)
 
     assert SECRET not in repr(event)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=kind_of)
+def test_equality(event: Event) -> None:
+    """Events are equal, and have one hash, if they are of one kind and tell the same."""
+    twin = copy.copy(event)
+
+    assert twin == event
+    assert hash(twin) == hash(event)
+    assert [other for other in EVENTS if other == event] == [event]
+
+
+def test_inequality() -> None:
+    """Events of one kind that tell something else differ; so do two kinds that tell the same."""
+    assert numbered(1) != numbered(2)
+    assert KeyIdle(key=KEY) != KeyForgotten(key=KEY)
+    assert ProviderClosed() != "okta_tokens.provider_closed"
+
+
+def test_repr() -> None:
+    """The repr of an event is the call that makes an equal one."""
+    event = RenewalScheduled(key=KEY, after=2.5)
+
+    assert repr(event) == f"RenewalScheduled(key={KEY!r}, after=2.5)"
+    assert repr(ProviderClosed()) == "ProviderClosed()"
+
+
+def test_facts_have_names() -> None:
+    """An event takes what it tells by name alone."""
+    make: Callable[..., Event] = KeyIdle
+
+    with pytest.raises(TypeError, match="positional argument"):
+        make(KEY)
 
 
 def test_events_of_a_key() -> None:

@@ -430,6 +430,18 @@ async def test_a_key_that_is_kept_fresh_and_refused_waits_until_somebody_asks() 
         assert (await source.get_token()).remaining() > 200
 
 
+async def test_a_key_that_is_kept_fresh_and_never_was_waits_until_somebody_asks() -> None:
+    """With `keep_fresh` a first fetch that is refused is not repeated in the background."""
+    async with world() as here:
+        with pytest.raises(OAuthError):
+            await here.source("unknown", keep_fresh=True).get_token()
+        await here.advance(4000)
+
+        (status,) = here.provider.inspect()
+        assert (status.state, status.next_action_in) == ("absent", None)
+        assert here.sandbox.token_requests == 1
+
+
 # Errors
 
 

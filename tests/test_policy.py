@@ -96,6 +96,13 @@ def test_policies_are_values(make: type[Policy]) -> None:
     assert hash(make()) == hash(make())
 
 
+@pytest.mark.parametrize("make", [RefreshPolicy, RetryPolicy])
+def test_numbers_have_names(make: Callable[..., Policy]) -> None:
+    """A policy takes its numbers by name alone: they all look alike."""
+    with pytest.raises(TypeError, match="positional argument"):
+        make(0.5)
+
+
 @pytest.mark.parametrize(
     ("lifetime", "lead", "leeway"),
     [
@@ -374,3 +381,11 @@ def test_the_renewal_must_precede_the_leeway(options: dict[str, float]) -> None:
         RefreshPolicy(max_leeway=5.0, **options)
 
     assert RefreshPolicy(max_leeway=4.99, **options).max_leeway == 4.99
+
+
+def test_the_least_fraction() -> None:
+    """Without a min_lead that helps, half of the lead must exceed a twentieth of any lifetime."""
+    with pytest.raises(ConfigurationError, match="max_leeway must be less than half of the lead"):
+        RefreshPolicy(lead_fraction=0.1, min_lead=1)
+
+    assert RefreshPolicy(lead_fraction=0.101, min_lead=1).lead(100) == pytest.approx(10.1)

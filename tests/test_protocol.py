@@ -198,6 +198,7 @@ def test_other_token_types(kind: object) -> None:
 )
 def test_lifetimes(expires_in: object, lifetime: float) -> None:
     """A number of seconds is a lifetime, also as a string or a fraction, up to thirty days."""
+    assert LONGEST_LIFETIME == 30 * 24 * 3_600
     assert granted(new_answer({**GRANT, "expires_in": expires_in})).lifetime == lifetime
 
 
@@ -372,6 +373,9 @@ def test_the_longest_body() -> None:
 
     assert len(longest) == LONGEST_BODY
     assert granted(new_answer(longest)).value == VALUE
+    assert invalid(new_answer(b" " * LONGEST_BODY)).args == (
+        f"the answer (200) cannot be used: {NOT_JSON}",
+    )
 
     error = invalid(new_answer(longest + b" "))
 
@@ -386,7 +390,7 @@ def test_a_long_error() -> None:
     assert invalid(new_answer(body, 400)).args == (f"the answer (400) cannot be used: {TOO_LONG}",)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 @pytest.mark.parametrize("body", [b"", HTML, {"error": "invalid_client"}, GRANT], ids=repr)
 def test_redirects(status: int, body: object) -> None:
     """A redirect is not followed, whatever its body holds."""

@@ -182,6 +182,17 @@ def test_a_context_is_cut() -> None:
     assert sever(error).__context__ is None
 
 
+@pytest.mark.parametrize("secret", ["hunter two", "p+ss", 'it\'s "so"', "back\\slash"])
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_plain_secret_is_withheld(spell: Callable[[str], str], secret: str) -> None:
+    """A secret that does not look like one is found by what it is, however it is spelt."""
+    text = f"cannot use {spell(secret)} here"
+
+    assert type(sever(QuietError(text), [secret])) is RuntimeError
+    assert type(sever(QuietError(text), ["other", secret])) is RuntimeError
+    assert type(sever(QuietError(text), ["other"])) is QuietError
+
+
 class MuteError(Exception):
     """An error that cannot be printed."""
 
