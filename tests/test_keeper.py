@@ -3,10 +3,13 @@
 import asyncio
 import gc
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from okta_tokens import ClientSecretBasic, OktaClient, RefreshPolicy, RetryPolicy
+from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RefreshPolicy, RetryPolicy
+from okta_tokens._clock import Instant
+from okta_tokens._endpoint import TokenFlight
 from okta_tokens.errors import (
     FetchError,
     InvalidResponseError,
@@ -514,6 +517,24 @@ async def test_a_token_that_is_unusable_on_arrival_is_asked_for_twice_and_then_a
 
         assert caught.value.retryable
         assert here.sandbox.token_requests == 2
+
+
+async def test_who_comes_late_takes_what_is_held_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiter whose token died before it resumed does not wait if another one is held."""
+    async with world() as here:
+        flights = here.provider._keeper.flights
+        release = flights._release
+
+        def too_late(flight: TokenFlight) -> None:
+            if isinstance(flight.outcome, AccessToken):
+                flight.outcome = replace(flight.outcome, _unusable=Instant(0, 0))
+            release(flight)
+
+        monkeypatch.setattr(flights, "_release", too_late)
+        token = await here.source().get_token()
+
+        assert token.remaining() > 3000
+        assert here.sandbox.token_requests == 1
 
 
 async def test_a_defect_in_a_flight_is_an_error_and_not_a_hang(

@@ -85,18 +85,37 @@ class Keeper:
 
     # What callers get
 
-    async def obtain(self, entry: Entry) -> AccessToken:
+    async def obtain(self, key: TokenKey) -> AccessToken:
         """Return a usable token; begin or join a flight if there is none.
 
         Args:
-            entry: Whose token; one that the cache holds.
+            key: Whose token.
 
         Raises:
             FetchError: A copy of what the flight ended with, or of what one ended with a moment
                 ago; or because the caller has waited for as long as the policy allows.
             ProviderStateError: If the provider is closed while the caller waits.
         """
-        key = entry.key
+        deadline = self._clock.boot_time() + self._retry.max_wait
+        for _ in range(2):  # who comes too late to use what a flight brought, rejoins once
+            held = self._offer(self.entries.get_or_add(key))
+            if held is not None:
+                return held
+            token = await self._wait(key, deadline)
+            if token._is_usable(read(self._clock)):
+                return token
+        message = (
+            "the token was past its use before the caller could have it, twice; its lifetime is "
+            "too short for this machine or network"
+        )
+        raise InvalidResponseError(message, status=200, key=key, retryable=True)
+
+    def _offer(self, entry: Entry) -> AccessToken | None:
+        """Return the token that an entry holds, if it is usable; see to its renewal if it is time.
+
+        Raises:
+            FetchError: A copy of the last error, while the entry cools down.
+        """
         now = read(self._clock)
         state = entry.state(now)
         if entry.token is not None and state in _USABLE:
@@ -105,19 +124,9 @@ class Keeper:
                 self._renew(entry, now)
             entry.open_window(now)
             return entry.token
-        if state is State.COOLING_DOWN and entry.error is not None:
+        if entry.error is not None and state is State.COOLING_DOWN:
             raise copy.copy(entry.error)
-        deadline = now.boot + self._retry.max_wait
-        token = await self._wait(key, deadline)
-        if not token._is_usable(read(self._clock)):
-            token = await self._wait(key, deadline)
-        if not token._is_usable(read(self._clock)):
-            message = (
-                "the token was past its use before the caller could have it, twice; its lifetime "
-                "is too short for this machine or network"
-            )
-            raise InvalidResponseError(message, status=200, key=key, retryable=True)
-        return token
+        return None
 
     async def _wait(self, key: TokenKey, deadline: float) -> AccessToken:
         """Return what the flight for a key brings; begin one if none is under way."""
@@ -138,7 +147,10 @@ class Keeper:
         outcome = flight.outcome
         if isinstance(outcome, AccessToken):
             return outcome
-        raise _closed() if outcome is None else copy.copy(outcome)
+        if outcome is None:
+            message = "the provider was closed, or died, while this caller waited for a token"
+            raise ProviderStateError(message)
+        raise copy.copy(outcome)
 
     def reject(self, key: TokenKey, value: str) -> bool:
         """Drop a token that somebody rejected; return whether it was held and dropped."""
@@ -311,7 +323,3 @@ class Keeper:
 def _mends_itself(error: TokenProviderError) -> bool:
     """Tell whether a later try may succeed without anybody changing anything."""
     return isinstance(error, FetchError) and error.retryable
-
-
-def _closed() -> ProviderStateError:
-    return ProviderStateError("the provider was closed while this caller waited for a token")

@@ -343,7 +343,7 @@ class TokenProvider:
     async def _obtain(self, entry: Entry) -> AccessToken:
         """Everything but a hit."""
         self._check()
-        return await self._keeper.obtain(entry)
+        return await self._keeper.obtain(entry.key)
 
     def _check(self) -> None:
         """Refuse to work where the provider does not live."""
