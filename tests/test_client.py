@@ -81,6 +81,7 @@ def pickled(client: OktaClient) -> OktaClient:
         ("login.example.com", "https://login.example.com"),
         ("my-administration.example.com", "https://my-administration.example.com"),
         ("portal-admin.example.com", "https://portal-admin.example.com"),
+        ("acmeadmin.okta.com", "https://acmeadmin.okta.com"),
         ("somethingecom.com", "https://somethingecom.com"),
         ("acme.okta-emea.com", "https://acme.okta-emea.com"),
         ("xn--bcher-kva.example", "https://xn--bcher-kva.example"),
@@ -168,6 +169,25 @@ def test_bad_domains(domain: object, problems: list[str]) -> None:
     expected = "; ".join(f"domain: {problem}" for problem in problems)
 
     assert refusal(OktaClient, domain, "0oa1", BASIC) == f"OktaClient: {expected}"
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "okta.com",
+        "oktapreview.com",
+        "okta-emea.com",
+        "okta-gov.com",
+        "okta.mil",
+        "okta-miltest.com",
+        "trex-govcloud.com",
+    ],
+)
+def test_admin_hosts(base: str) -> None:
+    """The admin console's host is refused below each of Okta's own domains."""
+    message = refusal(OktaClient, f"acme-admin.{base}", "0oa1", BASIC)
+
+    assert message == f"OktaClient: domain: {ADMIN}"
 
 
 SERVER = "must be an id such as default or aus…, or None for the org's own"

@@ -22,10 +22,10 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenKey, events
+from okta_tokens._emitter import Emitter
 from okta_tokens.errors import OAuthError, ProviderStateError, RateLimitedError, TransportError
 from okta_tokens.events import (
     AttemptFailed,
-    Emitter,
     Event,
     FetchFailed,
     InvalidationIgnored,
@@ -341,7 +341,8 @@ import okta_tokens.events as events
 from okta_tokens.errors import ProviderStateError
 def broken(event):
     raise RuntimeError
-emit = events.Emitter([events.log_event, broken])
+from okta_tokens._emitter import Emitter
+emit = Emitter([events.log_event, broken])
 emit(events.ProviderDied(error=ProviderStateError("died")))
 emit.deliver()
 """
@@ -452,6 +453,41 @@ async def test_events_of_observers() -> None:
     await asyncio.sleep(0)
 
     assert heard == [1, 2, 3, 4]
+
+
+async def test_events_before_the_start() -> None:
+    """What happened before there was a loop is delivered with the first event after that."""
+    heard: list[int] = []
+    emit = Emitter([lambda event: heard.append(index(event))])
+    emit(numbered(1))
+    emit(numbered(2))
+    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit(numbered(3))
+    await asyncio.sleep(0)
+
+    assert heard == [1, 2, 3]
+
+
+async def test_delivered_after_an_interruption() -> None:
+    """What breaks a delivery off, since it is no Exception, does not end all later ones."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)
+    heard: list[int] = []
+
+    def observe(event: Event) -> None:
+        heard.append(index(event))
+        if heard == [1]:
+            raise asyncio.CancelledError
+
+    emit = Emitter([observe])
+    emit.attach(loop, copy_context())
+    emit(numbered(1))
+    emit(numbered(2))
+    await asyncio.sleep(0)
+    emit(numbered(3))
+    await asyncio.sleep(0)
+
+    assert heard == [1, 2, 3]
 
 
 def test_delivered_by_hand() -> None:

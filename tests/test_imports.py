@@ -17,7 +17,7 @@ ROWS = (
     ("cli",),  # the command
     ("__init__",),  # the face
     ("_provider",),  # where the parts meet
-    ("_keeper", "_session", "_status"),
+    ("_keeper", "_session", "_status", "_emitter"),
     ("_endpoint", "_cache"),
     ("_exchange", "_entry", "events"),
     ("_token",),

@@ -188,9 +188,15 @@ def test_a_plain_secret_is_withheld(spell: Callable[[str], str], secret: str) ->
     """A secret that does not look like one is found by what it is, however it is spelt."""
     text = f"cannot use {spell(secret)} here"
 
-    assert type(sever(QuietError(text), [secret])) is RuntimeError
-    assert type(sever(QuietError(text), ["other", secret])) is RuntimeError
-    assert type(sever(QuietError(text), ["other"])) is QuietError
+    assert type(sever(ValueError(text), ["other", secret])) is RuntimeError
+    assert type(sever(with_note(ValueError("bad"), text), ["other", secret])) is RuntimeError
+
+
+@pytest.mark.parametrize("secret", ["hunter two", 'it\'s "so"', "back\\slash"])
+def test_an_argument_is_withheld(secret: str) -> None:
+    """A secret among the arguments is found although the text does not tell them."""
+    assert type(sever(QuietError("a", secret), [secret])) is RuntimeError
+    assert type(sever(QuietError("a", secret), ["other"])) is QuietError
 
 
 class MuteError(Exception):

@@ -16,36 +16,20 @@ import aiohttp
 import anyio
 
 from okta_tokens._client import OktaClient
-from okta_tokens._clock import Clock, Instant, SystemClock, read
+from okta_tokens._clock import Clock, SystemClock, read
+from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint import Endpoint
-from okta_tokens._entry import FOR_RENEWAL, USED, Entry, State
+from okta_tokens._entry import USED, Entry
 from okta_tokens._exchange import Exchange
 from okta_tokens._keeper import Keeper
 from okta_tokens._policy import RefreshPolicy, RetryPolicy
 from okta_tokens._redaction import sever
 from okta_tokens._schedule import Schedule
-from okta_tokens._scopes import parse_scopes
 from okta_tokens._session import check_netrc, check_session, environment_proxy, open_session
-from okta_tokens._status import KeyStatus, Stats
-from okta_tokens._token import AccessToken, TokenKey
+from okta_tokens._status import KeyStatus, Stats, count_up, key_status
+from okta_tokens._token import AccessToken, TokenKey, token_key
 from okta_tokens.errors import ConfigurationError, FetchError, ProviderStateError
-from okta_tokens.events import (
-    Emitter,
-    FetchFailed,
-    InvalidationIgnored,
-    KeyEvicted,
-    KeyForgotten,
-    Observer,
-    ProviderClosed,
-    ProviderDied,
-    RenewalFailed,
-    RenewalPostponed,
-    RequestsPaused,
-    TokenFetched,
-    TokenInvalidated,
-    TokenRequested,
-    log_event,
-)
+from okta_tokens.events import Observer, ProviderClosed, ProviderDied, log_event
 
 
 class _Life(enum.Enum):
@@ -242,7 +226,7 @@ class TokenProvider:
             ConfigurationError: As for `get_token`, or if more keys than `max_tokens` are to be kept
                 fresh.
         """
-        key = _key(client, scopes)
+        key = token_key(client, scopes)
         if keep_fresh and not self._keeper.entries.keep(self._keeper.entries.get_or_add(key)):
             message = "keep_fresh: as many keys as max_tokens are kept fresh already; raise it"
             raise ConfigurationError(message)
@@ -311,28 +295,14 @@ class TokenProvider:
     def inspect(self) -> list[KeyStatus]:
         """Return how each key in the cache fares: a snapshot, without token values."""
         now = read(self._clock)
-        return [self._status(entry, now) for entry in self._keeper.entries]
+        keeper = self._keeper
+        return [key_status(entry, keeper.flights.get(entry.key), now) for entry in keeper.entries]
 
     def stats(self) -> Stats:
         """Return what the provider has done so far: a snapshot."""
-        count = self._emitter.counts
-        flights = self._keeper.flights
-        return Stats(
-            keys=len(self._keeper.entries),
-            in_flight=len(flights),
-            waiters=sum(flight.waiting for flight in flights),
-            requests=count[TokenRequested],
-            tokens_fetched=count[TokenFetched],
-            fetches_failed=count[FetchFailed],
-            renewals_failed=count[RenewalFailed],
-            renewals_postponed=count[RenewalPostponed],
-            tokens_invalidated=count[TokenInvalidated],
-            invalidations_ignored=count[InvalidationIgnored],
-            pauses=count[RequestsPaused],
-            keys_evicted=count[KeyEvicted],
-            keys_forgotten=count[KeyForgotten],
-            clock_offsets={name: it.clock_offset for name, it in self._endpoints.items()},
-        )
+        offsets = {origin: endpoint.clock_offset for origin, endpoint in self._endpoints.items()}
+        keeper = self._keeper
+        return count_up(self._emitter.counts, len(keeper.entries), [*keeper.flights], offsets)
 
     def __repr__(self) -> str:
         """Return the state at a glance."""
@@ -354,7 +324,7 @@ class TokenProvider:
 
     def _entry(self, client: OktaClient, scopes: str | Iterable[str]) -> Entry:
         """Return the entry that a caller means, and remember how it was spelt."""
-        entry = self._keeper.entries.get_or_add(_key(client, scopes))
+        entry = self._keeper.entries.get_or_add(token_key(client, scopes))
         if type(scopes) in _HASHABLE_SPELLINGS:
             if self._spelt >= self._max_spellings:
                 self._spellings.clear()
@@ -386,27 +356,6 @@ class TokenProvider:
             places=self._places,
             random=random.random,
             emit=self._emitter,
-        )
-
-    def _status(self, entry: Entry, now: Instant) -> KeyStatus:
-        key, token, state = entry.key, entry.token, entry.state(now)
-        usable = token is not None and state in {State.FRESH, State.DUE}
-        flight = self._keeper.flights.get(key)
-        return KeyStatus(
-            domain=key.domain,
-            authorization_server=key.authorization_server,
-            client_id=key.client_id,
-            scopes=tuple(sorted(key.scopes)),
-            state=state.value,
-            remaining=entry.unusable_at - now.boot if usable else None,
-            next_action_in=None if entry.timer is None else entry.timer.instant - now.boot,
-            refuses_for=max(0.0, entry.refuse_until - now.boot),
-            failures=entry.failed_renewals + entry.failed_fetches,
-            last_error=None if entry.error is None else _summary(entry.error),
-            in_flight=flight is not None,
-            waiters=0 if flight is None else flight.waiting,
-            kept_fresh=entry.kept_fresh,
-            used=bool(entry.used & FOR_RENEWAL),
         )
 
     async def _own(self) -> None:
@@ -495,17 +444,6 @@ _HASHABLE_SPELLINGS = {str, tuple, frozenset}
 _PROVIDERS: WeakSet[TokenProvider] = WeakSet()
 
 
-def _key(client: object, scopes: str | Iterable[str]) -> TokenKey:
-    if not isinstance(client, OktaClient):
-        message = f"client: must be an OktaClient, not {type(client).__name__}"
-        raise ConfigurationError(message)
-    names = parse_scopes(scopes)
-    if not names and client.authorization_server is None:
-        message = "scopes: the org's own authorization server has no default scopes; name some"
-        raise ConfigurationError(message)
-    return TokenKey(client, names)
-
-
 def _refuse_unusable(max_tokens: object, places: object, observers: tuple[Observer, ...]) -> None:
     problems = [
         f"{name} must be a whole number of at least 1"
@@ -524,10 +462,6 @@ def _wrong_loop() -> ProviderStateError:
         "the provider belongs to another event loop; make one in each loop, or call it from there "
         "with asyncio.run_coroutine_threadsafe"
     )
-
-
-def _summary(error: Exception) -> str:
-    return f"{type(error).__name__}: {error.args[0]}"
 
 
 def _leave_the_parent_alone() -> None:

@@ -5,6 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from okta_tokens._clock import Instant
+from okta_tokens._endpoint import TokenFlight
+from okta_tokens._entry import FOR_RENEWAL, Entry, State
+from okta_tokens.events import (
+    Event,
+    FetchFailed,
+    InvalidationIgnored,
+    KeyEvicted,
+    KeyForgotten,
+    RenewalFailed,
+    RenewalPostponed,
+    RequestsPaused,
+    TokenFetched,
+    TokenInvalidated,
+    TokenRequested,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyStatus:
@@ -69,3 +86,50 @@ class Stats:
     keys_forgotten: int
     clock_offsets: Mapping[str, float]
     """By domain: seconds by which Okta's clock is ahead of this machine's."""
+
+
+def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeyStatus:
+    """Return how a key fares, from its entry and the flight that is under way for it."""
+    key, error, state = entry.key, entry.error, entry.state(now)
+    usable = state in {State.FRESH, State.DUE}
+    return KeyStatus(
+        domain=key.domain,
+        authorization_server=key.authorization_server,
+        client_id=key.client_id,
+        scopes=tuple(sorted(key.scopes)),
+        state=state.value,
+        remaining=entry.unusable_at - now.boot if usable else None,
+        next_action_in=None if entry.timer is None else entry.timer.instant - now.boot,
+        refuses_for=max(0.0, entry.refuse_until - now.boot),
+        failures=entry.failed_renewals + entry.failed_fetches,
+        last_error=None if error is None else f"{type(error).__name__}: {error.args[0]}",
+        in_flight=flight is not None,
+        waiters=0 if flight is None else flight.waiting,
+        kept_fresh=entry.kept_fresh,
+        used=bool(entry.used & FOR_RENEWAL),
+    )
+
+
+def count_up(
+    counts: Mapping[type[Event], int],
+    keys: int,
+    flights: list[TokenFlight],
+    clock_offsets: Mapping[str, float],
+) -> Stats:
+    """Return what was done, from how often each event happened and what is there now."""
+    return Stats(
+        keys=keys,
+        in_flight=len(flights),
+        waiters=sum(flight.waiting for flight in flights),
+        requests=counts[TokenRequested],
+        tokens_fetched=counts[TokenFetched],
+        fetches_failed=counts[FetchFailed],
+        renewals_failed=counts[RenewalFailed],
+        renewals_postponed=counts[RenewalPostponed],
+        tokens_invalidated=counts[TokenInvalidated],
+        invalidations_ignored=counts[InvalidationIgnored],
+        pauses=counts[RequestsPaused],
+        keys_evicted=counts[KeyEvicted],
+        keys_forgotten=counts[KeyForgotten],
+        clock_offsets=clock_offsets,
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from okta_tokens._client import OktaClient
 from okta_tokens._clock import Clock, Instant, read
+from okta_tokens._scopes import parse_scopes
+from okta_tokens.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,27 @@ class TokenKey:
     def client_id(self) -> str:
         """The client's id."""
         return self.client.client_id
+
+
+def token_key(client: object, scopes: str | Iterable[str]) -> TokenKey:
+    """Return the key of what a caller asks for.
+
+    Args:
+        client: Who asks; checked, since it is easily taken for the domain.
+        scopes: As the caller spells them.
+
+    Raises:
+        ConfigurationError: If the client is none, a scope is no scope name, or none is asked of the
+            org's own authorization server.
+    """
+    if not isinstance(client, OktaClient):
+        message = f"client: must be an OktaClient, not {type(client).__name__}"
+        raise ConfigurationError(message)
+    names = parse_scopes(scopes)
+    if not names and client.authorization_server is None:
+        message = "scopes: the org's own authorization server has no default scopes; name some"
+        raise ConfigurationError(message)
+    return TokenKey(client, names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,7 @@ that gets a token; so an observer should be quick. One that raises harms nobody.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from contextvars import Context
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
@@ -287,49 +283,6 @@ class Observer(Protocol):
         """
 
 
-class Emitter:
-    """Hand events to observers, one loop turn after what they tell of.
-
-    Args:
-        observers: Who hears of them, in this order.
-    """
-
-    def __init__(self, observers: Iterable[Observer]) -> None:
-        self._observers = tuple(observers)
-        self._pending: deque[Event] = deque()
-        self._later: Callable[[], object] | None = None
-        self._scheduled = False
-        self.counts = Counter[type[Event]]()
-        """How often each event has happened."""
-
-    def attach(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        """Deliver from a loop, in a context."""
-        self._later = lambda: loop.call_soon(self.deliver, context=context)
-
-    def __call__(self, event: Event) -> None:
-        """Count an event, and keep it for delivery."""
-        self.counts[type(event)] += 1
-        self._pending.append(event)
-        if self._later is not None and not self._scheduled:
-            self._scheduled = True
-            self._later()
-
-    def deliver(self) -> None:
-        """Hand over what is pending."""
-        self._scheduled = False
-        while self._pending:
-            event = self._pending.popleft()
-            for observer in self._observers:
-                try:
-                    observer(event)
-                except Exception as error:  # noqa: BLE001 - it is the observer's, and harms nobody
-                    _logger().warning(
-                        "okta_tokens.observer_failed",
-                        observer=getattr(observer, "__qualname__", type(observer).__qualname__),
-                        error=type(error).__qualname__,
-                    )
-
-
 def log_event(event: Event) -> None:
     """Log an event: the observer that every provider has.
 
@@ -340,7 +293,7 @@ def log_event(event: Event) -> None:
     Args:
         event: What happened.
     """
-    getattr(_logger(), event.level)(event.name, **_log_fields(event))
+    getattr(event_logger(), event.level)(event.name, **_log_fields(event))
 
 
 _STANDARD_LOGGER = logging.getLogger("okta_tokens")
@@ -355,7 +308,7 @@ _WRAPPED_LOGGER: structlog.stdlib.BoundLogger = structlog.wrap_logger(
 )
 
 
-def _logger() -> structlog.stdlib.BoundLogger:
+def event_logger() -> structlog.stdlib.BoundLogger:
     """Return the application's logger if it has configured structlog, else the quiet one."""
     if structlog.is_configured():
         logger: structlog.stdlib.BoundLogger = structlog.get_logger("okta_tokens")

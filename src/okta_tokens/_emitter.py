@@ -1,0 +1,53 @@
+"""Hand events to observers, apart from what they tell of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextvars import Context
+
+from okta_tokens.events import Event, Observer, event_logger
+
+
+class Emitter:
+    """Hand events to observers, one loop turn after what they tell of.
+
+    Args:
+        observers: Who hears of them, in this order.
+    """
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._pending: deque[Event] = deque()
+        self._later: Callable[[], object] | None = None
+        self._scheduled = False
+        self.counts = Counter[type[Event]]()
+        """How often each event has happened."""
+
+    def attach(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        """Deliver from a loop, in a context."""
+        self._later = lambda: loop.call_soon(self.deliver, context=context)
+
+    def __call__(self, event: Event) -> None:
+        """Count an event, and keep it for delivery."""
+        self.counts[type(event)] += 1
+        self._pending.append(event)
+        if self._later is not None and not self._scheduled:
+            self._scheduled = True
+            self._later()
+
+    def deliver(self) -> None:
+        """Hand over what is pending."""
+        self._scheduled = False
+        while self._pending:
+            event = self._pending.popleft()
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception as error:  # noqa: BLE001 - it is the observer's, and harms nobody
+                    event_logger().warning(
+                        "okta_tokens.observer_failed",
+                        observer=getattr(observer, "__qualname__", type(observer).__qualname__),
+                        error=type(error).__qualname__,
+                    )
