@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._clock import Instant, read
+from okta_tokens._token import token_key
+from okta_tokens.errors import ConfigurationError
 from tests.clock import ManualClock
 
 QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
@@ -94,6 +96,41 @@ def test_copies_of_keys() -> None:
 
     assert copies == [key] * 3
     assert {hash(each) for each in copies} == {hash(key)}
+
+
+def test_a_key_is_made_of_any_spelling() -> None:
+    """However the scopes are spelt, one key is meant."""
+    client = new_key().client
+
+    assert token_key(client, "b a") == token_key(client, ["a", "b", "a"]) == new_key("a", "b")
+    assert token_key(client, ()) == new_key()
+
+
+@pytest.mark.parametrize("client", ["acme.okta.com", None, OktaClient], ids=repr)
+def test_a_key_needs_a_client(client: object) -> None:
+    """What is no client, but perhaps its domain, is refused by its type and not repeated."""
+    with pytest.raises(ConfigurationError) as caught:
+        token_key(client, "a")
+
+    assert str(caught.value) == f"client: must be an OktaClient, not {type(client).__name__}"
+
+
+def test_a_key_needs_scope_names() -> None:
+    """Scopes that are none are refused."""
+    with pytest.raises(ConfigurationError, match="is no scope name"):
+        token_key(new_key().client, 'a"')
+
+
+@pytest.mark.parametrize("scopes", ["", " ", (), []], ids=repr)
+def test_the_org_server_needs_scopes(scopes: str | list[str]) -> None:
+    """The org's own server, which has no default scopes, must be asked for some."""
+    basic = ClientSecretBasic(SECRET)
+    org = OktaClient("acme.okta.com", "0oa1", basic, authorization_server=None)
+
+    with pytest.raises(ConfigurationError, match="has no default scopes; name some"):
+        token_key(org, scopes)
+
+    assert token_key(org, "okta.users.read").scopes == {"okta.users.read"}
 
 
 def test_values() -> None:
