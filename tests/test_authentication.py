@@ -25,7 +25,7 @@ SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 Method = type[ClientSecretBasic] | type[ClientSecretPost]
 METHODS: list[Method] = [ClientSecretBasic, ClientSecretPost]
 
-NOT_A_STRING = "must be a string, not {}"
+NOT_A_STRING = "must be a string"
 EMPTY = "is empty"
 EDGES = "begins or ends with white space; was it read from a file with its line break?"
 PLACEHOLDER = "is a placeholder; put the real one in its place"

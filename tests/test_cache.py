@@ -219,3 +219,15 @@ def test_like_its_model(maxsize: int, steps: list[tuple[str, TokenKey]]) -> None
         assert cache.evicted == evicted
         assert len(cache) == len(kept) + len(used)
         assert len(kept) <= maxsize
+
+
+def test_keeping_a_new_entry_evicts_nobody() -> None:
+    """An entry that is kept fresh from its beginning takes no place of the others."""
+    evicted: list[Entry] = []
+    cache = EntryCache(1, evicted.append)
+    ordinary = cache.get_or_add(KEYS[0])
+    first, second = Entry(KEYS[1]), Entry(KEYS[2])
+
+    assert [cache.keep(first), cache.keep(second)] == [True, False]
+    assert evicted == []
+    assert [*cache] == [first, ordinary]

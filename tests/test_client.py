@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens import ClientSecretBasic, ClientSecretPost, OktaClient
+from okta_tokens import ClientAuthentication, ClientSecretBasic, ClientSecretPost, OktaClient
 from okta_tokens.errors import ConfigurationError
 from tests.test_redaction import frames_of, locals_with
 
@@ -534,3 +534,42 @@ def test_no_secret_of_the_environment_is_left_behind(change: dict[str, str]) -> 
     assert SECRET not in str(error)
     assert len(list(frames_of(error))) == 2
     assert locals_with(error, SECRET) == []
+
+
+@pytest.mark.parametrize(
+    "domain", ["acme.okta.com:0", "http://[::1%evil.example]", "acme.o\u212ata.com"]
+)
+def test_domains_that_only_look_right(domain: str) -> None:
+    """Port 0, an address with a zone, and a letter that merely folds into another are refused."""
+    with pytest.raises(ConfigurationError, match="domain"):
+        OktaClient(domain, "0oa1", BASIC)
+
+
+class Unhashable:
+    """A method of authentication that forgot what the protocol asks for."""
+
+    __hash__ = None  # type: ignore[assignment]  # deliberately
+
+    async def __call__(self, request: object, /) -> None:
+        """Add nothing."""
+
+
+@pytest.mark.parametrize("method", [Unhashable(), ClientSecretBasic])
+def test_methods_that_only_look_right(method: ClientAuthentication) -> None:
+    """A class, and an object that cannot be part of a key, are no method of authentication."""
+    with pytest.raises(ConfigurationError, match="authentication"):
+        OktaClient("acme.okta.com", "0oa1", method)
+
+
+def test_a_client_id_may_hold_a_dollar_sign() -> None:
+    """What is no placeholder is not taken for one."""
+    assert OktaClient("acme.okta.com", "app$1", BASIC).client_id == "app$1"
+
+
+def test_the_frame_of_a_refused_change_is_clean() -> None:
+    """Whoever assigns a secret to a client does not find it in the traceback."""
+    client = OktaClient("acme.okta.com", "0oa1", BASIC)
+    with pytest.raises(AttributeError) as caught:
+        setattr(client, "authentication", SECRET)  # noqa: B010 - mypy knows that it is refused
+
+    assert locals_with(caught.value, SECRET) == []

@@ -235,3 +235,14 @@ def test_the_other_errors_travel() -> None:
 
         assert (type(twin), twin.args) == (type(error), ("why",))
         assert copy.copy(error).args == ("why",)
+
+
+def test_notes_are_ones_own() -> None:
+    """A note on one caller's copy does not show up at another's."""
+    error = ServerError("down", status=503)
+    error.add_note("common")
+    twin = copy.copy(error)
+    twin.add_note("mine")
+
+    assert error.__notes__ == ["common"]
+    assert twin.__notes__ == ["common", "mine"]

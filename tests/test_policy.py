@@ -389,3 +389,9 @@ def test_the_least_fraction() -> None:
         RefreshPolicy(lead_fraction=0.1, min_lead=1)
 
     assert RefreshPolicy(lead_fraction=0.101, min_lead=1).lead(100) == pytest.approx(10.1)
+
+
+def test_numbers_beyond_all_floats_are_refused() -> None:
+    """A whole number that no calculation could hold is no finite one."""
+    with pytest.raises(ConfigurationError, match="max_lead must be a positive, finite number"):
+        RefreshPolicy(max_lead=10**400)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -863,3 +864,41 @@ def test_any_pause(headers: list[tuple[str, str]], clock_offset: float) -> None:
 
     assert pause is None or 0 <= pause < math.inf
     assert is_concurrency_limit(answer) in {True, False}
+
+
+def test_a_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server tells of its time does not depend on where this machine stands."""
+    with_zone = new_answer(headers={"Date": "Fri, 15 Jan 2027 08:00:00 GMT"}).server_time
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        without = [
+            new_answer(headers={"Date": date}).server_time
+            for date in ("Fri Jan 15 08:00:00 2027", "Fri, 15 Jan 2027 08:00:00 -0000")
+        ]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert without == [with_zone, with_zone]
+
+
+def test_a_limit_of_nothing_that_was_repeated_is_one_on_concurrency() -> None:
+    """A proxy that joins equal headers does not turn one sort of limit into the other."""
+    assert is_concurrency_limit(new_answer(b"", 429, {"X-Rate-Limit-Limit": "0, 0"}))
+    assert not is_concurrency_limit(new_answer(b"", 429, {"X-Rate-Limit-Limit": "0, 600"}))
+
+
+def test_a_lifetime_below_all_numbers_has_ended() -> None:
+    """A negative lifetime too large for a float is no long one."""
+    body = json.dumps(GRANT).replace("3600", "-1" + "0" * 400).encode()
+
+    assert "expired on arrival" in str(refused(new_answer(body)))
+
+
+def test_a_time_out_of_the_server_may_mend_itself_in_any_format() -> None:
+    """A 408 is retryable, whatever its body says."""
+    body = {"error": "invalid_request", "error_description": "too slow"}
+
+    assert refused(new_answer(body, 408)).retryable
+    assert refused(new_answer(b"<html>", 408)).retryable

@@ -303,3 +303,24 @@ def test_errors_of_ours_are_ordinary() -> None:
     """An error of this package is treated like any other one."""
     assert sever(ConfigurationError("is empty")).args == ("is empty",)
     assert type(sever(ConfigurationError(SECRET), [SECRET])) is RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("said", "secret"),
+    [
+        ("my\nsecret pass", "my secret pass"),
+        ("you sent ab%2fcd%2bef", "ab/cd+ef"),
+        ("you sent ab&amp;cd&lt;ef", "ab&cd<ef"),
+        ("you sent ab&quot;cd&#x27;ef", "ab\"cd'ef"),
+    ],
+)
+def test_unusual_spellings_are_withheld(said: str, secret: str) -> None:
+    """A secret is found across a line break, with small hexadecimal digits, and in HTML."""
+    assert WITHHELD in scrub(said, [secret])
+
+
+def test_an_argument_that_is_escaped_twice_is_withheld() -> None:
+    """An error is judged by its arguments too: its text may show them in another spelling."""
+    error = KeyError(json.dumps({"client_secret": 'a"b'}))
+
+    assert sever(error, ['a"b']) is not error

@@ -149,3 +149,9 @@ def test_a_long_name_is_cut() -> None:
 
     assert repr('"' * 80) in str(caught.value)
     assert '"' * 81 not in str(caught.value)
+
+
+def test_an_iterable_of_what_cannot_be_a_scope() -> None:
+    """Also what cannot even be put into a set is refused as a configuration error."""
+    with pytest.raises(ConfigurationError, match="must be a string"):
+        parse_scopes([["a"]])  # type: ignore[list-item]  # deliberately

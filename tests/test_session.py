@@ -207,3 +207,19 @@ def test_the_variables(
     monkeypatch.setenv(upper("no_proxy"), no_proxy)
 
     assert environment_proxy(ORIGIN) == proxy
+
+
+async def test_a_netrc_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is no text, and a user without a home, have no entry for anybody."""
+    binary = tmp_path / "netrc"
+    binary.write_bytes(b"\xff\xfe machine \x00")
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        monkeypatch.setenv("NETRC", str(binary))
+        check_netrc(session, ORIGIN)
+        monkeypatch.delenv("NETRC")
+
+        def homeless(path: Path) -> Path:
+            raise RuntimeError(f"no home directory for {path}")
+
+        monkeypatch.setattr(Path, "expanduser", homeless)
+        check_netrc(session, ORIGIN)

@@ -214,7 +214,7 @@ def _failed_to_answer(error: BaseException, request: TokenRequest) -> Credential
 def secret_problem(secret: object) -> str | None:
     """Return what is wrong with a secret, as the end of a sentence that begins with its role."""
     if not isinstance(secret, str):
-        return f"must be a string, not {type(secret).__name__}"
+        return "must be a string"
     if not secret.strip():
         return "is empty"
     if secret != secret.strip():

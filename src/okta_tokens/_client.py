@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from ipaddress import ip_address
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
@@ -144,6 +144,7 @@ class OktaClient:
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         """Refuse: a client is part of the cache's keys."""
+        del value  # it may be a secret
         message = f"{type(self).__name__} is immutable; make another one"
         raise AttributeError(message)
 
@@ -223,11 +224,13 @@ def _domain_problems(url: SplitResult, host: str) -> list[str]:
         problems.append("holds a path; give the host alone, and authorization_server by itself")
     if url.query or url.fragment:
         problems.append("holds a query or fragment; give the host alone")
-    if not (_HOST.fullmatch(host) or _is_address(host)):
+    if not url.netloc.isascii() or not (_HOST.fullmatch(host) or _is_address(host)):
         problems.append("is no host name (an international one is written in its xn-- form)")
+    if url.port == 0:
+        problems.append("port 0 is none")
     if any(host.endswith(f"-admin.{base}") for base in _OKTA_DOMAINS):
         problems.append("is the admin console's host; leave -admin out")
-    if any(host.endswith(f"{base}.com") for base in _OKTA_DOMAINS):
+    if any(host.endswith(f"{base}.com") for base in _OKTA_DOMAINS if base.endswith(".com")):
         problems.append("ends in .com twice")
     return problems
 
@@ -237,7 +240,7 @@ def _is_address(host: str) -> bool:
         ip_address(host)
     except ValueError:
         return False
-    return True
+    return "%" not in host  # the zone of an IPv6 address may be any text
 
 
 def _is_loopback(host: str) -> bool:
@@ -249,7 +252,7 @@ def _is_loopback(host: str) -> bool:
 def _client_id_problems(client_id: object) -> list[str]:
     if not isinstance(client_id, str) or not client_id.strip():
         return ["is empty"]
-    if _PLACEHOLDER.search(client_id):
+    if _PLACEHOLDER.search(client_id.replace("$", "")):
         return ["is a placeholder; put your app's client id in its place"]
     if not (client_id.isascii() and client_id.isprintable()) or set(client_id) & {" ", ":"}:
         return ["must be printable ASCII without spaces and colons"]
@@ -263,6 +266,6 @@ def _server_problems(server: object) -> list[str]:
 
 
 def _method_problems(method: object) -> list[str]:
-    if callable(method):
+    if callable(method) and not isinstance(method, type) and isinstance(method, Hashable):
         return []
     return ["must be ClientSecretBasic(…) or ClientSecretPost(…)"]

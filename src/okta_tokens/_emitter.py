@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import Context
 
 from okta_tokens.events import Event, Observer, event_logger
@@ -45,9 +46,15 @@ class Emitter:
             for observer in self._observers:
                 try:
                     observer(event)
-                except Exception as error:  # noqa: BLE001 - it is the observer's, and harms nobody
-                    event_logger().warning(
-                        "okta_tokens.observer_failed",
-                        observer=getattr(observer, "__qualname__", type(observer).__qualname__),
-                        error=type(error).__qualname__,
-                    )
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the observer's
+                    _report(observer, error)
+
+
+def _report(observer: Observer, error: BaseException) -> None:
+    """Log that an observer failed; what logs may be what failed."""
+    with suppress(Exception):
+        event_logger().warning(
+            "okta_tokens.observer_failed",
+            observer=getattr(observer, "__qualname__", type(observer).__qualname__),
+            error=type(error).__qualname__,
+        )

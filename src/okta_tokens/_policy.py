@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -149,7 +149,7 @@ def _unusable_numbers(policy: RefreshPolicy | RetryPolicy) -> list[str]:
     for field in fields(policy):
         value = getattr(policy, field.name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value <= 0:
+        if not number or not 0 < value <= sys.float_info.max:
             problems.append(f"{field.name} must be a positive, finite number")
     return problems
 

@@ -97,7 +97,8 @@ class Answer:
     def server_time(self) -> float | None:
         """The answer's `Date`, in seconds since the epoch; None if there is none."""
         try:
-            return parsedate_to_datetime(self.header("Date") or "").timestamp()
+            date = parsedate_to_datetime(self.header("Date") or "")
+            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
         except (ValueError, TypeError, OverflowError):
             return None
 
@@ -157,6 +158,7 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _rate_limited(answer, facts)
     code, description = _error_of(fields, answer.secrets)
+    timed_out = answer.status == HTTPStatus.REQUEST_TIMEOUT
     said = description.rstrip(".") or "no reason given"
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         why = f": {code}: {said}" if code else ""
@@ -164,7 +166,7 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
         facts["retryable"] = True
         return ServerError(message, status=answer.status, **facts)
     if answer.status >= HTTPStatus.BAD_REQUEST and code:
-        facts["retryable"] = code in _TRANSIENT
+        facts["retryable"] = code in _TRANSIENT or timed_out
         remedy = _REMEDIES.get(code, "look the request id up in Okta's System Log")
         return OAuthError(
             f"Okta refused ({answer.status} {code}): {said}; {remedy}",
@@ -173,7 +175,6 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
             status=answer.status,
             **facts,
         )
-    timed_out = answer.status == HTTPStatus.REQUEST_TIMEOUT
     return _invalid(answer, facts, _why_unusable(answer), retryable=timed_out)
 
 
@@ -204,7 +205,7 @@ def is_concurrency_limit(answer: Answer) -> bool:
 
     Such a limit is over as soon as another request is, and the reset is only a suggestion.
     """
-    return _integers(answer.headers.getall("X-Rate-Limit-Limit", [])) == [0]
+    return {*_integers(answer.headers.getall("X-Rate-Limit-Limit", []))} == {0}
 
 
 def _read_grant(
@@ -248,7 +249,7 @@ def _lifetime(expires_in: object) -> float | None:
     try:
         lifetime = float(expires_in)
     except OverflowError:
-        return LONGEST_LIFETIME
+        return LONGEST_LIFETIME if expires_in > 0 else 0.0
     return lifetime if math.isfinite(lifetime) else None
 
 

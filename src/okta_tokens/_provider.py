@@ -227,7 +227,8 @@ class TokenProvider:
                 fresh.
         """
         key = token_key(client, scopes)
-        if keep_fresh and not self._keeper.entries.keep(self._keeper.entries.get_or_add(key)):
+        entries = self._keeper.entries
+        if keep_fresh and not entries.keep(entries.get(key) or Entry(key)):
             message = "keep_fresh: as many keys as max_tokens are kept fresh already; raise it"
             raise ConfigurationError(message)
         return TokenSource(self, key)

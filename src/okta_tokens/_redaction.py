@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from urllib.parse import quote, quote_plus
 
 WITHHELD = "[withheld]"
 
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _LONGEST_TEXT = 500
 
@@ -29,9 +31,9 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     Returns:
         One printable line of at most 500 characters in which the secrets are replaced.
     """
+    text = _UNPRINTABLE.sub(" ", text).strip()
     for spelling in _spellings(secrets):
         text = text.replace(spelling, WITHHELD)
-    text = _UNPRINTABLE.sub(" ", text).strip()
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
 
 
@@ -47,7 +49,8 @@ def sever(error: BaseException, secrets: Iterable[str] = ()) -> BaseException:
         secrets: As for `scrub`.
     """
     try:
-        text = "\n".join([str(error), repr(error), *map(str, getattr(error, "__notes__", ()))])
+        notes = getattr(error, "__notes__", ())
+        text = "\n".join([str(error), repr(error), *map(str, error.args), *map(str, notes)])
         speakable = not _holds_secret(text, secrets)
     except Exception:  # noqa: BLE001 - an error that cannot even be printed tells its type alone
         speakable = False
@@ -65,12 +68,16 @@ def _holds_secret(text: str, secrets: Iterable[str]) -> bool:
 
 
 def _spellings(secrets: Iterable[str]) -> Iterator[str]:
-    """Yield each secret as it is, and as a form, a URL, JSON and a repr would spell it."""
+    """Yield each secret as it is, and as a form, a URL, HTML, JSON and a repr would spell it."""
     for secret in secrets:
+        escaped = quote(secret, safe="")
         yield from {
             secret,
-            quote(secret, safe=""),
+            escaped,
+            _ESCAPE.sub(lambda escape: escape[0].lower(), escaped),
             quote_plus(secret),
+            html.escape(secret),
+            html.escape(secret, quote=False),
             json.dumps(secret)[1:-1],
             repr(secret)[1:-1],
         }

@@ -25,8 +25,8 @@ def parse_scopes(scopes: str | Iterable[str]) -> frozenset[str]:
     """
     try:
         names = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
-    except TypeError:
-        names = frozenset({scopes})  # type: ignore[arg-type]  # reported below
+    except TypeError:  # no iterable, or one of something that is no string
+        names = frozenset([None])  # type: ignore[list-item]  # reported below
     problems = _problems(names)
     if problems:
         message = f"scopes: {'; '.join(problems)}"

@@ -59,10 +59,10 @@ def check_netrc(session: aiohttp.ClientSession, origin: str) -> None:
 
 
 def _in_netrc(host: str) -> bool:
-    path = os.environ.get("NETRC") or Path("~/.netrc").expanduser()
     try:
+        path = os.environ.get("NETRC") or Path("~/.netrc").expanduser()
         return netrc.netrc(path).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, RuntimeError, ValueError, netrc.NetrcParseError):  # none, or none to be read
         return False
 
 

@@ -70,6 +70,8 @@ class TokenProviderError(Exception):
         """Return an equal error with a traceback of its own, for one more caller."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__)
+        if hasattr(self, "__notes__"):
+            twin.__notes__ = [*self.__notes__]
         twin.__cause__ = self.__cause__
         return twin
 

@@ -311,8 +311,9 @@ _WRAPPED_LOGGER: structlog.stdlib.BoundLogger = structlog.wrap_logger(
 def event_logger() -> structlog.stdlib.BoundLogger:
     """Return the application's logger if it has configured structlog, else the quiet one."""
     if structlog.is_configured():
-        logger: structlog.stdlib.BoundLogger = structlog.get_logger("okta_tokens")
-        return logger
+        logger: structlog.stdlib.BoundLogger = structlog.get_logger("okta_tokens").bind()
+        # Of an asynchronous logger the synchronous one that it wraps.
+        return getattr(logger, "sync_bl", logger)
     return _WRAPPED_LOGGER
 
 
