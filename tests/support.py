@@ -56,6 +56,10 @@ class World:
         """Let time pass, and at each stop let requests be answered: they take no time."""
         await self.clock.advance(seconds, self.quiet)
 
+    def is_idle(self) -> bool:
+        """Tell whether no fetch is under way."""
+        return not self.provider.stats().in_flight
+
     async def quiet(self) -> None:
         """Wait until no fetch is under way, save one that somebody waits for."""
         await settle()

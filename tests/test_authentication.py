@@ -401,15 +401,28 @@ async def test_a_cancellation_outside_of_tasks_is_passed_on() -> None:
     assert await outcome == "CancelledError"
 
 
-class Stop(BaseException):
-    """What ends a program."""
+class Panic(BaseException):
+    """What libraries in other languages raise when they break."""
 
 
-async def test_what_ends_a_program_is_passed_on() -> None:
-    """What is no Exception is not the callable's failure, and goes its way."""
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+async def test_what_ends_a_program_is_passed_on(kind: type[BaseException]) -> None:
+    """What ends the program is not the callable's failure, and goes its way."""
 
     def ask() -> NoReturn:
-        raise Stop
+        raise kind
 
-    with pytest.raises(Stop):
+    with pytest.raises(kind):
         await authenticate(ClientSecretBasic(ask), new_request())
+
+
+async def test_a_callable_that_panics() -> None:
+    """What is no Exception and ends no program either is a failure like any other."""
+
+    def ask() -> NoReturn:
+        raise Panic("a library broke")
+
+    error = await authenticate(ClientSecretBasic(ask), new_request())
+
+    assert isinstance(error, CredentialError)
+    assert isinstance(error.__cause__, Panic)

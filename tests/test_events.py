@@ -100,7 +100,7 @@ LOGGED: list[tuple[Event, str, str, dict[str, object]]] = [
         | {
             "error": "OAuthError",
             "code": "invalid_scope",
-            "message": "Okta refused",
+            "reason": "Okta refused",
             "status": 400,
             "attempts": 2,
             "retryable": False,
@@ -114,7 +114,7 @@ LOGGED: list[tuple[Event, str, str, dict[str, object]]] = [
         KEY_FIELDS
         | {
             "error": "TransportError",
-            "message": "no answer",
+            "reason": "no answer",
             "attempts": 3,
             "retryable": True,
             "error_id": "oaeAb12",
@@ -135,7 +135,7 @@ LOGGED: list[tuple[Event, str, str, dict[str, object]]] = [
         KEY_FIELDS
         | {
             "error": "TransportError",
-            "message": "no answer",
+            "reason": "no answer",
             "attempts": 3,
             "retryable": True,
             "error_id": "oaeAb12",
@@ -188,7 +188,7 @@ LOGGED: list[tuple[Event, str, str, dict[str, object]]] = [
         ProviderDied(error=ProviderStateError("died")),
         "error",
         "provider_died",
-        {"error": "ProviderStateError", "message": "died"},
+        {"error": "ProviderStateError", "reason": "died"},
     ),
 ]
 

@@ -320,6 +320,29 @@ class NoAddresses(aiohttp.abc.AbstractResolver):
         """Have nothing to close."""
 
 
+class Cancelling(aiohttp.abc.AbstractResolver):
+    """A name server whose own task was cancelled."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        """Fail in the way of tasks."""
+        raise asyncio.CancelledError
+
+    async def close(self) -> None:
+        """Have nothing to close."""
+
+
+async def test_a_cancellation_inside_the_session_is_its_failure() -> None:
+    """A `CancelledError` that nobody sent to us is an error of the session, and hangs nobody."""
+    connector = aiohttp.TCPConnector(resolver=Cancelling())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        error = await one_attempt("https://acme.okta.com", session)
+
+    assert isinstance(error, TransportError)
+    assert "CancelledError" in str(error)
+
+
 # Proxies
 
 

@@ -99,6 +99,16 @@ async def test_waiters_share_one_flight() -> None:
         assert it.started == ["rome"]
 
 
+async def test_work_that_somebody_waits_for_knows_it_from_its_first_step() -> None:
+    """Who begins a flight to wait for it has said so before the work begins, however eager."""
+    async with crew() as it:
+        flight = it.flights.start("a", START + 5)
+        renewal = it.flights.start("b")
+
+        assert (flight.wanted, flight.deadline) == (True, START + 5)
+        assert (renewal.wanted, renewal.deadline) == (False, -math.inf)
+
+
 async def test_keys_do_not_share() -> None:
     """Each key has a flight of its own, and outcomes are not mixed up."""
     async with crew() as it:

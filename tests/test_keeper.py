@@ -399,7 +399,7 @@ async def test_a_key_that_is_kept_fresh_is_renewed_while_nobody_asks() -> None:
             await here.advance(50)
 
         assert at_once(source.get_token()).remaining() > 5
-        assert 2000 / 300 <= here.sandbox.token_requests <= 2000 / 230
+        assert 2000 / 300 <= here.sandbox.token_requests <= 1 + 2000 / 240
 
 
 async def test_a_key_that_is_kept_fresh_survives_an_outage_longer_than_its_token() -> None:
@@ -443,6 +443,51 @@ async def test_a_key_that_is_kept_fresh_and_never_was_waits_until_somebody_asks(
         (status,) = here.provider.inspect()
         assert (status.state, status.next_action_in) == ("absent", None)
         assert here.sandbox.token_requests == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.status(503), Fault.rate_limited(reset_in=30)])
+async def test_a_key_that_is_kept_fresh_is_never_lost(fault: Fault) -> None:
+    """A token that is rejected while its renewal has to wait is replaced after that wait."""
+    async with world(lifetime=300) as here:
+        source = here.source(keep_fresh=True)
+        token = await source.get_token()
+        here.sandbox.fault = fault
+        while not here.seen(RenewalFailed) + here.seen(RenewalPostponed):
+            await here.advance(1)
+        here.sandbox.fault = None
+        source.invalidate(token)
+        await here.advance(60)
+
+        assert at_once(source.get_token()).remaining() > 5
+
+
+async def test_a_key_that_goes_idle_may_be_kept_fresh_after_all() -> None:
+    """With `keep_fresh` a token that nobody used is renewed from that moment on."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        await source.get_token()
+        here.provider._keeper.entries.get_or_add(source.key).used = 0
+        await here.advance(280)
+        assert here.seen(KeyIdle)
+
+        here.source(keep_fresh=True)
+        await here.advance(1)
+
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_late_renewal_that_fails_is_tried_once_more() -> None:
+    """A renewal that fell due after the last call is tried again while there is time."""
+    async with world(lifetime=100) as here:
+        source = here.source()
+        await source.get_token()
+        entry = here.provider._keeper.entries.get_or_add(source.key)
+        here.provider._keeper._call(entry, here.clock.boot + 89)
+        entry.refresh_at = here.clock.boot + 89
+        here.sandbox.fail_next(Fault.status(503))
+        await here.advance(91)
+
+        assert at_once(source.get_token()).remaining() > 50
 
 
 # Errors
@@ -503,17 +548,37 @@ async def test_an_error_tells_what_to_do_and_whom_to_ask() -> None:
         assert error.headers["X-Okta-Request-Id"] == error.request_id
 
 
-async def test_a_token_that_is_unusable_on_arrival_is_asked_for_twice_and_then_an_error() -> None:
-    """A waiter rejoins at most once, and then gets an error that says that later may help."""
+async def test_a_token_that_is_unusable_on_arrival_is_a_failure() -> None:
+    """A token that arrives too late is an error that says that later may help, with a cool-down."""
     async with world(lifetime=1) as here:
         here.sandbox.latency = 0.02
         caller = asyncio.ensure_future(here.source().get_token())
-        for requests in (1, 2):
-            await here.requests(requests)
-            here.clock.boot += 2
+        await here.requests(1)
+        here.clock.boot += 2
 
-        with pytest.raises(InvalidResponseError) as caught:
+        with pytest.raises(InvalidResponseError, match="arrived") as caught:
             await caller
+        with pytest.raises(InvalidResponseError):
+            at_once(here.source().get_token())
+
+        assert caught.value.retryable
+        assert here.sandbox.token_requests == 1
+
+
+async def test_a_waiter_that_comes_too_late_twice_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiter rejoins at most once, and then gets an error that says that later may help."""
+    async with world(lifetime=100) as here:
+        flights = here.provider._keeper.flights
+        release = flights._release
+
+        def too_late(flight: TokenFlight) -> None:
+            release(flight)
+            here.clock.boot += 96
+
+        monkeypatch.setattr(flights, "_release", too_late)
+        with pytest.raises(InvalidResponseError, match="twice") as caught:
+            await here.source().get_token()
+        monkeypatch.undo()
 
         assert caught.value.retryable
         assert here.sandbox.token_requests == 2
@@ -630,6 +695,40 @@ async def test_renewals_move_to_the_end_of_a_pause() -> None:
         assert all(at_once(source.get_token()).remaining() > 0 for source in sources)
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Retry-After": "0"}, {"X-Rate-Limit-Reset": "0"}, {"X-Rate-Limit-Reset": "1000"}]
+)
+async def test_a_429_that_tells_no_pause_makes_no_storm(headers: dict[str, str]) -> None:
+    """A pause of nothing is not believed, neither by a caller's fetch nor in the background."""
+    async with world() as here:
+        source = here.source(keep_fresh=True)
+        here.sandbox.fault = Fault.answer(429, "{}", headers={"X-Rate-Limit-Reset": ""} | headers)
+        caller = asyncio.ensure_future(source.get_token())
+        for _ in range(40):
+            await here.clock.advance(1)
+            await asyncio.sleep(0.002)
+        with pytest.raises(RateLimitedError):
+            await caller
+        await here.advance(60)
+
+        assert 3 <= here.sandbox.token_requests <= 12
+
+
+async def test_who_comes_during_a_pause_joins_what_is_under_way() -> None:
+    """A request that was sent before the pause serves also those who come in it."""
+    async with world(retry=RetryPolicy(max_wait=10, total_timeout=10)) as here:
+        here.sandbox.latency = 0.1
+        first = asyncio.ensure_future(here.source("a").get_token())
+        await here.requests(1)
+        here.sandbox.latency = 0
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
+        with pytest.raises(RateLimitedError):
+            await here.source("b").get_token()
+        second = asyncio.ensure_future(here.source("a").get_token())
+
+        assert await first is await second
+
+
 # Rejections
 
 
@@ -674,6 +773,33 @@ async def test_an_api_that_rejects_everything_does_not_burn_tokens_all_day() -> 
         assert ignored
         damping = [it.damping for it in here.seen(TokenInvalidated) if hasattr(it, "damping")]
         assert damping[:8] == [5, 10, 20, 40, 80, 160, 300, 300]
+
+
+async def test_a_renewal_does_not_end_the_damping() -> None:
+    """A token that renewed one whose rejections were ignored is a replacement itself."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        for _ in range(3600):
+            source.invalidate(await source.get_token())
+            await here.clock.advance(1)
+            await until(here.is_idle)
+
+        assert here.sandbox.token_requests <= 30
+
+
+async def test_a_rejected_key_is_remembered_for_its_damping() -> None:
+    """A key that is asked for again soon after a rejection has not forgotten it."""
+    async with world(lifetime=10) as here:
+        source = here.source()
+        token = await source.get_token()
+        await here.advance(5)
+        source.invalidate(token)
+        await here.advance(4.9)
+        replacement = await source.get_token()
+
+        assert source.invalidate(replacement) is False
+        await here.advance(60)
+        assert here.provider.inspect() == []
 
 
 async def test_a_replacement_that_lives_ends_the_damping() -> None:

@@ -15,10 +15,12 @@ import anyio
 import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+from okta_tokens._provider import _leave_the_parent_alone
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
 from okta_tokens.events import Event, ProviderClosed, ProviderDied
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
 from tests.support import CLIENT_ID, SECRET, at_once, until, world
+from tests.test_redaction import locals_with
 
 ACME = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET))
 
@@ -467,3 +469,60 @@ async def test_a_caller_with_a_time_out_just_leaves() -> None:
         await here.quiet()
         assert at_once(source.get_token()).value
         assert here.sandbox.token_requests == 1
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+async def test_warm_refuses_a_timeout_that_is_none(seconds: float) -> None:
+    """A timeout that no clock could keep is refused, and harms nobody."""
+    async with world() as here:
+        with pytest.raises(ConfigurationError, match="timeout"):
+            await here.provider.warm(here.source(), timeout=seconds)
+
+        assert (await here.source().get_token()).value
+
+
+async def test_a_bare_value_is_not_invalidated_by_the_provider() -> None:
+    """Without a key the provider cannot know whose token it is; the value is not repeated."""
+    async with TokenProvider() as provider:
+        with pytest.raises(ConfigurationError, match="AccessToken") as caught:
+            provider.invalidate(SECRET)  # type: ignore[arg-type]  # deliberately
+
+    assert locals_with(caught.value, SECRET) == []
+
+
+async def test_closing_ends_also_what_swallows_its_cancellation() -> None:
+    """A callable that takes a cancellation for an error of its own delays the end, no more."""
+    asked = asyncio.Event()
+
+    async def stubborn() -> str:
+        asked.set()
+        try:
+            await asyncio.sleep(30)
+        except BaseException:  # noqa: BLE001 - what users write
+            return SECRET
+        raise AssertionError
+
+    async with world() as here:
+        here.sandbox.latency = 30
+        client = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(stubborn))
+        caller = asyncio.ensure_future(here.provider.get_token(client, "a"))
+        await asked.wait()
+        await asyncio.wait_for(here.provider.aclose(), 5)
+
+        with pytest.raises(ProviderStateError):
+            await caller
+
+
+async def test_a_provider_that_was_made_before_a_fork_may_start_after_it() -> None:
+    """A provider that owns nothing yet belongs to no process."""
+    fresh, running = TokenProvider(), await TokenProvider().start()
+    life = running._life
+    _leave_the_parent_alone()
+    try:
+        with pytest.raises(ProviderStateError, match="after the fork"):
+            await running.get_token(ACME, "a")
+        async with fresh:
+            assert "running" in repr(fresh)
+    finally:
+        running._life = life
+        await running.aclose()

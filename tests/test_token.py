@@ -244,3 +244,13 @@ def test_usable_means_that_time_remains(
         assert token.remaining() >= leeway - 1e-6
     else:
         assert token.remaining() <= leeway + 1e-6
+
+
+def test_a_token_is_not_pickled() -> None:
+    """A token carries its client's secret with it, so it does not get into a pickle."""
+    token = new_token(ManualClock())
+
+    assert copy.copy(token) is token
+    assert copy.deepcopy([token])[0] is token
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(token)

@@ -123,7 +123,9 @@ class ClientSecretBasic(_ClientSecret):
     Args:
         secret: The client secret: a string, or a callable without arguments, plain or async, that
             returns it. A callable is asked for every request, on the event loop and within the
-            request's time-out, so that a rotated secret needs no restart.
+            request's time-out, so that a rotated secret needs no restart. Meanwhile the request
+            holds one of its domain's places, so it should be quick, and not wait for a token of
+            the same domain.
 
     Raises:
         ConfigurationError: If the secret is no string, empty, a placeholder, not printable ASCII,
@@ -191,14 +193,22 @@ async def authenticate(
     except CredentialError as error:
         clean = sever(error, request.secrets)
         return error if clean is error else _failed_to_answer(error, request)
-    except Exception as error:  # noqa: BLE001 - somebody else's code: anything may come out of it
-        return _failed_to_answer(error, request)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+    except BaseException as error:
+        if ends_the_task(error):
             raise
         return _failed_to_answer(error, request)
     return None
+
+
+def ends_the_task(error: BaseException) -> bool:
+    """Tell whether an error is for the task or the program, and not one of the code that raised it.
+
+    A cancellation that nobody sent to this task is such code's own trouble.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
 
 
 def _failed_to_answer(error: BaseException, request: TokenRequest) -> CredentialError:

@@ -41,13 +41,18 @@ class Emitter:
     def deliver(self) -> None:
         """Hand over what is pending."""
         self._scheduled = False
-        while self._pending:
+        for _ in range(len(self._pending)):  # what observers add waits for another turn
             event = self._pending.popleft()
             for observer in self._observers:
                 try:
                     observer(event)
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the observer's
                     _report(observer, error)
+
+    def detach(self) -> None:
+        """Hand over what is pending, and expect no loop to call any more."""
+        self._later = None
+        self.deliver()
 
 
 def _report(observer: Observer, error: BaseException) -> None:

@@ -138,15 +138,13 @@ class Endpoint:
             if isinstance(outcome, Grant):
                 return outcome
             spent += clock.boot_time() - admitted_at
-            delay = 0.0 if isinstance(outcome, RateLimitedError) else self._delay(attempt)
+            paused = isinstance(outcome, RateLimitedError)
+            delay = 0.0 if paused else policy.delay(attempt, self._random)
             spent += delay
             hopeless = not outcome.retryable or spent >= policy.total_timeout
             if hopeless or not flight.wanted or attempt >= policy.attempts:
                 return outcome
             await clock.sleep_until(clock.boot_time() + delay)
-
-    def _delay(self, attempt: int) -> float:
-        return self._policy.delay(attempt, self._random)
 
     async def _admit(self, flight: TokenFlight) -> RateLimitedError | None:
         """Wait for the end of a pause and for a place; return the error if that takes too long."""
@@ -210,10 +208,8 @@ class Endpoint:
         if pause.until <= now:  # what else was under way when the first one came is no new strike
             pause.strikes += 1
         guess = _UNTOLD_PAUSE * 2.0 ** min(pause.strikes - 1, 16)
-        told = pause_of(answer, self.clock_offset)
-        if told is None:
-            told = guess
-        elif is_concurrency_limit(answer):
+        told = pause_of(answer, self.clock_offset) or guess
+        if is_concurrency_limit(answer):
             told = min(told, guess)
         pause.until = max(pause.until, now + min(told, self._policy.max_pause))
         return pause.until - now

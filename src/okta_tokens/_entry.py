@@ -105,6 +105,14 @@ class Entry:
         self._damping = FIRST_DAMPING
         self._ignored = 0
 
+    @classmethod
+    def nobody(cls) -> Entry:
+        """Return what stands for an entry that was not found: it has no key, and is detached."""
+        entry = cls.__new__(cls)
+        entry.close_window()
+        entry.detached = True
+        return entry
+
     def state(self, now: Instant) -> State:
         """Return what it has to offer; a pure function of the entry and the moment."""
         token = self.token
@@ -156,9 +164,9 @@ class Entry:
         self.failed_renewals = self.failed_fetches = 0
         self.error = None
         self.used &= ~FOR_RENEWAL
-        self._ignored = 0
+        self._replacement = self._rejected or self._ignored > 0
+        self._rejected, self._ignored = False, 0
         self._landed_at = now.boot
-        self._replacement, self._rejected = self._rejected, False
 
     def reject(self, value: str, now: Instant) -> float | None:
         """Drop the token if it is the rejected one, unless that would burn tokens for nothing.

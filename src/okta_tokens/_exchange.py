@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import aiohttp
 import anyio
 
-from okta_tokens._authentication import TokenRequest, authenticate
+from okta_tokens._authentication import TokenRequest, authenticate, ends_the_task
 from okta_tokens._clock import Clock, read
 from okta_tokens._protocol import LONGEST_BODY, Answer, build_form
 from okta_tokens._redaction import sever
@@ -25,7 +25,7 @@ USER_AGENT = (
 
 _HEADERS = {
     "Accept": "application/json",
-    # An answer has a few hundred bytes; and what is not compressed cannot be a bomb.
+    # An answer has a few hundred bytes: nothing to compress.
     "Accept-Encoding": "identity",
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": USER_AGENT,
@@ -86,7 +86,9 @@ class Exchange:
             return await self._post(request)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
             return _transport_error(error, key, request)
-        except Exception as error:  # noqa: BLE001 - a session of the user's may raise anything
+        except BaseException as error:
+            if ends_the_task(error):
+                raise
             failure = TransportError(
                 f"the session failed with {type(error).__name__} before an answer came; is it "
                 "open, and of this event loop?"

@@ -15,6 +15,9 @@ from okta_tokens._schedule import Schedule, Timer
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
+_PATIENCE = 0.5
+"""Seconds of the event loop's time between two cancellations of a flight that does not end."""
+
 
 class Flight(Generic[K, T]):
     """Some work under way for a key, and who waits for it; made by `SingleFlight.start`."""
@@ -72,9 +75,17 @@ class SingleFlight(Generic[K, T]):
         """Return the flight that is under way for a key, or None."""
         return self._flights.get(key)
 
-    def start(self, key: K) -> Flight[K, T]:
-        """Begin the work for a key for which none is under way."""
+    def start(self, key: K, deadline: float | None = None) -> Flight[K, T]:
+        """Begin the work for a key for which none is under way.
+
+        Args:
+            key: Which one.
+            deadline: When the waiter on whose behalf it is gives up; None if nobody waits. Told
+                here since an eager event loop begins the work within this call.
+        """
         flight = self._flights[key] = Flight[K, T](key)
+        if deadline is not None:
+            flight.wanted, flight.deadline = True, deadline
         work = self._fly(flight)
         try:
             task = asyncio.get_running_loop().create_task(work, context=self.context.copy())
@@ -116,7 +127,8 @@ class SingleFlight(Generic[K, T]):
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks)
+            # Whoever swallowed the cancellation hears it again.
+            await asyncio.wait(self._tasks, timeout=_PATIENCE)
 
     async def _fly(self, flight: Flight[K, T]) -> None:
         try:

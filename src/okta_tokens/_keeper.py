@@ -1,6 +1,6 @@
 """Keep tokens: what a caller gets, what a flight leaves behind, what happens in the background.
 
-Everything here decides in plain functions; only `obtain` waits.
+Everything here decides in plain functions, save what waits for a flight, and what flies.
 """
 
 from __future__ import annotations
@@ -131,9 +131,11 @@ class Keeper:
     async def _wait(self, key: TokenKey, deadline: float) -> AccessToken:
         """Return what the flight for a key brings; begin one if none is under way."""
         endpoint = self._endpoint(key)
-        if (refusal := endpoint.refusal(key, deadline)) is not None:
-            raise refusal
-        flight = self.flights.get(key) or self.flights.start(key)
+        flight = self.flights.get(key)
+        if flight is None:
+            if (refusal := endpoint.refusal(key, deadline)) is not None:
+                raise refusal
+            flight = self.flights.start(key, deadline)
         if not flight.wanted:
             flight.wanted = True
             endpoint.promote(flight)
@@ -164,9 +166,19 @@ class Keeper:
                 self._emit(InvalidationIgnored(key=key, remaining=kept))
             return False
         self._emit(TokenInvalidated(key=key, damping=entry.damping))
-        if entry.kept_fresh:
-            self._call(entry, max(now.boot, entry.refuse_until))
+        # A key that nobody asks for again is forgotten, but not before its replacement could have
+        # been rejected too.
+        next_look = entry.refuse_until if entry.kept_fresh else now.boot + entry.damping
+        self._call(entry, max(now.boot, next_look))
         return True
+
+    def keep_fresh(self, key: TokenKey) -> bool:
+        """Renew a key also while nobody asks; return False if too many are kept already."""
+        entry = self.entries.get(key) or Entry(key)
+        kept = self.entries.keep(entry)
+        if kept and entry.token is not None:
+            self._call(entry, entry.refresh_at)
+        return kept
 
     # What a flight leaves behind
 
@@ -185,7 +197,10 @@ class Keeper:
         entry = self.entries.get_or_add(flight.key)
         now = read(self._clock)
         if isinstance(outcome, Grant):
-            return self._land_token(entry, outcome, now, flight.waiting)
+            usable_for = outcome.lifetime - self._refresh.leeway(outcome.lifetime)
+            if not outcome.sent.later(usable_for).reached(now):
+                return self._land_token(entry, outcome, now, flight.waiting)
+            outcome = _too_late(outcome, flight.key)
         if isinstance(outcome, RateLimitedError) and not flight.wanted:
             self._postpone(entry, now)
         elif entry.state(now) in _USABLE:
@@ -237,8 +252,10 @@ class Keeper:
         wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
         final = unusable - self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
         entry.renew_after = now.boot + wait
-        if entry.renew_after > final:
-            entry.renew_after = final if now.boot < final else unusable
+        if now.boot < final < entry.renew_after:
+            entry.renew_after = final
+        elif final < entry.renew_after and entry.failed_renewals > 1:
+            entry.renew_after = unusable
         goes_on = _mends_itself(error)
         self._emit(
             RenewalFailed(
@@ -274,16 +291,16 @@ class Keeper:
         if self.flights.get(entry.key) is not None:
             return  # when it lands, there will be another timer
         now = read(self._clock)
-        if entry.state(now) in _USABLE:
-            if entry.kept_fresh or entry.used & FOR_RENEWAL:
-                self._renew(entry, now)
-            else:
-                self._emit(KeyIdle(key=entry.key))
-                self._call(entry, entry.unusable_at)
-        elif not entry.kept_fresh:
+        usable = entry.state(now) in _USABLE
+        if not usable and not entry.kept_fresh:
             self.entries.remove(entry)
             self._emit(KeyForgotten(key=entry.key))
-        elif entry.error is None or _mends_itself(entry.error):
+        elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:
+            self._emit(KeyIdle(key=entry.key))
+            self._call(entry, entry.unusable_at)
+        elif now.boot < entry.renew_after:
+            self._call(entry, entry.renew_after)
+        elif usable or entry.error is None or _mends_itself(entry.error):
             self._renew(entry, now)
 
     def _renew(self, entry: Entry, now: Instant) -> None:
@@ -317,7 +334,20 @@ class Keeper:
         """Hand out nothing any more: every holder of an entry must ask the provider first."""
         for entry in self.entries:
             self._schedule.cancel(entry.timer)
+            entry.timer = None
             entry.detach()
+
+
+def _too_late(grant: Grant, key: TokenKey) -> InvalidResponseError:
+    return InvalidResponseError(
+        "the token was past its use when it arrived; its lifetime is too short for this machine or "
+        "network",
+        status=200,
+        key=key,
+        attempts=1,
+        retryable=True,
+        request_id=grant.request_id,
+    )
 
 
 def _mends_itself(error: TokenProviderError) -> bool:

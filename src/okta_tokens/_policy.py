@@ -86,7 +86,7 @@ class RefreshPolicy:
 
     def spread(self, lifetime: float, random: Random) -> float:
         """Return how far past the end of a pause a renewal moves, lest all come at once."""
-        return random() * min(10.0, self.lead(lifetime) / 8)
+        return random() * min(10.0, (self.lead(lifetime) or self.min_lead) / 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class RetryPolicy:
         request_timeout: For one request, from asking for the secret to the end of the answer, in
             seconds.
         total_timeout: For all attempts of a fetch, in seconds; it starts when the gate admits the
-            fetch, and stands still while a pause of Okta's is waited for.
+            fetch, and stands still while a place or the end of a pause is waited for.
         max_wait: What a caller waits in all, gate and pause included, in seconds.
         max_pause: The longest pause that a 429 may impose, in seconds.
         max_cooldown: The longest time for which callers get the error of the last fetch at once,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import os
 import random
 from collections.abc import Iterable
@@ -54,7 +55,8 @@ class TokenProvider:
         session: What token requests are sent with: for proxies, TLS settings and connections of
             your own. It is never closed here. None means a session of the provider's own, which
             honours the proxy variables of the environment.
-        max_tokens: How many keys are kept; then the one that was not used for longest makes room.
+        max_tokens: How many keys are held; then one that was not used lately makes room. Those that
+            are kept fresh are held beside them, as many at most.
         max_concurrent_requests: Token requests under way at once, for each domain.
         observers: Called with every event, in this order; see `okta_tokens.events`.
         clock: Tells and waits for the time: for tests.
@@ -201,7 +203,7 @@ class TokenProvider:
         try:
             entry = self._spellings[client][scopes]
         except (KeyError, TypeError):
-            entry = self._entry(client, scopes)
+            entry = _UNKNOWN
         if entry.opens <= self._wall_time() < entry.closes:
             entry.used = USED
             return entry.token  # type: ignore[return-value]  # an open window is over a token
@@ -227,8 +229,7 @@ class TokenProvider:
                 fresh.
         """
         key = token_key(client, scopes)
-        entries = self._keeper.entries
-        if keep_fresh and not entries.keep(entries.get(key) or Entry(key)):
+        if keep_fresh and not self._keeper.keep_fresh(key):
             message = "keep_fresh: as many keys as max_tokens are kept fresh already; raise it"
             raise ConfigurationError(message)
         return TokenSource(self, key)
@@ -245,7 +246,14 @@ class TokenProvider:
 
         Returns:
             True if it was held and is dropped.
+
+        Raises:
+            ConfigurationError: If it is no `AccessToken`.
         """
+        if not _is_token(token):
+            del token  # an error tracker records the locals of the frame that raises
+            message = "token: must be an AccessToken; a bare value goes to a source's invalidate"
+            raise ConfigurationError(message)
         return self._keeper.reject(token.key, token.value)
 
     async def warm(
@@ -265,11 +273,15 @@ class TokenProvider:
         Raises:
             ExceptionGroup: Of the `FetchError` of each source without a token.
             TimeoutError: If time ran out.
-            ConfigurationError: If a source belongs to another provider.
+            ConfigurationError: If a source belongs to another provider, or the timeout is no
+                positive number.
             ProviderStateError: As for `get_token`.
         """
         if any(source._provider is not self for source in sources):
             message = "sources: one of them belongs to another provider"
+            raise ConfigurationError(message)
+        if timeout is not None and not 0 < timeout < math.inf:
+            message = "timeout: must be a positive, finite number of seconds, or None"
             raise ConfigurationError(message)
         self._check()
         outcomes: list[AccessToken | BaseException] = []
@@ -379,7 +391,7 @@ class TokenProvider:
                 await self._session.close()
             if self._life is _Life.CLOSED:
                 self._emitter(ProviderClosed())
-            self._emitter.deliver()
+            self._emitter.detach()
 
 
 class TokenSource:
@@ -441,6 +453,7 @@ class TokenSource:
         return f"<TokenSource {self.key!r}>"
 
 
+_UNKNOWN = Entry.nobody()
 _HASHABLE_SPELLINGS = {str, tuple, frozenset}
 _PROVIDERS: WeakSet[TokenProvider] = WeakSet()
 
@@ -458,6 +471,10 @@ def _refuse_unusable(max_tokens: object, places: object, observers: tuple[Observ
         raise ConfigurationError(message)
 
 
+def _is_token(token: object) -> bool:
+    return isinstance(token, AccessToken)
+
+
 def _wrong_loop() -> ProviderStateError:
     return ProviderStateError(
         "the provider belongs to another event loop; make one in each loop, or call it from there "
@@ -468,8 +485,9 @@ def _wrong_loop() -> ProviderStateError:
 def _leave_the_parent_alone() -> None:
     """In a forked child: hand out no token of the parent's, and touch none of its connections."""
     for provider in _PROVIDERS:
-        provider._life = _Life.FORKED
-        provider._keeper.shut()
+        if provider._life is not _Life.NEW:
+            provider._life = _Life.FORKED
+            provider._keeper.shut()
 
 
 # Where there is no fork there is nothing to register.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NoReturn, Self
 
 from okta_tokens._client import OktaClient
 from okta_tokens._clock import Clock, Instant, read
@@ -98,6 +99,23 @@ class AccessToken:
     def __post_init__(self) -> None:
         """Make the header once: it is wanted for every outgoing request."""
         object.__setattr__(self, "authorization", f"{self.token_type} {self.value}")
+
+    def __copy__(self) -> Self:
+        """Return itself: it is immutable."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: it is immutable."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: its key holds the client's secret, and its clock is this process's.
+
+        Raises:
+            TypeError: Always. What may leave the process is `value`.
+        """
+        message = "an AccessToken is not pickled; take its value, and keep that safe"
+        raise TypeError(message)
 
     @property
     def expires_at(self) -> datetime:

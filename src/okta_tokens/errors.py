@@ -151,8 +151,8 @@ def _rebuild(kind: type[FetchError], args: tuple[object, ...]) -> FetchError:
 class CredentialError(FetchError):
     """The secret could not be had, or is of no use: our side, before any request.
 
-    The callable that should return it raised (then its error is chained), timed out, or returned
-    something that is no secret.
+    The callable that should return it raised (then its error is chained), or returned something
+    that is no secret.
     """
 
 

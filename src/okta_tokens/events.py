@@ -193,7 +193,7 @@ class KeyIdle(KeyEvent):
 
 @_event
 class KeyForgotten(KeyEvent):
-    """An idle key's token expired, and the key was dropped."""
+    """A key that holds no usable token was dropped; whoever asks for it again waits for a fetch."""
 
     name: ClassVar[str] = "okta_tokens.key_forgotten"
     level: ClassVar[Level] = "debug"
@@ -342,7 +342,7 @@ def _key_fields(key: TokenKey) -> dict[str, object]:
 
 
 def _error_fields(error: TokenProviderError) -> dict[str, object]:
-    log: dict[str, object] = {"error": type(error).__name__, "message": str(error.args[0])}
+    log: dict[str, object] = {"error": type(error).__name__, "reason": str(error.args[0])}
     for name in ("status", "error", "attempts", "retryable", "request_id", "error_id"):
         if (value := getattr(error, name, None)) is not None:
             log["code" if name == "error" else name] = value
