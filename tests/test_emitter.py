@@ -267,3 +267,18 @@ def test_logging_that_fails_altogether(error: BaseException) -> None:
     emit.deliver()
 
     assert heard == [numbered(number) for number in range(4)]
+
+
+async def test_after_the_end_nothing_is_kept() -> None:
+    """An emitter whose loop is gone delivers what it holds, and collects no events for ever."""
+    heard: list[Event] = []
+    emit = Emitter([heard.append])
+    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit(numbered(1))
+    emit.detach()
+    emit(numbered(2))
+    emit.deliver()
+    await asyncio.sleep(0)
+
+    assert heard == [numbered(1)]
+    assert emit.counts[TokenRequested] == 2

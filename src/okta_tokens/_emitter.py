@@ -50,9 +50,10 @@ class Emitter:
                     _report(observer, error)
 
     def detach(self) -> None:
-        """Hand over what is pending, and expect no loop to call any more."""
+        """Hand over what is pending; what comes afterwards is counted, and heard by nobody."""
         self._later = None
         self.deliver()
+        self._pending = deque(maxlen=0)
 
 
 def _report(observer: Observer, error: BaseException) -> None:

@@ -34,7 +34,7 @@ PLAN = Plan(
 
 def small(act: Callable[[Stage], Awaitable[list[Figure]]], **sizes: float) -> int:
     """Perform one act by itself, and return the exit code."""
-    plan = Plan(callers=20, short=(("orders:read", 1),), askers=60, **sizes)  # type: ignore[arg-type]
+    plan = Plan(callers=20, short=(("orders:read", 1),), askers=60, **sizes)  # type: ignore[arg-type]  # the values of one test
     return asyncio.run(perform(plan, PlainDisplay(), {"An act": act}))
 
 
