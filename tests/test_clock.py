@@ -158,18 +158,3 @@ def test_a_moment_is_read_by_both_clocks() -> None:
 def test_a_later_moment_is_later_by_both_clocks(seconds: float) -> None:
     """A moment some seconds later, or earlier, is so by both readings."""
     assert Instant(10.0, 20.0).later(seconds) == Instant(10.0 + seconds, 20.0 + seconds)
-
-
-@pytest.mark.parametrize(
-    ("now", "reached"),
-    [
-        (Instant(9.9, 19.9), False),
-        (Instant(10.0, 19.9), True),
-        (Instant(9.9, 20.0), True),
-        (Instant(10.1, 0.0), True),
-        (Instant(0.0, 20.1), True),
-    ],
-)
-def test_a_moment_has_come_if_either_clock_says_so(now: Instant, *, reached: bool) -> None:
-    """A moment has come as soon as either reading has reached it, whatever the other one says."""
-    assert Instant(10.0, 20.0).reached(now) is reached

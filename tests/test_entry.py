@@ -33,8 +33,9 @@ def new_token(
         token_type="Bearer",
         scopes=KEY.scopes,
         key=KEY,
-        _expiry=now.later(lifetime),
-        _unusable=now.later(lifetime - leeway),
+        _boot_expiry=now.boot + lifetime,
+        _wall_expiry=now.wall + lifetime,
+        _leeway=leeway,
         _clock=ManualClock(),
     )
 
@@ -52,7 +53,6 @@ def accept(
     entry.accept(
         new_token(value, now, lifetime, leeway),
         lifetime=lifetime,
-        leeway=leeway,
         refresh_at=now.boot + refresh,
         now=now,
     )
@@ -88,7 +88,7 @@ def test_a_new_entry() -> None:
     assert (entry.token, entry.error, entry.timer) == (None, None, None)
     assert (entry.used, entry.failed_renewals, entry.failed_fetches) == (0, 0, 0)
     assert (entry.kept_fresh, entry.detached) == (False, False)
-    assert (entry.lifetime, entry.leeway) == (0, 0)
+    assert entry.lifetime == 0
     assert (entry.refresh_at, entry.unusable_at) == (math.inf, -math.inf)
     assert entry.renew_after == entry.refuse_until == -math.inf
     assert (entry.opens, entry.closes) == (math.inf, -math.inf)
@@ -168,7 +168,7 @@ def test_accept() -> None:
     accept(entry)
 
     assert entry.token == new_token()
-    assert (entry.lifetime, entry.leeway, entry.refresh_at) == (300, 5, START.boot + 250)
+    assert (entry.lifetime, entry.refresh_at) == (300, START.boot + 250)
     assert entry.unusable_at == START.boot + 295
     assert (entry.failed_renewals, entry.failed_fetches) == (0, 0)
     assert entry.error is None
@@ -281,7 +281,7 @@ def test_nothing_changes_in_a_window(
     entry.open_window(now)
     then = now.later(later)
 
-    assert entry.closes - entry.opens <= min(1.0, entry.leeway) + 1e-6
+    assert entry.closes - entry.opens <= min(1.0, 5.0, lifetime / 20) + 1e-6
     if is_open(entry, then.wall - 1e-6):
         assert entry.state(now.later(max(0.0, later - 1e-6))) is state
         assert (now.boot < entry.renew_after) == (then.boot - 1e-6 < entry.renew_after)

@@ -63,9 +63,9 @@ class Crew:
 
     async def call(self, key: str, deadline: float = math.inf) -> str | None:
         """Start or join the flight for a key; return its outcome, or tell that time ran out."""
-        flight = self.flights.get(key) or self.flights.start(key)
-        landed = await self.flights.wait(flight, deadline)
-        return flight.outcome if landed else "gave up"
+        flight = self.flights.under_way.get(key) or self.flights.start(key)
+        landed = await self.flights.join(flight, deadline)
+        return "gave up" if landed is None else landed.outcome
 
 
 @asynccontextmanager
@@ -86,7 +86,7 @@ async def crew() -> AsyncIterator[Crew]:
         run.cancel()
         await asyncio.wait([run])
     assert not died
-    assert (left, timers, tasks, len(crew.flights)) == (set(), 0, 0, 0)
+    assert (left, timers, tasks, len(crew.flights.under_way)) == (set(), 0, 0, 0)
 
 
 async def test_waiters_share_one_flight() -> None:
@@ -135,25 +135,14 @@ async def test_the_flights_under_way_are_on_the_table() -> None:
     """A flight is found by its key from its start to its landing, and not afterwards."""
     async with crew() as it:
         rome, oslo = it.flights.start("rome"), it.flights.start("oslo")
-        under_way = [*it.flights]
+        under_way = [*it.flights.under_way.values()]
         await it.land("rome", "landed")
 
         assert under_way == [rome, oslo]
-        assert it.flights.get("rome") is None
-        assert it.flights.get("oslo") is oslo
-        assert len(it.flights) == 1
+        assert it.flights.under_way.get("rome") is None
+        assert it.flights.under_way.get("oslo") is oslo
+        assert len(it.flights.under_way) == 1
         assert (rome.landed, oslo.landed) == (True, False)
-
-
-async def test_the_table_may_change_while_it_is_read() -> None:
-    """Flights that start meanwhile do not disturb an iteration over those under way."""
-    async with crew() as it:
-        it.flights.start("rome")
-
-        for flight in it.flights:
-            it.flights.start(f"after {flight.key}")
-
-        assert len(it.flights) == 2
 
 
 async def test_a_flight_is_off_the_table_before_its_waiters_run() -> None:
@@ -179,7 +168,7 @@ async def test_a_waiter_that_is_cancelled_leaves_the_flight_running(cancelled: i
         leaver = callers.pop(cancelled)
         leaver.cancel()
         await settle()
-        waiting = [flight.waiting for flight in it.flights]
+        waiting = [flight.waiting for flight in it.flights.under_way.values()]
         await it.land("rome", "landed")
 
         assert leaver.cancelled()
@@ -193,7 +182,7 @@ async def test_the_flight_goes_on_though_all_have_left() -> None:
     async with crew() as it:
         callers = [it.join("rome") for _ in range(3)]
         await settle()
-        flight = it.flights.get("rome")
+        flight = it.flights.under_way.get("rome")
         for caller in callers:
             caller.cancel()
         await settle()
@@ -214,7 +203,7 @@ async def test_a_waiter_that_is_cancelled_in_the_turn_of_the_landing_just_leaves
         before.cancel()
         it._landing["rome"].set_result("landed")
         await asyncio.sleep(0)
-        moment = (it.flights.get("rome"), after.done())
+        moment = (it.flights.under_way.get("rome"), after.done())
         after.cancel()
         await asyncio.wait([before, after, stays])
 
@@ -249,7 +238,7 @@ async def test_waiters_with_one_deadline_give_up_together() -> None:
 
         assert [caller.done() for caller in callers] == [True] * 10
         assert await asyncio.gather(*callers) == ["gave up"] * 10
-        assert len(it.flights) == 1
+        assert len(it.flights.under_way) == 1
 
 
 async def test_each_waiter_has_a_deadline_of_its_own() -> None:
@@ -271,7 +260,7 @@ async def test_who_has_less_time_gives_up_first_whenever_they_came() -> None:
         await settle()
         early = it.join("a", START + 10)
         await settle()
-        flight = it.flights.get("a")
+        flight = it.flights.under_way.get("a")
         assert flight is not None
         assert flight.deadline == START + 30
 
@@ -307,7 +296,7 @@ async def test_a_deadline_that_has_passed_ends_the_wait_at_once() -> None:
 
         assert caller.done()
         assert await caller == "gave up"
-        assert len(it.flights) == 1
+        assert len(it.flights.under_way) == 1
 
 
 async def test_deadlines_go_by_the_boot_clock_alone() -> None:
@@ -343,12 +332,12 @@ async def test_waiting_for_what_has_landed_takes_no_turn() -> None:
     async with crew() as it:
         flight = it.flights.start("rome")
         await it.land("rome", "landed")
-        waiting = it.flights.wait(flight, -math.inf)
+        waiting = it.flights.join(flight, -math.inf)
 
         with pytest.raises(StopIteration) as finished:
-            waiting.send(None)
+            waiting.__await__().send(None)
 
-        assert finished.value.value is True
+        assert finished.value.value is flight
         assert not flight.wanted
 
 
@@ -402,7 +391,7 @@ async def test_closing_ends_every_flight() -> None:
         await it.flights.aclose()
 
         assert it.ended == 2
-        assert len(it.flights) == 0
+        assert len(it.flights.under_way) == 0
         assert await asyncio.gather(*callers) == [None] * 3
 
 
@@ -410,12 +399,12 @@ async def test_closing_ends_a_flight_that_has_not_taken_its_first_step() -> None
     """Waiters are woken, too, if the work is cancelled before it has begun."""
     async with crew() as it:
         flight = it.flights.start("rome")
-        waiting = asyncio.create_task(it.flights.wait(flight, math.inf))
+        waiting = asyncio.ensure_future(it.flights.join(flight, math.inf))
 
         await it.flights.aclose()
 
         assert it.started == []
-        assert await waiting is True
+        assert await waiting is flight
         assert (flight.landed, flight.outcome) == (True, None)
 
 
@@ -500,7 +489,7 @@ async def test_a_task_that_cannot_be_made_leaves_nothing_behind() -> None:
         with pytest.raises(MemoryError):
             it.flights.start("rome")
         loop.set_task_factory(None)
-        left = len(it.flights)
+        left = len(it.flights.under_way)
         caller = it.join("rome")
         await it.land("rome", "landed")
 
@@ -522,7 +511,7 @@ def test_a_flight_without_an_event_loop_leaves_nothing_behind() -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         flights.start("rome")
 
-    assert len(flights) == 0
+    assert len(flights.under_way) == 0
     assert len(flights._tasks) == 0
 
 
@@ -565,8 +554,8 @@ async def test_an_eager_event_loop_changes_nothing() -> None:
             loop.set_task_factory(asyncio.eager_task_factory)
         it.flights._work = at_once
         flight = it.flights.start("rome")
-        landed, known = flight.landed, len(it.flights)
-        await it.flights.wait(flight, START + 1.0)
+        landed, known = flight.landed, len(it.flights.under_way)
+        await it.flights.join(flight, START + 1.0)
         it.flights._work = it.fly
         callers = [it.join("oslo") for _ in range(3)]
         await it.land("oslo", "shared")

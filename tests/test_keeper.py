@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RefreshPolicy, RetryPolicy
-from okta_tokens._clock import Instant
 from okta_tokens._endpoint import TokenFlight
 from okta_tokens.errors import (
     FetchError,
@@ -387,7 +386,7 @@ async def test_a_forgotten_key_comes_back_when_somebody_asks() -> None:
 
         assert at_once(other.get_token()) is token
         assert at_once(here.provider.get_token(here.client, "a")) is token
-        assert here.provider._spellings[here.client]["a"] is source._entry
+        assert here.provider._spellings[here.client]["a"]._entry is source._entry
 
 
 async def test_a_key_that_is_kept_fresh_is_renewed_while_nobody_asks() -> None:
@@ -593,7 +592,7 @@ async def test_who_comes_late_takes_what_is_held_by_then(monkeypatch: pytest.Mon
 
         def too_late(flight: TokenFlight) -> None:
             if isinstance(flight.outcome, AccessToken):
-                flight.outcome = replace(flight.outcome, _unusable=Instant(0, 0))
+                flight.outcome = replace(flight.outcome, _boot_expiry=0)
             release(flight)
 
         monkeypatch.setattr(flights, "_release", too_late)
@@ -949,7 +948,7 @@ async def test_nothing_grows_with_the_number_of_calls() -> None:
             with pytest.raises(FetchError):
                 await here.provider.get_token(here.client, f"scope{number}")
         for spelling in itertools.islice(itertools.permutations("abcdefgh", 4), 500):
-            here.provider._entry(here.client, spelling)
+            here.provider._spell(here.client, spelling)
 
         await here.quiet()
         gc.collect()

@@ -39,7 +39,7 @@ CALLED_BY_SYNTAX = {"__aenter__", "__aexit__", "__call__"}
 SURFACES = {
     "okta_tokens": """
 class AccessToken(value: str, token_type: str, scopes: frozenset[str], key: TokenKey,
-        _expiry: Instant, _unusable: Instant, _clock: Clock)
+        _boot_expiry: float, _wall_expiry: float, _leeway: float, _clock: Clock)
     authorization: str
     expires_at: datetime
     def remaining(self) -> float

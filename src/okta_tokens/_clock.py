@@ -59,10 +59,6 @@ class Instant(NamedTuple):
         """Return the moment so many seconds later, or earlier if they are negative."""
         return Instant(self.boot + seconds, self.wall + seconds)
 
-    def reached(self, now: Instant) -> bool:
-        """Tell whether it has come, by either reading: one may stand still, the other may jump."""
-        return now.boot >= self.boot or now.wall >= self.wall
-
 
 def read(clock: Clock) -> Instant:
     """Return the present moment."""

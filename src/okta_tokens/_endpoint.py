@@ -177,9 +177,9 @@ class Endpoint:
 
     def _learn(self, key: TokenKey, answer: Answer) -> Grant | FetchError:
         """Take from an answer what it tells of the server, then what it tells of the token."""
-        if answer.server_time is not None:
-            midway = (answer.sent.wall + answer.received_at) / 2
-            self.clock_offset = answer.server_time - midway
+        server_time = answer.server_time
+        if server_time is not None:
+            self.clock_offset = server_time - (answer.sent.wall + answer.received_at) / 2
         outcome = read_answer(answer, key.scopes)
         pause = self._pause_for(key)
         if isinstance(outcome, RateLimitedError):

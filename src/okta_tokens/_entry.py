@@ -41,6 +41,47 @@ class State(enum.Enum):
     """No usable token is held, and the last fetch failed a moment ago."""
 
 
+class Damping:
+    """What a key remembers of rejections, lest one rejection after the other burns tokens.
+
+    A token that replaced a rejected one, and is rejected itself within the damping window, is kept:
+    whoever rejects both would reject a third. The window doubles each time that such a token is
+    dropped after all, until one lives for the longest window without being rejected.
+    """
+
+    __slots__ = ("_landed_at", "_rejected", "_replacement", "ignored", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = FIRST_DAMPING
+        """The length of the window."""
+        self.ignored = 0
+        """How many rejections of the present token were ignored."""
+        self._landed_at = 0.0
+        self._rejected = False
+        self._replacement = False
+
+    def accept(self, now: Instant) -> None:
+        """Take note of a new token."""
+        self._replacement = self._rejected or self.ignored > 0
+        self._rejected, self.ignored = False, 0
+        self._landed_at = now.boot
+
+    def reject(self, now: Instant) -> float:
+        """Return 0.0 if the rejected token is to be dropped; else for how many seconds it is kept.
+
+        Args:
+            now: The present moment.
+        """
+        age = now.boot - self._landed_at
+        if self._replacement and age < self.seconds:
+            self.ignored += 1
+            return self.seconds - age
+        again = self._replacement and (self.ignored > 0 or age < LONGEST_DAMPING)
+        self.seconds = min(2 * self.seconds, LONGEST_DAMPING) if again else FIRST_DAMPING
+        self._rejected = True
+        return 0.0
+
+
 class Entry:
     """What the cache holds for a key: the token, its two instants, what failed, when to try again.
 
@@ -51,10 +92,6 @@ class Entry:
 
     __slots__ = (
         "_damping",
-        "_ignored",
-        "_landed_at",
-        "_rejected",
-        "_replacement",
         "closes",
         "detached",
         "error",
@@ -62,7 +99,6 @@ class Entry:
         "failed_renewals",
         "kept_fresh",
         "key",
-        "leeway",
         "lifetime",
         "opens",
         "refresh_at",
@@ -87,7 +123,6 @@ class Entry:
         self.timer: Timer | None = None
         """What happens next to it in the background."""
         self.lifetime = 0.0
-        self.leeway = 0.0
         self.refresh_at = _NEVER
         """When the renewal falls due, in seconds of boot time."""
         self.renew_after = _CLOSED
@@ -99,24 +134,12 @@ class Entry:
         self.failed_fetches = 0
         """How many fetches failed in a row."""
         self.error: TokenProviderError | None = None
-        self._landed_at = _CLOSED
-        self._rejected = False
-        self._replacement = False
-        self._damping = FIRST_DAMPING
-        self._ignored = 0
-
-    @classmethod
-    def nobody(cls) -> Entry:
-        """Return what stands for an entry that was not found: it has no key, and is detached."""
-        entry = cls.__new__(cls)
-        entry.close_window()
-        entry.detached = True
-        return entry
+        self._damping: Damping | None = None
 
     def state(self, now: Instant) -> State:
         """Return what it has to offer; a pure function of the entry and the moment."""
         token = self.token
-        if token is not None and token._is_usable(now):
+        if token is not None and token._usable_for(*now) > 0:
             return State.FRESH if now.boot < self.refresh_at else State.DUE
         if now.boot < self.refuse_until:
             return State.COOLING_DOWN
@@ -128,10 +151,7 @@ class Entry:
         Only for an entry whose token is usable.
         """
         assert self.token is not None  # noqa: S101 - narrows the type
-        unusable = self.token._unusable
-        seconds = min(
-            LONGEST_WINDOW, self.leeway, unusable.boot - now.boot, unusable.wall - now.wall
-        )
+        seconds = min(LONGEST_WINDOW, self.token._leeway, self.token._usable_for(*now))
         for instant in (self.refresh_at, self.renew_after):
             if now.boot < instant:
                 seconds = min(seconds, instant - now.boot)
@@ -144,36 +164,29 @@ class Entry:
         self.closes = _CLOSED
 
     def accept(
-        self, token: AccessToken, *, lifetime: float, leeway: float, refresh_at: float, now: Instant
+        self, token: AccessToken, *, lifetime: float, refresh_at: float, now: Instant
     ) -> None:
         """Take a token in, and forget what failed.
 
         Args:
             token: What arrived.
             lifetime: Its lifetime, in seconds.
-            leeway: How long before expiry it is not handed out any more, in seconds.
             refresh_at: When its renewal falls due, in seconds of boot time.
             now: The present moment.
         """
         self.close_window()
         self.token = token
         self.lifetime = lifetime
-        self.leeway = leeway
         self.refresh_at = refresh_at
         self.renew_after = self.refuse_until = _CLOSED
         self.failed_renewals = self.failed_fetches = 0
         self.error = None
         self.used &= ~FOR_RENEWAL
-        self._replacement = self._rejected or self._ignored > 0
-        self._rejected, self._ignored = False, 0
-        self._landed_at = now.boot
+        if self._damping is not None:
+            self._damping.accept(now)
 
     def reject(self, value: str, now: Instant) -> float | None:
         """Drop the token if it is the rejected one, unless that would burn tokens for nothing.
-
-        A token that replaced a rejected one, and is rejected itself within the damping window, is
-        kept: whoever rejects both would reject a third. The window doubles each time that such a
-        token is dropped after all, until one lives for the longest window without being rejected.
 
         Args:
             value: The rejected token.
@@ -185,30 +198,28 @@ class Entry:
         """
         if self.token is None or self.token.value != value:
             return None
-        age = now.boot - self._landed_at
-        if self._replacement and age < self._damping:
-            self._ignored += 1
-            return self._damping - age
-        again = self._replacement and (self._ignored > 0 or age < LONGEST_DAMPING)
-        self._damping = min(2 * self._damping, LONGEST_DAMPING) if again else FIRST_DAMPING
-        self._rejected = True
-        self.drop_token()
-        return 0.0
+        if self._damping is None:  # most entries never need one
+            self._damping = Damping()
+        kept = self._damping.reject(now)
+        if not kept:
+            self.drop_token()
+        return kept
 
     @property
     def unusable_at(self) -> float:
         """When the token is not handed out any more, in seconds of boot time; long ago if none."""
-        return _CLOSED if self.token is None else self.token._unusable.boot
+        token = self.token
+        return _CLOSED if token is None else token._boot_expiry - token._leeway
 
     @property
     def ignored(self) -> int:
         """How many rejections of the present token were ignored."""
-        return self._ignored
+        return 0 if self._damping is None else self._damping.ignored
 
     @property
     def damping(self) -> float:
         """How long a replacement of the token that was last rejected is kept, in seconds."""
-        return self._damping
+        return FIRST_DAMPING if self._damping is None else self._damping.seconds
 
     def drop_token(self) -> None:
         """Hold no token any more."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable, Iterator
+from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
-from operator import itemgetter
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from okta_tokens._schedule import Schedule, Timer
@@ -22,7 +22,16 @@ _PATIENCE = 0.5
 class Flight(Generic[K, T]):
     """Some work under way for a key, and who waits for it; made by `SingleFlight.start`."""
 
-    __slots__ = ("_timer", "_waiters", "deadline", "key", "landed", "outcome", "waiting", "wanted")
+    __slots__ = (
+        "_deadlines",
+        "_timer",
+        "_waiters",
+        "deadline",
+        "key",
+        "landed",
+        "outcome",
+        "wanted",
+    )
 
     def __init__(self, key: K) -> None:
         self.key = key
@@ -31,12 +40,18 @@ class Flight(Generic[K, T]):
         self.landed = False
         self.wanted = False
         """Whether somebody has ever waited for it."""
-        self.waiting = 0
-        """How many wait for it now."""
         self.deadline = float("-inf")
         """When the last of them gives up, in seconds of boot time."""
-        self._waiters: deque[tuple[float, asyncio.Future[bool]]] = deque()
+        # Those who wait, by their deadlines; two rows, since a pair for each of a hundred thousand
+        # waiters is one more object each for the garbage collector to look at.
+        self._waiters: deque[asyncio.Future[Flight[K, T] | None]] = deque()
+        self._deadlines: deque[float] = deque()
         self._timer: Timer | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for it now."""
+        return sum(not landed.done() for landed in self._waiters)
 
 
 class SingleFlight(Generic[K, T]):
@@ -60,20 +75,9 @@ class SingleFlight(Generic[K, T]):
         self._schedule = schedule
         self.context = Context()
         """What every flight runs in a copy of."""
-        self._flights: dict[K, Flight[K, T]] = {}
+        self.under_way: dict[K, Flight[K, T]] = {}
+        """Every flight that has not landed, by its key; to be read only."""
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def __len__(self) -> int:
-        """Return how many flights are under way."""
-        return len(self._flights)
-
-    def __iter__(self) -> Iterator[Flight[K, T]]:
-        """Iterate over a copy of the flights that are under way."""
-        return iter([*self._flights.values()])
-
-    def get(self, key: K) -> Flight[K, T] | None:
-        """Return the flight that is under way for a key, or None."""
-        return self._flights.get(key)
 
     def start(self, key: K, deadline: float | None = None) -> Flight[K, T]:
         """Begin the work for a key for which none is under way.
@@ -83,7 +87,8 @@ class SingleFlight(Generic[K, T]):
             deadline: When the waiter on whose behalf it is gives up; None if nobody waits. Told
                 here since an eager event loop begins the work within this call.
         """
-        flight = self._flights[key] = Flight[K, T](key)
+        flight: Flight[K, T] = Flight(key)
+        self.under_way[key] = flight
         if deadline is not None:
             flight.wanted, flight.deadline = True, deadline
         work = self._fly(flight)
@@ -94,33 +99,39 @@ class SingleFlight(Generic[K, T]):
             self._release(flight)
             raise
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # A task that is cancelled before its first step never gets as far as releasing anybody.
-        task.add_done_callback(lambda _: self._release(flight))
+        task.add_done_callback(partial(self._end, flight))
         return flight
 
-    async def wait(self, flight: Flight[K, T], deadline: float) -> bool:
-        """Wait for a flight to land.
+    def join(self, flight: Flight[K, T], deadline: float) -> asyncio.Future[Flight[K, T] | None]:
+        """Line up to wait until a flight lands.
 
-        A waiter that is cancelled just leaves.
+        A plain function, since each coroutine between a caller and the future that it waits for
+        costs every waiter a tenth of what waiting costs.
 
         Args:
             flight: Which one.
             deadline: When to give up, in seconds of boot time.
 
         Returns:
-            True if it landed: `flight.outcome` says with what. False if the deadline came first.
+            To be awaited by one waiter, who may be cancelled meanwhile: the flight if it
+            landed, and its `outcome` says with what; None if the deadline came first.
         """
+        landed: asyncio.Future[Flight[K, T] | None] = asyncio.get_running_loop().create_future()
         if flight.landed:
-            return True
-        landed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._queue(flight, deadline, landed)
+            landed.set_result(flight)
+            return landed
         flight.wanted = True
-        flight.waiting += 1
-        try:
-            return await landed
-        finally:
-            flight.waiting -= 1
+        if deadline >= flight.deadline:  # the last to come is nearly always the last to give up
+            flight._waiters.append(landed)
+            flight._deadlines.append(deadline)
+            flight.deadline = deadline
+        else:
+            place = bisect_right(flight._deadlines, deadline)
+            flight._waiters.insert(place, landed)
+            flight._deadlines.insert(place, deadline)
+        if flight._timer is None or deadline < flight._timer.instant:
+            self._watch(flight)
+        return landed
 
     async def aclose(self) -> None:
         """Cancel every flight and wait until each is over. Waiters find that it has no outcome."""
@@ -136,42 +147,37 @@ class SingleFlight(Generic[K, T]):
         finally:
             self._release(flight)
 
+    def _end(self, flight: Flight[K, T], task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        # A task that is cancelled before its first step never gets as far as releasing anybody.
+        self._release(flight)
+
     def _release(self, flight: Flight[K, T]) -> None:
         """Take a flight off the table and wake whoever waits; once."""
         if flight.landed:
             return
         flight.landed = True
-        del self._flights[flight.key]
+        del self.under_way[flight.key]
         self._schedule.cancel(flight._timer)
-        for _, landed in flight._waiters:
+        for landed in flight._waiters:
             if not landed.done():
-                landed.set_result(True)
+                landed.set_result(flight)
         flight._waiters.clear()
-
-    def _queue(self, flight: Flight[K, T], deadline: float, landed: asyncio.Future[bool]) -> None:
-        """Line a waiter up by its deadline, which is nearly always the last."""
-        waiters = flight._waiters
-        if deadline >= flight.deadline:
-            waiters.append((deadline, landed))
-            flight.deadline = deadline
-        else:
-            waiters.insert(bisect_right(waiters, deadline, key=itemgetter(0)), (deadline, landed))
-        if flight._timer is None or deadline < flight._timer.instant:
-            self._watch(flight)
+        flight._deadlines.clear()
 
     def _watch(self, flight: Flight[K, T]) -> None:
         """Set one timer, for the waiter that gives up first: they queue in that order."""
         self._schedule.cancel(flight._timer)
-        first = flight._waiters[0][0]
-        flight._timer = self._schedule.call_at(first, lambda: self._give_up(flight))
+        flight._timer = self._schedule.call_at(flight._deadlines[0], self._give_up, flight)
 
     def _give_up(self, flight: Flight[K, T]) -> None:
         """Wake the waiters whose deadline has come, and watch for the next one."""
         now = flight._timer.instant if flight._timer else float("-inf")
-        while flight._waiters and flight._waiters[0][0] <= now:
-            landed = flight._waiters.popleft()[1]
+        while flight._deadlines and flight._deadlines[0] <= now:
+            flight._deadlines.popleft()
+            landed = flight._waiters.popleft()
             if not landed.done():
-                landed.set_result(False)
+                landed.set_result(None)
         flight._timer = None
         if flight._waiters:
             self._watch(flight)

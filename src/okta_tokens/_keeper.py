@@ -5,10 +5,10 @@ Everything here decides in plain functions, save what waits for a flight, and wh
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import math
 from collections.abc import Callable
-from functools import partial
 
 from okta_tokens._cache import EntryCache
 from okta_tokens._clock import Clock, Instant, read
@@ -80,30 +80,74 @@ class Keeper:
         self._endpoint = endpoint
         self._random = random
         self._emit = emit
+        self._look = self._fall_due  # one bound method for all timers
         self.entries = EntryCache(max_tokens, self._evicted)
         self.flights = SingleFlight[TokenKey, Outcome](self._fly, schedule)
 
     # What callers get
 
-    async def obtain(self, key: TokenKey) -> AccessToken:
-        """Return a usable token; begin or join a flight if there is none.
+    def deadline(self) -> float:
+        """Return when a caller who begins to wait now gives up, in seconds of boot time."""
+        return self._clock.boot_time() + self._retry.max_wait
+
+    def ask(
+        self, entry: Entry, deadline: float
+    ) -> AccessToken | asyncio.Future[TokenFlight | None]:
+        """Return a usable token, or what to wait for: a flight that is joined, or begun.
+
+        Args:
+            entry: Whose token; an entry that is in the cache.
+            deadline: When the caller gives up, in seconds of boot time.
+
+        Raises:
+            FetchError: A copy of what a flight ended with a moment ago; or because a pause outlasts
+                the deadline.
+        """
+        key = entry.key
+        flight = self.flights.under_way.get(key)
+        if flight is None or entry.token is not None:
+            held = self._offer(entry)
+            if held is not None:
+                return held
+            flight = flight or self._depart(key, deadline)
+        if not flight.wanted:
+            flight.wanted = True
+            self._endpoint(key).promote(flight)
+        return self.flights.join(flight, deadline)
+
+    def take(self, key: TokenKey, flight: TokenFlight | None) -> AccessToken | None:
+        """Return the token that a caller has waited for; None if it is past its use meanwhile.
 
         Args:
             key: Whose token.
+            flight: The one that landed; None if the deadline came first.
 
         Raises:
-            FetchError: A copy of what the flight ended with, or of what one ended with a moment
-                ago; or because the caller has waited for as long as the policy allows.
-            ProviderStateError: If the provider is closed while the caller waits.
+            FetchError: A copy of what the flight ended with; or because the deadline has come.
+            ProviderStateError: If the provider was closed meanwhile.
         """
-        deadline = self._clock.boot_time() + self._retry.max_wait
-        for _ in range(2):  # who comes too late to use what a flight brought, rejoins once
-            held = self._offer(self.entries.get_or_add(key))
-            if held is not None:
-                return held
-            token = await self._wait(key, deadline)
-            if token._is_usable(read(self._clock)):
-                return token
+        if flight is None:
+            raise self._too_slow(key)
+        outcome = flight.outcome
+        if isinstance(outcome, AccessToken):
+            left = outcome._usable_for(self._clock.boot_time(), self._clock.wall_time())
+            return outcome if left > 0 else None
+        if outcome is None:
+            message = "the provider was closed, or died, while this caller waited for a token"
+            raise ProviderStateError(message)
+        raise copy.copy(outcome)
+
+    async def ask_again(self, key: TokenKey, deadline: float) -> AccessToken:
+        """Return a usable token to a caller who came too late to use what a flight brought; once.
+
+        Raises:
+            FetchError: As from `ask` and `take`; or because it is too late for this one as well.
+            ProviderStateError: If the provider was closed meanwhile.
+        """
+        offer = self.ask(self.entries.get_or_add(key), deadline)
+        token = offer if isinstance(offer, AccessToken) else self.take(key, await offer)
+        if token is not None:
+            return token
         message = (
             "the token was past its use before the caller could have it, twice; its lifetime is "
             "too short for this machine or network"
@@ -128,31 +172,25 @@ class Keeper:
             raise copy.copy(entry.error)
         return None
 
-    async def _wait(self, key: TokenKey, deadline: float) -> AccessToken:
-        """Return what the flight for a key brings; begin one if none is under way."""
-        endpoint = self._endpoint(key)
-        flight = self.flights.get(key)
-        if flight is None:
-            if (refusal := endpoint.refusal(key, deadline)) is not None:
-                raise refusal
-            flight = self.flights.start(key, deadline)
-        if not flight.wanted:
-            flight.wanted = True
-            endpoint.promote(flight)
-        if not await self.flights.wait(flight, deadline):
-            raise endpoint.refusal(key, -math.inf) or TransportError(
-                f"no token within {self._retry.max_wait:g} s; requests to the domain wait for "
-                "a place, or are slow; they go on, so a later call may find a token",
-                key=key,
-                retryable=True,
-            )
-        outcome = flight.outcome
-        if isinstance(outcome, AccessToken):
-            return outcome
-        if outcome is None:
-            message = "the provider was closed, or died, while this caller waited for a token"
-            raise ProviderStateError(message)
-        raise copy.copy(outcome)
+    def _depart(self, key: TokenKey, deadline: float) -> TokenFlight:
+        """Begin a flight for a caller.
+
+        Raises:
+            RateLimitedError: If a pause outlasts the caller's patience.
+        """
+        refusal = self._endpoint(key).refusal(key, deadline)
+        if refusal is not None:
+            raise refusal
+        return self.flights.start(key, deadline)
+
+    def _too_slow(self, key: TokenKey) -> FetchError:
+        """Return the error for a caller who has waited for as long as the policy allows."""
+        return self._endpoint(key).refusal(key, -math.inf) or TransportError(
+            f"no token within {self._retry.max_wait:g} s; requests to the domain wait for "
+            "a place, or are slow; they go on, so a later call may find a token",
+            key=key,
+            retryable=True,
+        )
 
     def reject(self, key: TokenKey, value: str) -> bool:
         """Drop a token that somebody rejected; return whether it was held and dropped."""
@@ -197,9 +235,10 @@ class Keeper:
         entry = self.entries.get_or_add(flight.key)
         now = read(self._clock)
         if isinstance(outcome, Grant):
-            usable_for = outcome.lifetime - self._refresh.leeway(outcome.lifetime)
-            if not outcome.sent.later(usable_for).reached(now):
-                return self._land_token(entry, outcome, now, flight.waiting)
+            token = self._make_token(entry.key, outcome)
+            if token._usable_for(*now) > 0:
+                self._land_token(entry, token, outcome, now, flight.waiting)
+                return token
             outcome = _too_late(outcome, flight.key)
         if isinstance(outcome, RateLimitedError) and not flight.wanted:
             self._postpone(entry, now)
@@ -209,20 +248,23 @@ class Keeper:
             self._land_failed_fetch(entry, outcome, now, flight.waiting)
         return outcome
 
-    def _land_token(self, entry: Entry, grant: Grant, now: Instant, waiters: int) -> AccessToken:
-        lifetime = grant.lifetime
-        leeway = self._refresh.leeway(lifetime)
-        token = AccessToken(
+    def _make_token(self, key: TokenKey, grant: Grant) -> AccessToken:
+        return AccessToken(
             grant.value,
             grant.token_type,
             grant.scopes,
-            entry.key,
-            grant.sent.later(lifetime),
-            grant.sent.later(lifetime - leeway),
+            key,
+            *grant.sent.later(grant.lifetime),
+            self._refresh.leeway(grant.lifetime),
             self._clock,
         )
+
+    def _land_token(
+        self, entry: Entry, token: AccessToken, grant: Grant, now: Instant, waiters: int
+    ) -> None:
+        lifetime = grant.lifetime
         refresh_at = grant.sent.boot + self._refresh.refresh_after(lifetime, self._random)
-        entry.accept(token, lifetime=lifetime, leeway=leeway, refresh_at=refresh_at, now=now)
+        entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if waiters:
             entry.used = USED
         self._emit(
@@ -238,7 +280,6 @@ class Keeper:
         )
         self._emit(RenewalScheduled(key=entry.key, after=refresh_at - now.boot))
         self._call(entry, refresh_at)
-        return token
 
     def _land_failed_renewal(self, entry: Entry, error: TokenProviderError, now: Instant) -> None:
         """Set when the next renewal is tried; callers do not notice.
@@ -288,7 +329,7 @@ class Keeper:
     def _fall_due(self, entry: Entry) -> None:
         """Renew a token whose time has come, if anybody uses it; forget it when it has expired."""
         entry.timer = None
-        if self.flights.get(entry.key) is not None:
+        if self.flights.under_way.get(entry.key) is not None:
             return  # when it lands, there will be another timer
         now = read(self._clock)
         usable = entry.state(now) in _USABLE
@@ -305,7 +346,7 @@ class Keeper:
 
     def _renew(self, entry: Entry, now: Instant) -> None:
         """Begin a renewal, unless one is under way, or it is too early for another try."""
-        if now.boot < entry.renew_after or self.flights.get(entry.key) is not None:
+        if now.boot < entry.renew_after or self.flights.under_way.get(entry.key) is not None:
             return
         if self._endpoint(entry.key).paused_until(entry.key) > now.boot:
             self._postpone(entry, now)
@@ -323,7 +364,7 @@ class Keeper:
     def _call(self, entry: Entry, instant: float) -> None:
         """Look at an entry again at an instant, in seconds of boot time, and not before."""
         self._schedule.cancel(entry.timer)
-        entry.timer = self._schedule.call_at(instant, partial(self._fall_due, entry))
+        entry.timer = self._schedule.call_at(instant, self._look, entry)
 
     def _evicted(self, entry: Entry) -> None:
         self._schedule.cancel(entry.timer)

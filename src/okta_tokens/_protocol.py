@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Protocol
 
 from okta_tokens._clock import Instant
-from okta_tokens._redaction import scrub
+from okta_tokens._redaction import holds_any, scrub
 from okta_tokens._scopes import format_scopes
 from okta_tokens.errors import (
     FetchError,
@@ -96,11 +98,7 @@ class Answer:
     @property
     def server_time(self) -> float | None:
         """The answer's `Date`, in seconds since the epoch; None if there is none."""
-        try:
-            date = parsedate_to_datetime(self.header("Date") or "")
-            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return None
+        return _parse_date(self.header("Date") or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +150,9 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
         frames here have seen the answer.
     """
     fields = _json_object(answer.body)
-    facts = _facts(answer, fields)
     if answer.status == HTTPStatus.OK:
-        return _read_grant(answer, fields, requested, facts)
+        return _read_grant(answer, fields, requested)
+    facts = _facts(answer, fields)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _rate_limited(answer, facts)
     code, description = _error_of(fields, answer.secrets)
@@ -209,7 +207,7 @@ def is_concurrency_limit(answer: Answer) -> bool:
 
 
 def _read_grant(
-    answer: Answer, fields: Mapping[str, object], requested: frozenset[str], facts: FetchFacts
+    answer: Answer, fields: Mapping[str, object], requested: frozenset[str]
 ) -> Grant | FetchError:
     value, kind = fields.get("access_token"), fields.get("token_type")
     lifetime, scope = _lifetime(fields.get("expires_in")), fields.get("scope", "")
@@ -229,15 +227,17 @@ def _read_grant(
     elif not isinstance(scope, str) or not _SCOPES.fullmatch(scope):
         why = "scope is no string of scope names"
     else:
+        granted = frozenset(scope.split())
         return Grant(
             value=value,
             token_type="Bearer",  # noqa: S106 - a scheme, no secret
             lifetime=min(lifetime, LONGEST_LIFETIME),
-            scopes=frozenset(scope.split()) or requested,
+            # One set for both, if they are equal, is one to keep.
+            scopes=requested if not granted or granted == requested else granted,
             sent=answer.sent,
             request_id=answer.request_id,
         )
-    return _invalid(answer, facts, why, retryable=retryable)
+    return _invalid(answer, _facts(answer, fields), why, retryable=retryable)
 
 
 def _lifetime(expires_in: object) -> float | None:
@@ -306,9 +306,19 @@ def _facts(answer: Answer, fields: Mapping[str, object]) -> FetchFacts:
 
 
 def _identifier(text: object, secrets: Iterable[str]) -> str | None:
-    if isinstance(text, str) and _IDENTIFIER.fullmatch(text) and scrub(text, secrets) == text:
+    if isinstance(text, str) and _IDENTIFIER.fullmatch(text) and not holds_any(text, secrets):
         return text
     return None
+
+
+@lru_cache(maxsize=16)  # a burst of answers has the same few dates
+def _parse_date(text: str) -> float | None:
+    """Return a `Date` in seconds since the epoch, or None if it is none."""
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _integers(values: Iterable[str]) -> list[int]:
@@ -322,7 +332,7 @@ def _json_object(body: bytes) -> Mapping[str, object]:
     if len(body) > LONGEST_BODY:
         return {}
     try:
-        parsed = json.loads(body.decode("utf-8-sig"))
+        parsed = json.loads(body.removeprefix(BOM_UTF8).decode())
     except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}

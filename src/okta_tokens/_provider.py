@@ -20,7 +20,7 @@ from okta_tokens._client import OktaClient
 from okta_tokens._clock import Clock, SystemClock, read
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint import Endpoint
-from okta_tokens._entry import USED, Entry
+from okta_tokens._entry import USED
 from okta_tokens._exchange import Exchange
 from okta_tokens._keeper import Keeper
 from okta_tokens._policy import RefreshPolicy, RetryPolicy
@@ -102,9 +102,11 @@ class TokenProvider:
             random=random.random,
             emit=self._emitter,
         )
-        # Entries by client and by scopes as the caller spells them, so that a hit parses nothing.
-        self._spellings: dict[OktaClient, dict[object, Entry]] = {}
+        # Sources by client and by scopes as the caller spells them, so that a hit parses nothing.
+        self._spellings: dict[OktaClient, dict[object, TokenSource]] = {}
         self._spelt = 0
+        self._last_client: OktaClient | None = None
+        self._last_spellings: dict[object, TokenSource] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._owner: asyncio.Task[None] | None = None
         self._cause: BaseException | None = None
@@ -201,15 +203,17 @@ class TokenProvider:
                 waits), or belongs to another event loop or process.
         """
         try:
-            entry = self._spellings[client][scopes]
+            # Most services have one client, which need not be looked up: a sixth of a hit.
+            source = (
+                self._last_spellings if client is self._last_client else self._spellings[client]
+            )[scopes]
         except (KeyError, TypeError):
-            entry = _UNKNOWN
+            source = self._spell(client, scopes)
+        entry = source._entry
         if entry.opens <= self._wall_time() < entry.closes:
             entry.used = USED
             return entry.token  # type: ignore[return-value]  # an open window is over a token
-        if entry.detached:
-            entry = self._entry(client, scopes)
-        return await self._obtain(entry)
+        return await source.get_token()
 
     def source(
         self, client: OktaClient, scopes: str | Iterable[str] = (), *, keep_fresh: bool = False
@@ -308,25 +312,21 @@ class TokenProvider:
     def inspect(self) -> list[KeyStatus]:
         """Return how each key in the cache fares: a snapshot, without token values."""
         now = read(self._clock)
-        keeper = self._keeper
-        return [key_status(entry, keeper.flights.get(entry.key), now) for entry in keeper.entries]
+        under_way = self._keeper.flights.under_way
+        entries = self._keeper.entries
+        return [key_status(entry, under_way.get(entry.key), now) for entry in entries]
 
     def stats(self) -> Stats:
         """Return what the provider has done so far: a snapshot."""
         offsets = {origin: endpoint.clock_offset for origin, endpoint in self._endpoints.items()}
-        keeper = self._keeper
-        return count_up(self._emitter.counts, len(keeper.entries), [*keeper.flights], offsets)
+        flights = self._keeper.flights.under_way.values()
+        return count_up(self._emitter.counts, len(self._keeper.entries), flights, offsets)
 
     def __repr__(self) -> str:
         """Return the state at a glance."""
         life = self._life.name.lower()
-        keys, flights = len(self._keeper.entries), len(self._keeper.flights)
+        keys, flights = len(self._keeper.entries), len(self._keeper.flights.under_way)
         return f"<TokenProvider {life}: {keys} keys, {flights} in flight>"
-
-    async def _obtain(self, entry: Entry) -> AccessToken:
-        """Everything but a hit."""
-        self._check()
-        return await self._keeper.obtain(entry.key)
 
     def _check(self) -> None:
         """Refuse to work where the provider does not live."""
@@ -335,16 +335,18 @@ class TokenProvider:
         if asyncio.get_running_loop() is not self._loop:
             raise _wrong_loop()
 
-    def _entry(self, client: OktaClient, scopes: str | Iterable[str]) -> Entry:
-        """Return the entry that a caller means, and remember how it was spelt."""
-        entry = self._keeper.entries.get_or_add(token_key(client, scopes))
+    def _spell(self, client: OktaClient, scopes: str | Iterable[str]) -> TokenSource:
+        """Return the source that a caller means, and remember how it was spelt."""
+        source = TokenSource(self, token_key(client, scopes))
         if type(scopes) in _HASHABLE_SPELLINGS:
             if self._spelt >= self._max_spellings:
                 self._spellings.clear()
                 self._spelt = 0
-            self._spellings.setdefault(client, {})[scopes] = entry
+            self._last_client = client
+            self._last_spellings = self._spellings.setdefault(client, {})
+            self._last_spellings[scopes] = source
             self._spelt += 1
-        return entry
+        return source
 
     def _endpoint(self, key: TokenKey) -> Endpoint:
         """Return the endpoint of a key's domain; there is one for each."""
@@ -397,16 +399,18 @@ class TokenProvider:
 class TokenSource:
     """A provider with the client and the scopes filled in; made by `TokenProvider.source`."""
 
-    __slots__ = ("_entry", "_provider", "_wall_time", "key")
-
-    key: TokenKey
-    """Which token it gives."""
+    __slots__ = ("_entry", "_keeper", "_provider", "_wall_time")
 
     def __init__(self, provider: TokenProvider, key: TokenKey) -> None:
-        self.key = key
         self._provider = provider
+        self._keeper = provider._keeper
         self._wall_time = provider._wall_time
         self._entry = provider._keeper.entries.get_or_add(key)
+
+    @property
+    def key(self) -> TokenKey:
+        """Which token it gives."""
+        return self._entry.key
 
     async def get_token(self) -> AccessToken:
         """Return a valid access token: at once if one is held, else as soon as Okta has sent one.
@@ -424,9 +428,16 @@ class TokenSource:
         if entry.opens <= self._wall_time() < entry.closes:
             entry.used = USED
             return entry.token  # type: ignore[return-value]  # an open window is over a token
+        self._provider._check()
         if entry.detached:
-            entry = self._entry = self._provider._keeper.entries.get_or_add(self.key)
-        return await self._provider._obtain(entry)
+            entry = self._entry = self._keeper.entries.get_or_add(entry.key)
+        deadline = self._keeper.deadline()
+        offer = self._keeper.ask(entry, deadline)
+        if isinstance(offer, AccessToken):
+            return offer
+        # Waiting here, not in a coroutine of the keeper's, is a tenth of what a waiter costs.
+        token = self._keeper.take(entry.key, await offer)
+        return token or await self._keeper.ask_again(entry.key, deadline)
 
     async def access_token(self) -> str:
         """Return the bare token, for SDKs that take an async callable which returns one.
@@ -446,14 +457,13 @@ class TokenSource:
             True if it was held and is dropped.
         """
         value = token.value if isinstance(token, AccessToken) else token
-        return self._provider._keeper.reject(self.key, value)
+        return self._keeper.reject(self.key, value)
 
     def __repr__(self) -> str:
         """Return whose tokens it gives."""
         return f"<TokenSource {self.key!r}>"
 
 
-_UNKNOWN = Entry.nobody()
 _HASHABLE_SPELLINGS = {str, tuple, frozenset}
 _PROVIDERS: WeakSet[TokenProvider] = WeakSet()
 

@@ -32,7 +32,7 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
         One printable line of at most 500 characters in which the secrets are replaced.
     """
     text = _UNPRINTABLE.sub(" ", text).strip()
-    for spelling in _spellings(secrets):
+    for spelling in _spellings(secrets, len(text)):
         text = text.replace(spelling, WITHHELD)
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
 
@@ -61,15 +61,30 @@ def sever(error: BaseException, secrets: Iterable[str] = ()) -> BaseException:
     return error.with_traceback(None)
 
 
+def holds_any(text: str, secrets: Iterable[str]) -> bool:
+    """Tell whether a text holds one of some secrets, however it is spelt.
+
+    Args:
+        text: Any text.
+        secrets: As for `scrub`.
+    """
+    return any(spelling in text for spelling in _spellings(secrets, len(text)))
+
+
 def _holds_secret(text: str, secrets: Iterable[str]) -> bool:
-    if any(spelling in text for spelling in _spellings(secrets)) or _HEXADECIMAL.search(text):
+    if holds_any(text, secrets) or _HEXADECIMAL.search(text):
         return True
     return any(all(kind.search(run) for kind in _MIXTURE) for run in _RUN.findall(text))
 
 
-def _spellings(secrets: Iterable[str]) -> Iterator[str]:
-    """Yield each secret as it is, and as a form, a URL, HTML, JSON and a repr would spell it."""
+def _spellings(secrets: Iterable[str], longest: int) -> Iterator[str]:
+    """Yield each secret as it is, and as a form, a URL, HTML, JSON and a repr would spell it.
+
+    No spelling is shorter than its secret, so one that is longer than `longest` is passed over.
+    """
     for secret in secrets:
+        if len(secret) > longest:
+            continue
         escaped = quote(secret, safe="")
         yield from {
             secret,

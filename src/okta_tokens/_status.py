@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from okta_tokens._clock import Instant
@@ -113,7 +113,7 @@ def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeySta
 def count_up(
     counts: Mapping[type[Event], int],
     keys: int,
-    flights: list[TokenFlight],
+    flights: Collection[TokenFlight],
     clock_offsets: Mapping[str, float],
 ) -> Stats:
     """Return what was done, from how often each event happened and what is there now."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NoReturn, Self
 
 from okta_tokens._client import OktaClient
-from okta_tokens._clock import Clock, Instant, read
+from okta_tokens._clock import Clock, read
 from okta_tokens._scopes import parse_scopes
 from okta_tokens.errors import ConfigurationError
 
@@ -90,15 +90,10 @@ class AccessToken:
     """The scopes that were granted."""
     key: TokenKey = field(repr=False)
     """Under which key it is kept."""
-    authorization: str = field(init=False, repr=False, compare=False)
-    """The ready `Authorization` header: the type, a space, the value."""
-    _expiry: Instant = field(repr=False, compare=False)
-    _unusable: Instant = field(repr=False, compare=False)
+    _boot_expiry: float = field(repr=False, compare=False)
+    _wall_expiry: float = field(repr=False, compare=False)
+    _leeway: float = field(repr=False, compare=False)
     _clock: Clock = field(repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Make the header once: it is wanted for every outgoing request."""
-        object.__setattr__(self, "authorization", f"{self.token_type} {self.value}")
 
     def __copy__(self) -> Self:
         """Return itself: it is immutable."""
@@ -118,15 +113,25 @@ class AccessToken:
         raise TypeError(message)
 
     @property
+    def authorization(self) -> str:
+        """The ready `Authorization` header: the type, a space, the value."""
+        return f"{self.token_type} {self.value}"
+
+    @property
     def expires_at(self) -> datetime:
         """When it expires, in UTC, counted from before it was requested."""
-        return datetime.fromtimestamp(self._expiry.wall, UTC)
+        return datetime.fromtimestamp(self._wall_expiry, UTC)
 
     def remaining(self) -> float:
         """Return the seconds until it expires, by the stricter of two clocks; 0.0 afterwards."""
         now = read(self._clock)
-        return max(0.0, min(self._expiry.boot - now.boot, self._expiry.wall - now.wall))
+        return max(0.0, min(self._boot_expiry - now.boot, self._wall_expiry - now.wall))
 
-    def _is_usable(self, now: Instant) -> bool:
-        """Tell whether it may still be handed out: it is not within its leeway, by either clock."""
-        return not self._unusable.reached(now)
+    def _usable_for(self, boot: float, wall: float) -> float:
+        """Return for how many seconds it may still be handed out: until its leeway, by both clocks.
+
+        Args:
+            boot: The present moment, in seconds of boot time.
+            wall: The same, in seconds of wall time.
+        """
+        return min(self._boot_expiry - boot, self._wall_expiry - wall) - self._leeway

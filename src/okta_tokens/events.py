@@ -293,9 +293,17 @@ def log_event(event: Event) -> None:
     Args:
         event: What happened.
     """
-    getattr(event_logger(), event.level)(event.name, **_log_fields(event))
+    logger = event_logger()
+    if logger is not _WRAPPED_LOGGER or _STANDARD_LOGGER.isEnabledFor(_NUMBERS[event.level]):
+        getattr(logger, event.level)(event.name, **_log_fields(event))
 
 
+_NUMBERS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 _STANDARD_LOGGER = logging.getLogger("okta_tokens")
 _STANDARD_LOGGER.addHandler(logging.NullHandler())
 _WRAPPED_LOGGER: structlog.stdlib.BoundLogger = structlog.wrap_logger(

@@ -1,0 +1,1 @@
+"""Benchmarks of okta-tokens: every verdict is a ratio, or a count, taken within one run."""

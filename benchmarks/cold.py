@@ -1,0 +1,132 @@
+"""`cold`: what fetching a token costs the client, beside a bare loop of `session.post`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from benchmarks.figures import Figure
+from benchmarks.peers import Peer, Target, available
+from benchmarks.report import steps
+from benchmarks.server import CLIENT_ID, SECRET, Server, serve
+from okta_tokens import TokenProvider
+
+_CONCURRENCY = 100
+
+Fetch = Callable[[str], Awaitable[object]]
+Cost = tuple[float, float]
+"""CPU seconds and wall seconds."""
+
+
+async def run(*, short: bool) -> list[Figure]:
+    """Measure exchanges.
+
+    Args:
+        short: Whether to fetch few tokens only.
+    """
+    keys, rounds = (150, 2) if short else (2_000, 15)
+    scopes = [f"s{number}" for number in range(keys)]
+    async with serve(scopes=keys) as server, aiohttp.ClientSession() as session:
+        bare = _bare(session, server)
+        await _fetch_all(bare, scopes)  # opens the connections
+        await server.counts()
+        floor, ours, requests = [], [], 0
+        for _ in steps("cold", rounds):
+            floor.append(await _fetch_all(bare, scopes))
+            await server.counts()
+            async with TokenProvider(
+                session=session, max_concurrent_requests=_CONCURRENCY
+            ) as provider:
+                client = server.client()
+                ours.append(
+                    await _fetch_all(lambda scope: provider.get_token(client, scope), scopes)
+                )
+            requests += (await server.counts())["token_requests"]
+        figures = [
+            Figure.measure(
+                "bare session.post and json: CPU each", [cpu / keys * 1e6 for cpu, _ in floor], "µs"
+            ),
+            Figure.ratio(
+                "tokens for each CPU second, beside bare posts",
+                *_turned([cpu for cpu, _ in ours], [cpu for cpu, _ in floor]),
+                at_least=0.98,
+            ),
+            Figure.ratio(
+                "tokens for each second, beside bare posts",
+                *_turned([wall for _, wall in ours], [wall for _, wall in floor]),
+                at_least=0.9,
+            ),
+            Figure.count("requests a round", requests // rounds, "", exactly=keys),
+        ]
+        return figures + await _peers(server, bare, scopes, max(rounds // 5, 1))
+
+
+async def _peers(server: Server, bare: Fetch, scopes: list[str], rounds: int) -> list[Figure]:
+    figures = []
+    for kind in available()[0]:
+        if not kind.cold:
+            continue
+        floor, theirs = [], []
+        for _ in steps(f"cold, {kind.name}", rounds):
+            floor.append(await _fetch_all(bare, scopes))
+            async with _opened(kind, server) as fetch:
+                theirs.append(await _fetch_all(fetch, scopes))
+        figures.append(
+            Figure.ratio(
+                f"{kind.name}: tokens for each CPU second, beside bare posts",
+                *_turned([cpu for cpu, _ in theirs], [cpu for cpu, _ in floor]),
+            )
+        )
+    return figures
+
+
+def _bare(session: aiohttp.ClientSession, server: Server) -> Fetch:
+    """Return what people write who have no library for it."""
+    auth = aiohttp.BasicAuth(CLIENT_ID, SECRET)
+
+    async def fetch(scope: str) -> object:
+        form = {"grant_type": "client_credentials", "scope": scope}
+        async with session.post(server.token_url, data=form, auth=auth) as response:
+            return await response.json()
+
+    return fetch
+
+
+@asynccontextmanager
+async def _opened(kind: type[Peer], server: Server) -> AsyncIterator[Fetch]:
+    """Yield what fetches a token by a peer that has its connections already."""
+    peer = kind(Target(server.origin, CLIENT_ID, SECRET))
+
+    async def fetch(scope: str) -> object:
+        getter: Any = peer.getter(scope)
+        return await (asyncio.to_thread(getter) if kind.threads else getter())
+
+    try:
+        yield fetch
+    finally:
+        await peer.aclose()
+
+
+async def _fetch_all(fetch: Fetch, scopes: list[str]) -> Cost:
+    """Let a hundred workers fetch the token of each scope."""
+    left = iter(scopes)
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(_work(fetch, left) for _ in range(_CONCURRENCY)))
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+async def _work(fetch: Fetch, left: Iterator[str]) -> dict[str, object]:
+    """Fetch, and keep what came, as whoever fetches tokens does."""
+    return {scope: await fetch(scope) for scope in left}
+
+
+def _turned(ours: list[float], floor: list[float]) -> tuple[list[float], list[float]]:
+    """Turn times into rates."""
+    return [1 / seconds for seconds in ours], [1 / seconds for seconds in floor]

@@ -1,0 +1,229 @@
+"""`hit`: what a token costs that is there already, beside awaiting a coroutine that does nothing."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from itertools import repeat
+from types import FunctionType
+from typing import Any, TypeVar
+
+from benchmarks.figures import Figure
+from benchmarks.peers import Peer, Target, available
+from benchmarks.report import installed, steps
+from benchmarks.server import CLIENT_ID, SECRET, Server, serve
+from okta_tokens import OktaClient, TokenProvider, TokenSource
+
+_SCOPES = "s0 s1"
+_MODERN = sys.version_info >= (3, 13)
+
+F = TypeVar("F", bound=Callable[..., Any])
+Case = Callable[[], Awaitable[float]]
+
+
+async def run(*, short: bool) -> list[Figure]:
+    """Measure hits.
+
+    Args:
+        short: Whether to take a few short rounds only.
+    """
+    calls, rounds, keys = (200, 3, 200) if short else (20_000, 41, 10_000)
+    async with (
+        serve(scopes=keys) as server,
+        TokenProvider(max_tokens=2 * keys, max_concurrent_requests=100) as provider,
+    ):
+        figures = await _one_key(server, provider, calls, rounds)
+        return figures + await _many_keys(server, provider, keys, rounds)
+
+
+async def _one_key(
+    server: Server, provider: TokenProvider, calls: int, rounds: int
+) -> list[Figure]:
+    client = server.client()
+    source = provider.source(client, _SCOPES)
+    await source.get_token()
+    await provider.get_token(client, _SCOPES)
+    empty, own, theirs = "an empty coroutine", "source.get_token()", "provider.get_token(c, 's t')"
+    cases: dict[str, Case] = {
+        empty: lambda: _await_nothing(calls),
+        own: lambda: _await_source(source, calls),
+        theirs: lambda: _await_provider(provider, client, _SCOPES, calls),
+    }
+    classes, missing = available()
+    target = Target(server.origin, CLIENT_ID, SECRET)
+    peers = [peer(target) for peer in classes]
+    try:
+        for peer in peers:
+            cases[peer.name] = await _peer_case(peer, max(calls // 10, 20))
+        times = await interleave("hit", cases, rounds)
+        requests = (await server.counts())["token_requests"]
+    finally:
+        for peer in peers:
+            await peer.aclose()
+    floor = times[empty]
+    figures = [
+        Figure.measure(empty, [seconds * 1e9 for seconds in floor], "ns"),
+        Figure.ratio(own, times[own], floor, at_most=2.25 if _MODERN else 2.75),
+        Figure.ratio(theirs, times[theirs], floor, at_most=2.75 if _MODERN else None),
+    ]
+    for peer in peers:
+        note = "" if peer.checks_expiry else ", which checks no expiry"
+        what = f"{peer.name} {installed(peer.distribution)}{note}, beside source.get_token()"
+        figures.append(Figure.ratio(what, times[peer.name], times[own]))
+    checking = [times[peer.name] for peer in peers if peer.checks_expiry]
+    if checking:
+        fastest = min(checking, key=statistics.median)
+        what = "the fastest peer that checks expiry, beside source.get_token()"
+        figures.append(Figure.ratio(what, fastest, times[own], at_least=6))
+    for name, why in missing.items():
+        figures.append(Figure.single(f"{name} is left out: {why}", math.nan, ""))
+    # Each side fetched once, before the first round.
+    return [*figures, Figure.count("token requests", requests, "", exactly=1 + len(peers))]
+
+
+async def _many_keys(
+    server: Server, provider: TokenProvider, keys: int, rounds: int
+) -> list[Figure]:
+    client = server.client()
+    spellings = [f"s{number}" for number in range(keys)]
+    sources = [provider.source(client, scopes) for scopes in spellings]
+    for begin in range(0, keys, 100):
+        await provider.warm(*sources[begin : begin + 100])
+    table = dict(zip(spellings, sources, strict=True))
+    random.Random(keys).shuffle(spellings)  # noqa: S311 - an order, no secret
+    shuffled = [table[scopes] for scopes in spellings]
+    await _await_each(provider, client, spellings)
+    cases: dict[str, Case] = {
+        "read": lambda: _read_each(table, spellings),
+        "await read": lambda: _await_each_read(table, spellings),
+        "source": lambda: _await_sources(shuffled),
+        "provider": lambda: _await_each(provider, client, spellings),
+    }
+    times = await interleave("hit, many keys", cases, rounds)
+    requests = (await server.counts())["token_requests"]
+    read, awaited = times["read"], times["await read"]
+    many = f"{keys:,} keys in random order"
+    return [
+        Figure.measure(f"{many}: a dictionary read", [it * 1e9 for it in read], "ns"),
+        Figure.ratio(f"{many}: source.get_token(), beside a read", times["source"], read),
+        Figure.ratio(f"{many}: provider.get_token(), beside a read", times["provider"], read),
+        Figure.ratio(f"{many}: source, beside an awaited read", times["source"], awaited),
+        Figure.ratio(f"{many}: provider, beside an awaited read", times["provider"], awaited),
+        Figure.count(f"{many}: token requests", requests, "", exactly=keys),
+    ]
+
+
+async def interleave(what: str, cases: dict[str, Case], rounds: int) -> dict[str, list[float]]:
+    """Run cases in turns, so that what the machine does meanwhile meets all of them alike.
+
+    Args:
+        what: What they are cases of.
+        cases: Each returns what it measured.
+        rounds: How often each is run, after once for nothing.
+
+    Returns:
+        What each returned, by round.
+    """
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for case in cases.values():
+        await case()
+    for _ in steps(what, rounds):
+        for name, case in cases.items():
+            times[name].append(await case())
+    return times
+
+
+def fresh(function: F) -> F:
+    """Return a copy of a function with its own bytecode.
+
+    CPython specialises bytecode by what it meets there, so cases that share a loop slow each other.
+    """
+    code = function.__code__.replace()
+    return FunctionType(code, function.__globals__, function.__name__)  # type: ignore[return-value]
+
+
+async def _peer_case(peer: Peer, calls: int) -> Case:
+    getter: Any = peer.getter(_SCOPES)
+    if peer.threads:
+        call = fresh(_call)
+        getter()
+    else:
+        call = fresh(_await)
+        await getter()
+    return lambda: call(getter, calls)
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _await_nothing(calls: int) -> float:
+    begun = time.perf_counter()
+    for _ in repeat(None, calls):
+        await _nothing()
+    return (time.perf_counter() - begun) / calls
+
+
+async def _await_source(source: TokenSource, calls: int) -> float:
+    begun = time.perf_counter()
+    for _ in repeat(None, calls):
+        await source.get_token()
+    return (time.perf_counter() - begun) / calls
+
+
+async def _await_provider(
+    provider: TokenProvider, client: OktaClient, scopes: str, calls: int
+) -> float:
+    begun = time.perf_counter()
+    for _ in repeat(None, calls):
+        await provider.get_token(client, scopes)
+    return (time.perf_counter() - begun) / calls
+
+
+async def _await(getter: Callable[[], Awaitable[object]], calls: int) -> float:
+    begun = time.perf_counter()
+    for _ in repeat(None, calls):
+        await getter()
+    return (time.perf_counter() - begun) / calls
+
+
+async def _call(getter: Callable[[], object], calls: int) -> float:
+    begun = time.perf_counter()
+    for _ in repeat(None, calls):
+        getter()
+    return (time.perf_counter() - begun) / calls
+
+
+async def _read_each(table: dict[str, TokenSource], keys: list[str]) -> float:
+    begun = time.perf_counter()
+    for key in keys:
+        table[key]
+    return (time.perf_counter() - begun) / len(keys)
+
+
+async def _await_each_read(table: dict[str, TokenSource], keys: list[str]) -> float:
+    async def read(key: str) -> TokenSource:
+        return table[key]
+
+    begun = time.perf_counter()
+    for key in keys:
+        await read(key)
+    return (time.perf_counter() - begun) / len(keys)
+
+
+async def _await_sources(sources: list[TokenSource]) -> float:
+    begun = time.perf_counter()
+    for source in sources:
+        await source.get_token()
+    return (time.perf_counter() - begun) / len(sources)
+
+
+async def _await_each(provider: TokenProvider, client: OktaClient, spellings: list[str]) -> float:
+    begun = time.perf_counter()
+    for scopes in spellings:
+        await provider.get_token(client, scopes)
+    return (time.perf_counter() - begun) / len(spellings)

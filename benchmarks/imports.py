@@ -1,0 +1,42 @@
+"""`import`: what importing the package costs, beside importing the four that it is built on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from benchmarks.figures import Figure
+from benchmarks.report import steps
+
+_FLOOR = "import aiohttp, anyio, cachetools, structlog"
+_OURS = "import okta_tokens"
+_MEASURE = "import time; begun = time.process_time(); {}; print(time.process_time() - begun)"
+
+
+async def run(*, short: bool) -> list[Figure]:
+    """Measure imports, each in a process of its own.
+
+    Args:
+        short: Whether to import twice only.
+    """
+    rounds = 2 if short else 40
+    floor, ours = [], []
+    for _ in steps("import", rounds):
+        floor.append(await _measure(_FLOOR))
+        ours.append(await _measure(_OURS))
+    return [
+        Figure.measure(f"{_FLOOR}: CPU", [seconds * 1e3 for seconds in floor], "ms"),
+        Figure.ratio(f"{_OURS}, beside these", ours, floor, at_most=1.12),
+    ]
+
+
+async def _measure(statement: str) -> float:
+    """Return the CPU seconds that a statement takes in a fresh interpreter."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _MEASURE.format(statement), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        message = f"{statement!r} failed in a fresh interpreter"
+        raise RuntimeError(message)
+    return float(output)

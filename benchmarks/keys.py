@@ -1,0 +1,245 @@
+"""`keys`: what each key costs in memory and CPU, for few and for many, and while nothing is due.
+
+The network is replaced by answers from memory, so that the provider's own cost is what is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import random
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+from multidict import CIMultiDict
+
+from benchmarks.figures import Figure
+from benchmarks.report import steps
+from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, TokenSource
+from okta_tokens.events import Event, TokenFetched
+
+_LIFETIME = 3600
+_AT_ONCE = 1_000
+_TOKEN_BYTES = 900  # about what Okta's own have
+
+CLIENT = OktaClient("acme.okta.com", "0oabenchmarks", ClientSecretBasic("a-secret-for-nobody"))
+
+
+async def run(*, short: bool) -> list[Figure]:
+    """Measure keys.
+
+    Args:
+        short: Whether to have few keys, and to be idle for a moment only.
+    """
+    few, many, rounds, idle = (100, 1_000, 2, 0.2) if short else (1_000, 100_000, 3, 10.0)
+    costs: dict[int, list[_Costs]] = {few: [], many: []}
+    for _ in steps("keys", rounds):
+        costs[many].append(await _live(many))
+        # As many keys in all, so that both last as long.
+        costs[few].append(_mean([await _live(few) for _ in range(max(many // few // 5, 1))]))
+    figures = []
+    for phase, what in (("fetch", "fetching"), ("renew", "renewing"), ("close", "closing")):
+        at_few, at_many = ([cost[phase] for cost in costs[size]] for size in (few, many))
+        what = f"{what}, CPU for each of {many:,} keys"
+        figures += [
+            Figure.measure(what, [seconds * 1e6 for seconds in at_many], "µs"),
+            Figure.ratio(f"{what}, beside {few:,}", at_many, at_few, at_most=1.3),
+        ]
+    fetched = sum(int(cost["fetches"]) for cost in costs[many])
+    figures.append(
+        Figure.count(f"fetches and renewals of {many:,} keys", fetched // rounds, "", exactly=2 * many)
+    )
+    return [*figures, *await _memory(many), await _idle(many, idle)]
+
+
+_Costs = Mapping[str, float]
+
+
+async def _live(size: int) -> _Costs:
+    """Fetch, renew and close as many keys; return the CPU seconds for each, and the fetches."""
+    clock = JumpingClock()
+    fetched = _Counter()
+    gc.collect()
+    async with _provider(size, clock, fetched) as provider:
+        begun = time.process_time()
+        sources = await _fill(provider, size)
+        filled = time.process_time()
+        for source in sources:
+            await source.get_token()
+        warmed = time.process_time()
+        clock.jump(_LIFETIME - 100)  # past every renewal's instant, before every token's end
+        await fetched.reach(2 * size)
+        renewed = time.process_time()
+        before_close = time.process_time()
+    closed = time.process_time()
+    return {
+        "fetch": (filled - begun) / size,
+        "renew": (renewed - warmed) / size,
+        "close": (closed - before_close) / size,
+        "fetches": fetched.count,
+    }
+
+
+async def _memory(size: int) -> list[Figure]:
+    """Measure what the provider holds for each key, its token's own bytes apart."""
+    async with _provider(size, JumpingClock(), _Counter()) as provider:
+        scopes = [f"s{number}" for number in range(size)]
+        await provider.get_token(CLIENT, "the first one fills what all share")
+        gc.collect()
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        for begin in range(0, size, _AT_ONCE):
+            batch = scopes[begin : begin + _AT_ONCE]
+            await asyncio.gather(*(provider.get_token(CLIENT, scope) for scope in batch))
+            for scope in batch:
+                await provider.get_token(CLIENT, scope)  # a hit leaves something behind, too
+        await asyncio.sleep(0.1)  # the events of the last ones
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    own = _TOKEN_BYTES + 49  # what a string takes beside its characters
+    each = (after - before) / size - own
+    return [
+        Figure.single(
+            f"memory for each of {size:,} keys, the token's own {own} bytes apart",
+            each,
+            "B",
+            at_most=1024,
+        )
+    ]
+
+
+async def _idle(size: int, seconds: float) -> Figure:
+    """Measure the CPU time while every token is fresh and nobody asks."""
+    async with _provider(size, JumpingClock(), _Counter()) as provider:
+        await _fill(provider, size)
+        gc.collect()
+        await asyncio.sleep(0.1)
+        wall, cpu = time.perf_counter(), time.process_time()
+        await asyncio.sleep(seconds)
+        share = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    return Figure.single(f"idle with {size:,} keys: share of a core", 100 * share, "%", at_most=1)
+
+
+@asynccontextmanager
+async def _provider(
+    size: int, clock: JumpingClock, fetched: _Counter
+) -> AsyncIterator[TokenProvider]:
+    provider = TokenProvider(
+        session=cast("aiohttp.ClientSession", AnsweringSession()),
+        max_tokens=size + 1,
+        max_concurrent_requests=100,
+        observers=[fetched],
+        clock=clock,
+    )
+    async with provider:
+        yield provider
+
+
+async def _fill(provider: TokenProvider, size: int) -> list[TokenSource]:
+    sources = [provider.source(CLIENT, f"s{number}") for number in range(size)]
+    for begin in range(0, size, _AT_ONCE):
+        await provider.warm(*sources[begin : begin + _AT_ONCE])
+    return sources
+
+
+def _mean(costs: list[_Costs]) -> _Costs:
+    return {name: sum(cost[name] for cost in costs) / len(costs) for name in costs[0]}
+
+
+class JumpingClock:
+    """The machine's time, and a way to jump ahead of it."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._jumped = asyncio.Event()
+        self.boot_time = lambda: time.monotonic() + self._ahead
+        self.wall_time = lambda: time.time() + self._ahead
+
+    def jump(self, seconds: float) -> None:
+        """Let so much time pass at once.
+
+        Args:
+            seconds: How much.
+        """
+        self._ahead += seconds
+        self._jumped.set()
+        self._jumped = asyncio.Event()
+
+    async def sleep_until(self, instant: float) -> None:
+        """Wait until `boot_time()` has reached an instant, also by jumping.
+
+        Args:
+            instant: In seconds of `boot_time`.
+        """
+        await asyncio.sleep(0)
+        while (nap := instant - self.boot_time()) > 0:
+            try:
+                async with asyncio.timeout(None if math.isinf(nap) else nap):
+                    await self._jumped.wait()
+            except TimeoutError:
+                pass
+
+
+class _Counter:
+    """An observer that counts tokens, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._wanted = math.inf
+        self._reached = asyncio.Event()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TokenFetched):
+            self.count += 1
+            if self.count >= self._wanted:
+                self._reached.set()
+
+    async def reach(self, count: int) -> None:
+        """Wait for so many tokens in all."""
+        self._wanted = count
+        if self.count < count:
+            await self._reached.wait()
+
+
+class AnsweringSession:
+    """A session that answers from memory: what a provider needs of `aiohttp.ClientSession`."""
+
+    auth = None
+    trust_env = False
+    headers: Mapping[str, str] = {}
+
+    def post(self, url: str, *, data: bytes, **_: Any) -> AbstractAsyncContextManager[object]:
+        """Answer a token request after one turn of the event loop.
+
+        Args:
+            url: Not looked at.
+            data: The form, which names the scopes that are granted.
+        """
+        scope = data.rpartition(b"=")[2].replace(b"+", b" ").decode()
+        token = random.randbytes(_TOKEN_BYTES // 2).hex()  # noqa: S311 - good for nothing
+        body = (
+            f'{{"token_type":"Bearer","expires_in":{_LIFETIME},"access_token":"{token}",'
+            f'"scope":"{scope}"}}'
+        )
+        return nullcontext(
+            SimpleNamespace(status=200, headers=_HEADERS, content=_Content(body.encode()))
+        )
+
+
+_HEADERS = CIMultiDict({"X-Okta-Request-Id": "a-request", "Content-Type": "application/json"})
+
+
+class _Content:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0)
+        yield self._body

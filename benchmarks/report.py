@@ -1,0 +1,128 @@
+"""Show figures: a table for people, JSON for programs, a bar while they wait."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from benchmarks.figures import Figure
+
+_SENSES = {"<=": "≤", ">=": "≥", "==": "="}
+
+
+def steps(what: str, total: int) -> Iterator[int]:
+    """Count from 0 to a total, with a progress bar on a terminal.
+
+    The bar is drawn between the steps only, and so takes no part in what is measured in them.
+
+    Args:
+        what: What the steps are.
+        total: How many they are.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        auto_refresh=False,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        progress.refresh()
+        for step in range(total):
+            yield step
+            progress.advance(task)
+            progress.refresh()
+
+
+def print_table(name: str, figures: Iterable[Figure]) -> None:
+    """Print a table: in Markdown where the output is no terminal, to be kept.
+
+    Args:
+        name: The benchmark's name.
+        figures: Its lines.
+    """
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else 150)
+    table = Table(
+        title=name if terminal else None, box=box.SIMPLE_HEAD if terminal else box.MARKDOWN
+    )
+    table.add_column(name, overflow="fold")
+    for column in ("median", "quartiles", "figure"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for figure in figures:
+        spread = "" if figure.low == figure.high else f"{_text(figure.low)}–{_text(figure.high)}"
+        limit = "" if figure.limit is None else f"{_SENSES[figure.sense]} {_text(figure.limit)}"
+        verdict = "" if figure.limit is None else ("reached" if figure.holds else "MISSED")
+        table.add_row(figure.what, f"{_text(figure.value)} {figure.unit}", spread, limit, verdict)
+    console.print(table)
+
+
+def print_environment() -> None:
+    """Print what the figures depend on."""
+    print(", ".join(f"{name} {value}" for name, value in environment().items() if value))
+
+
+def environment(distributions: Sequence[str] = ("aiohttp", "anyio", "cachetools")) -> dict[str, str]:
+    """Return what figures depend on: versions, loop and machine.
+
+    Args:
+        distributions: Whose versions matter.
+    """
+    loop = asyncio.get_running_loop()
+    found = {
+        "Python": platform.python_version(),
+        "loop": f"{type(loop).__module__}.{type(loop).__qualname__}",
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    return found | {name: installed(name) for name in ("okta-tokens", *distributions)}
+
+
+def installed(distribution: str) -> str:
+    """Return the version of a distribution, or nothing if it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+def write_json(path: Path, results: Mapping[str, Sequence[Figure]]) -> None:
+    """Write what was found, and what it depends on, to a file.
+
+    Args:
+        path: Which file.
+        results: The figures by the benchmark's name.
+    """
+    document = {
+        "environment": environment(),
+        "benchmarks": {
+            name: [asdict(figure) | {"holds": figure.holds} for figure in figures]
+            for name, figures in results.items()
+        },
+    }
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _text(value: float) -> str:
+    """Return a number with as many digits as mean something."""
+    if value == int(value) and abs(value) < 1e9:  # noqa: PLR2004 - a whole number is a count
+        return f"{int(value):,}"
+    if abs(value) >= 100:  # noqa: PLR2004 - three digits say enough
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
