@@ -62,7 +62,7 @@ async def run(*, short: bool) -> list[Figure]:
                 *_turned([wall for _, wall in ours], [wall for _, wall in floor]),
                 at_least=0.9,
             ),
-            Figure.count("requests a round", requests // rounds, "", exactly=keys),
+            Figure.count("requests", requests / rounds, "", exactly=keys),
         ]
         return figures + await _peers(server, bare, scopes, max(rounds // 5, 1))
 

@@ -83,7 +83,7 @@ class Figure:
     def count(
         cls,
         what: str,
-        value: int,
+        value: float,
         unit: str,
         *,
         exactly: int | None = None,
@@ -93,7 +93,7 @@ class Figure:
 
         Args:
             what: What was counted.
-            value: The count.
+            value: The count; of several rounds, their mean.
             unit: The unit.
             exactly: The limit, if it is to be met exactly.
             at_most: The limit, if there is an upper one.

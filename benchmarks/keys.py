@@ -53,7 +53,9 @@ async def run(*, short: bool) -> list[Figure]:
         ]
     fetched = sum(int(cost["fetches"]) for cost in costs[many])
     figures.append(
-        Figure.count(f"fetches and renewals of {many:,} keys", fetched // rounds, "", exactly=2 * many)
+        Figure.count(
+            f"fetches and renewals of {many:,} keys", fetched / rounds, "", exactly=2 * many
+        )
     )
     return [*figures, *await _memory(many), await _idle(many, idle)]
 

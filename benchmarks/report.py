@@ -78,7 +78,9 @@ def print_environment() -> None:
     print(", ".join(f"{name} {value}" for name, value in environment().items() if value))
 
 
-def environment(distributions: Sequence[str] = ("aiohttp", "anyio", "cachetools")) -> dict[str, str]:
+def environment(
+    distributions: Sequence[str] = ("aiohttp", "anyio", "cachetools"),
+) -> dict[str, str]:
     """Return what figures depend on: versions, loop and machine.
 
     Args:
