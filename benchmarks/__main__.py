@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -53,7 +53,7 @@ async def _run(names: Iterable[str], *, short: bool, json: Path | None) -> int:
     results: dict[str, list[Figure]] = {}
     for name in names:
         results[name] = await BENCHMARKS[name](short=short)
-        print_table(name, results[name])
+        print_table(name, results[name], short=short)
     if json is not None:
         write_json(json, results)
     wrong = [

@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -33,7 +34,7 @@ async def run(*, short: bool) -> list[Figure]:
     keys, rounds = (150, 2) if short else (2_000, 15)
     scopes = [f"s{number}" for number in range(keys)]
     async with serve(scopes=keys) as server, aiohttp.ClientSession() as session:
-        bare = _bare(session, server)
+        bare, client = _bare(session, server), server.client()
         await _fetch_all(bare, scopes)  # opens the connections
         await server.counts()
         floor, ours, requests = [], [], 0
@@ -43,10 +44,7 @@ async def run(*, short: bool) -> list[Figure]:
             async with TokenProvider(
                 session=session, max_concurrent_requests=_CONCURRENCY
             ) as provider:
-                client = server.client()
-                ours.append(
-                    await _fetch_all(lambda scope: provider.get_token(client, scope), scopes)
-                )
+                ours.append(await _fetch_all(partial(provider.get_token, client), scopes))
             requests += (await server.counts())["token_requests"]
         figures = [
             Figure.measure(

@@ -1,8 +1,7 @@
-"""`hit`: what a token costs that is there already, beside awaiting a coroutine that does nothing."""
+"""`hit`: what a token costs that is there already, beside awaiting an empty coroutine."""
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 import sys
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 
 from benchmarks.figures import Figure
 from benchmarks.peers import Peer, Target, available
-from benchmarks.report import installed, steps
+from benchmarks.report import steps
 from benchmarks.server import CLIENT_ID, SECRET, Server, serve
 from okta_tokens import OktaClient, TokenProvider, TokenSource
 
@@ -53,9 +52,8 @@ async def _one_key(
         own: lambda: _await_source(source, calls),
         theirs: lambda: _await_provider(provider, client, _SCOPES, calls),
     }
-    classes, missing = available()
     target = Target(server.origin, CLIENT_ID, SECRET)
-    peers = [peer(target) for peer in classes]
+    peers = [peer(target) for peer in available()[0]]
     try:
         for peer in peers:
             cases[peer.name] = await _peer_case(peer, max(calls // 10, 20))
@@ -72,15 +70,13 @@ async def _one_key(
     ]
     for peer in peers:
         note = "" if peer.checks_expiry else ", which checks no expiry"
-        what = f"{peer.name} {installed(peer.distribution)}{note}, beside source.get_token()"
+        what = f"{peer.name}{note}, beside source.get_token()"
         figures.append(Figure.ratio(what, times[peer.name], times[own]))
     checking = [times[peer.name] for peer in peers if peer.checks_expiry]
     if checking:
         fastest = min(checking, key=statistics.median)
         what = "the fastest peer that checks expiry, beside source.get_token()"
         figures.append(Figure.ratio(what, fastest, times[own], at_least=6))
-    for name, why in missing.items():
-        figures.append(Figure.single(f"{name} is left out: {why}", math.nan, ""))
     # Each side fetched once, before the first round.
     return [*figures, Figure.count("token requests", requests, "", exactly=1 + len(peers))]
 
@@ -156,6 +152,7 @@ def _nanoseconds(times: list[float]) -> list[float]:
 
 async def _peer_case(peer: Peer, calls: int) -> Case:
     getter: Any = peer.getter(_SCOPES)
+    call: Callable[[Any, int], Awaitable[float]]
     if peer.threads:
         call = fresh(_call)
         getter()

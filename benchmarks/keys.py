@@ -14,7 +14,7 @@ import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 from multidict import CIMultiDict
@@ -44,9 +44,9 @@ async def run(*, short: bool) -> list[Figure]:
         # As many keys in all, so that both last as long.
         costs[few].append(_mean([await _live(few) for _ in range(max(many // few // 5, 1))]))
     figures = []
-    for phase, what in (("fetch", "fetching"), ("renew", "renewing"), ("close", "closing")):
+    for phase in ("fetching", "renewing", "closing"):
         at_few, at_many = ([cost[phase] for cost in costs[size]] for size in (few, many))
-        what = f"{what}, CPU for each of {many:,} keys"
+        what = f"{phase}, CPU for each of {many:,} keys"
         figures += [
             Figure.measure(what, [seconds * 1e6 for seconds in at_many], "µs"),
             Figure.ratio(f"{what}, beside {few:,}", at_many, at_few, at_most=1.3),
@@ -81,9 +81,9 @@ async def _live(size: int) -> _Costs:
         before_close = time.process_time()
     closed = time.process_time()
     return {
-        "fetch": (filled - begun) / size,
-        "renew": (renewed - warmed) / size,
-        "close": (closed - before_close) / size,
+        "fetching": (filled - begun) / size,
+        "renewing": (renewed - warmed) / size,
+        "closing": (closed - before_close) / size,
         "fetches": fetched.count,
     }
 
@@ -161,8 +161,14 @@ class JumpingClock:
     def __init__(self) -> None:
         self._ahead = 0.0
         self._jumped = asyncio.Event()
-        self.boot_time = lambda: time.monotonic() + self._ahead
-        self.wall_time = lambda: time.time() + self._ahead
+
+    def boot_time(self) -> float:
+        """Return the seconds since the machine started, and those that were jumped over."""
+        return time.monotonic() + self._ahead
+
+    def wall_time(self) -> float:
+        """Return the seconds since 1970, and those that were jumped over."""
+        return time.time() + self._ahead
 
     def jump(self, seconds: float) -> None:
         """Let so much time pass at once.
@@ -217,11 +223,10 @@ class AnsweringSession:
     trust_env = False
     headers: Mapping[str, str] = {}
 
-    def post(self, url: str, *, data: bytes, **_: Any) -> AbstractAsyncContextManager[object]:
+    def post(self, _url: str, *, data: bytes, **_: object) -> AbstractAsyncContextManager[object]:
         """Answer a token request after one turn of the event loop.
 
         Args:
-            url: Not looked at.
             data: The form, which names the scopes that are granted.
         """
         scope = data.rpartition(b"=")[2].replace(b"+", b" ").decode()

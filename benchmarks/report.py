@@ -9,15 +9,17 @@ import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from benchmarks.figures import Figure
+from benchmarks.peers import available
 
 _SENSES = {"<=": "≤", ">=": "≥", "==": "="}
 
@@ -49,12 +51,13 @@ def steps(what: str, total: int) -> Iterator[int]:
             progress.refresh()
 
 
-def print_table(name: str, figures: Iterable[Figure]) -> None:
+def print_table(name: str, figures: Iterable[Figure], *, short: bool = False) -> None:
     """Print a table: in Markdown where the output is no terminal, to be kept.
 
     Args:
         name: The benchmark's name.
         figures: Its lines.
+        short: Whether they come of a short run, in which only counts can be judged.
     """
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 150)
@@ -68,40 +71,30 @@ def print_table(name: str, figures: Iterable[Figure]) -> None:
     for figure in figures:
         spread = "" if figure.low == figure.high else f"{_text(figure.low)}–{_text(figure.high)}"
         limit = "" if figure.limit is None else f"{_SENSES[figure.sense]} {_text(figure.limit)}"
-        verdict = "" if figure.limit is None else ("reached" if figure.holds else "MISSED")
-        table.add_row(figure.what, f"{_text(figure.value)} {figure.unit}", spread, limit, verdict)
+        judged = figure.limit is not None and (figure.counted or not short)
+        verdict = "" if not judged else "reached" if figure.holds else "MISSED"
+        value = f"{_text(figure.value)} {figure.unit}"
+        table.add_row(escape(figure.what), value, spread, limit, verdict)
     console.print(table)
 
 
 def print_environment() -> None:
-    """Print what the figures depend on."""
-    print(", ".join(f"{name} {value}" for name, value in environment().items() if value))
+    """Print what the figures depend on, and which peers are left out."""
+    print(", ".join(f"{name} {value}" for name, value in environment().items()))
+    for name, why in available()[1].items():
+        print(f"{name} is left out: {why}")
 
 
-def environment(
-    distributions: Sequence[str] = ("aiohttp", "anyio", "cachetools"),
-) -> dict[str, str]:
-    """Return what figures depend on: versions, loop and machine.
-
-    Args:
-        distributions: Whose versions matter.
-    """
+def environment() -> dict[str, str]:
+    """Return what figures depend on: versions, event loop and machine."""
     loop = asyncio.get_running_loop()
-    found = {
+    peers = (peer.distribution for peer in available()[0])
+    return {
         "Python": platform.python_version(),
         "loop": f"{type(loop).__module__}.{type(loop).__qualname__}",
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.machine()}",
-    }
-    return found | {name: installed(name) for name in ("okta-tokens", *distributions)}
-
-
-def installed(distribution: str) -> str:
-    """Return the version of a distribution, or nothing if it is not installed."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
+    } | {name: version(name) for name in ("okta-tokens", "aiohttp", "anyio", "cachetools", *peers)}
 
 
 def write_json(path: Path, results: Mapping[str, Sequence[Figure]]) -> None:
@@ -113,6 +106,7 @@ def write_json(path: Path, results: Mapping[str, Sequence[Figure]]) -> None:
     """
     document = {
         "environment": environment(),
+        "left_out": available()[1],
         "benchmarks": {
             name: [asdict(figure) | {"holds": figure.holds} for figure in figures]
             for name, figures in results.items()

@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import json
 import sys
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from okta_tokens import ClientSecretBasic, OktaClient
 from okta_tokens.sandbox import Sandbox, SandboxClient

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -32,7 +33,7 @@ async def run(*, short: bool) -> list[Figure]:
     figures = []
     async with serve(scopes=_KEYS, latency=_LATENCY) as server:
         figures += await _compare(server, few, rounds)
-        figures += await _compare_one_key(server, many, max(rounds // 3, 2))
+        figures += await compare_one_key(server, many, max(rounds // 3, 2))
         figures += await _compare_peers(server, few, max(rounds // 5, 1))
     return figures
 
@@ -66,7 +67,14 @@ async def _compare(server: Server, waiters: int, rounds: int) -> list[Figure]:
     ]
 
 
-async def _compare_one_key(server: Server, waiters: int, rounds: int) -> list[Figure]:
+async def compare_one_key(server: Server, waiters: int, rounds: int) -> list[Figure]:
+    """Measure one key alone.
+
+    Args:
+        server: Where its tokens come from.
+        waiters: How many wait for it.
+        rounds: How often.
+    """
     floor, ours, requests = [], [], 0
     for _ in steps(f"stampede, {waiters:,}", rounds):
         floor.append(await _wait_for_event(waiters))
@@ -89,7 +97,7 @@ async def _compare_peers(server: Server, waiters: int, rounds: int) -> list[Figu
             floor.append(await _wait_for_event(waiters))
             peer = kind(target)
             getter: Any = peer.getter("s0")
-            call: Call = (lambda get=getter: asyncio.to_thread(get)) if kind.threads else getter
+            call: Call = partial(asyncio.to_thread, getter) if kind.threads else getter
             theirs.append(await _measure([call] * waiters))
             await peer.aclose()
             requests += (await server.counts())["token_requests"]
@@ -103,7 +111,9 @@ async def _compare_peers(server: Server, waiters: int, rounds: int) -> list[Figu
 
 async def _ask(client: OktaClient, waiters: int, *, keys: int) -> float:
     async with TokenProvider(max_concurrent_requests=_KEYS) as provider:
-        calls = [provider.source(client, f"s{number}").get_token for number in range(keys)]
+        calls: list[Call] = [
+            provider.source(client, f"s{number}").get_token for number in range(keys)
+        ]
         return await _measure(calls * (waiters // keys))
 
 
