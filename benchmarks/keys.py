@@ -11,8 +11,14 @@ import math
 import random
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from types import SimpleNamespace
 from typing import cast
 
@@ -25,7 +31,7 @@ from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, TokenSourc
 from okta_tokens.events import Event, TokenFetched
 
 _LIFETIME = 3600
-_AT_ONCE = 1_000
+_AT_ONCE = 100  # at the gate; and as many keys are asked for, or fall due, together
 _TOKEN_BYTES = 900  # about what Okta's own have
 
 CLIENT = OktaClient("acme.okta.com", "0oabenchmarks", ClientSecretBasic("a-secret-for-nobody"))
@@ -41,7 +47,7 @@ async def run(*, short: bool) -> list[Figure]:
     costs: dict[int, list[_Costs]] = {few: [], many: []}
     for _ in steps("keys", rounds):
         costs[many].append(await _live(many))
-        # As many keys in all, so that both last as long.
+        # So many of them that both last about as long.
         costs[few].append(_mean([await _live(few) for _ in range(max(many // few // 5, 1))]))
     figures = []
     for phase in ("fetching", "renewing", "closing"):
@@ -51,6 +57,18 @@ async def run(*, short: bool) -> list[Figure]:
             Figure.measure(what, [seconds * 1e6 for seconds in at_many], "µs"),
             Figure.ratio(f"{what}, beside {few:,}", at_many, at_few, at_most=1.3),
         ]
+    gc.disable()
+    try:
+        freely = {size: await _live(size) for size in (few, many)}
+    finally:
+        gc.enable()
+    for phase in ("fetching", "renewing"):
+        what = f"{phase} {many:,} keys, beside {few:,}, without Python's garbage collector"
+        figures.append(Figure.ratio(what, [freely[many][phase]], [freely[few][phase]]))
+    asleep = [(await _live(many, at_once=True))["renewing"]]
+    renewed = [cost["renewing"] for cost in costs[few]][:1]
+    what = f"renewing, CPU for each of {many:,} keys that are due at once"
+    figures.append(Figure.ratio(f"{what}, beside {few:,}", asleep, renewed))
     fetched = sum(int(cost["fetches"]) for cost in costs[many])
     figures.append(
         Figure.count(
@@ -63,29 +81,38 @@ async def run(*, short: bool) -> list[Figure]:
 _Costs = Mapping[str, float]
 
 
-async def _live(size: int) -> _Costs:
-    """Fetch, renew and close as many keys; return the CPU seconds for each, and the fetches."""
+async def _live(size: int, *, at_once: bool = False) -> _Costs:
+    """Fetch, renew and close as many keys; return the CPU seconds for each, and the fetches.
+
+    They are renewed as they fall due, some at a time; or all at once, as after the machine slept.
+    """
     clock = JumpingClock()
     fetched = _Counter()
-    gc.collect()
-    async with _provider(size, clock, fetched) as provider:
+    costs: dict[str, float] = {}
+
+    @contextmanager
+    def measured(phase: str) -> Iterator[None]:
         begun = time.process_time()
-        sources = await _fill(provider, size)
-        filled = time.process_time()
+        yield
+        costs[phase] = (time.process_time() - begun) / size
+
+    gc.collect()
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(_provider(size, clock, fetched))
+        with measured("fetching"):
+            sources = await _fill(provider, size)
         for source in sources:
             await source.get_token()
-        warmed = time.process_time()
-        clock.jump(_LIFETIME - 100)  # past every renewal's instant, before every token's end
-        await fetched.reach(2 * size)
-        renewed = time.process_time()
-        before_close = time.process_time()
-    closed = time.process_time()
-    return {
-        "fetching": (filled - begun) / size,
-        "renewing": (renewed - warmed) / size,
-        "closing": (closed - before_close) / size,
-        "fetches": fetched.count,
-    }
+        begun = clock.boot_time()
+        waits = sorted(status.next_action_in or 0.0 for status in provider.inspect())
+        batch = size if at_once else min(size, _AT_ONCE)
+        with measured("renewing"):
+            for last in range(batch, size + 1, batch):
+                clock.jump(begun + waits[last - 1] - clock.boot_time())
+                await fetched.reach(size + last)
+        with measured("closing"):
+            await stack.aclose()
+    return costs | {"fetches": fetched.count}
 
 
 async def _memory(size: int) -> list[Figure]:
@@ -136,7 +163,7 @@ async def _provider(
     provider = TokenProvider(
         session=cast("aiohttp.ClientSession", AnsweringSession()),
         max_tokens=size + 1,
-        max_concurrent_requests=100,
+        max_concurrent_requests=_AT_ONCE,
         observers=[fetched],
         clock=clock,
     )
@@ -212,6 +239,7 @@ class _Counter:
     async def reach(self, count: int) -> None:
         """Wait for so many tokens in all."""
         self._wanted = count
+        self._reached.clear()
         if self.count < count:
             await self._reached.wait()
 

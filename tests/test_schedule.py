@@ -308,6 +308,26 @@ def test_a_cancelled_timer_lets_go_of_its_callback() -> None:
     assert timer.argument is None
 
 
+async def test_all_timers_are_called_off_together() -> None:
+    """Clearing calls every timer off, lets go of what it held, and later ones fire all the same."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    timers = [schedule.call_at(START + seconds, fired(seconds)) for seconds in (1.0, 2.0, 3.0)]
+    schedule.cancel(timers[0])
+
+    schedule.clear()
+
+    assert len(schedule) == 0
+    assert [timer.callback for timer in timers] == [None, None, None]
+    schedule.call_at(START + 2.0, fired("later"))
+    for timer in timers:
+        schedule.cancel(timer)
+    assert len(schedule) == 1
+    async with running(schedule):
+        await clock.advance(5.0)
+    assert fired.names == ["later"]
+
+
 async def test_a_callback_gets_its_argument() -> None:
     """A timer that was set with an argument hands it to its callback, also if it is None."""
     clock = ManualClock()

@@ -373,8 +373,8 @@ class Keeper:
 
     def shut(self) -> None:
         """Hand out nothing any more: every holder of an entry must ask the provider first."""
+        self._schedule.clear()
         for entry in self.entries:
-            self._schedule.cancel(entry.timer)
             entry.timer = None
             entry.detach()
 

@@ -95,6 +95,13 @@ class Schedule:
             heapq.heapify(self._heap)
             self._cancelled = 0
 
+    def clear(self) -> None:
+        """Call every timer off."""
+        for timer in self._heap:
+            timer.callback = timer.argument = None
+        self._heap.clear()
+        self._cancelled = 0
+
     async def run(self) -> None:
         """Fire timers as they fall due, until cancelled."""
         while True:
