@@ -207,7 +207,8 @@ class Endpoint:
         now = self._clock.boot_time()
         if pause.until <= now:  # what else was under way when the first one came is no new strike
             pause.strikes += 1
-        guess = _UNTOLD_PAUSE * 2.0 ** min(pause.strikes - 1, 16)
+        # An answer to an earlier request may have ended the row of 429s meanwhile.
+        guess = _UNTOLD_PAUSE * 2.0 ** min(max(pause.strikes - 1, 0), 16)
         told = pause_of(answer, self.clock_offset) or guess
         if is_concurrency_limit(answer):
             told = min(told, guess)

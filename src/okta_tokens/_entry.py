@@ -139,7 +139,8 @@ class Entry:
     def state(self, now: Instant) -> State:
         """Return what it has to offer; a pure function of the entry and the moment."""
         token = self.token
-        if token is not None and token._usable_for(*now) > 0:
+        # Both, since rounding must not let a token outlive the instant at which a timer looks.
+        if token is not None and now.boot < self.unusable_at and token._usable_for(*now) > 0:
             return State.FRESH if now.boot < self.refresh_at else State.DUE
         if now.boot < self.refuse_until:
             return State.COOLING_DOWN

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from okta_tokens._cache import EntryCache
 from okta_tokens._clock import Clock, Instant, read
 from okta_tokens._endpoint import Endpoint, TokenFlight
-from okta_tokens._entry import FOR_RENEWAL, USED, Entry, State
+from okta_tokens._entry import FOR_RENEWAL, LONGEST_DAMPING, USED, Entry, State
 from okta_tokens._flight import SingleFlight
 from okta_tokens._policy import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._protocol import Grant
@@ -204,9 +204,9 @@ class Keeper:
                 self._emit(InvalidationIgnored(key=key, remaining=kept))
             return False
         self._emit(TokenInvalidated(key=key, damping=entry.damping))
-        # A key that nobody asks for again is forgotten, but not before its replacement could have
-        # been rejected too.
-        next_look = entry.refuse_until if entry.kept_fresh else now.boot + entry.damping
+        # A key that nobody asks for again is forgotten, but not before the longest damping is over:
+        # callers who come once a minute, to an API that rejects every token, must not start anew.
+        next_look = entry.refuse_until if entry.kept_fresh else now.boot + LONGEST_DAMPING
         self._call(entry, max(now.boot, next_look))
         return True
 

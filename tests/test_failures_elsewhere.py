@@ -1,0 +1,445 @@
+"""How caches of tokens fail elsewhere: each failure by its kind, and that it is none of ours."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RefreshPolicy, TokenProvider
+from okta_tokens.errors import OAuthError
+from okta_tokens.events import RenewalFailed
+from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox
+from tests.clock import ManualClock, settle
+from tests.support import CLIENT_ID, SECRET, World, at_once, until, world
+
+
+def oversleep(here: World, seconds: float) -> None:
+    """Let time pass as while the machine sleeps: the next call comes before any timer."""
+    here.clock.boot += seconds
+    here.clock.wall += seconds
+
+
+async def use(here: World, token: AccessToken, session: aiohttp.ClientSession) -> int:
+    """Return the status with which an API answers a call that carries a token."""
+    headers = {"Authorization": token.authorization}
+    async with session.get(here.sandbox.resource_url, headers=headers) as response:
+        return response.status
+
+
+# Herds
+
+
+@pytest.mark.parametrize("before", ["cold", "expired", "rejected"])
+async def test_a_herd_costs_one_request(before: str) -> None:
+    """Fifty callers at once share one request: at the start, after expiry, after a rejection."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        if before == "expired":
+            await source.get_token()
+            oversleep(here, 300)
+        if before == "rejected":
+            source.invalidate(await source.get_token())
+        earlier = here.sandbox.token_requests
+
+        values = await asyncio.gather(*(source.access_token() for _ in range(50)))
+
+        assert len(set(values)) == 1
+        assert here.sandbox.token_requests == earlier + 1
+
+
+async def test_a_herd_of_threads_costs_one_request() -> None:
+    """Ten threads that ask at once, through the provider's event loop, share one request."""
+    async with world() as here:
+        here.sandbox.latency = 0.05
+        loop, source, start = asyncio.get_running_loop(), here.source(), threading.Barrier(10)
+
+        def ask() -> str:
+            start.wait(5)
+            return asyncio.run_coroutine_threadsafe(source.access_token(), loop).result(5)
+
+        with ThreadPoolExecutor(10) as threads:
+            values = await asyncio.gather(*(loop.run_in_executor(threads, ask) for _ in range(10)))
+
+        assert len(set(values)) == 1
+        assert here.sandbox.token_requests == 1
+
+
+async def test_a_source_for_each_call_is_no_token_for_each_call() -> None:
+    """Clients and sources that are made anew for every call share what is cached."""
+    async with world() as here:
+        for _ in range(20):
+            client = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(SECRET))
+            await here.provider.source(client, ["b", "a"]).get_token()
+            await here.provider.get_token(client, "a b")
+
+        assert here.sandbox.token_requests == 1
+
+
+async def test_calls_at_once_do_not_get_each_others_tokens() -> None:
+    """Callers who ask for different scopes in one moment each get what they asked for."""
+    async with world() as here:
+        asked = ["a", "b", "c", "a b", "b a", "a b c"] * 10
+
+        tokens = await asyncio.gather(
+            *(here.provider.get_token(here.client, scopes) for scopes in asked)
+        )
+
+        assert [token.scopes for token in tokens] == [frozenset(it.split()) for it in asked]
+        assert here.sandbox.token_requests == 5
+
+
+# Margins that are longer than the token lives
+
+
+@pytest.mark.parametrize("lifetime", [1, 5, 30, 60, 300, 900, 3600])
+async def test_a_short_life_is_no_reason_to_fetch_for_each_call(lifetime: int) -> None:
+    """However short tokens live, two requests for each lifetime are enough, and no call waits."""
+    async with world(lifetime=lifetime) as here:
+        source = here.source()
+        await source.get_token()
+        for _ in range(5):
+            at_once(source.get_token())
+        await here.quiet()
+        assert here.sandbox.token_requests == 1
+
+        for _ in range(100):
+            await here.advance(lifetime / 10)
+            at_once(source.get_token())
+
+        assert here.sandbox.token_requests <= 1 + 2 * 10
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+async def test_a_clock_that_is_wrong_is_no_reason_to_fetch_for_each_call(hours: int) -> None:
+    """A machine that is a day off its server has its tokens for as long as they live."""
+    clock = ManualClock()
+    app = replace(DEFAULT_CLIENT, client_id=CLIENT_ID, secrets=[SECRET], scopes=["a"])
+    sandbox = Sandbox([app], lifetime=300, wall_time=lambda: clock.wall + 3600 * hours)
+    async with (
+        sandbox,
+        TokenProvider(clock=clock) as provider,
+        aiohttp.ClientSession() as session,
+    ):
+        client = OktaClient(sandbox.origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        here = World(clock, sandbox, provider, client)
+        source = here.source()
+        statuses = {await use(here, await source.get_token(), session)}
+        for _ in range(30):
+            await here.advance(30)
+            statuses.add(await use(here, at_once(source.get_token()), session))
+
+        assert statuses == {200}
+        assert sandbox.token_requests <= 1 + 2 * 3
+
+
+# Renewals that fail
+
+
+@pytest.mark.parametrize("seconds_left", [720, 540, 180, 50, 10])
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.status(503), Fault.drop(), Fault.rate_limited(), Fault.refuse(401, "invalid_client")],
+    ids=lambda fault: fault.name,
+)
+async def test_a_failed_renewal_is_neither_an_error_nor_a_wait(
+    fault: Fault, seconds_left: int
+) -> None:
+    """While a token lives and its server is down, twenty calls get it at once, for one request."""
+    refresh = RefreshPolicy(lead_fraction=0.5, max_lead=1800)  # due half an hour before its end
+    async with world(lifetime=3600, refresh=refresh) as here:
+        source = here.source()
+        held = await source.get_token()
+        await here.quiet()
+        here.sandbox.fault = fault
+        oversleep(here, 3600 - seconds_left)
+
+        tokens = []
+        for _ in range(20):
+            tokens.append(at_once(source.get_token()))
+            await here.quiet()
+
+        assert held.remaining() == pytest.approx(seconds_left)
+        assert all(token is held for token in tokens)
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_refusal_is_not_asked_for_again_by_every_call() -> None:
+    """Whoever calls ten times a second with a wrong secret makes a request now and then."""
+    async with world() as here:
+        source = here.source()
+        here.sandbox.fault = Fault.refuse(401, "invalid_client")
+        for _ in range(600):
+            with pytest.raises(OAuthError):
+                await source.get_token()
+            await here.clock.advance(0.1)
+
+        # 1 + 2 + 4 + 8 + 15 + 15 + 15 = 60 s, if each wait is the shortest that may be drawn.
+        assert 4 <= here.sandbox.token_requests <= 8
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.empty(), Fault.junk(), Fault.html(), Fault.truncate()],
+    ids=lambda fault: fault.name,
+)
+async def test_a_useless_answer_is_neither_final_nor_a_token(fault: Fault) -> None:
+    """A 200 without a token is tried again for those who wait, and replaces no token."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        here.sandbox.fail_next(fault)
+        caller = asyncio.create_task(source.get_token())
+        await here.failures(1)
+        await here.clock.advance(0.5)
+        token = await caller
+        here.sandbox.fault = fault
+        await here.advance(290)
+
+        assert at_once(source.get_token()) is token
+        assert len(here.seen(RenewalFailed)) > 1
+
+
+async def test_a_key_that_fails_takes_no_other_along() -> None:
+    """A refused key's error is nobody else's, nor is the wait after its failed renewal."""
+    async with world(lifetimes={"a": 300, "b": 600}) as here:
+        with pytest.raises(OAuthError):
+            await here.source("misspelt").get_token()
+        for scopes in ("a", "b"):
+            await here.source(scopes).get_token()
+        await here.quiet()
+        here.sandbox.fail_next(Fault.refuse(401, "invalid_client"))
+        await here.advance(600 - 60)
+
+        (failed,) = here.seen(RenewalFailed)
+        assert isinstance(failed, RenewalFailed)
+        assert failed.key.scopes == {"a"}
+        assert at_once(here.source("b").get_token()).remaining() > 500
+
+
+async def test_a_rotated_secret_needs_no_restart() -> None:
+    """Callers do not notice that a secret is replaced, also if the vault has the new one late."""
+    async with world(lifetime=300) as here:
+        vault = [SECRET]
+        client = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(lambda: vault[-1]))
+        source = here.provider.source(client, "a")
+        held = await source.get_token()
+        app = here.sandbox.client(CLIENT_ID)
+        here.sandbox.put_client(replace(app, secrets=["the-secret-that-comes-after-it"]))
+        await here.advance(280)
+        assert len(here.seen(RenewalFailed)) == 1
+
+        vault.append("the-secret-that-comes-after-it")
+
+        assert at_once(source.get_token()) is held
+        await here.quiet()
+        assert at_once(source.get_token()).remaining() == pytest.approx(300)
+
+
+# Rejections
+
+
+async def test_ten_callers_with_one_revoked_token_cost_one_request() -> None:
+    """Each meets a 401, reports it and goes on with a new token; that is one token for all."""
+    async with world() as here, aiohttp.ClientSession() as session:
+        source = here.source()
+
+        async def call() -> list[int]:
+            token = await source.get_token()
+            statuses = [await use(here, token, session)]
+            if statuses == [401]:
+                source.invalidate(token)
+                statuses.append(await use(here, await source.get_token(), session))
+            return statuses
+
+        await call()
+        here.sandbox.revoke_all()
+
+        assert await asyncio.gather(*(call() for _ in range(10))) == [[401, 200]] * 10
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_late_rejection_of_an_old_token_leaves_the_new_one_alone() -> None:
+    """Whoever reports a 401 after the token was replaced does not cause another request."""
+    async with world() as here:
+        source = here.source()
+        old = await source.get_token()
+        source.invalidate(old)
+        new = await source.get_token()
+
+        assert source.invalidate(old) is False
+        assert at_once(source.get_token()) is new
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_rejection_counts_though_the_call_is_not_repeated() -> None:
+    """Who cannot send its request again reports the 401 all the same: for those who come after."""
+    async with world() as here:
+        rejected = await here.source().get_token()
+        here.source().invalidate(rejected)
+
+        assert (await here.source().get_token()).value != rejected.value
+        assert here.sandbox.token_requests == 2
+
+
+# Cancellation
+
+
+@pytest.mark.parametrize("which", [0, 10, 19])
+async def test_a_cancelled_caller_takes_nobody_along(which: int) -> None:
+    """Whichever of twenty callers leaves, the others get the token, and so do later ones."""
+    async with world() as here:
+        source = here.source()
+        here.sandbox.latency = 0.05
+        callers = [asyncio.create_task(source.access_token()) for _ in range(20)]
+        await here.requests(1)
+        cancelled = callers.pop(which)
+        cancelled.cancel()
+
+        values = await asyncio.wait_for(asyncio.gather(*callers), 5)
+
+        assert cancelled.cancelled()
+        assert {*values, at_once(source.access_token())} == {values[0]}
+        assert here.sandbox.token_requests == 1
+
+
+async def test_callers_that_are_cancelled_in_turn_cost_one_request() -> None:
+    """When those who asked first leave one after the other, nobody begins anew."""
+    async with world() as here:
+        source = here.source()
+        here.sandbox.latency = 0.05
+        callers = [asyncio.create_task(source.access_token()) for _ in range(5)]
+        await here.requests(1)
+        for caller in callers[:3]:
+            caller.cancel()
+            await settle()
+
+        values = await asyncio.wait_for(asyncio.gather(*callers[3:]), 5)
+
+        assert all(caller.cancelled() for caller in callers[:3])
+        assert len(set(values)) == 1
+        assert here.sandbox.token_requests == 1
+
+
+async def test_a_renewal_outlives_the_caller_that_found_it_due() -> None:
+    """A caller that is cancelled after it came upon a due renewal does not take that along."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        held = await source.get_token()
+        oversleep(here, 290)
+        here.sandbox.latency = 0.05
+
+        async def call() -> None:
+            await source.get_token()
+            await asyncio.Event().wait()
+
+        caller = asyncio.create_task(call())
+        await here.requests(2)
+        caller.cancel()
+        await asyncio.wait([caller])
+        await here.quiet()
+
+        assert at_once(source.get_token()) is not held
+        assert here.sandbox.token_requests == 2
+
+
+async def test_renewals_outlive_the_task_that_started_the_provider() -> None:
+    """When whoever started the provider, and asked first, is cancelled, tokens are renewed."""
+    clock = ManualClock()
+    async with Sandbox(lifetime=300, wall_time=clock.wall_time) as sandbox:
+        client = OktaClient(
+            sandbox.origin, DEFAULT_CLIENT.client_id, ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
+        )
+        here = World(clock, sandbox, TokenProvider(clock=clock), client)
+        source = here.source("customScope", keep_fresh=True)
+
+        async def start() -> None:
+            await here.provider.start()
+            await source.get_token()
+            await asyncio.Event().wait()
+
+        starter = asyncio.create_task(start())
+        await until(lambda: sandbox.tokens_issued == 1)
+        starter.cancel()
+        await asyncio.wait([starter])
+        await here.advance(900)
+
+        assert sandbox.tokens_issued >= 3
+        assert at_once(source.get_token()).remaining() > 0
+        await here.provider.aclose()
+
+
+# Event loops and processes
+
+
+async def test_a_slow_server_does_not_stall_the_event_loop() -> None:
+    """While a token takes 300 ms the loop turns, and callers of other keys get theirs at once."""
+    async with world() as here:
+        held = await here.source("a").get_token()
+        here.sandbox.latency = 0.3
+        caller = asyncio.create_task(here.source("b").get_token())
+        await here.requests(2)
+        turns = 0
+        while not caller.done():
+            assert at_once(here.source("a").get_token()) is held
+            await asyncio.sleep(0)
+            turns += 1
+
+        assert (await caller).scopes == {"b"}
+        assert turns > 100
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_renews_its_own_tokens(tmp_path: Path) -> None:
+    """After a fork, tokens are renewed in the background of both: the parent, and the child."""
+    script = """
+    import asyncio, os
+    from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+    from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
+
+    async def is_renewed(provider, sandbox):
+        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
+        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
+        source = provider.source(client, "customScope", keep_fresh=True)
+        await source.get_token()
+        seen = sandbox.tokens_issued
+        async with asyncio.timeout(10):
+            while sandbox.tokens_issued == seen:
+                await asyncio.sleep(0.01)
+
+    async def in_child():
+        async with Sandbox(lifetime=1) as sandbox, TokenProvider() as provider:
+            await is_renewed(provider, sandbox)
+
+    sandbox, provider = Sandbox(lifetime=1), TokenProvider()
+    with asyncio.Runner() as runner:
+        runner.run(sandbox.start())
+        runner.run(provider.start())
+        runner.run(is_renewed(provider, sandbox))
+        child = os.fork()
+        if child == 0:
+            asyncio.run(in_child())
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        runner.run(is_renewed(provider, sandbox))
+        runner.run(provider.aclose())
+        runner.run(sandbox.aclose())
+    """
+    path = tmp_path / "forking.py"
+    path.write_text(textwrap.dedent(script))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
