@@ -1,0 +1,221 @@
+"""The referee sees: break one line of the package, and the simulation says which rule that was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import okta_tokens
+from tests.simulation.books import Rule
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = Path(okta_tokens.__file__).parent
+
+STORY = """
+from tests.simulation.script import script
+from tests.simulation.world import simulate
+
+seed, keys, days = 11, range(40), 60
+broken = simulate(seed, keys, script(seed, keys, days)).broken
+print(broken and broken.rule.name, broken, sep="|")
+"""
+
+MUTANTS = {
+    "hand out tokens in their last moments": (
+        Rule.LIFETIME,
+        "_policy",
+        "return min(self.max_leeway, lifetime / 20)",
+        "return 0.001",
+    ),
+    "look at the boot clock alone": (
+        Rule.LIFETIME,
+        "_token",
+        "min(self._boot_expiry - boot, self._wall_expiry - wall) - self._leeway",
+        "self._boot_expiry - boot - self._leeway",
+    ),
+    "trust a clock that was set back": (
+        Rule.LIFETIME,
+        "_entry",
+        "self.opens = now.wall",
+        "self.opens = -math.inf",
+    ),
+    "begin a flight for each caller": (
+        Rule.SINGLE_FLIGHT,
+        "_keeper",
+        "flight = flight or self._depart(key, deadline)",
+        "flight = self._depart(key, deadline)",
+    ),
+    "end the flight when a caller leaves": (
+        Rule.SINGLE_FLIGHT,
+        "_flight",
+        "        if flight._timer is None or deadline < flight._timer.instant:",
+        """\
+        landed.add_done_callback(
+            lambda it: it.cancelled() and [task.cancel() for task in self._tasks]
+        )
+        if flight._timer is None or deadline < flight._timer.instant:""",
+    ),
+    "show callers why a renewal failed": (
+        Rule.UNNOTICED,
+        "_keeper",
+        "        state = entry.state(now)\n        if entry.token is not None and state",
+        """\
+        state = entry.state(now)
+        if entry.failed_renewals and entry.error is not None:
+            raise entry.error
+        if entry.token is not None and state""",
+    ),
+    "let callers wait for a renewal": (
+        Rule.UNNOTICED,
+        "_keeper",
+        "_USABLE = {State.FRESH, State.DUE}",
+        "_USABLE = {State.FRESH}",
+    ),
+    "do not renew": (
+        Rule.UNNOTICED,
+        "_keeper",
+        "self.flights.start(entry.key)\n\n    def _postpone",
+        "pass\n\n    def _postpone",
+    ),
+    "try a failed renewal again at once": (
+        Rule.UNNOTICED,
+        "_keeper",
+        "entry.renew_after = now.boot + wait",
+        "entry.renew_after = now.boot + 0.01",
+    ),
+    "do not try a failed renewal again": (
+        Rule.UNNOTICED,
+        "_keeper",
+        "self._call(entry, entry.renew_after if goes_on else unusable)",
+        "entry.renew_after = unusable",
+    ),
+    "ask again at once after a failed fetch": (
+        Rule.ONE_ERROR,
+        "_keeper",
+        "entry.refuse_until = now.boot + cooldown",
+        "entry.refuse_until = now.boot",
+    ),
+    "refuse callers for an hour": (
+        Rule.ONE_ERROR,
+        "_keeper",
+        "entry.refuse_until = now.boot + cooldown",
+        "entry.refuse_until = now.boot + 3600",
+    ),
+    "give the same error to all": (
+        Rule.ONE_ERROR,
+        "_keeper",
+        "raise copy.copy(outcome)",
+        "raise outcome",
+    ),
+    "try again and again": (
+        Rule.ONE_ERROR,
+        "_endpoint",
+        "attempt >= policy.attempts",
+        "attempt >= 2 * policy.attempts",
+    ),
+    "renew early": (
+        Rule.IN_TIME,
+        "_policy",
+        "return lifetime - self.lead(lifetime) * (1 - random() / 2)",
+        "return lifetime / 3",
+    ),
+    "let everybody in": (
+        Rule.LIMITS,
+        "_gate",
+        "return self._free > 0 and (urgent or self._free_for_others > 0)",
+        "return True",
+    ),
+    "give renewals every place": (
+        Rule.LIMITS,
+        "_gate",
+        "self._free_for_others = max(1, places // 2)",
+        "self._free_for_others = places",
+    ),
+    "do not leave Okta alone": (
+        Rule.LIMITS,
+        "_endpoint",
+        "pause.until = max(pause.until, now + min(told, self._policy.max_pause))",
+        "pause.until = now",
+    ),
+    "drop a token for a late rejection": (
+        Rule.REJECTION,
+        "_entry",
+        "if self.token is None or self.token.value != value:",
+        "if self.token is None:",
+    ),
+    "keep a rejected token": (
+        Rule.REJECTION,
+        "_entry",
+        "        if not kept:\n            self.drop_token()",
+        "",
+    ),
+    "drop one rejected token after the other": (
+        Rule.REJECTION,
+        "_entry",
+        "kept = self._damping.reject(now)",
+        "kept = 0.0",
+    ),
+    "forget rejections": (
+        Rule.REJECTION,
+        "_keeper",
+        "now.boot + LONGEST_DAMPING",
+        "now.boot + entry.damping",
+    ),
+    "renew what nobody uses": (
+        Rule.IDLE,
+        "_keeper",
+        "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
+        "elif False:",
+    ),
+    "do not keep fresh": (
+        Rule.IDLE,
+        "_keeper",
+        "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
+        "elif usable and not entry.used & FOR_RENEWAL:",
+    ),
+    "let timers pile up": (
+        Rule.NOTHING_LEFT,
+        "_schedule",
+        "if self._cancelled * 4 > len(self._heap):",
+        "if self._cancelled > 1_000:",
+    ),
+    "do not tell waiters that time is up": (
+        Rule.NOTHING_LEFT,
+        "_flight",
+        "landed.set_result(None)",
+        "pass",
+    ),
+    "leave flights behind": (
+        Rule.NOTHING_LEFT,
+        "_provider",
+        "await self._keeper.flights.aclose()",
+        "pass",
+    ),
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_rule_is_noticed(name: str, tmp_path: Path) -> None:
+    """A simulation of a package with one wrong line ends with the rule that the line breaks."""
+    rule, module, line, instead = MUTANTS[name]
+    shutil.copytree(PACKAGE, tmp_path / "okta_tokens")
+    path = tmp_path / "okta_tokens" / f"{module}.py"
+    source = path.read_text("utf-8")
+    assert source.count(line) == 1, "the mutant is to be written anew"
+    path.write_text(source.replace(line, instead), "utf-8")
+
+    report = subprocess.run(
+        [sys.executable, "-c", STORY],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+    assert report.partition("|")[0] == rule.name, report
