@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens._flight import Flight
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
 from okta_tokens.events import RequestsPaused, TokenRequested
 from okta_tokens.sandbox import Fault
@@ -177,6 +178,24 @@ async def test_what_was_under_way_when_a_pause_began_is_one_strike() -> None:
         await here.clock.advance(2)
 
         assert len(await asyncio.gather(*callers)) == 3
+
+
+async def test_an_answer_to_an_earlier_request_does_not_halve_a_pause() -> None:
+    """What is refused after another request went through is a first strike, and no half of one."""
+    async with world() as here:
+        here.sandbox.latency = 0.02
+        here.sandbox.fail_next(Fault.concurrency_limited())
+        callers = [asyncio.ensure_future(here.source(it).get_token()) for it in ("a", "b")]
+        await until(callers[1].done)
+        key = here.source("c").key
+        endpoint = here.provider._endpoint(key)
+        here.clock.boot += 1.5
+        here.sandbox.fail_next(Fault.concurrency_limited())
+        await endpoint._attempt(Flight(key), 1, 10)
+
+        assert endpoint.paused_until(key) == here.clock.boot + 2
+        await here.clock.advance(2)
+        assert (await callers[0]).value
 
 
 async def test_a_pause_that_begins_while_fetches_queue_holds_for_them() -> None:

@@ -328,6 +328,18 @@ def test_reject_leaves_a_cool_down() -> None:
     assert entry.state(START) is State.COOLING_DOWN
 
 
+def test_no_token_outlives_the_instant_at_which_a_timer_looks() -> None:
+    """At its end a token is over, also where a sum and a difference of floats do not agree."""
+    born = Instant(9.4, START.wall)
+    entry = Entry(KEY)
+    accept(entry, now=born, lifetime=7.0)
+    end = Instant(entry.unusable_at, START.wall)
+    assert entry.token is not None
+    assert entry.token._usable_for(*end) > 0
+
+    assert entry.state(end) is State.EXPIRED
+
+
 def test_damping() -> None:
     """A token that replaced a rejected one is kept for the damping window, and not beyond."""
     entry = holding("first")

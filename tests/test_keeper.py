@@ -775,6 +775,17 @@ async def test_an_api_that_rejects_everything_does_not_burn_tokens_all_day() -> 
         assert damping[:8] == [5, 10, 20, 40, 80, 160, 300, 300]
 
 
+async def test_an_api_that_rejects_everything_is_remembered_by_those_who_call_seldom() -> None:
+    """Callers who come once a minute, and report each token, do not burn one each."""
+    async with world(lifetime=86_400) as here:
+        source = here.source()
+        for _ in range(60):
+            source.invalidate(await source.get_token())
+            await here.clock.advance(60)
+
+        assert here.sandbox.token_requests <= 20
+
+
 async def test_a_renewal_does_not_end_the_damping() -> None:
     """A token that renewed one whose rejections were ignored is a replacement itself."""
     async with world(lifetime=300) as here:
