@@ -775,6 +775,23 @@ async def test_an_api_that_rejects_everything_does_not_burn_tokens_all_day() -> 
         assert damping[:8] == [5, 10, 20, 40, 80, 160, 300, 300]
 
 
+async def test_a_token_that_comes_back_is_not_renewed_while_its_key_cools_down() -> None:
+    """When the wall clock is set right after a failed fetch, the token is back, and Okta rests."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        token = await source.get_token()
+        here.sandbox.fault = Fault.refuse(401, "invalid_client")
+        here.clock.boot += 275
+        here.clock.wall += 275 + 3_600
+        with pytest.raises(OAuthError):
+            await source.get_token()
+        here.clock.wall -= 3_600
+
+        assert at_once(source.get_token()) is token
+        await here.quiet()
+        assert here.sandbox.token_requests == 2
+
+
 async def test_an_api_that_rejects_everything_is_remembered_by_those_who_call_seldom() -> None:
     """Callers who come once a minute, and report each token, do not burn one each."""
     async with world(lifetime=86_400) as here:

@@ -315,7 +315,8 @@ class Keeper:
         """Let later callers have the error for a while."""
         entry.failed_fetches += 1
         cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
-        entry.refuse_until = now.boot + cooldown
+        # For renewals too: a wall clock that is set right again may bring a token back.
+        entry.refuse_until = entry.renew_after = now.boot + cooldown
         entry.error = error
         self._emit(FetchFailed(key=entry.key, error=error, waiters=waiters, cooldown=cooldown))
         if not entry.kept_fresh:

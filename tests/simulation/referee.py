@@ -211,9 +211,11 @@ class Referee:
         """A flight is over, without a token; nobody may ask again for a while."""
         if key.failed_at == boot:
             return  # the others who waited for it
+        # The provider forgets a key that nobody asks for, and one whose token is over; and with it
+        # how often it failed. (A token may be over after a failure: wall clocks are set right.)
+        end = -math.inf if key.token is None else key.token.unusable_at
+        remembered = boot <= key.quiet_until + MAX_COOLDOWN and not key.failed_at < end <= boot
         key.failed_at = boot
-        # The provider forgets a key that nobody asks for, and how often it failed.
-        remembered = boot <= key.quiet_until + MAX_COOLDOWN
         key.failures = key.failures + 1 if remembered else 1
         key.quiet_until = boot + min(MAX_COOLDOWN, 2.0 ** min(key.failures, 10)) / 2
         key.ended_attempts = 0
@@ -225,6 +227,7 @@ class Referee:
         """An attempt begins: the provider asks for the secret."""
         self.saw("attempts")
         boot, wall = self._now()
+        self._judge_attempt(key, boot, wall)
         place, side = key.place, key.side
         if key.attempt_began is not None:
             self.breaks(Rule.SINGLE_FLIGHT, key, "two requests for one key were under way")
@@ -245,6 +248,9 @@ class Referee:
             self.breaks(Rule.LIMITS, key, f"{renewals} renewals were under way for a domain")
         if len(place.inside) == PLACES or renewals == PLACES // 2:
             place.crowded_at = boot
+
+    def _judge_attempt(self, key: Key, boot: float, wall: float) -> None:
+        """Is there a reason for it?"""
         token = key.token
         left = 0.0 if token is None else token.left(boot, wall) - token.leeway
         if token is None or token.perhaps_forgotten or left <= A_MOMENT:
@@ -379,12 +385,13 @@ class Referee:
 
     def _limited(self, key: Key, headers: Mapping[str, str], boot: float) -> None:
         """Okta asked to be left alone."""
-        self.saw("429s")
+        at_once = headers["X-Rate-Limit-Limit"] == "0"
+        self.saw("429s: too many at once" if at_once else "429s: too many a minute")
         side = key.side
         reset = headers["X-Rate-Limit-Reset"]
         date = parsedate_to_datetime(headers["Date"]).timestamp()
         told = min(max(int(reset) - date + 1, 0.0), MAX_PAUSE)
-        at_least = min(told, 2.0) if headers["X-Rate-Limit-Limit"] == "0" else told
+        at_least = min(told, 2.0) if at_once else told
         side.paused_until = max(side.paused_until, boot + at_least)
         # A renewal comes up to ten seconds after the end of a pause.
         side.pause_ended = max(side.pause_ended, boot + MAX_PAUSE + 10)

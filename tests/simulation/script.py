@@ -156,7 +156,9 @@ def _day_of_key(random: Random, plan: KeyPlan) -> Iterator[Action]:
     for at in _now_and_then(random, per_day=0.05):
         yield Action(at, "disable", number, _some_time(random, 60, 7_200))
     for at in _now_and_then(random, per_day=0.02):  # one API rejects every token, all morning
-        yield from (Action(min(at + 10 * n, DAY), "reject", number, 3) for n in range(300))
+        for n in range(300):
+            yield Action(min(at + 10 * n, DAY), "get", number)
+            yield Action(min(at + 10 * n + 5, DAY), "reject", number, 3)
 
 
 def _day_of_domain(random: Random, domain: int) -> Iterator[Action]:
@@ -168,7 +170,8 @@ def _day_of_domain(random: Random, domain: int) -> Iterator[Action]:
         yield Action(at, "quota", domain, random.choice((1, 5, 20)))
         yield Action(min(at + _some_time(random, 60, 3_600), DAY), "quota", domain, 1_200)
     for at in _now_and_then(random, per_day=1):
-        yield Action(at, "crowd", domain, random.choice((1, 2, 4)))
+        # Other clients of the org may leave none of its places.
+        yield Action(at, "crowd", domain, random.choice((0, 1, 2, 4)))
         yield Action(min(at + _some_time(random, 60, 3_600), DAY), "crowd", domain, 75)
     for at in _now_and_then(random, per_day=0.5):
         yield Action(at, "skew", domain, random.uniform(-600, 600))
@@ -177,12 +180,20 @@ def _day_of_domain(random: Random, domain: int) -> Iterator[Action]:
 def _day_of_machine(random: Random) -> Iterator[Action]:
     for at in _now_and_then(random, per_day=0.5):
         yield Action(at, "sleep", 0, _some_time(random, 1, 40_000))
+        yield from _perhaps_offline(random, at)
     for at in _now_and_then(random, per_day=2):
         error = random.choice((-1, 1)) * _some_time(random, 0.1, DAY)
         yield Action(at, "set_wall_clock", 0, error)
+        yield from _perhaps_offline(random, at)
         yield Action(min(at + _some_time(random, 1, 7_200), DAY), "set_wall_clock", 0, 0.0)
     for at in _now_and_then(random, per_day=0.2):
         yield Action(at, "restart")
+
+
+def _perhaps_offline(random: Random, at: float) -> Iterator[Action]:
+    """Whatever confuses a machine's clocks may take its network, too."""
+    if random.random() < 0.3:
+        yield Action(at, "offline", 0, _some_time(random, 5, 7_200))
 
 
 def _now_and_then(random: Random, *, per_day: float) -> Iterator[float]:

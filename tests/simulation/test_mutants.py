@@ -17,12 +17,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = Path(okta_tokens.__file__).parent
 
 STORY = """
+import logging
+
+logging.disable()
 from tests.simulation.script import script
 from tests.simulation.world import simulate
 
-seed, keys, days = 11, range(40), 60
-broken = simulate(seed, keys, script(seed, keys, days)).broken
-print(broken and broken.rule.name, broken, sep="|")
+keys, days = range(50), 7
+for seed in (1, 3):
+    if broken := simulate(seed, keys, script(seed, keys, days)).broken:
+        print(broken.rule.name, broken, sep="|")
+        break
 """
 
 MUTANTS = {
@@ -178,11 +183,11 @@ MUTANTS = {
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
         "elif usable and not entry.used & FOR_RENEWAL:",
     ),
-    "let timers pile up": (
+    "leave timers behind": (
         Rule.NOTHING_LEFT,
-        "_schedule",
-        "if self._cancelled * 4 > len(self._heap):",
-        "if self._cancelled > 1_000:",
+        "_exchange",
+        "self._schedule.cancel(timer)",
+        "pass",
     ),
     "do not tell waiters that time is up": (
         Rule.NOTHING_LEFT,

@@ -174,6 +174,7 @@ class World:
             if action.at >= told_at:
                 told(action.at)
                 told_at = action.at + 3_600
+            self.referee.saw(f"script: {action.kind}")
             happens = getattr(self, action.kind, None)
             if happens is not None:
                 result = happens(action.target, action.amount)
@@ -198,12 +199,13 @@ class World:
         flights = len(keeper.flights.under_way)
         tasks = len(asyncio.all_tasks()) - len(self._callers) - 2  # this one and the owner
         timers, entries = len(provider._schedule), len(keeper.entries)
+        pending = sum(entry.timer is not None for entry in keeper.entries)
         oldest = next(iter(self._callers.values()), math.inf)
         waited = self._loop.time() - oldest
         for wrong, why in (
             (waited > MAX_WAIT + LONGEST_NAP, f"somebody has waited for {waited:.0f} s"),
             (tasks != flights, f"there are {tasks} tasks for {flights} flights"),
-            (timers > entries + 2 * flights, f"there are {timers} timers for {entries} entries"),
+            (timers > pending + 2 * flights, f"{timers} timers wait, and {pending} entries"),
             (len(provider._schedule._heap) > 2 * timers + 100, "cancelled timers pile up"),
             (entries > len(referee.keys), f"there are {entries} entries"),
         ):
@@ -322,6 +324,11 @@ class World:
     def vault_hangs(self, number: int, amount: float) -> None:
         """Let the callable for the secret be slow or hang, for so many seconds."""
         self._vaults[number].hangs_until = self._loop.time() + amount
+
+    def offline(self, _: int, amount: float) -> None:
+        """Let the machine reach nobody for so many seconds."""
+        for domain in self._domains.values():
+            domain.faults["refuse"] = self._loop.time() + amount
 
     def sleep(self, _: int, amount: float) -> None:
         """Let the machine sleep for so many seconds."""
