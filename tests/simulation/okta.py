@@ -116,7 +116,7 @@ class Okta:
         for fault, until in domain.faults.items():
             if now < until:
                 return fault
-        return domain.random.choice(FAULTS) if domain.random.random() < 0.002 else None
+        return domain.random.choice(FAULTS) if domain.random.random() < 0.005 else None
 
     def _respond(self, request: _ReceivedRequest, fault: str | None) -> _Response:
         """Decide as Okta does: first its limits, then the client, then the token."""

@@ -227,7 +227,6 @@ class Referee:
         """An attempt begins: the provider asks for the secret."""
         self.saw("attempts")
         boot, wall = self._now()
-        self._judge_attempt(key, boot, wall)
         place, side = key.place, key.side
         if key.attempt_began is not None:
             self.breaks(Rule.SINGLE_FLIGHT, key, "two requests for one key were under way")
@@ -237,6 +236,7 @@ class Referee:
             self.breaks(
                 Rule.ONE_ERROR, key, f"{key.quiet_until - boot:.2f} s of a cool-down were left"
             )
+        self._judge_attempt(key, boot, wall)
         key.attempt_began = boot
         place.inside.add(key.plan.number)
         if len(place.inside) > PLACES:

@@ -86,7 +86,7 @@ def plan_key(seed: int, number: int) -> KeyPlan:
         domain=number // KEYS_OF_A_DOMAIN,
         org_server=random.random() < 0.2,
         lifetime=lifetime,
-        kept_fresh=random.random() < 0.05,
+        kept_fresh=random.random() < 0.2,
         awaits_its_secret=random.random() < 0.3,
         wakes_at=random.uniform(0, DAY),
         wakes_for=random.choice((2, 8, 10, 24)) * 3600.0,
@@ -186,13 +186,13 @@ def _day_of_machine(random: Random) -> Iterator[Action]:
         yield Action(at, "set_wall_clock", 0, error)
         yield from _perhaps_offline(random, at)
         yield Action(min(at + _some_time(random, 1, 7_200), DAY), "set_wall_clock", 0, 0.0)
-    for at in _now_and_then(random, per_day=0.2):
+    for at in _now_and_then(random, per_day=0.5):
         yield Action(at, "restart")
 
 
 def _perhaps_offline(random: Random, at: float) -> Iterator[Action]:
     """Whatever confuses a machine's clocks may take its network, too."""
-    if random.random() < 0.3:
+    if random.random() < 0.5:
         yield Action(at, "offline", 0, _some_time(random, 5, 7_200))
 
 
