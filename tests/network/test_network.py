@@ -181,6 +181,7 @@ async def test_a_trouble_is_told_and_passes(trouble: Trouble, *, given: bool) ->
     async with scene(given=given) as here:
         await trouble.begin(here.proxy)
         error = await failed_fetch(here, attempts=trouble.attempts, hangs=trouble.hangs)
+        await until(lambda: not here.proxy.open)  # what is spoilt is not kept
         await here.proxy.mend()
         await here.clock.advance(2)
         token = await here.source().get_token()
@@ -228,6 +229,7 @@ async def test_closing_waits_for_no_answer(trouble: Trouble, *, given: bool) -> 
         await here.provider.aclose()
         with pytest.raises(ProviderStateError) as caught:
             await caller
+        await until(lambda: not here.proxy.open)  # also where the session stays open
 
         here.assert_silent_error(caught.value)
 
