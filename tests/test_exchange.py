@@ -264,9 +264,26 @@ async def test_a_certificate_that_nobody_vouches_for_is_named() -> None:
         loop.set_exception_handler(handler)
 
     assert isinstance(error, TransportError)
-    assert "certificate" in str(error)
+    assert "is not trusted: unable to get local issuer certificate; check" in str(error)
     assert not error.retryable
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
+
+
+async def test_a_certificate_that_is_not_the_pinned_one_is_named() -> None:
+    """A session that expects another certificate gets no retry, and is told what it expects."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(tls)
+    pinned = aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(bytes(32)))
+    async with (
+        Sandbox(ssl_context=tls, host="localhost") as sandbox,
+        aiohttp.ClientSession(connector=pinned) as session,
+    ):
+        error = await one_attempt(sandbox.origin, session)
+
+    assert isinstance(error, TransportError)
+    assert "fingerprint" in str(error)
+    assert not error.retryable
+    assert error.__cause__ is None
 
 
 async def test_the_sessions_own_tls_settings_count() -> None:
@@ -294,6 +311,33 @@ async def test_a_server_without_tls_is_named() -> None:
 
     assert isinstance(error, TransportError)
     assert "TLS" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "is no valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "incomplete or garbled"),
+        (b"HTTP/1.1 200", "broke"),
+    ],
+)
+async def test_what_is_no_answer_is_told_apart(answer: bytes, said: str) -> None:
+    """Another protocol, half an answer and a broken connection each have words of their own."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        error = await one_attempt(f"http://127.0.0.1:{port}")
+
+    assert isinstance(error, TransportError)
+    assert said in str(error)
+    assert error.retryable
 
 
 async def test_a_host_without_an_address_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,40 @@ async def test_our_session_may_be_used() -> None:
     async with open_session() as session:
         check_session(session)
         check_netrc(session, ORIGIN)
+
+
+async def test_an_answer_that_nobody_asked_for_is_nobodys() -> None:
+    """What a server says on an idle connection of our own session answers no later request."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d"
+    unasked = asyncio.Event()
+    requests = 0
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        while await reader.read(1000):
+            requests += 1
+            writer.write(answer % requests)
+            if requests == 1:
+                await unasked.wait()
+                writer.write(answer % 9)
+        writer.close()
+        await writer.wait_closed()
+
+    async with (
+        await asyncio.start_server(speak, "127.0.0.1", 0) as server,
+        open_session() as session,
+    ):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with session.post(url) as response:
+            first = await response.read()
+        unasked.set()
+        await asyncio.sleep(0.01)  # it is on its way, and nothing tells that it has come
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await session.post(url)
+        async with session.post(url) as response:
+            second = await response.read()
+
+    assert (first, second) == (b"1", b"2")
 
 
 async def test_what_a_session_may_have() -> None:

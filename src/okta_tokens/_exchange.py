@@ -13,7 +13,7 @@ import anyio
 from okta_tokens._authentication import TokenRequest, authenticate, ends_the_task
 from okta_tokens._clock import Clock, read
 from okta_tokens._protocol import LONGEST_BODY, Answer, build_form
-from okta_tokens._redaction import sever
+from okta_tokens._redaction import scrub, sever
 from okta_tokens._schedule import Schedule
 from okta_tokens._token import TokenKey
 from okta_tokens._version import __version__
@@ -32,6 +32,8 @@ _HEADERS = {
 }
 _NO_TIMEOUT = aiohttp.ClientTimeout()
 """The deadline is ours, by our clock."""
+_BETWEEN = "what stands between here and Okta"
+_UNTRUSTED = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
 
 
 class Exchange:
@@ -134,9 +136,18 @@ def _transport_error(error: BaseException, key: TokenKey, request: TokenRequest)
     cause: BaseException | None = getattr(error, "os_error", None)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
-        why = f"the certificate of {origin} is not trusted; check the domain, and the CA bundle"
+        reason = scrub(str(getattr(cause, "verify_message", cause)), request.secrets).rstrip(".")
+        why = (
+            f"the certificate of {origin} is not trusted: {reason}; check the domain, this "
+            "machine's clock, and the CA bundle"
+        )
+    elif isinstance(error, aiohttp.ServerFingerprintMismatch):
+        why = (
+            f"the certificate of {origin} is not trusted: it is not the one that the session "
+            "expects; check the domain, and the session's fingerprint"
+        )
     elif isinstance(error, aiohttp.ClientSSLError) or isinstance(cause, ssl.SSLError):
-        why = f"TLS with {origin} failed; check the domain, and what stands between here and Okta"
+        why = f"TLS with {origin} failed; check the domain, and {_BETWEEN}"
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         why = f"{origin} has no address; check the domain and the name server"
     elif isinstance(error, aiohttp.ClientConnectorError):
@@ -145,11 +156,16 @@ def _transport_error(error: BaseException, key: TokenKey, request: TokenRequest)
         why = (
             f"the proxy refused the connection ({error.status}); check its address and credentials"
         )
+    elif isinstance(error, aiohttp.ClientResponseError):
+        why = f"what {origin} answered is no valid HTTP; check the domain, and {_BETWEEN}"
+    elif isinstance(error, aiohttp.ClientPayloadError):
+        why = f"the answer of {origin} is incomplete or garbled; check {_BETWEEN}"
     else:
         cause = error if isinstance(error, OSError) else None
-        why = f"the connection to {origin} broke before the answer was complete"
-    untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
-    failure = TransportError(f"{why} ({type(error).__name__})", retryable=not untrusted)
+        why = f"the connection to {origin} broke before there was an answer; check {_BETWEEN}"
+    failure = TransportError(
+        f"{why} ({type(error).__name__})", retryable=not isinstance(error, _UNTRUSTED)
+    )
     if cause is not None:
         failure.__cause__ = sever(cause, request.secrets)
     return failure

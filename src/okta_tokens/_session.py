@@ -10,8 +10,28 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.connector import Connection
 
 from okta_tokens.errors import ConfigurationError
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that is not sent where an answer waits already.
+
+    aiohttp keeps what a server says on an idle connection, and takes it for the answer to the next
+    request: the token of one client would be handed to another one.
+    """
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Send, unless the connection is spoilt; then it is closed.
+
+        Raises:
+            aiohttp.ServerDisconnectedError: If it is.
+        """
+        assert conn.protocol is not None  # noqa: S101 - narrows the type
+        if conn.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError
+        return await super().send(conn)
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -20,7 +40,9 @@ def open_session() -> aiohttp.ClientSession:
     The gate bounds the connections, so the pool does not.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        request_class=_Request,
     )
 
 
