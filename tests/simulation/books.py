@@ -33,7 +33,7 @@ class Rule(enum.Enum):
     SINGLE_FLIGHT = "one request at a time for a key; it goes on when callers leave"
     UNNOTICED = "while a usable token is held nobody waits, nobody gets an error, and it is renewed"
     ONE_ERROR = "a failed fetch is one error for all who wait, and for a moment for all who come"
-    IN_TIME = "no renewal comes early"
+    IN_TIME = "no renewal comes early, nor too often"
     LIMITS = "so many requests at once for a domain, half of them renewals, and none in a pause"
     ANEW = "the secret is asked for again for each request"
     REJECTION = "a rejected token is dropped, that one only, and not again and again"
@@ -90,6 +90,21 @@ class Held:
     def lead(self) -> float:
         """Seconds before its end at which it may be renewed."""
         return min(max(0.2 * self.lifetime, 10.0), 600.0, self.lifetime / 2)
+
+    @property
+    def backoff(self) -> tuple[float, float]:
+        """The longest wait between two renewals of which the first failed, and the shortest."""
+        cap = min(60.0, self.lead / 4)
+        return cap, min(1.0, cap / 4)
+
+    @property
+    def most_failures(self) -> float:
+        """How often its renewal may fail: while the waits double, then at half of the longest.
+
+        And at first, at last, and once for what was rounded: 13 to 29 times for one token.
+        """
+        cap, base = self.backoff
+        return math.log2(cap / base) + self.lead / (cap / 2) + 3
 
     @property
     def refresh_from(self) -> float:

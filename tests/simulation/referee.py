@@ -378,8 +378,10 @@ class Referee:
             token.try_after = max(token.try_after, key.side.paused_until)
         else:
             token.failures += 1
-            cap = min(60.0, token.lead / 4)
-            least = min(cap, min(1.0, cap / 4) * 2.0 ** min(token.failures - 1, 30)) / 2
+            if token.failures > token.most_failures:
+                self.breaks(Rule.IN_TIME, key, f"a renewal failed {token.failures} times")
+            cap, base = token.backoff
+            least = min(cap, base * 2.0 ** min(token.failures - 1, 30)) / 2
             end = token.final_try if boot < token.final_try else token.unusable_at
             token.try_after = min(boot + least, end)
 
