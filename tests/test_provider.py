@@ -157,6 +157,19 @@ async def test_closing_goes_on_when_its_caller_is_cancelled() -> None:
         assert here.provider._session.closed
 
 
+async def test_closing_while_it_starts_leaves_nothing_behind() -> None:
+    """A provider that is closed before its background work has begun closes its session, too."""
+    provider = TokenProvider()
+    starting = asyncio.create_task(provider.start())
+    closing = asyncio.create_task(provider.aclose())
+    await asyncio.wait([starting, closing])
+
+    assert provider._session is not None
+    assert provider._session.closed
+    with pytest.raises(ProviderStateError, match="closed"):
+        await provider.get_token(ACME, "a")
+
+
 async def test_a_provider_that_is_forgotten_ends_with_its_loop() -> None:
     """Whoever forgets to close gets no warning: the end of the event loop closes the provider."""
 
