@@ -257,9 +257,9 @@ class Here:
         self.callers = [way(self.source) for _ in range(3)]
         await settle()
 
-    async def outcomes(self, *more: Caller) -> list[AccessToken | BaseException | None]:
+    async def outcomes(self) -> list[AccessToken | BaseException | None]:
         """Return what the callers got."""
-        calls = [caller.task for caller in (*self.callers, *more)]
+        calls = [caller.task for caller in self.callers]
         return await asyncio.gather(*calls, return_exceptions=True)
 
     async def landing(self) -> None:
@@ -349,7 +349,7 @@ async def on_a_socket(sandbox: Sandbox, moment: Moment) -> AsyncIterator[Here]:
 
     It lands unheld if it does not suspend so often.
     """
-    async with TokenProvider() as provider:
+    async with asyncio.timeout(10), TokenProvider() as provider:
         # A name has to be looked up, and may have two addresses, of which one does not answer.
         origin = sandbox.origin.replace("127.0.0.1", "localhost")
         client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))

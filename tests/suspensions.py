@@ -20,8 +20,8 @@ class Moment(NamedTuple):
     """Whether what it waits for has come already, and it only waits for its turn."""
 
     def __str__(self) -> str:
-        """Return an id for a test."""
-        return f"{self.suspension}{'woken' if self.woken else ''}"
+        """Say which one it is."""
+        return f"{self.suspension}{', just woken' if self.woken else ''}"
 
 
 def moments(suspensions: int) -> list[Moment]:

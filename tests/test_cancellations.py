@@ -16,13 +16,7 @@ import anyio
 import pytest
 from multidict import CIMultiDict
 
-from okta_tokens import (
-    AccessToken,
-    ClientSecretBasic,
-    OktaClient,
-    TokenProvider,
-    TokenSource,
-)
+from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider, TokenSource
 from okta_tokens.errors import CredentialError, OAuthError, ProviderStateError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.clock import settle
@@ -106,16 +100,15 @@ def at_each_moment(suspensions: int, play: Callable[[Moment], Coroutine[Any, Any
 
 @in_each_scenario
 def test_a_flight_suspends_as_often_as_we_think(scenario: Scenario) -> None:
-    """Each await of a flight is known here, so that something strikes at each.
-
-    A flight that suspends more often than its scenario says has a new await: say there what it
-    waits for, and raise the number. If no scenario comes by the new await, add one that does.
-    """
+    """Each await of a flight is known here, so that something strikes at each."""
 
     async def main() -> None:
         async with flight(scenario) as here:
             await here.landing()
 
+            # A flight that suspends more often than its scenario says has a new await: say there
+            # what it waits for, and raise the number. An await that no scenario comes by, perhaps
+            # behind a condition of its own, needs a scenario that does.
             assert here.watch.suspensions == scenario.suspensions
             assert here.okta.requests == scenario.requests
             assert here.left() == landed(1 + len(here.neighbours))
@@ -371,7 +364,7 @@ def test_closing_ends_a_flight_wherever_it_is(scenario: Scenario, closing: Closi
             await closing(here.provider)
             left = here.left()
             outcomes = await here.outcomes()
-            await asyncio.wait([caller.task for caller in (*here.callers, *here.neighbours)])
+            await asyncio.gather(*(it.task for it in here.neighbours), return_exceptions=True)
 
             assert left == CLOSED
             assert [type(outcome) for outcome in outcomes] == [ProviderStateError] * len(outcomes)
@@ -579,7 +572,7 @@ def test_a_start_may_be_cancelled_wherever_it_is() -> None:
 
 
 def test_closing_ends_a_start_wherever_it_is() -> None:
-    """At each await of `start`, and before it, closing leaves nothing behind."""
+    """At each await of `start`, and before it, closing leaves nothing behind, and lets it end."""
 
     async def play(moment: Moment) -> None:
         provider = TokenProvider()
