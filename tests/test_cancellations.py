@@ -227,18 +227,18 @@ def test_a_waiter_that_is_cancelled_just_before_the_landing_is_cancelled() -> No
 
 def test_a_waiter_that_is_cancelled_just_after_the_landing_is_cancelled() -> None:
     """A cancellation that comes when the token has, and the waiter has not, is not swallowed."""
-    callers: list[Caller] = []
+    rivals: list[asyncio.Task[AccessToken | None]] = []
 
     def racing(source: TokenSource) -> Caller:
         async def call() -> AccessToken:
             token = await source.get_token()
-            for other in callers[1:]:
-                other.leave()
+            for rival in rivals:
+                if rival is not asyncio.current_task():
+                    rival.cancel()
             return token
 
-        task = asyncio.create_task(call())
-        callers.append(Caller(task, task.cancel))
-        return callers[-1]
+        rivals.append(asyncio.create_task(call()))
+        return Caller(rivals[-1], rivals[-1].cancel)
 
     async def main() -> None:
         async with flight(PLAIN, way=racing) as here:
