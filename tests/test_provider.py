@@ -14,10 +14,16 @@ import aiohttp
 import anyio
 import pytest
 
-from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens._provider import _leave_the_parent_alone
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
-from okta_tokens.events import Event, ProviderClosed, ProviderDied
+from okta_tokens.events import (
+    Event,
+    FetchFailed,
+    ProviderClosed,
+    ProviderDied,
+    TokenFetched,
+)
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
 from tests.support import CLIENT_ID, SECRET, at_once, until, world
 from tests.test_redaction import locals_with
@@ -155,6 +161,19 @@ async def test_closing_goes_on_when_its_caller_is_cancelled() -> None:
         await here.provider.aclose()
         assert here.provider._session is not None
         assert here.provider._session.closed
+
+
+async def test_closing_while_it_starts_leaves_nothing_behind() -> None:
+    """A provider that is closed before its background work has begun closes its session, too."""
+    provider = TokenProvider()
+    starting = asyncio.create_task(provider.start())
+    closing = asyncio.create_task(provider.aclose())
+    await asyncio.wait([starting, closing])
+
+    assert provider._session is not None
+    assert provider._session.closed
+    with pytest.raises(ProviderStateError, match="closed"):
+        await provider.get_token(ACME, "a")
 
 
 async def test_a_provider_that_is_forgotten_ends_with_its_loop() -> None:
@@ -511,6 +530,32 @@ async def test_closing_ends_also_what_swallows_its_cancellation() -> None:
 
         with pytest.raises(ProviderStateError):
             await caller
+
+
+@pytest.mark.parametrize("brings", ["token", "error"])
+async def test_what_a_flight_brings_after_closing_is_nobodys(brings: str) -> None:
+    """Waiters hear that the provider was closed, whatever a swallowed cancellation turns into."""
+    asked = asyncio.Event()
+
+    async def stubborn() -> str:
+        asked.set()
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError as error:
+            if brings == "error":
+                raise LookupError from error
+        return SECRET
+
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        client = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(stubborn))
+        caller = asyncio.ensure_future(here.provider.get_token(client, "a"))
+        await asked.wait()
+        await here.provider.aclose()
+
+        with pytest.raises(ProviderStateError):
+            await caller
+        assert here.seen(FetchFailed) == here.seen(TokenFetched) == []
+        assert len(here.provider._schedule) == 0
 
 
 async def test_a_provider_that_was_made_before_a_fork_may_start_after_it() -> None:

@@ -81,6 +81,7 @@ class Keeper:
         self._random = random
         self._emit = emit
         self._look = self._fall_due  # one bound method for all timers
+        self._is_shut = False
         self.entries = EntryCache(max_tokens, self._evicted)
         self.flights = SingleFlight[TokenKey, Outcome](self._fly, schedule)
 
@@ -229,6 +230,8 @@ class Keeper:
                 f"the fetch died of {type(error).__name__}, a defect of okta-tokens; please report"
             )
             outcome.__cause__ = sever(error)
+        if self._is_shut:
+            raise asyncio.CancelledError  # once more: the callable for the secret swallowed it
         return self._land(flight, outcome)
 
     def _land(self, flight: TokenFlight, outcome: Grant | TokenProviderError) -> Outcome:
@@ -374,6 +377,7 @@ class Keeper:
 
     def shut(self) -> None:
         """Hand out nothing any more: every holder of an entry must ask the provider first."""
+        self._is_shut = True
         self._schedule.clear()
         for entry in self.entries:
             entry.timer = None

@@ -161,7 +161,8 @@ class TokenProvider:
             raise _wrong_loop()
         if self._life is _Life.RUNNING:
             self._life = _Life.CLOSED
-            self._owner.cancel()
+            # Not before the owner has begun, lest it end without cleaning up.
+            self._loop.call_soon(self._owner.cancel)
         await asyncio.wait([self._owner])
 
     async def __aenter__(self) -> Self:
