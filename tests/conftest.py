@@ -1,6 +1,18 @@
 """What all tests share."""
 
+import asyncio
+
 import pytest
+
+from tests.support import UVLOOP
+
+if UVLOOP:
+    import uvloop
+
+    # As a policy, so that what runs a loop itself, in a thread or as the command does, has one too.
+    asyncio.set_event_loop_policy(  # type: ignore[deprecated]  # the one way that reaches them all
+        uvloop.EventLoopPolicy()
+    )
 
 
 @pytest.fixture(scope="session")

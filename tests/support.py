@@ -1,9 +1,14 @@
 """What tests of the whole share: a sandbox, a provider on a clock that they move, and patience."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from okta_tokens import (
@@ -22,6 +27,9 @@ from tests.clock import ManualClock, settle
 CLIENT_ID = "0oa1client"
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 SCOPES = ("a", "b", "c", "okta.users.read")
+
+UVLOOP = os.environ.get("OKTA_TOKENS_UVLOOP") == "1"
+"""Whether the tests run on uvloop's event loop."""
 
 T = TypeVar("T")
 
@@ -125,3 +133,58 @@ def at_once(call: Coroutine[Any, Any, T]) -> T:
 async def value_of(call: Coroutine[Any, Any, AccessToken]) -> str:
     """Return the bare token that a call brings."""
     return (await call).value
+
+
+SCRIPT_HEAD = """
+import asyncio, os, sys
+from functools import partial
+from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+from okta_tokens.errors import ProviderStateError
+from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
+
+if os.environ.get("OKTA_TOKENS_UVLOOP") == "1":
+    import uvloop
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+def client_of(sandbox, secret=DEFAULT_CLIENT.secrets[0]):
+    return OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, ClientSecretBasic(secret))
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+async def refused(call, reason):
+    try:
+        async with asyncio.timeout(5):
+            await call()
+    except ProviderStateError as error:
+        assert reason in str(error), error
+    else:
+        raise AssertionError(call)
+"""
+"""What most scripts begin with."""
+
+
+def run_script(path: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a Python of its own, in which every warning is an error.
+
+    Args:
+        path: Where to put it.
+        script: What follows the head.
+        *arguments: What it finds in `sys.argv`.
+    """
+    path.write_text(SCRIPT_HEAD + textwrap.dedent(script))
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+
+
+def complaints(stderr: str) -> str:
+    """Return what a program has written to stderr, save that debug mode found a step slow."""
+    lines = stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("Executing <"))

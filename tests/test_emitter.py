@@ -282,3 +282,17 @@ async def test_after_the_end_nothing_is_kept() -> None:
 
     assert heard == [numbered(1)]
     assert emit.counts[TokenRequested] == 2
+
+
+async def test_who_is_muted_tells_nothing_of_what_was_pending() -> None:
+    """In a forked child, or after its loop, an emitter counts and delivers nothing any more."""
+    heard: list[Event] = []
+    emit = Emitter([heard.append])
+    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit(numbered(1))
+    emit.mute()
+    emit(numbered(2))
+    await asyncio.sleep(0)
+
+    assert heard == []
+    assert emit.counts[TokenRequested] == 2

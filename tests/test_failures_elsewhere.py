@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +15,7 @@ from okta_tokens.errors import OAuthError
 from okta_tokens.events import RenewalFailed
 from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox
 from tests.clock import ManualClock, settle
-from tests.support import CLIENT_ID, SECRET, World, at_once, until, world
+from tests.support import CLIENT_ID, SECRET, World, at_once, run_script, until, world
 
 
 def oversleep(here: World, seconds: float) -> None:
@@ -399,19 +396,11 @@ async def test_a_slow_server_does_not_stall_the_event_loop() -> None:
 def test_a_forked_child_renews_its_own_tokens(tmp_path: Path) -> None:
     """After a fork, tokens are renewed in the background of both: the parent, and the child."""
     script = """
-    import asyncio, os
-    from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
-    from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
-
     async def is_renewed(provider, sandbox):
-        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
-        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
-        source = provider.source(client, "customScope", keep_fresh=True)
+        source = provider.source(client_of(sandbox), "customScope", keep_fresh=True)
         await source.get_token()
         seen = sandbox.tokens_issued
-        async with asyncio.timeout(10):
-            while sandbox.tokens_issued == seen:
-                await asyncio.sleep(0.01)
+        await until(lambda: sandbox.tokens_issued > seen)
 
     async def in_child():
         async with Sandbox(lifetime=1) as sandbox, TokenProvider() as provider:
@@ -432,14 +421,6 @@ def test_a_forked_child_renews_its_own_tokens(tmp_path: Path) -> None:
         runner.run(provider.aclose())
         runner.run(sandbox.aclose())
     """
-    path = tmp_path / "forking.py"
-    path.write_text(textwrap.dedent(script))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=25,
-        check=False,
-    )
+    done = run_script(tmp_path / "forking.py", script)
 
     assert done.returncode == 0, done.stderr

@@ -540,6 +540,28 @@ async def test_each_flight_runs_in_a_fresh_copy_of_the_context() -> None:
         assert it.flights.context.get(REQUEST) is None
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_is_raised_and_not_logged(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The event loop raises it, so nobody logs besides that nobody awaited the flight."""
+
+    async def work(_: Flight[str, str]) -> str:
+        raise kind
+
+    async def main() -> str | None:
+        flights = SingleFlight[str, str](work, Schedule(ManualClock()))
+        landed = await flights.join(flights.start("rome"), math.inf)
+        await asyncio.sleep(30)
+        return landed.outcome if landed else None
+
+    with pytest.raises(kind):
+        asyncio.run(main())
+    gc.collect()
+
+    assert caplog.records == []
+
+
 async def test_an_eager_event_loop_changes_nothing() -> None:
     """Where tasks begin at once, work that never waits lands at once, and other work is shared."""
 
@@ -551,7 +573,12 @@ async def test_an_eager_event_loop_changes_nothing() -> None:
     eager = sys.version_info >= (3, 12)
     async with crew() as it:
         if sys.version_info >= (3, 12):
-            loop.set_task_factory(asyncio.eager_task_factory)
+            # Not asyncio's own, which on 3.13.0 refuses an argument that uvloop gives it.
+            loop.set_task_factory(
+                lambda loop, work, **options: asyncio.Task(
+                    work, **{**options, "loop": loop, "eager_start": True}
+                )
+            )
         it.flights._work = at_once
         flight = it.flights.start("rome")
         landed, known = flight.landed, len(it.flights.under_way)

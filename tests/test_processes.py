@@ -1,108 +1,357 @@
-"""Other processes, other event loops, other threads: an error that says what to do instead."""
+"""Other processes, and signals: an error that says what to do instead, and a clean end."""
 
 import asyncio
+import multiprocessing
 import os
+import signal
+import socket
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
+from textwrap import dedent
 
+import aiohttp
 import pytest
 
-from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
-from okta_tokens.errors import ProviderStateError
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
-from tests.support import at_once, world
+from tests.support import SCRIPT_HEAD, UVLOOP, complaints, run_script
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
-async def test_a_second_event_loop_is_told_so() -> None:
-    """A call from another loop that finds no token, or an open window, raises a clear error."""
-    async with world() as here:
-        source = here.source()
-        token = await source.get_token()
-        here.clock.wall += 2  # beyond the window in which a hit looks at one clock alone
+# Forks
 
-        def elsewhere() -> None:
-            asyncio.run(asyncio.wait_for(source.get_token(), 5))
+FORKING_HEAD = """
+import traceback
+from contextlib import contextmanager
+import aiohttp
 
-        with pytest.raises(ProviderStateError, match="another event loop"):
-            await asyncio.to_thread(elsewhere)
-        with pytest.raises(ProviderStateError, match="another event loop"):
-            await asyncio.to_thread(asyncio.run, here.provider.aclose())
+connections = 0
 
-        assert at_once(source.get_token()) is token
+async def count(*_):
+    global connections
+    connections += 1
 
+async def open_session():
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(count)
+    return aiohttp.ClientSession(trace_configs=[trace])
 
-async def test_a_thread_may_ask_through_the_loop() -> None:
-    """What the error advises works: `asyncio.run_coroutine_threadsafe` from another thread."""
-    async with world() as here:
-        loop, source = asyncio.get_running_loop(), here.source()
-
-        def elsewhere() -> str:
-            return asyncio.run_coroutine_threadsafe(source.access_token(), loop).result(5)
-
-        assert await asyncio.to_thread(elsewhere) == (await source.get_token()).value
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_is_told_so(tmp_path: Path) -> None:
-    """A child gets an error instead of its parent's tokens, and leaves the parent's alone."""
-    script = """
-    import asyncio, os
-    from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
-    from okta_tokens.errors import ProviderStateError
-    from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
-
-    async def in_child(source, provider):
-        try:
-            await source.get_token()
-        except ProviderStateError as error:
-            assert "after the fork" in str(error), error
-        else:
-            return 3
-        await provider.aclose()
-        return 0
-
-    sandbox, provider = Sandbox(), TokenProvider()
+@contextmanager
+def parent(**options):
+    sandbox = Sandbox(**options)
     with asyncio.Runner() as runner:
         runner.run(sandbox.start())
+        session = runner.run(open_session())
+        provider = TokenProvider(session=session)
         runner.run(provider.start())
-        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
-        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
+        yield runner, sandbox, provider, client_of(sandbox)
+        runner.run(provider.aclose())
+        runner.run(session.close())
+        runner.run(sandbox.aclose())
+
+async def is_told(provider, source, client, token):
+    uses = (
+        source.get_token,
+        source.access_token,
+        partial(provider.get_token, client, "customScope"),
+        partial(provider.get_token, client, ["customScope"]),
+        partial(provider.get_token, client, "never asked for"),
+        partial(provider.warm, source),
+        provider.start,
+    )
+    for use in uses:
+        await refused(use, "make one in each process, after the fork")
+    assert provider.source(client, "customScope", keep_fresh=True).key == source.key
+    assert not source.invalidate("anything")
+    if token:
+        assert not source.invalidate(token) and not provider.invalidate(token)
+    assert all(status.remaining is None for status in provider.inspect())
+    assert "forked" in repr(provider) and provider.stats()
+    await provider.aclose()
+    await provider.aclose()
+    async with TokenProvider() as own:
+        mine = await own.get_token(client, "customScope")
+        assert await own.source(client, "customScope").get_token() is mine
+
+def fork(child):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(child)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    child.close()
+    return pid
+
+async def succeeds(pid):
+    # Meanwhile the sandbox answers the child as well.
+    status = None
+    def has_ended():
+        nonlocal status
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        return ended
+    await until(has_ended)
+    assert status == 0, status
+"""
+
+
+def run_forking(script: str, directory: Path, *arguments: str) -> tuple[int, str]:
+    """Return the exit code of a script that forks, and what it and its children complain of."""
+    done = run_script(directory / "forking.py", FORKING_HEAD + dedent(script), *arguments)
+    return done.returncode, complaints(done.stderr)
+
+
+@forks
+@pytest.mark.parametrize("window", ["open", "closed"])
+def test_a_forked_child_gets_none_of_its_parents_tokens(tmp_path: Path, window: str) -> None:
+    """A child is told what to do instead, even where a hit looks at one clock alone."""
+    script = """
+    with parent() as (runner, sandbox, provider, client):
         source = provider.source(client, "customScope")
         token = runner.run(source.get_token())
-        child = os.fork()
-        if child == 0:
-            os._exit(asyncio.run(in_child(source, provider)))
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, status
+        if sys.argv[1] == "open":
+            assert runner.run(source.get_token()) is token
+        runner.run(succeeds(fork(is_told(provider, source, client, token))))
         assert runner.run(source.get_token()) is token
         assert runner.run(provider.get_token(client, "orders:read")).value
-        assert sandbox.token_requests == 2
-        runner.run(provider.aclose())
-        runner.run(sandbox.aclose())
+        assert (connections, sandbox.token_requests) == (1, 3)
     """
-    path = tmp_path / "forking.py"
-    path.write_text(textwrap.dedent(script))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=25,
-        check=False,
+
+    assert run_forking(script, tmp_path, window) == (0, "")
+
+
+@forks
+def test_a_flight_lands_in_the_parent_alone(tmp_path: Path) -> None:
+    """A child that is forked in a flight is told so; in the parent the waiters get their token."""
+    script = """
+    with parent() as (runner, sandbox, provider, client):
+        sandbox.latency = 0.1
+        source = provider.source(client, "customScope")
+        waiters = [runner.get_loop().create_task(source.get_token()) for _ in range(3)]
+        runner.run(until(lambda: sandbox.token_requests == 1))
+        assert provider.stats().waiters == 3
+        runner.run(succeeds(fork(is_told(provider, source, client, None))))
+        async def tokens():
+            return await asyncio.gather(*waiters)
+        assert len(set(runner.run(tokens()))) == 1
+        assert runner.run(provider.get_token(client, "orders:read")).value
+        assert (connections, sandbox.token_requests) == (1, 3)
+    """
+
+    assert run_forking(script, tmp_path) == (0, "")
+
+
+@forks
+def test_a_renewal_happens_in_the_parent_alone(tmp_path: Path) -> None:
+    """A renewal that is to come when a child is forked comes in the parent, and only there."""
+    script = """
+    async def outlives_it(provider, source, client, token):
+        await is_told(provider, source, client, token)
+        await asyncio.sleep(1)  # as long as a token lives
+
+    with parent(lifetime=1) as (runner, sandbox, provider, client):
+        source = provider.source(client, "customScope", keep_fresh=True)
+        token = runner.run(source.get_token())
+        assert provider.inspect()[0].next_action_in > 0
+        child = fork(outlives_it(provider, source, client, token))
+        runner.run(until(lambda: provider.stats().tokens_fetched == 2))
+        runner.run(succeeds(child))
+        assert runner.run(source.get_token()) is not token
+        # The child's own one, and those that the parent counts.
+        assert sandbox.token_requests == 1 + provider.stats().requests
+        assert connections == 1
+    """
+
+    assert run_forking(script, tmp_path) == (0, "")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_process_of_multiprocessing_makes_its_own(tmp_path: Path, method: str) -> None:
+    """A client is handed to a process, which makes a provider; the parent's one is refused there.
+
+    Whatever the start method, nobody complains at the end.
+    """
+    script = """
+    import multiprocessing
+
+    provider = TokenProvider()
+
+    async def work(client, token):
+        source = provider.source(client, "customScope")
+        # Where nothing is inherited, this process has another provider, which is not started.
+        reason = "after the fork" if sys.argv[1] == "fork" else "async with"
+        await refused(source.get_token, reason)
+        assert not source.invalidate(token)
+        async with TokenProvider() as own:
+            assert await own.source(client, "customScope").access_token() != token
+
+    def main(client, token):
+        asyncio.run(work(client, token))
+
+    async def parent(context):
+        async with Sandbox() as sandbox, provider:
+            client = client_of(sandbox)
+            token = await provider.get_token(client, "customScope")
+            process = context.Process(target=main, args=(client, token.value))
+            process.start()
+            await until(lambda: not process.is_alive())
+            process.join()
+            assert process.exitcode == 0, process.exitcode
+            process.close()
+            assert await provider.get_token(client, "customScope") is token
+            assert sandbox.token_requests == 2
+
+    if __name__ == "__main__":
+        asyncio.run(parent(multiprocessing.get_context(sys.argv[1])))
+    """
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system has no fork")
+    done = run_script(tmp_path / "processes.py", script, method)
+
+    assert (done.returncode, complaints(done.stderr)) == (0, "")
+
+
+# Gunicorn
+
+APP = """
+from aiohttp import web
+
+SOURCE = web.AppKey("SOURCE", object)
+loop = asyncio.new_event_loop()
+client = OktaClient.from_env()
+masters = TokenProvider()
+loop.run_until_complete(masters.start())
+loop.run_until_complete(masters.get_token(client, "customScope"))
+
+async def per_worker(app):
+    async with TokenProvider() as provider:
+        app[SOURCE] = provider.source(client, "customScope")
+        yield
+
+async def answer(request):
+    await refused(partial(masters.get_token, client, "customScope"), "after the fork")
+    token = await request.app[SOURCE].access_token()
+    assert await request.app[SOURCE].access_token() == token
+    return web.json_response(os.getpid())
+
+app = web.Application()
+app.cleanup_ctx.append(per_worker)
+app.router.add_get("/", answer)
+"""
+
+GUNICORN_CONF = """
+preload_app = True
+workers = 2
+graceful_timeout = 5
+control_socket_disable = True
+loglevel = "warning"
+
+def on_exit(server):
+    import app
+    app.loop.run_until_complete(app.masters.aclose())
+    app.loop.close()
+"""
+
+
+async def ask(port: int) -> int:
+    """Return which process answers."""
+    timeout = aiohttp.ClientTimeout(20)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(f"http://127.0.0.1:{port}/", headers={"Connection": "close"}) as response,
+    ):
+        assert response.status == 200, await response.text()
+        process: int = await response.json()
+        return process
+
+
+@forks
+async def test_each_worker_of_gunicorn_has_its_own(tmp_path: Path) -> None:
+    """Workers that make a provider each work and end well; one that the master made is refused."""
+    (tmp_path / "app.py").write_text(SCRIPT_HEAD + APP)
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN_CONF)
+    ignored = (
+        "ignore:unclosed <socket:ResourceWarning",  # gunicorn's own
+        "ignore:There is no current event loop:DeprecationWarning",  # aiohttp's worker
     )
+    worker = "GunicornUVLoopWebWorker" if UVLOOP else "GunicornWebWorker"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with Sandbox() as sandbox:
+            fd, port = listener.fileno(), listener.getsockname()[1]
+            okta = {
+                "OKTA_CLIENT_ORGURL": sandbox.origin,
+                "OKTA_CLIENT_CLIENTID": DEFAULT_CLIENT.client_id,
+                "OKTA_CLIENT_SECRET": DEFAULT_CLIENT.secrets[0],
+            }
+            gunicorn = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-W", "error", *(f"-W{it}" for it in ignored), "-m", "gunicorn"),
+                *("app:app", "--bind", f"fd://{fd}", "--worker-class", f"aiohttp.{worker}"),
+                cwd=tmp_path,
+                env={**os.environ, **okta},
+                pass_fds=[fd],
+                stderr=asyncio.subprocess.PIPE,
+            )
+            try:
+                one = await ask(port)
+                os.kill(one, signal.SIGSTOP)
+                other = await ask(port)
+                os.kill(one, signal.SIGCONT)
+                gunicorn.terminate()
+                _, stderr = await asyncio.wait_for(gunicorn.communicate(), 20)
+            finally:
+                if gunicorn.returncode is None:
+                    gunicorn.kill()
+                    await gunicorn.communicate()
 
-    assert done.returncode == 0, done.stderr
+    assert one != other
+    assert sandbox.tokens_issued == 3
+    assert (gunicorn.returncode, complaints(stderr.decode())) == (0, "")
 
 
-async def test_two_providers_live_side_by_side() -> None:
-    """Each provider has its own cache; one's end is not the other's."""
-    async with Sandbox() as sandbox, TokenProvider() as one:
-        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
-        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
-        async with TokenProvider() as other:
-            mine = await one.get_token(client, "customScope")
-            theirs = await other.get_token(client, "customScope")
+# Signals
 
-        assert mine.value != theirs.value
-        assert at_once(one.get_token(client, "customScope")) is mine
+INTERRUPTED = """
+def never():
+    raise KeyboardInterrupt
+
+async def main(secret):
+    async with Sandbox() as sandbox, TokenProvider() as provider:
+        sandbox.latency = 30
+        source = provider.source(client_of(sandbox, secret), "customScope")
+        calls = asyncio.gather(*(source.get_token() for _ in range(3)), return_exceptions=True)
+        await until(lambda: sandbox.token_requests == 1)
+        print("asked", flush=True)
+        await calls
+
+try:
+    asyncio.run(main(never if sys.argv[1] == "in the secret" else DEFAULT_CLIENT.secrets[0]))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@forks
+@pytest.mark.parametrize("where", ["from outside", "in the secret"])
+def test_an_interrupt_in_a_flight_ends_the_program(tmp_path: Path, where: str) -> None:
+    """Ctrl+C while callers wait, or in a callable that a flight asks, ends all, without a word."""
+    path = tmp_path / "interrupted.py"
+    path.write_text(SCRIPT_HEAD + INTERRUPTED)
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", str(path), where],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        if where == "from outside":
+            assert program.stdout.readline() == "asked\n"
+            program.send_signal(signal.SIGINT)
+        try:
+            stdout, stderr = program.communicate(timeout=10)  # an answer would take 30 s
+        finally:
+            program.kill()
+
+    assert (program.returncode, stdout, complaints(stderr)) == (0, "interrupted\n", "")

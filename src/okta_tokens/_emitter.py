@@ -53,6 +53,11 @@ class Emitter:
         """Hand over what is pending; what comes afterwards is counted, and heard by nobody."""
         self._later = None
         self.deliver()
+        self.mute()
+
+    def mute(self) -> None:
+        """Let nobody hear of what comes, nor of what is pending; it is counted all the same."""
+        self._later = None
         self._pending = deque(maxlen=0)
 
 

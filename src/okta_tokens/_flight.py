@@ -27,6 +27,7 @@ class Flight(Generic[K, T]):
         "_timer",
         "_waiters",
         "deadline",
+        "interrupted",
         "key",
         "landed",
         "outcome",
@@ -38,6 +39,8 @@ class Flight(Generic[K, T]):
         self.outcome: T | None = None
         """What the work returned; None until it landed, and for good if it was cancelled."""
         self.landed = False
+        self.interrupted = False
+        """Whether the work met with what ends the program."""
         self.wanted = False
         """Whether somebody has ever waited for it."""
         self.deadline = float("-inf")
@@ -144,6 +147,9 @@ class SingleFlight(Generic[K, T]):
     async def _fly(self, flight: Flight[K, T]) -> None:
         try:
             flight.outcome = await self._work(flight)
+        except (KeyboardInterrupt, SystemExit):
+            flight.interrupted = True
+            raise
         finally:
             self._release(flight)
 
@@ -151,6 +157,8 @@ class SingleFlight(Generic[K, T]):
         self._tasks.discard(task)
         # A task that is cancelled before its first step never gets as far as releasing anybody.
         self._release(flight)
+        if flight.interrupted:
+            task.exception()  # the event loop raises it, so nobody is to log that nobody awaited it
 
     def _release(self, flight: Flight[K, T]) -> None:
         """Take a flight off the table and wake whoever waits; once."""

@@ -40,6 +40,10 @@ class _Life(enum.Enum):
     RUNNING = ""
     CLOSED = "the provider is closed; make another one"
     DIED = "the provider's own background work died, a defect of okta-tokens; please report it"
+    STRANDED = (
+        "the event loop that the provider was started on is closed; make another one, and close "
+        "each before its event loop"
+    )
     FORKED = "the provider was made in another process; make one in each process, after the fork"
 
 
@@ -123,8 +127,9 @@ class TokenProvider:
         Raises:
             ProviderStateError: If it was started or closed before.
         """
-        if self._life is not _Life.NEW:
-            message = self._life.value or "the provider is started already; start it once"
+        life = self._present_life()
+        if life is not _Life.NEW:
+            message = life.value or "the provider is started already; start it once"
             raise ProviderStateError(message)
         self._loop = asyncio.get_running_loop()
         context = copy_context()
@@ -151,12 +156,16 @@ class TokenProvider:
         goes on without it.
 
         Raises:
-            ProviderStateError: If the provider runs on another event loop.
+            ProviderStateError: If the provider runs on another event loop, or ran on one that was
+                closed before it.
         """
-        if self._life is _Life.NEW:
+        life = self._present_life()
+        if life is _Life.NEW:
             self._life = _Life.CLOSED
-        if self._owner is None or self._life is _Life.FORKED:
+        if self._owner is None or self._owner.done() or life is _Life.FORKED:
             return
+        if life is _Life.STRANDED:
+            raise ProviderStateError(life.value)
         if asyncio.get_running_loop() is not self._loop:
             raise _wrong_loop()
         if self._life is _Life.RUNNING:
@@ -233,6 +242,7 @@ class TokenProvider:
             ConfigurationError: As for `get_token`, or if more keys than `max_tokens` are to be kept
                 fresh.
         """
+        self._present_life()
         key = token_key(client, scopes)
         if keep_fresh and not self._keeper.keep_fresh(key):
             message = "keep_fresh: as many keys as max_tokens are kept fresh already; raise it"
@@ -259,6 +269,7 @@ class TokenProvider:
             del token  # an error tracker records the locals of the frame that raises
             message = "token: must be an AccessToken; a bare value goes to a source's invalidate"
             raise ConfigurationError(message)
+        self._present_life()
         return self._keeper.reject(token.key, token.value)
 
     async def warm(
@@ -331,13 +342,28 @@ class TokenProvider:
 
     def _check(self) -> None:
         """Refuse to work where the provider does not live."""
-        if self._life is not _Life.RUNNING:
-            raise ProviderStateError(self._life.value) from self._cause
+        life = self._present_life()
+        if life is not _Life.RUNNING:
+            raise ProviderStateError(life.value) from self._cause
         if asyncio.get_running_loop() is not self._loop:
             raise _wrong_loop()
 
+    def _present_life(self) -> _Life:
+        """Return where in its life the provider is, first asking its loop, which tells nobody."""
+        loop = self._loop
+        if self._life is _Life.RUNNING and loop is not None and loop.is_closed():
+            self._abandon(_Life.STRANDED)
+        return self._life
+
+    def _abandon(self, life: _Life) -> None:
+        """Hand out nothing any more, and leave alone what only its event loop could end."""
+        self._life = life
+        self._keeper.shut()
+        self._emitter.mute()
+
     def _spell(self, client: OktaClient, scopes: str | Iterable[str]) -> TokenSource:
         """Return the source that a caller means, and remember how it was spelt."""
+        self._check()  # another loop's caller must not evict anything
         source = TokenSource(self, token_key(client, scopes))
         if type(scopes) in _HASHABLE_SPELLINGS:
             if self._spelt >= self._max_spellings:
@@ -458,6 +484,7 @@ class TokenSource:
             True if it was held and is dropped.
         """
         value = token.value if isinstance(token, AccessToken) else token
+        self._provider._present_life()
         return self._keeper.reject(self.key, value)
 
     def __repr__(self) -> str:
@@ -497,8 +524,7 @@ def _leave_the_parent_alone() -> None:
     """In a forked child: hand out no token of the parent's, and touch none of its connections."""
     for provider in _PROVIDERS:
         if provider._life is not _Life.NEW:
-            provider._life = _Life.FORKED
-            provider._keeper.shut()
+            provider._abandon(_Life.FORKED)
 
 
 # Where there is no fork there is nothing to register.
