@@ -211,6 +211,9 @@ class Referee:
         """A flight is over, without a token; nobody may ask again for a while."""
         if key.failed_at == boot:
             return  # the others who waited for it
+        token = key.token
+        if token is not None and token.left(*self._now()) > token.leeway:
+            return  # a wall clock was set right meanwhile, so it was a renewal that failed
         # The provider forgets a key that nobody asks for, and one whose token is over; and with it
         # how often it failed. (A token may be over after a failure: wall clocks are set right.)
         end = -math.inf if key.token is None else key.token.unusable_at
