@@ -3,9 +3,12 @@
 import asyncio
 
 import pytest
+from multidict import CIMultiDict
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens._clock import read
 from okta_tokens._flight import Flight
+from okta_tokens._protocol import Answer
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
 from okta_tokens.events import RequestsPaused, TokenRequested
 from okta_tokens.sandbox import Fault
@@ -230,6 +233,48 @@ async def test_those_whom_somebody_waits_for_go_first() -> None:
 
         assert here.sandbox.peak_concurrency == 2
         assert here.sandbox.token_requests <= 3
+
+
+async def test_a_renewal_that_queues_goes_first_once_somebody_waits_for_it() -> None:
+    """Whoever comes to wait for a renewal that has no place yet takes it past the others."""
+    async with world(max_concurrent_requests=2, lifetime=300) as here:
+        scopes = ("a", "b", "c")
+        sources = [here.source(it, keep_fresh=True) for it in scopes]
+        for source in sources:
+            await source.get_token()
+        here.sandbox.latency = 0.2
+        here.sandbox.reset_counters()
+        here.clock.boot += 280
+        await here.clock.advance(0)
+        await here.requests(1)
+        here.clock.boot += 20
+        last = list(here.provider._keeper.flights.under_way.values())[-1]
+
+        token = await here.provider.get_token(here.client, last.key.scopes)
+
+        assert token.scopes == last.key.scopes
+        assert here.sandbox.peak_concurrency == 2
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_pause_is_read_against_what_is_known_of_the_servers_clock() -> None:
+    """A 429 without a `Date` is read by the clock offset that earlier answers told."""
+    async with world() as here:
+        here.sandbox.date_offset = 7_200
+        key = here.source().key
+        await here.source().get_token()
+        endpoint = here.provider._endpoint(key)
+        reset = str(int(here.clock.wall) + 7_200 + 60)
+        answer = Answer(
+            status=429,
+            headers=CIMultiDict({"X-Rate-Limit-Reset": reset}),
+            body=b"",
+            sent=read(here.clock),
+            received_at=here.clock.wall,
+        )
+        endpoint._learn(key, answer)
+
+        assert endpoint.paused_until(key) - here.clock.boot == pytest.approx(61, abs=2)
 
 
 async def test_a_cancelled_wait_for_a_pause_leaves_no_place_taken() -> None:

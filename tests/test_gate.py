@@ -214,6 +214,20 @@ async def test_who_is_promoted_inside_makes_room_for_another_one() -> None:
         assert it.inside == [1, 2]
 
 
+async def test_each_who_is_promoted_inside_makes_room() -> None:
+    """As many as become urgent inside, so many of the others may follow, if there are places."""
+    async with building(8) as it:
+        it.come(*range(8), urgent=False)
+        await settle()
+        it.go(0)
+        it.go(1)
+        it.promote(2)
+        it.promote(3)
+        await settle()
+
+        assert it.inside == [2, 3, 4, 5, 6, 7]
+
+
 async def test_promoting_the_urgent_or_a_stranger_changes_nothing() -> None:
     """To promote again, or one who is not there, gives nobody a place."""
     async with building(2) as it:

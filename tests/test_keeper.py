@@ -15,6 +15,7 @@ from okta_tokens.errors import (
     OAuthError,
     ProviderStateError,
     RateLimitedError,
+    ServerError,
     TransportError,
 )
 from okta_tokens.events import (
@@ -213,8 +214,10 @@ async def test_a_failed_renewal_reaches_no_caller() -> None:
             await here.advance(1)
             assert at_once(value_of(source.get_token())) == first
 
-        failed = here.seen(RenewalFailed)
+        failed = [event for event in here.seen(RenewalFailed) if isinstance(event, RenewalFailed)]
+        assert [event.failures for event in failed] == [*range(1, len(failed) + 1)]
         assert len(failed) >= 4
+        assert all(isinstance(event.error, ServerError) for event in failed)
         assert here.sandbox.token_requests == 1 + len(failed)
 
 
@@ -556,12 +559,19 @@ async def test_a_token_that_is_unusable_on_arrival_is_a_failure() -> None:
         await here.requests(1)
         here.clock.boot += 2
 
-        with pytest.raises(InvalidResponseError, match="arrived") as caught:
+        with pytest.raises(InvalidResponseError) as caught:
             await caller
         with pytest.raises(InvalidResponseError):
             at_once(here.source().get_token())
 
-        assert caught.value.retryable
+        error = caught.value
+        assert str(error).startswith(
+            "the token was past its use when it arrived; its lifetime is too short for this "
+            "machine or network ["
+        )
+        assert (error.status, error.attempts, error.retryable) == (200, 1, True)
+        assert error.key == here.source().key
+        assert error.request_id
         assert here.sandbox.token_requests == 1
 
 
@@ -576,11 +586,17 @@ async def test_a_waiter_that_comes_too_late_twice_gives_up(monkeypatch: pytest.M
             here.clock.boot += 96
 
         monkeypatch.setattr(flights, "_release", too_late)
-        with pytest.raises(InvalidResponseError, match="twice") as caught:
+        with pytest.raises(InvalidResponseError) as caught:
             await here.source().get_token()
         monkeypatch.undo()
 
-        assert caught.value.retryable
+        error = caught.value
+        assert str(error).startswith(
+            "the token was past its use before the caller could have it, twice; its lifetime is "
+            "too short for this machine or network ["
+        )
+        assert (error.status, error.retryable) == (200, True)
+        assert error.key == here.source().key
         assert here.sandbox.token_requests == 2
 
 
@@ -676,6 +692,26 @@ async def test_a_pause_that_can_be_waited_for_is_waited_for() -> None:
         assert here.sandbox.token_requests == 3
 
 
+async def test_who_gives_up_during_a_pause_is_told_of_it() -> None:
+    """A caller whose patience ends while its fetch waits for a later one's sake hears why."""
+    async with world(retry=RetryPolicy(max_wait=60)) as here:
+        source = here.source()
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=40), Fault.rate_limited(reset_in=40))
+        first = asyncio.ensure_future(source.get_token())
+        await until(lambda: here.provider.stats().pauses == 1)
+        await here.clock.advance(30)
+        second = asyncio.ensure_future(source.get_token())
+        await here.clock.advance(15)
+        await until(lambda: here.provider.stats().pauses == 2)
+        await here.clock.advance(15)
+
+        with pytest.raises(RateLimitedError, match="left alone for another"):
+            await first
+        assert not second.done()
+        await here.clock.advance(29)
+        assert (await second).value
+
+
 async def test_renewals_move_to_the_end_of_a_pause() -> None:
     """During a pause no renewal is sent; afterwards they come, spread a little."""
     async with world(lifetimes={"a": 300, "b": 300}) as here:
@@ -687,8 +723,18 @@ async def test_renewals_move_to_the_end_of_a_pause() -> None:
         await here.advance(31)
         assert here.sandbox.token_requests in {3, 2 + len(here.seen(RenewalPostponed))}
         assert here.provider.stats().pauses == 1
-        assert here.seen(RenewalPostponed)
+        postponed = here.seen(RenewalPostponed)
+        assert postponed
         assert not here.seen(RenewalFailed)
+        endpoint = here.provider._endpoint(sources[0].key)
+        pause_end = endpoint.paused_until(sources[0].key)
+        for event in postponed:
+            assert isinstance(event, RenewalPostponed)
+            assert event.key in {source.key for source in sources}
+            assert 0 < event.after <= 61 + 7.5
+            entry = here.provider._keeper.entries.get(event.key)
+            assert entry is not None
+            assert pause_end < entry.renew_after <= pause_end + 7.5
 
         await here.advance(320)
 

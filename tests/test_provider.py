@@ -342,9 +342,11 @@ async def test_warm_waits_for_all() -> None:
     """After `warm` every source has a token, and no caller waits."""
     async with world() as here:
         sources = [here.source("a"), here.source("b"), here.source("c")]
-        await here.provider.warm(*sources, timeout=5)
+        timers = len(here.provider._schedule)
+        await here.provider.warm(*sources, timeout=0.5)
 
         assert [sorted(at_once(it.get_token()).scopes) for it in sources] == [["a"], ["b"], ["c"]]
+        assert len(here.provider._schedule) == timers + len(sources)
         await here.provider.warm()
 
 
@@ -379,8 +381,10 @@ async def test_warm_gives_up_in_time_and_the_requests_go_on() -> None:
 async def test_warm_refuses_sources_of_another_provider() -> None:
     """A source belongs to the provider that made it."""
     async with TokenProvider() as provider:
-        with pytest.raises(ConfigurationError, match="another provider"):
+        with pytest.raises(ConfigurationError) as caught:
             await provider.warm(TokenProvider().source(ACME, "a"))
+
+        assert str(caught.value) == "sources: one of them belongs to another provider"
 
 
 async def test_warm_tells_when_the_provider_closes() -> None:
@@ -494,18 +498,70 @@ async def test_a_caller_with_a_time_out_just_leaves() -> None:
 async def test_warm_refuses_a_timeout_that_is_none(seconds: float) -> None:
     """A timeout that no clock could keep is refused, and harms nobody."""
     async with world() as here:
-        with pytest.raises(ConfigurationError, match="timeout"):
+        with pytest.raises(ConfigurationError) as caught:
             await here.provider.warm(here.source(), timeout=seconds)
 
+        assert str(caught.value) == (
+            "timeout: must be a positive, finite number of seconds, or None"
+        )
         assert (await here.source().get_token()).value
+
+
+async def test_a_token_knows_whose_it_is_when_it_is_rejected() -> None:
+    """The provider drops a rejected token by itself, without a source, and no other one."""
+    async with world() as here:
+        rejected, other = [await here.source(scopes).get_token() for scopes in ("a", "b")]
+
+        assert here.provider.invalidate(rejected) is True
+        assert here.provider.invalidate(rejected) is False
+        assert (await here.source("a").get_token()) is not rejected
+        assert at_once(here.source("b").get_token()) is other
+
+
+async def test_a_hit_of_the_provider_ends_with_its_window() -> None:
+    """At the very end of a window the provider looks at both clocks again, and not before."""
+    async with world(lifetime=3600) as here:
+        token = await here.provider.get_token(here.client, "a")
+        at_once(here.provider.get_token(here.client, "a"))
+        here.clock.boot += 3600
+
+        here.clock.wall += 0.75
+        assert at_once(here.provider.get_token(here.client, "a")) is token
+        here.clock.wall += 0.25
+        assert (await here.provider.get_token(here.client, "a")) is not token
+
+
+async def test_a_hit_of_the_provider_is_a_use() -> None:
+    """A token that was only handed out by hits within a window is renewed all the same."""
+    async with world(lifetime=300) as here:
+        await here.provider.get_token(here.client, "a")
+        at_once(here.provider.get_token(here.client, "a"))
+        (entry,) = here.provider._keeper.entries
+        entry.used = 0
+        at_once(here.provider.get_token(here.client, "a"))
+        await here.advance(280)
+
+        assert here.sandbox.token_requests == 2
+
+
+async def test_so_many_spellings_are_remembered_as_tokens() -> None:
+    """However callers spell their scopes, what is remembered of that is bounded."""
+    async with world(max_tokens=3) as here:
+        for spaces in range(1, 12):
+            await here.provider.get_token(here.client, "a" + " " * spaces + "b")
+            remembered = sum(map(len, here.provider._spellings.values()))
+            assert remembered == (spaces - 1) % 3 + 1
 
 
 async def test_a_bare_value_is_not_invalidated_by_the_provider() -> None:
     """Without a key the provider cannot know whose token it is; the value is not repeated."""
     async with TokenProvider() as provider:
-        with pytest.raises(ConfigurationError, match="AccessToken") as caught:
+        with pytest.raises(ConfigurationError) as caught:
             provider.invalidate(SECRET)  # type: ignore[arg-type]  # deliberately
 
+    assert str(caught.value) == (
+        "token: must be an AccessToken; a bare value goes to a source's invalidate"
+    )
     assert locals_with(caught.value, SECRET) == []
 
 
