@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._clock import Instant
-from okta_tokens._entry import FOR_EVICTION, FOR_RENEWAL, USED, Entry, State
+from okta_tokens._entry import FOR_EVICTION, FOR_RENEWAL, USED, Damping, Entry, State
 from okta_tokens.errors import TransportError
 from tests.clock import ManualClock
 
@@ -354,10 +354,31 @@ def test_damping() -> None:
     assert entry.token is None
 
 
+def test_a_first_rejection_counts_soon_after_the_machine_booted() -> None:
+    """Nothing that was never rejected is taken for a replacement, however young the clock is."""
+    damping = Damping()
+
+    assert damping.reject(Instant(2.0, START.wall)) == 0
+
+
+def test_one_ignored_rejection_makes_a_replacement_of_the_next_token() -> None:
+    """A token that renewed one of which a single rejection was ignored is damped, too."""
+    entry = holding("first")
+    entry.reject("first", START)
+    accept(entry, "second")
+    entry.reject("second", START.later(1))
+    accept(entry, "third", START.later(2))
+
+    assert entry.reject("third", START.later(3)) == 4
+
+
 def test_ignored_rejections_are_counted() -> None:
     """The ignored rejections are those of the token that is held, by its own value."""
     entry = holding("first")
     entry.reject("first", START)
+
+    assert entry.ignored == 0
+
     accept(entry, "second")
 
     assert entry.ignored == 0

@@ -838,6 +838,33 @@ async def test_a_token_that_comes_back_is_not_renewed_while_its_key_cools_down()
         assert here.sandbox.token_requests == 2
 
 
+async def test_every_event_of_a_key_tells_whose_it_is() -> None:
+    """Whatever happens to a key, its event names the key, and how much of what there was."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        here.sandbox.fail_next(Fault.refuse(401, "invalid_client"))
+        callers = [asyncio.ensure_future(source.get_token()) for _ in range(3)]
+        await asyncio.gather(*callers, return_exceptions=True)
+        await here.advance(2)
+        source.invalidate(await source.get_token())
+        token = await source.get_token()
+        await here.advance(1)
+        for _ in range(3):
+            assert source.invalidate(token) is False
+        here.provider._keeper.entries.get_or_add(source.key).used = 0
+        await here.advance(300)
+
+        (failed,) = here.seen(FetchFailed)
+        (ignored,) = here.seen(InvalidationIgnored)
+        assert isinstance(failed, FetchFailed)
+        assert isinstance(ignored, InvalidationIgnored)
+        assert failed.waiters == 3
+        assert ignored.remaining == 4
+        assert len(here.seen(TokenInvalidated)) == 1
+        assert len(here.seen(KeyIdle)) == len(here.seen(KeyForgotten)) == 1
+        assert {event.key for event in here.events if hasattr(event, "key")} == {source.key}
+
+
 async def test_an_api_that_rejects_everything_is_remembered_by_those_who_call_seldom() -> None:
     """Callers who come once a minute, and report each token, do not burn one each."""
     async with world(lifetime=86_400) as here:
