@@ -215,15 +215,15 @@ class _Tally:
             Figure.single("that left before they were answered", self.left, ""),
             Figure.single("tokens invalidated", self.invalidated, ""),
             *(
-                Figure.single(f"that got a {name}", number, "")
+                Figure.single(f"errors that they got: {name}", number, "")
                 for name, number in sorted(self.errors.items())
             ),
-            _none(f"that got an error of no type{names}", self.untyped.total()),
-            _none("that waited, or got an error, while a usable token was held", self.needless),
-            _none("that got an expired token", self.expired),
+            _none(f"errors of no type that they got{names}", self.untyped.total()),
+            _none("calls that waited, or failed, while a usable token was held", self.needless),
+            _none("calls that brought an expired token", self.expired),
             Figure.single("tokens presented to a resource", self.presented, ""),
             Figure.single("that were on their way until they had expired", self.late, ""),
-            _none("that were refused, and came in time", self.refused),
+            _none("that were refused although they came in time", self.refused),
         ]
 
 
@@ -242,6 +242,8 @@ class _Key:
         self.source = source
         self.get = get
         self.rests_until = 0.0
+        self.rejected = True
+        """Whether its tokens are rejected now and then."""
         self._token: AccessToken | None = None
         self._dropped: AccessToken | None = None
         self._least = leeway + _A_MOMENT
@@ -312,7 +314,7 @@ class _Caller:
         self._key.got(token)
         if _happens(self._drawn, 0.02):
             await self._present(token, left)
-        if _happens(self._drawn, 0.005):
+        if self._key.rejected and _happens(self._drawn, 0.005):
             self._tally.invalidated += self._key.invalidate(token)
 
     async def _ask(self) -> AccessToken | None:
@@ -397,7 +399,7 @@ class _Story:
             Figure.single("CPU: share of a core", 100 * cpu / wall, "%"),
             Figure.single("token requests", counts["token_requests"], ""),
             *(
-                Figure.single(f"that met a fault: {name}", number, "")
+                Figure.single(f"faults that they met: {name}", number, "")
                 for name, number in faults_met.items()
             ),
             *self._tally.figures(),
@@ -483,6 +485,8 @@ class _Story:
 
     async def _recover(self) -> int:
         """Let nothing go wrong any more; return how many keys have no token some time later."""
+        for key in self._keys:
+            key.rejected = False  # the provider remembers for minutes that a token was rejected
         await self._server.fail(None)
         await self._server.delay(*_USUAL)
         retry = self._plan.retry

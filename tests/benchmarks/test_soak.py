@@ -51,7 +51,7 @@ async def test_what_piles_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
         "file descriptors left after closing",
         "tasks left after closing",
     }
-    assert sum(it.value for it in figures if it.what.startswith("that met a fault")) > 0
+    assert sum(it.value for it in figures if it.what.startswith("faults that they met")) > 0
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ async def untyped(_: World, __: AccessToken) -> AccessToken:
     ("get", "noticed"),
     [
         (at_once, set()),
-        (late, {"that waited"}),
-        (typed, {"that waited"}),
-        (untyped, {"that got an error of no type"}),
-        (too_late, {"that got an expired token"}),
+        (late, {"calls that waited"}),
+        (typed, {"calls that waited"}),
+        (untyped, {"errors of no type that they got"}),
+        (too_late, {"calls that brought an expired token"}),
     ],
 )
 async def test_what_callers_notice_is_counted(get: Get, noticed: set[str]) -> None:
