@@ -185,7 +185,7 @@ def judge(samples: Sequence[Sample], plan: Plan) -> list[Figure]:
             "timers at most, and cancelled ones in the heap",
             max(it.heap for it in samples),
             "",
-            at_most=4 * plan.max_tokens,
+            at_most=4 * plan.keys,
         ),
     ]
 

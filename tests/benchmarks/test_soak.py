@@ -90,7 +90,7 @@ def test_memory_is_not_judged_by_seconds() -> None:
     [
         ("entries", PLAN.max_tokens),
         ("timers", 0),
-        ("heap", 4 * PLAN.max_tokens),
+        ("heap", 4 * PLAN.keys),
     ],
 )
 def test_too_much_at_any_moment_is_noticed(what: str, at_most: int) -> None:
