@@ -23,8 +23,8 @@ from tests.simulation.world import Report, simulate
 
 _HOUR = 3_600.0
 
-_CALLERS = ("calls", "tokens handed out", "callers cancelled", "rejections", "tokens dropped")
-_PROVIDER = ("attempts", "requests", "renewals", "time-outs", "tokens fetched", "failed attempts")
+_CALLERS = ["calls", "tokens handed out", "callers cancelled", "rejections", "tokens dropped"]
+_PROVIDER = ["attempts", "requests", "renewals", "time-outs", "tokens fetched", "failed attempts"]
 
 
 def run(*, seed: int, keys: int, days: float) -> int:
@@ -90,17 +90,19 @@ def _tell(what: str, report: Report, seconds: float, lives: float) -> Iterator[s
     """Yield lines of what happened."""
     counts = Counter(report.counts)
     yield what
-    parts = (
-        ("callers", _CALLERS),
-        ("the provider", _PROVIDER),
-        ("what Okta did to requests", ("429s", "nothing wrong", *FAULTS)),
-        ("what else callers got", sorted(name for name in counts if name.endswith("Error"))),
-    )
-    for title, names in parts:
+    parts = {
+        "callers": _CALLERS,
+        "the provider": _PROVIDER,
+        "what requests met": ["nothing wrong", *FAULTS],
+        "errors that callers got": sorted(name for name in counts if name.endswith("Error")),
+    }
+    told = {name for names in parts.values() for name in names}
+    parts["what else happened"] = sorted(counts.keys() - told)
+    for title, names in parts.items():
         yield ""
         yield title
         for name in names:
-            yield f"  {name:24}{counts[name]:>14,}"
+            yield f"  {name:26}{counts[name]:>14,}"
     yield ""
     requests = counts["requests"] / lives if lives else math.nan
     yield f"requests, beside one for each lifetime of each key: {requests:.2f}"

@@ -377,6 +377,11 @@ class _Story:
         """Let it happen, and return what came of it."""
         plan, server = self._plan, self._server
         await server.delay(*_USUAL)
+        if plan.judges_memory:
+            # So that the most memory that is ever needed is needed at the beginning: everybody
+            # waits, and everybody gets an error.
+            await server.fail("drop")
+            self._outage_until = time.monotonic() + 3 * plan.lifetime
         for number in range(plan.callers):
             self._engage(self._keys[number % plan.keys])
         stranger = asyncio.create_task(self._ask_for_what_there_is_not())
