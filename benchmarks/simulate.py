@@ -97,7 +97,8 @@ def _tell(what: str, report: Report, seconds: float, lives: float) -> Iterator[s
         "errors that callers got": sorted(name for name in counts if name.endswith("Error")),
     }
     told = {name for names in parts.values() for name in names}
-    parts["what else happened"] = sorted(counts.keys() - told)
+    if rest := sorted(counts.keys() - told):
+        parts["what else happened"] = rest
     for title, names in parts.items():
         yield ""
         yield title
