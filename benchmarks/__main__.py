@@ -1,17 +1,20 @@
-"""`python -m benchmarks NAME`: measure, and print a table."""
+"""Measure, and print a table; or look for what goes wrong only after minutes, or months."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import cold, hit, imports, keys, renewal, stampede
+from benchmarks import cold, hit, imports, keys, renewal, simulate, soak, stampede
 from benchmarks.figures import Figure
-from benchmarks.report import print_environment, print_table, write_json
+from benchmarks.report import print_environment, print_table, quiet, write_json
 
 
 class _Benchmark(Protocol):
@@ -25,34 +28,98 @@ BENCHMARKS: dict[str, _Benchmark] = {
     "keys": keys.run,
     "renewal": renewal.run,
     "import": imports.run,
+    "soak": soak.run,
 }
+
+_LONG = {"soak"}
+"""What is in `all` only if that is short."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run benchmarks.
+    """Run benchmarks, or a simulation.
 
     Args:
         arguments: The command line; that of the process if None.
 
     Returns:
-        The exit code: 1 if a count is wrong. What depends on time never fails a run.
+        The exit code: 1 if a count is wrong, or a rule was broken. What depends on time never
+        fails a run.
     """
+    options = _parser().parse_args(arguments)
+    with quiet():
+        if options.name != "simulate":
+            return asyncio.run(_run(_chosen(options), short=options.short, json=options.json))
+        if options.replay is not None:
+            return simulate.replay(options.replay)
+        return simulate.run(seed=options.seed, keys=options.keys, days=options.days)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"], help="which benchmark")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument(
+    commands = parser.add_subparsers(dest="name", metavar="NAME", required=True)
+    measured = argparse.ArgumentParser(add_help=False)
+    measured.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    measured.add_argument(
         "--short", action="store_true", help="a few seconds each: for the counts, not for the times"
     )
-    options = parser.parse_args(arguments)
-    names = [*BENCHMARKS] if options.name == "all" else [options.name]
-    return asyncio.run(_run(names, short=options.short, json=options.json))
+    asked = {name: _question(run) for name, run in BENCHMARKS.items()}
+    asked["all"] = f"Each of these, but {' and '.join(_LONG)} only with --short."
+    for name, question in asked.items():
+        command = commands.add_parser(name, parents=[measured], help=question, description=question)
+        if name == "soak":
+            command.add_argument(
+                "--minutes",
+                type=_positive,
+                default=10.0,
+                metavar="M",
+                help="how long, if it is not short; %(default)g if not given",
+            )
+    _add_simulate(commands)
+    return parser
 
 
-async def _run(names: Iterable[str], *, short: bool, json: Path | None) -> int:
+def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    question = _question(simulate.run)
+    command = commands.add_parser("simulate", help=question, description=question)
+    add = command.add_argument
+    add("--days", type=_positive, default=30.0, help="%(default)g if not given")
+    add("--seed", type=int, default=1, help="draws everything; %(default)s if not given")
+    add("--keys", type=_count, default=50, help="%(default)s if not given")
+    add("--replay", type=Path, metavar="FILE", help="play the script that a broken rule printed")
+
+
+def _question(run: Callable[..., object]) -> str:
+    """Return what the module of a function asks, from the first line of its docstring."""
+    line = (sys.modules[run.__module__].__doc__ or "").partition("\n")[0]
+    question = line.partition(": ")[2]
+    return question[:1].upper() + question[1:]
+
+
+def _positive(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    message = f"{text!r} is no positive number"
+    raise argparse.ArgumentTypeError(message)
+
+
+def _count(text: str) -> int:
+    return math.ceil(_positive(text))
+
+
+def _chosen(options: argparse.Namespace) -> Mapping[str, _Benchmark]:
+    if options.name == "soak":
+        return {"soak": partial(soak.run, minutes=options.minutes)}
+    if options.name != "all":
+        return {options.name: BENCHMARKS[options.name]}
+    return {name: run for name, run in BENCHMARKS.items() if options.short or name not in _LONG}
+
+
+async def _run(benchmarks: Mapping[str, _Benchmark], *, short: bool, json: Path | None) -> int:
     print_environment()
     results: dict[str, list[Figure]] = {}
-    for name in names:
-        results[name] = await BENCHMARKS[name](short=short)
+    for name, run in benchmarks.items():
+        results[name] = await run(short=short)
         print_table(name, results[name], short=short)
     if json is not None:
         write_json(json, results)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Generator
 
 import aiohttp
 
 from benchmarks.figures import Figure
+from benchmarks.probe import Probe
 from benchmarks.report import steps
 from benchmarks.server import serve
-from okta_tokens import AccessToken, TokenProvider, TokenSource
+from okta_tokens import TokenProvider, TokenSource
 from okta_tokens.events import Event, RenewalScheduled
 
 _KEYS = 10
@@ -97,28 +97,9 @@ class _Caller:
     async def ask(self, end: float) -> None:
         """Ask until an instant of the monotonic clock."""
         while time.monotonic() < end:
-            probe = _Probe(self._source.get_token())
+            probe = Probe(self._source.get_token())
             token = await probe
             self.gets += 1
             self.suspended += probe.suspended
             self.expired += token.remaining() <= 0
             await asyncio.sleep(0)  # a hit does not let others run
-
-
-class _Probe:
-    """Awaits something, and tells whether that suspended."""
-
-    def __init__(self, awaitable: Awaitable[AccessToken]) -> None:
-        self._awaitable = awaitable
-        self.suspended = False
-
-    def __await__(self) -> Generator[object, object, AccessToken]:
-        steps = self._awaitable.__await__()
-        try:
-            wish = next(steps)
-        except StopIteration as finished:
-            token: AccessToken = finished.value
-            return token
-        self.suspended = True
-        yield wish
-        return (yield from steps)

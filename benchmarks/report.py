@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +26,22 @@ from benchmarks.peers import available
 _SENSES = {"<=": "≤", ">=": "≥", "==": "="}
 
 
-def steps(what: str, total: int) -> Iterator[int]:
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Return a context manager within which what the package logs is shown nowhere.
+
+    Whoever does not configure logging gets its warnings on standard error, and a benchmark lets a
+    lot go wrong.
+    """
+    logger, handler = logging.getLogger("okta_tokens"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def steps(what: str, total: int) -> Generator[int]:
     """Count from 0 to a total, with a progress bar on a terminal.
 
     The bar is drawn between the steps only, and so takes no part in what is measured in them.

@@ -395,6 +395,26 @@ async def test_closing_ends_every_flight() -> None:
         assert await asyncio.gather(*callers) == [None] * 3
 
 
+async def test_closing_ends_flights_in_the_order_in_which_they_began() -> None:
+    """Who is told first that it is over does not depend on where the tasks lie in memory."""
+    ended: list[int] = []
+
+    async def work(flight: Flight[int, None]) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(flight.key)
+
+    flights = SingleFlight[int, None](work, Schedule(ManualClock()))
+    for number in range(50):
+        flights.start(number)
+    await settle()
+
+    await flights.aclose()
+
+    assert ended == [*range(50)]
+
+
 async def test_closing_ends_a_flight_that_has_not_taken_its_first_step() -> None:
     """Waiters are woken, too, if the work is cancelled before it has begun."""
     async with crew() as it:

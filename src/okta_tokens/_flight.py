@@ -80,7 +80,7 @@ class SingleFlight(Generic[K, T]):
         """What every flight runs in a copy of."""
         self.under_way: dict[K, Flight[K, T]] = {}
         """Every flight that has not landed, by its key; to be read only."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their departure
 
     def start(self, key: K, deadline: float | None = None) -> Flight[K, T]:
         """Begin the work for a key for which none is under way.
@@ -101,7 +101,7 @@ class SingleFlight(Generic[K, T]):
             work.close()
             self._release(flight)
             raise
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(partial(self._end, flight))
         return flight
 
@@ -154,7 +154,7 @@ class SingleFlight(Generic[K, T]):
             self._release(flight)
 
     def _end(self, flight: Flight[K, T], task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         # A task that is cancelled before its first step never gets as far as releasing anybody.
         self._release(flight)
         if flight.interrupted:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import stampede
+from benchmarks import soak, stampede
 from benchmarks.figures import Figure
 from benchmarks.server import serve
 from okta_tokens._flight import SingleFlight
@@ -60,6 +60,35 @@ def test_all_runs_each_in_the_length_that_was_asked_for(
     assert command.main(["all", "--short", "--json", str(tmp_path / "figures.json")]) == 0
     assert calls == [True, True]
     assert [*json.loads((tmp_path / "figures.json").read_text())["benchmarks"]] == ["it", "that"]
+
+
+def test_a_soak_is_in_all_only_where_that_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody who asks for all of the benchmarks asks for ten more minutes."""
+    calls = stand_in(monkeypatch, Figure.count("requests", 1, "", exactly=1))
+    monkeypatch.setattr(command, "_LONG", {"that"})
+
+    assert command.main(["all"]) == 0
+    assert calls == [False]
+    assert command.main(["all", "--short"]) == 0
+    assert calls == [False, True, True]
+
+
+@pytest.mark.parametrize(("options", "minutes"), [([], 10.0), (["--minutes", "0.5"], 0.5)])
+def test_a_soak_takes_as_long_as_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], minutes: float
+) -> None:
+    """Ten minutes, if nothing else was said."""
+    asked = []
+
+    async def run(*, short: bool, minutes: float) -> list[Figure]:
+        await asyncio.sleep(0)
+        asked.append((short, minutes))
+        return []
+
+    monkeypatch.setattr(soak, "run", run)
+
+    assert command.main(["soak", *options]) == 0
+    assert asked == [(False, minutes)]
 
 
 class Forgetful(dict[TokenKey, Any]):

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
 from benchmarks import report
 from benchmarks.figures import Figure
-from benchmarks.report import environment, print_environment, print_table, steps, write_json
+from benchmarks.report import environment, print_environment, print_table, quiet, steps, write_json
+from okta_tokens.events import event_logger
 
 TIMED = Figure.ratio("tokens[scopes]", [1.25, 1.5, 1.75], [1.0, 1.0, 1.0], at_most=1.2)
 COUNTED = Figure.count("requests", 100_000, "", exactly=100_000)
@@ -79,3 +81,16 @@ def test_steps_count_and_draw_nothing_without_a_terminal(
     """In a pipe or in CI there is no bar."""
     assert list(steps("it", 3)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
+
+
+def test_nothing_is_logged_where_it_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Warnings of the package go nowhere for a while, and then where they went before."""
+    logger = logging.getLogger("okta_tokens")
+    before = [*logger.handlers]
+    with quiet():
+        within = [*logger.handlers]
+        event_logger().warning("something")
+
+    assert [type(it) for it in within if it not in before] == [logging.NullHandler]
+    assert logger.handlers == before
+    assert capsys.readouterr().err == ""

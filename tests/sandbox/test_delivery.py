@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from okta_tokens.sandbox import Fault
-from tests.sandbox.support import Harness, until
+from tests.sandbox.support import TOKEN, Harness, basic, form, until
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,21 @@ async def test_a_drip_sends_the_true_answer_byte_by_byte(here: Harness) -> None:
 
     assert reply.json["token_type"] == "Bearer"
     assert here.sandbox.tokens_issued == 1
+
+
+async def test_a_client_that_leaves_ends_its_answer(
+    here: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever hangs up before the end of an answer is sent no more of it, and that is no error."""
+    here.sandbox.fail_next(Fault.drip(0.001))
+    url = here.sandbox.origin + TOKEN
+    async with here.session.post(url, data=form(), headers=basic()) as response:
+        await response.content.readany()
+        response.close()
+    await until(lambda: here.sandbox.active == 0)
+
+    assert (await here.ask()).status == 200
+    assert caplog.messages == []
 
 
 async def test_a_drop_closes_the_connection_without_an_answer(here: Harness) -> None:

@@ -7,6 +7,7 @@ time goes on; wall time is whatever somebody set it to.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine
 from functools import partial
@@ -38,6 +39,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual time, in seconds."""
         return self._selector_of_time.now
+
+    @property
+    def _clock_resolution(self) -> float:
+        """What is due in less than this many seconds is due now: nothing else is."""
+        return math.ulp(self.time())
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, seconds: float) -> None:
+        """Ignore what asyncio found: a nanosecond is nothing to a float after half a year."""
 
 
 class _SelectorOfTime(selectors.SelectSelector):

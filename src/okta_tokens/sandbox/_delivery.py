@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -41,11 +42,13 @@ async def deliver(
         return response
     if fault.size is None:
         response.content_length = len(answer.body)
-    await response.prepare(request)
-    for piece in _pieces(answer.body, fault):
-        await response.write(piece)
-        if fault.seconds_per_byte:
-            await asyncio.sleep(fault.seconds_per_byte)
+    # A client may leave before the end, and then there is nobody to tell.
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        for piece in _pieces(answer.body, fault):
+            await response.write(piece)
+            if fault.seconds_per_byte:
+                await asyncio.sleep(fault.seconds_per_byte)
     if fault.cut is not None:
         _drop(request)
     return response
