@@ -42,7 +42,7 @@ def test_a_week_of_faults_breaks_no_rule() -> None:
     """Fifty keys live for a week, and whatever goes wrong, every rule is kept."""
     keys = range(50)
 
-    report = simulate(1, keys, script(1, keys, days=7))
+    report = simulate(7, keys, script(7, keys, days=7))
 
     assert str(report.broken) == "None"
     for happened in (*FAULTS, *HAPPENINGS):
