@@ -663,6 +663,13 @@ def test_an_echoed_secret_is_withheld(spell: type[str]) -> None:
         assert error.headers["X-Debug"] == "form: [withheld]"
 
 
+def test_the_name_of_a_header_is_scrubbed() -> None:
+    """A server that repeats the secret as the name of a header does not get it into an error."""
+    error = refused(new_answer(b"", 500, {f"X-{SECRET}": "1"}))
+
+    assert error.headers == {"X-[withheld]": "1"}
+
+
 def test_a_description_is_one_line() -> None:
     """The words of a server can neither forge a log line nor flood the log."""
     body = {"error": "a\r\nb" + "c" * 1_000, "error_description": "d\x1b[0m\n" + "e" * 1_000}

@@ -294,7 +294,7 @@ def _error_of(fields: Mapping[str, object], secrets: Iterable[str]) -> tuple[str
 
 def _facts(answer: Answer, fields: Mapping[str, object]) -> FetchFacts:
     headers = {
-        name: scrub(value, answer.secrets)
+        scrub(name, answer.secrets): scrub(value, answer.secrets)
         for name, value in answer.headers.items()
         if name.lower() not in _COOKIES
     }
