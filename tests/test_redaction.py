@@ -319,6 +319,37 @@ def test_unusual_spellings_are_withheld(said: str, secret: str) -> None:
     assert WITHHELD in scrub(said, [secret])
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param("sent=a+b%2fc", id="form-in-small-letters"),
+        pytest.param("sent=a%20b/c", id="url-but-for-slashes"),
+        pytest.param("sent=a%2520b%252Fc", id="url-twice"),
+        pytest.param("a&#32;b&#47;c", id="html-in-decimal"),
+        pytest.param("a b\\/c", id="json-as-php-does-it"),
+        pytest.param("\\u0061 b\\x2fc", id="all-escaped"),
+        pytest.param(f"&#{'9' * 5_000}; a b\\u002fc", id="beside-what-cannot-be-decoded"),
+    ],
+)
+def test_what_only_shows_when_decoded_is_withheld(said: str) -> None:
+    """A text that holds a secret in a spelling that nobody listed is withheld as a whole."""
+    assert scrub(said, ["a b/c"]) == WITHHELD
+    assert scrub(said, ["another"]) != WITHHELD
+    assert type(sever(ValueError(said), ["a b/c"])) is RuntimeError
+
+
+@pytest.mark.parametrize("text", ["100 %", "a%zz&b", "C:\\users", "1 &lt; 2", "\\", "a+b"])
+def test_what_merely_looks_escaped_is_kept(text: str) -> None:
+    """A text is told as it is: what was decoded only served to search it."""
+    assert scrub(text, ["a b/c"]) == text
+
+
+def test_an_empty_secret_is_none() -> None:
+    """A method of authentication that sends nothing secret does not make all texts unreadable."""
+    assert scrub("as it is", ["", SECRET]) == "as it is"
+    assert sever(ValueError("as it is"), [""]).args == ("as it is",)
+
+
 def test_an_argument_that_is_escaped_twice_is_withheld() -> None:
     """An error is judged by its arguments too: its text may show them in another spelling."""
     error = KeyError(json.dumps({"client_secret": 'a"b'}))
