@@ -663,6 +663,24 @@ def test_an_echoed_secret_is_withheld(spell: type[str]) -> None:
         assert error.headers["X-Debug"] == "form: [withheld]"
 
 
+@pytest.mark.parametrize("name", ["access_token", "id_token", "refresh_token"])
+@pytest.mark.parametrize("status", [200, 302, 400, 429, 503])
+def test_a_token_is_a_secret_of_the_answer(name: str, status: int) -> None:
+    """A server that repeats a token where it speaks does not get it into an error."""
+    body = {
+        name: VALUE,
+        "error": VALUE,
+        "error_description": f"made {quote_plus(VALUE)}",
+        "errorId": VALUE,
+    }
+    headers = {"X-Okta-Request-Id": VALUE, "Location": f"https://app.example/#token={VALUE}"}
+    error = refused(new_answer(body, status, headers))
+
+    assert VALUE not in everything(error)
+    assert (error.request_id, error.error_id) == (None, None)
+    assert error.headers["Location"] == "https://app.example/#token=[withheld]"
+
+
 def test_the_name_of_a_header_is_scrubbed() -> None:
     """A server that repeats the secret as the name of a header does not get it into an error."""
     error = refused(new_answer(b"", 500, {f"X-{SECRET}": "1"}))

@@ -6,8 +6,8 @@ import json
 import math
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -150,6 +150,7 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
         frames here have seen the answer.
     """
     fields = _json_object(answer.body)
+    answer = replace(answer, secrets=[*answer.secrets, *_tokens_in(fields)])
     if answer.status == HTTPStatus.OK:
         return _read_grant(answer, fields, requested)
     facts = _facts(answer, fields)
@@ -204,6 +205,14 @@ def is_concurrency_limit(answer: Answer) -> bool:
     Such a limit is over as soon as another request is, and the reset is only a suggestion.
     """
     return {*_integers(answer.headers.getall("X-Rate-Limit-Limit", []))} == {0}
+
+
+def _tokens_in(fields: Mapping[str, object]) -> Iterator[str]:
+    """Yield what no text may repeat, whatever the answer means."""
+    for name in ("access_token", "id_token", "refresh_token"):
+        token = fields.get(name)
+        if isinstance(token, str) and _TOKEN.fullmatch(token):
+            yield token
 
 
 def _read_grant(
