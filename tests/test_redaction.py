@@ -6,6 +6,7 @@ import asyncio
 import json
 import string
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -244,6 +245,22 @@ def test_a_telling_error_is_replaced(error: BaseException) -> None:
     assert type(severed) is RuntimeError
     assert str(severed) == f"{kind.__module__}.{kind.__qualname__} (its text is withheld)"
     assert (severed.__cause__, severed.__context__, severed.__traceback__) == (None, None, None)
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    """An error that cannot be changed."""
+
+    path: str
+
+
+def test_an_error_that_forbids_changes_is_severed() -> None:
+    """An error whose class is frozen loses frames and chain, too, and nothing fails."""
+    error = raised(FrozenError("/run/secrets"), cause=raised(KeyError(SECRET)))
+
+    assert sever(error, [SECRET]) is error
+    assert (error.__cause__, error.__context__, error.__traceback__) == (None, None, None)
+    assert sever(FrozenError(SECRET), [SECRET]) is not error
 
 
 @pytest.mark.parametrize(

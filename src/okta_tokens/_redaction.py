@@ -61,8 +61,9 @@ def sever(error: BaseException, secrets: Iterable[str] = ()) -> BaseException:
     if isinstance(error, BaseExceptionGroup) or not speakable:
         kind = type(error)
         return RuntimeError(f"{kind.__module__}.{kind.__qualname__} (its text is withheld)")
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
+    for name in ("__cause__", "__context__", "__traceback__"):
+        BaseException.__setattr__(error, name, None)  # also where the class forbids it
+    return error
 
 
 def holds_any(text: str, secrets: Iterable[str]) -> bool:
