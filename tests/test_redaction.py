@@ -263,6 +263,36 @@ def test_an_error_that_forbids_changes_is_severed() -> None:
     assert sever(FrozenError(SECRET), [SECRET]) is not error
 
 
+class VaultError(Exception):
+    """An error that keeps what was answered."""
+
+    def __init__(self, response: object) -> None:
+        super().__init__("the vault refused")
+        self.response = response
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(VaultError(SECRET), id="text"),
+        pytest.param(VaultError({"data": SECRET.encode()}), id="mapping"),
+        pytest.param(json.JSONDecodeError("bad", f'{{"secret": "{SECRET}"', 0), id="document"),
+    ],
+)
+def test_an_attribute_is_withheld(error: Exception) -> None:
+    """A secret in an attribute, which a tracker records although no text tells it, is found."""
+    assert type(sever(error)) is RuntimeError
+    assert sever(VaultError(404)).args == ("the vault refused",)
+
+
+def test_what_has_no_such_attribute_is_cut() -> None:
+    """An error about an attribute keeps its text and lets go of the object, maybe the secret."""
+    error = AttributeError("'str' object has no attribute 'get'", name="get", obj=SECRET)
+
+    assert sever(error, [SECRET]) is error
+    assert error.obj is None
+
+
 @pytest.mark.parametrize(
     "text",
     [

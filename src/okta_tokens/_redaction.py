@@ -45,23 +45,24 @@ def sever(error: BaseException, secrets: Iterable[str] = ()) -> BaseException:
     """Return an error that is safe to chain: no frames, no chain of its own, no secret in its text.
 
     Frames go because error trackers record their locals, where secrets live. An error whose own
-    text, arguments or notes hold a secret, or what looks like one, is replaced by one that tells
-    its type alone; so is a group, whose members have frames of their own.
+    text, arguments, attributes or notes hold a secret, or what looks like one, is replaced by one
+    that tells its type alone; so is a group, whose members have frames of their own.
 
     Args:
         error: What was caught; changed in place.
         secrets: As for `scrub`.
     """
     try:
-        notes = getattr(error, "__notes__", ())
-        text = "\n".join([str(error), repr(error), *map(str, error.args), *map(str, notes)])
-        speakable = not _holds_secret(text, secrets)
+        speakable = not _holds_secret("\n".join(_all_it_tells(error)), secrets)
     except Exception:  # noqa: BLE001 - an error that cannot even be printed tells its type alone
         speakable = False
     if isinstance(error, BaseExceptionGroup) or not speakable:
         kind = type(error)
         return RuntimeError(f"{kind.__module__}.{kind.__qualname__} (its text is withheld)")
-    for name in ("__cause__", "__context__", "__traceback__"):
+    cut = ["__cause__", "__context__", "__traceback__"]
+    if isinstance(error, AttributeError):
+        cut.append("obj")  # what has no such attribute: the secret itself, perhaps
+    for name in cut:
         BaseException.__setattr__(error, name, None)  # also where the class forbids it
     return error
 
@@ -77,6 +78,14 @@ def holds_any(text: str, secrets: Iterable[str]) -> bool:
     return bool(possible) and any(
         secret in reading for reading in _readings(text) for secret in possible
     )
+
+
+def _all_it_tells(error: BaseException) -> Iterator[str]:
+    yield str(error)
+    yield repr(error)
+    yield from map(str, error.args)
+    yield from map(str, getattr(error, "__notes__", ()))
+    yield from map(repr, vars(error).values())  # a `response`, or the `doc` that is no JSON
 
 
 def _holds_secret(text: str, secrets: Iterable[str]) -> bool:
