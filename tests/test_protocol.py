@@ -788,6 +788,12 @@ def test_pauses(headers: list[tuple[str, str]], pause: float | None) -> None:
     assert pause_of(answer, clock_offset=-86_400.0) == pause
 
 
+@pytest.mark.parametrize("name", ["X-Rate-Limit-Reset", "Retry-After"])
+def test_a_pause_is_a_day_at_most(name: str) -> None:
+    """A pause that no calendar could tell the end of is cut, whatever a policy would allow."""
+    assert pause_of(new_answer(b"", 429, {name: "9" * 15}), clock_offset=0.0) == 24 * 3_600
+
+
 @pytest.mark.parametrize("date", [None, "", "yesterday"])
 def test_a_pause_without_a_date(date: str | None) -> None:
     """Without a usable Date the server's clock is what the last answers told of it."""

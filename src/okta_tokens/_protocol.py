@@ -33,6 +33,9 @@ LONGEST_BODY = 64 * 1024
 LONGEST_LIFETIME = 30 * 86_400.0
 """Seconds that a token is kept at most, whatever its `expires_in`; Okta's maximum is a day."""
 
+LONGEST_PAUSE = 86_400.0
+"""Seconds that a 429 may ask for at most, whatever it says; Okta's windows are minutes."""
+
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _SCOPES = re.compile(r"[\x20-\x7e]*")
 _IDENTIFIER = re.compile(r"[\w.@:+/=-]{1,128}", re.ASCII)
@@ -182,7 +185,8 @@ def pause_of(answer: Answer, clock_offset: float) -> float | None:
 
     Okta tells the instant at which its window resets, in `X-Rate-Limit-Reset`; read against the
     answer's own `Date`, so that no clock but the server's counts, and a second more, since both
-    have whole seconds. Of several values the latest holds. Other servers send `Retry-After`.
+    have whole seconds. Of several values the latest holds. Other servers send `Retry-After`. A day
+    is the most that is believed.
 
     Args:
         answer: The 429.
@@ -194,9 +198,9 @@ def pause_of(answer: Answer, clock_offset: float) -> float | None:
         now = answer.received_at + clock_offset
     resets = _integers(answer.headers.getall("X-Rate-Limit-Reset", []))
     if resets:
-        return max(0.0, max(resets) - now + 1)
+        return min(max(0.0, max(resets) - now + 1), LONGEST_PAUSE)
     waits = _integers(answer.headers.getall("Retry-After", []))
-    return float(max(waits)) if waits else None
+    return min(float(max(waits)), LONGEST_PAUSE) if waits else None
 
 
 def is_concurrency_limit(answer: Answer) -> bool:
