@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from okta_tokens._protocol import (
+    LONGEST_BODY,
     LONGEST_LIFETIME,
     LONGEST_PAUSE,
     Answer,
@@ -18,7 +21,7 @@ from okta_tokens._protocol import (
     read_answer,
 )
 from okta_tokens.errors import FetchError
-from tests.fuzz.inputs import FUZZ, SECRET, SENT, TOKEN, answers
+from tests.fuzz.inputs import FUZZ, GRANT, SECRET, SENT, TOKEN, answers, literals, new_answer
 
 LONGEST_MESSAGE = 2_000
 LONGEST_TEXT = 500
@@ -41,25 +44,40 @@ def check_error(error: FetchError) -> None:
     assert everything(copy.copy(error)) == told
 
 
-@FUZZ
+def check_outcome(answer: Answer, outcome: Grant | FetchError) -> None:
+    """Assert that an answer became a grant that can be kept, or an error that can be told."""
+    if isinstance(outcome, FetchError):
+        check_error(outcome)
+        return
+
+    assert answer.status == 200
+    assert len(answer.body) <= LONGEST_BODY
+    assert outcome.value.isascii()
+    assert outcome.value.isprintable()
+    assert " " not in outcome.value
+    assert 0 < outcome.lifetime <= LONGEST_LIFETIME
+    assert outcome.sent == SENT
+    assert TOKEN not in repr(outcome)
+    assert SECRET not in repr(outcome)
+    assert repr(outcome).isprintable()
+
+
+@settings(FUZZ, max_examples=250)
 @given(answers(), st.frozensets(st.sampled_from("abc")))
 def test_any_answer_is_read(answer: Answer, requested: frozenset[str]) -> None:
     """Any answer is a grant or an error, neither of which shows a secret or the token."""
-    outcome = read_answer(answer, requested)
+    check_outcome(answer, read_answer(answer, requested))
 
-    if isinstance(outcome, Grant):
-        assert answer.status == 200
-        assert outcome.value.isascii()
-        assert outcome.value.isprintable()
-        assert " " not in outcome.value
-        assert 0 < outcome.lifetime <= LONGEST_LIFETIME
-        assert outcome.sent == SENT
-        assert TOKEN not in repr(outcome)
-        assert SECRET not in repr(outcome)
-        assert repr(outcome).isprintable()
-    else:
-        assert isinstance(outcome, FetchError)
-        check_error(outcome)
+
+@FUZZ
+@given(st.sampled_from(sorted(GRANT)), literals)
+def test_any_value_is_read(name: str, literal: str) -> None:
+    """A grant with any value in one of its places is a grant that can be kept, or an error."""
+    members = {key: json.dumps(value) for key, value in GRANT.items()} | {name: literal}
+    body = ",".join(f'"{key}":{value}' for key, value in members.items()).encode()
+    answer = new_answer(200, CIMultiDict(), b"{%b}" % body)
+
+    check_outcome(answer, read_answer(answer, frozenset()))
 
 
 @FUZZ

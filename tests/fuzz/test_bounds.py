@@ -16,7 +16,7 @@ from okta_tokens._protocol import LONGEST_BODY, Answer, pause_of, read_answer
 from okta_tokens._redaction import scrub, sever
 from okta_tokens._scopes import parse_scopes
 from okta_tokens.errors import ConfigurationError
-from tests.fuzz.inputs import GRANT, NOW, SENT
+from tests.fuzz.inputs import GRANT, new_answer
 from tests.fuzz.test_validators import BASIC
 
 SECRETS = ["Kq7vR2mXw9/+ 1", "S3E3dlIybVh3OS8rIDE="]
@@ -96,8 +96,8 @@ def check_cost(work: Callable[[], object]) -> None:
 
 
 def answer(body: str, status: int, headers: CIMultiDict[str] | None = None) -> Answer:
-    """Return an answer."""
-    return Answer(status, headers or CIMultiDict(), body.encode(), SENT, NOW, SECRETS)
+    """Return an answer to a request that held two secrets."""
+    return new_answer(status, headers or CIMultiDict(), body.encode(), SECRETS)
 
 
 @pytest.mark.parametrize("status", [200, 400])
