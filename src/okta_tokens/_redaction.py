@@ -84,8 +84,7 @@ def _all_it_tells(error: BaseException) -> Iterator[str]:
     yield str(error)
     yield repr(error)
     yield from map(str, error.args)
-    yield from map(str, getattr(error, "__notes__", ()))
-    yield from map(repr, vars(error).values())  # a `response`, or the `doc` that is no JSON
+    yield from map(repr, vars(error).values())  # notes, a `response`, the `doc` that is no JSON
 
 
 def _holds_secret(text: str, secrets: Iterable[str]) -> bool:
