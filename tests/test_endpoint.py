@@ -311,3 +311,15 @@ async def test_an_answer_without_a_date_teaches_no_clock() -> None:
         await provider.get_token(client, "a")
 
         assert provider.stats().clock_offsets == {origin: 0.0}
+
+
+async def test_no_pause_is_beyond_the_calendar() -> None:
+    """A 429 with an absurd reset is a rate limit also where the policy allows any pause."""
+    async with world(retry=RetryPolicy(attempts=1, max_pause=1e12)) as here:
+        here.sandbox.fault = Fault.answer(429, headers={"X-Rate-Limit-Reset": "9" * 15})
+
+        for _ in range(2):
+            with pytest.raises(RateLimitedError) as caught:
+                await here.source().get_token()
+            left = caught.value.retry_at.timestamp() - here.clock.wall_time()
+            assert left == pytest.approx(86_400, abs=2)

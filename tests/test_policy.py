@@ -395,3 +395,11 @@ def test_numbers_beyond_all_floats_are_refused() -> None:
     """A whole number that no calculation could hold is no finite one."""
     with pytest.raises(ConfigurationError, match="max_lead must be a positive, finite number"):
         RefreshPolicy(max_lead=10**400)
+
+
+def test_numbers_that_vanish_are_refused() -> None:
+    """The least of all floats is nothing once it is halved, and so would be each wait."""
+    with pytest.raises(ConfigurationError, match="max_backoff must be a positive, finite number"):
+        RefreshPolicy(max_backoff=5e-324)
+
+    assert RefreshPolicy(max_backoff=2.3e-308).backoff(1, 3_600, lowest) > 0

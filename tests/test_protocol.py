@@ -663,6 +663,31 @@ def test_an_echoed_secret_is_withheld(spell: type[str]) -> None:
         assert error.headers["X-Debug"] == "form: [withheld]"
 
 
+@pytest.mark.parametrize("name", ["access_token", "id_token", "refresh_token"])
+@pytest.mark.parametrize("status", [200, 302, 400, 429, 503])
+def test_a_token_is_a_secret_of_the_answer(name: str, status: int) -> None:
+    """A server that repeats a token where it speaks does not get it into an error."""
+    body = {
+        name: VALUE,
+        "error": VALUE,
+        "error_description": f"made {quote_plus(VALUE)}",
+        "errorId": VALUE,
+    }
+    headers = {"X-Okta-Request-Id": VALUE, "Location": f"https://app.example/#token={VALUE}"}
+    error = refused(new_answer(body, status, headers))
+
+    assert VALUE not in everything(error)
+    assert (error.request_id, error.error_id) == (None, None)
+    assert error.headers["Location"] == "https://app.example/#token=[withheld]"
+
+
+def test_the_name_of_a_header_is_scrubbed() -> None:
+    """A server that repeats the secret as the name of a header does not get it into an error."""
+    error = refused(new_answer(b"", 500, {f"X-{SECRET}": "1"}))
+
+    assert error.headers == {"X-[withheld]": "1"}
+
+
 def test_a_description_is_one_line() -> None:
     """The words of a server can neither forge a log line nor flood the log."""
     body = {"error": "a\r\nb" + "c" * 1_000, "error_description": "d\x1b[0m\n" + "e" * 1_000}
@@ -761,6 +786,12 @@ def test_pauses(headers: list[tuple[str, str]], pause: float | None) -> None:
 
     assert pause_of(answer, clock_offset=0.0) == pause
     assert pause_of(answer, clock_offset=-86_400.0) == pause
+
+
+@pytest.mark.parametrize("name", ["X-Rate-Limit-Reset", "Retry-After"])
+def test_a_pause_is_a_day_at_most(name: str) -> None:
+    """A pause that no calendar could tell the end of is cut, whatever a policy would allow."""
+    assert pause_of(new_answer(b"", 429, {name: "9" * 15}), clock_offset=0.0) == 24 * 3_600
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday"])

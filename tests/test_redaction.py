@@ -6,6 +6,7 @@ import asyncio
 import json
 import string
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -246,6 +247,52 @@ def test_a_telling_error_is_replaced(error: BaseException) -> None:
     assert (severed.__cause__, severed.__context__, severed.__traceback__) == (None, None, None)
 
 
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    """An error that cannot be changed."""
+
+    path: str
+
+
+def test_an_error_that_forbids_changes_is_severed() -> None:
+    """An error whose class is frozen loses frames and chain, too, and nothing fails."""
+    error = raised(FrozenError("/run/secrets"), cause=raised(KeyError(SECRET)))
+
+    assert sever(error, [SECRET]) is error
+    assert (error.__cause__, error.__context__, error.__traceback__) == (None, None, None)
+    assert sever(FrozenError(SECRET), [SECRET]) is not error
+
+
+class VaultError(Exception):
+    """An error that keeps what was answered."""
+
+    def __init__(self, response: object) -> None:
+        super().__init__("the vault refused")
+        self.response = response
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(VaultError(SECRET), id="text"),
+        pytest.param(VaultError({"data": SECRET.encode()}), id="mapping"),
+        pytest.param(json.JSONDecodeError("bad", f'{{"secret": "{SECRET}"', 0), id="document"),
+    ],
+)
+def test_an_attribute_is_withheld(error: Exception) -> None:
+    """A secret in an attribute, which a tracker records although no text tells it, is found."""
+    assert type(sever(error)) is RuntimeError
+    assert sever(VaultError(404)).args == ("the vault refused",)
+
+
+def test_what_has_no_such_attribute_is_cut() -> None:
+    """An error about an attribute keeps its text and lets go of the object, maybe the secret."""
+    error = AttributeError("'str' object has no attribute 'get'", name="get", obj=SECRET)
+
+    assert sever(error, [SECRET]) is error
+    assert error.obj is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -317,6 +364,37 @@ def test_errors_of_ours_are_ordinary() -> None:
 def test_unusual_spellings_are_withheld(said: str, secret: str) -> None:
     """A secret is found across a line break, with small hexadecimal digits, and in HTML."""
     assert WITHHELD in scrub(said, [secret])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param("sent=a+b%2fc", id="form-in-small-letters"),
+        pytest.param("sent=a%20b/c", id="url-but-for-slashes"),
+        pytest.param("sent=a%2520b%252Fc", id="url-twice"),
+        pytest.param("a&#32;b&#47;c", id="html-in-decimal"),
+        pytest.param("a b\\/c", id="json-as-php-does-it"),
+        pytest.param("\\u0061 b\\x2fc", id="all-escaped"),
+        pytest.param(f"&#{'9' * 5_000}; a b\\u002fc", id="beside-what-cannot-be-decoded"),
+    ],
+)
+def test_what_only_shows_when_decoded_is_withheld(said: str) -> None:
+    """A text that holds a secret in a spelling that nobody listed is withheld as a whole."""
+    assert scrub(said, ["a b/c"]) == WITHHELD
+    assert scrub(said, ["another"]) != WITHHELD
+    assert type(sever(ValueError(said), ["a b/c"])) is RuntimeError
+
+
+@pytest.mark.parametrize("text", ["100 %", "a%zz&b", "C:\\users", "1 &lt; 2", "\\", "a+b"])
+def test_what_merely_looks_escaped_is_kept(text: str) -> None:
+    """A text is told as it is: what was decoded only served to search it."""
+    assert scrub(text, ["a b/c"]) == text
+
+
+def test_an_empty_secret_is_none() -> None:
+    """A method of authentication that sends nothing secret does not make all texts unreadable."""
+    assert scrub("as it is", ["", SECRET]) == "as it is"
+    assert sever(ValueError("as it is"), [""]).args == ("as it is",)
 
 
 def test_an_argument_that_is_escaped_twice_is_withheld() -> None:

@@ -155,3 +155,14 @@ def test_an_iterable_of_what_cannot_be_a_scope() -> None:
     """Also what cannot even be put into a set is refused as a configuration error."""
     with pytest.raises(ConfigurationError, match="must be a string"):
         parse_scopes([["a"]])  # type: ignore[list-item]  # deliberately
+
+
+def test_a_message_names_three_wrong_scopes() -> None:
+    """A message about many wrong scopes names the first, counts the others, and stays short."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_scopes([f'"{number:04}' for number in range(2_000)])
+    message = str(caught.value)
+
+    assert message.count("is no scope name") == 3
+    assert message.endswith("; nor are 1997 more; more than 1024 characters together")
+    assert len(message) < 500

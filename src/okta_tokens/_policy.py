@@ -149,7 +149,8 @@ def _unusable_numbers(policy: RefreshPolicy | RetryPolicy) -> list[str]:
     for field in fields(policy):
         value = getattr(policy, field.name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value <= sys.float_info.max:
+        # What is less than the least normal float would be nothing once it is halved.
+        if not number or not sys.float_info.min <= value <= sys.float_info.max:
             problems.append(f"{field.name} must be a positive, finite number")
     return problems
 

@@ -6,8 +6,8 @@ import json
 import math
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -32,6 +32,9 @@ LONGEST_BODY = 64 * 1024
 
 LONGEST_LIFETIME = 30 * 86_400.0
 """Seconds that a token is kept at most, whatever its `expires_in`; Okta's maximum is a day."""
+
+LONGEST_PAUSE = 86_400.0
+"""Seconds that a 429 may ask for at most, whatever it says; Okta's windows are minutes."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _SCOPES = re.compile(r"[\x20-\x7e]*")
@@ -150,6 +153,7 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
         frames here have seen the answer.
     """
     fields = _json_object(answer.body)
+    answer = replace(answer, secrets=[*answer.secrets, *_tokens_in(fields)])
     if answer.status == HTTPStatus.OK:
         return _read_grant(answer, fields, requested)
     facts = _facts(answer, fields)
@@ -181,7 +185,8 @@ def pause_of(answer: Answer, clock_offset: float) -> float | None:
 
     Okta tells the instant at which its window resets, in `X-Rate-Limit-Reset`; read against the
     answer's own `Date`, so that no clock but the server's counts, and a second more, since both
-    have whole seconds. Of several values the latest holds. Other servers send `Retry-After`.
+    have whole seconds. Of several values the latest holds. Other servers send `Retry-After`. A day
+    is the most that is believed.
 
     Args:
         answer: The 429.
@@ -193,9 +198,9 @@ def pause_of(answer: Answer, clock_offset: float) -> float | None:
         now = answer.received_at + clock_offset
     resets = _integers(answer.headers.getall("X-Rate-Limit-Reset", []))
     if resets:
-        return max(0.0, max(resets) - now + 1)
+        return min(max(0.0, max(resets) - now + 1), LONGEST_PAUSE)
     waits = _integers(answer.headers.getall("Retry-After", []))
-    return float(max(waits)) if waits else None
+    return min(float(max(waits)), LONGEST_PAUSE) if waits else None
 
 
 def is_concurrency_limit(answer: Answer) -> bool:
@@ -204,6 +209,14 @@ def is_concurrency_limit(answer: Answer) -> bool:
     Such a limit is over as soon as another request is, and the reset is only a suggestion.
     """
     return {*_integers(answer.headers.getall("X-Rate-Limit-Limit", []))} == {0}
+
+
+def _tokens_in(fields: Mapping[str, object]) -> Iterator[str]:
+    """Yield what no text may repeat, whatever the answer means."""
+    for name in ("access_token", "id_token", "refresh_token"):
+        token = fields.get(name)
+        if isinstance(token, str) and _TOKEN.fullmatch(token):
+            yield token
 
 
 def _read_grant(
@@ -294,7 +307,7 @@ def _error_of(fields: Mapping[str, object], secrets: Iterable[str]) -> tuple[str
 
 def _facts(answer: Answer, fields: Mapping[str, object]) -> FetchFacts:
     headers = {
-        name: scrub(value, answer.secrets)
+        scrub(name, answer.secrets): scrub(value, answer.secrets)
         for name, value in answer.headers.items()
         if name.lower() not in _COOKIES
     }

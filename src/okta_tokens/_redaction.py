@@ -6,11 +6,12 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 WITHHELD = "[withheld]"
 
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
+_BACKSLASH = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _LONGEST_TEXT = 500
 
@@ -29,11 +30,14 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
         secrets: The secrets that travelled with the request.
 
     Returns:
-        One printable line of at most 500 characters in which the secrets are replaced.
+        One printable line of at most 500 characters in which the secrets are replaced. Where one
+        is spelt in a way that only shows once the text is decoded, nothing of the text is left.
     """
     text = _UNPRINTABLE.sub(" ", text).strip()
     for spelling in _spellings(secrets, len(text)):
         text = text.replace(spelling, WITHHELD)
+    if holds_any(text, secrets):
+        return WITHHELD
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
 
 
@@ -41,24 +45,26 @@ def sever(error: BaseException, secrets: Iterable[str] = ()) -> BaseException:
     """Return an error that is safe to chain: no frames, no chain of its own, no secret in its text.
 
     Frames go because error trackers record their locals, where secrets live. An error whose own
-    text, arguments or notes hold a secret, or what looks like one, is replaced by one that tells
-    its type alone; so is a group, whose members have frames of their own.
+    text, arguments, attributes or notes hold a secret, or what looks like one, is replaced by one
+    that tells its type alone; so is a group, whose members have frames of their own.
 
     Args:
         error: What was caught; changed in place.
         secrets: As for `scrub`.
     """
     try:
-        notes = getattr(error, "__notes__", ())
-        text = "\n".join([str(error), repr(error), *map(str, error.args), *map(str, notes)])
-        speakable = not _holds_secret(text, secrets)
+        speakable = not _holds_secret("\n".join(_all_it_tells(error)), secrets)
     except Exception:  # noqa: BLE001 - an error that cannot even be printed tells its type alone
         speakable = False
     if isinstance(error, BaseExceptionGroup) or not speakable:
         kind = type(error)
         return RuntimeError(f"{kind.__module__}.{kind.__qualname__} (its text is withheld)")
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
+    cut = ["__cause__", "__context__", "__traceback__"]
+    if isinstance(error, AttributeError):
+        cut.append("obj")  # what has no such attribute: the secret itself, perhaps
+    for name in cut:
+        BaseException.__setattr__(error, name, None)  # also where the class forbids it
+    return error
 
 
 def holds_any(text: str, secrets: Iterable[str]) -> bool:
@@ -68,7 +74,17 @@ def holds_any(text: str, secrets: Iterable[str]) -> bool:
         text: Any text.
         secrets: As for `scrub`.
     """
-    return any(spelling in text for spelling in _spellings(secrets, len(text)))
+    possible = [secret for secret in secrets if 0 < len(secret) <= len(text)]
+    return bool(possible) and any(
+        secret in reading for reading in _readings(text) for secret in possible
+    )
+
+
+def _all_it_tells(error: BaseException) -> Iterator[str]:
+    yield str(error)
+    yield repr(error)
+    yield from map(str, error.args)
+    yield from map(repr, vars(error).values())  # notes, a `response`, the `doc` that is no JSON
 
 
 def _holds_secret(text: str, secrets: Iterable[str]) -> bool:
@@ -83,7 +99,7 @@ def _spellings(secrets: Iterable[str], longest: int) -> Iterator[str]:
     No spelling is shorter than its secret, so one that is longer than `longest` is passed over.
     """
     for secret in secrets:
-        if len(secret) > longest:
+        if not 0 < len(secret) <= longest:
             continue
         escaped = quote(secret, safe="")
         yield from {
@@ -96,3 +112,29 @@ def _spellings(secrets: Iterable[str], longest: int) -> Iterator[str]:
             json.dumps(secret)[1:-1],
             repr(secret)[1:-1],
         }
+
+
+def _readings(text: str) -> set[str]:
+    """Return a text as it is, and as whoever decodes it once or twice would read it.
+
+    Nobody can list how every server escapes, what it leaves alone, and what it escapes again.
+    """
+    readings = {text}
+    for _ in range(2):
+        readings |= {decode(reading) for reading in readings for decode in _DECODERS}
+    return readings
+
+
+def _unescape_html(text: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError:  # a character's number with more digits than Python converts
+        return text
+
+
+def _unescape(text: str) -> str:
+    """Return what a string means in JSON, and in most programming languages."""
+    return _BACKSLASH.sub(lambda it: it[3] or chr(int(it[1] or it[2], 16)), text)
+
+
+_DECODERS = (unquote, unquote_plus, _unescape_html, _unescape)

@@ -9,6 +9,7 @@ from okta_tokens.errors import ConfigurationError
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 _LONGEST = 1024  # characters of the `scope` parameter; Okta's limit
+_SHOWN = 3  # names of wrong scopes in a message
 
 
 def parse_scopes(scopes: str | Iterable[str]) -> frozenset[str]:
@@ -21,7 +22,7 @@ def parse_scopes(scopes: str | Iterable[str]) -> frozenset[str]:
     Raises:
         ConfigurationError: If a scope is no string, is empty, or holds a character that RFC 6749
             does not allow, or if they have more than 1024 characters together. The message lists
-            every problem.
+            every problem, and the first three of the names that are none.
     """
     try:
         names = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
@@ -42,12 +43,14 @@ def format_scopes(scopes: Iterable[str]) -> str:
 def _problems(names: frozenset[str]) -> list[str]:
     if not all(isinstance(name, str) for name in names):
         return ["must be a string, or strings, separated by spaces or in an iterable"]
+    wrong = [name for name in sorted(names) if not _SCOPE_TOKEN.fullmatch(name)]
     problems = [
         f"{name[:80]!r} is no scope name (RFC 6749 allows printable ASCII without space, "
         "double quote and backslash)"
-        for name in sorted(names)
-        if not _SCOPE_TOKEN.fullmatch(name)
+        for name in wrong[:_SHOWN]
     ]
+    if len(wrong) > _SHOWN:
+        problems.append(f"nor are {len(wrong) - _SHOWN} more")
     if len(" ".join(names)) > _LONGEST:
         problems.append(f"more than {_LONGEST} characters together")
     return problems
