@@ -479,6 +479,21 @@ async def test_a_key_that_goes_idle_may_be_kept_fresh_after_all() -> None:
         assert here.sandbox.token_requests == 2
 
 
+async def test_to_keep_a_key_fresh_does_not_shorten_a_cooldown() -> None:
+    """Asking for `keep_fresh` with every call makes no request for each of them in an outage."""
+    async with world(lifetime=300) as here:
+        await here.source(keep_fresh=True).get_token()
+        here.sandbox.fault = Fault.status(503)
+        await here.advance(295.05)
+        await until(lambda: bool(here.seen(FetchFailed)))
+        tried = here.sandbox.token_requests
+
+        here.source(keep_fresh=True)
+        await here.advance(0.9)
+
+        assert here.sandbox.token_requests == tried
+
+
 async def test_a_late_renewal_that_fails_is_tried_once_more() -> None:
     """A renewal that fell due after the last call is tried again while there is time."""
     async with world(lifetime=100) as here:

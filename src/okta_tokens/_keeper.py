@@ -216,7 +216,7 @@ class Keeper:
         entry = self.entries.get(key) or Entry(key)
         kept = self.entries.keep(entry)
         if kept and entry.token is not None:
-            self._call(entry, entry.refresh_at)
+            self._call(entry, max(entry.refresh_at, entry.refuse_until))
         return kept
 
     # What a flight leaves behind
