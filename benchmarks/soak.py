@@ -110,7 +110,7 @@ async def soak(plan: Plan) -> list[Figure]:
         ):
             story = _Story(plan, server, session, provider)
             figures = await story.tell()
-        await _until(lambda: _open_files() <= files, 1.0)
+        await _until(lambda: _open_files() <= files, 0.5)
         return [
             *figures,
             _none("file descriptors left after closing", _open_files() - files),
