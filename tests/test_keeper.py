@@ -31,6 +31,7 @@ from okta_tokens.events import (
     TokenInvalidated,
 )
 from okta_tokens.sandbox import Fault
+from tests.clock import settle
 from tests.support import CLIENT_ID, World, at_once, until, value_of, world
 
 
@@ -218,6 +219,7 @@ async def test_a_failed_renewal_reaches_no_caller() -> None:
         assert [event.failures for event in failed] == [*range(1, len(failed) + 1)]
         assert len(failed) >= 4
         assert all(isinstance(event.error, ServerError) for event in failed)
+        assert {event.key for event in failed} == {source.key}
         assert here.sandbox.token_requests == 1 + len(failed)
 
 
@@ -241,6 +243,21 @@ async def test_renewals_that_fail_are_tried_more_and_more_slowly_and_once_before
         )
         assert last.remaining == pytest.approx(10, abs=0.2)
         assert last.after == pytest.approx(last.remaining)
+
+
+async def test_a_renewal_that_comes_too_late_is_tried_once_more_and_no_more() -> None:
+    """After the instant of the last try, a first failure has a second chance, and no third one."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        first = await fetch(here)
+        here.sandbox.fault = Fault.status(503)
+        here.clock.boot += 288  # the machine slept: unusable at 295, last try at 285
+        here.clock.wall += 288
+        at_once(source.get_token())
+        await here.advance(6.9)
+
+        assert at_once(value_of(source.get_token())) == first
+        assert here.sandbox.token_requests == 1 + 2
 
 
 async def test_an_outage_shorter_than_the_lead_is_not_noticed() -> None:
@@ -615,6 +632,49 @@ async def test_a_waiter_that_comes_too_late_twice_gives_up(monkeypatch: pytest.M
         assert here.sandbox.token_requests == 2
 
 
+async def test_a_caller_waits_no_longer_than_it_may() -> None:
+    """Who has waited for as long as the policy lets a caller wait is told so; the request goes on."""
+    async with world(retry=RetryPolicy(max_wait=5)) as here:
+        source = here.source()
+        here.sandbox.latency = 0.2
+        caller = asyncio.ensure_future(source.get_token())
+        await here.requests(1)
+        await here.clock.advance(5)
+
+        with pytest.raises(TransportError) as caught:
+            await caller
+        assert str(caught.value).startswith(
+            "no token within 5 s; requests to the domain wait for a place, or are slow; they go "
+            "on, so a later call may find a token ["
+        )
+        assert (caught.value.key, caught.value.retryable) == (source.key, True)
+        await here.quiet()
+        assert at_once(source.get_token()).value
+
+
+async def test_a_waiter_that_rejoins_waits_no_longer_than_it_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also in the second flight that it waits for, a caller gives up at its own time."""
+    async with world(lifetime=100, retry=RetryPolicy(max_wait=5)) as here:
+        flights = here.provider._keeper.flights
+        release = flights._release
+
+        def too_late(flight: TokenFlight) -> None:
+            monkeypatch.undo()
+            here.sandbox.latency = 0.2
+            release(flight)
+            here.clock.wall += 96
+
+        monkeypatch.setattr(flights, "_release", too_late)
+        caller = asyncio.ensure_future(here.source().get_token())
+        await here.requests(2)
+        await here.clock.advance(5)
+
+        with pytest.raises(TransportError, match="no token within 5 s"):
+            await caller
+
+
 async def test_who_comes_late_takes_what_is_held_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """A waiter whose token died before it resumed does not wait if another one is held."""
     async with world() as here:
@@ -864,8 +924,10 @@ async def test_every_event_of_a_key_tells_whose_it_is() -> None:
         source.invalidate(await source.get_token())
         token = await source.get_token()
         await here.advance(1)
-        for _ in range(3):
-            assert source.invalidate(token) is False
+        assert source.invalidate(token) is False
+        await settle()
+        assert len(here.seen(InvalidationIgnored)) == 1
+        assert source.invalidate(token) is source.invalidate(token) is False
         here.provider._keeper.entries.get_or_add(source.key).used = 0
         await here.advance(300)
 

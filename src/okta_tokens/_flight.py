@@ -180,7 +180,7 @@ class SingleFlight(Generic[K, T]):
 
     def _give_up(self, flight: Flight[K, T]) -> None:
         """Wake the waiters whose deadline has come, and watch for the next one."""
-        now = flight._timer.instant if flight._timer else float("-inf")
+        now = flight._deadlines[0]  # the timer is always that of the first
         while flight._deadlines and flight._deadlines[0] <= now:
             flight._deadlines.popleft()
             landed = flight._waiters.popleft()
