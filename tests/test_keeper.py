@@ -633,7 +633,7 @@ async def test_a_waiter_that_comes_too_late_twice_gives_up(monkeypatch: pytest.M
 
 
 async def test_a_caller_waits_no_longer_than_it_may() -> None:
-    """Who has waited for as long as the policy lets a caller wait is told so; the request goes on."""
+    """Who has waited for as long as the policy allows is told so, and the request goes on."""
     async with world(retry=RetryPolicy(max_wait=5)) as here:
         source = here.source()
         here.sandbox.latency = 0.2
