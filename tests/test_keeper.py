@@ -913,6 +913,26 @@ async def test_a_token_that_comes_back_is_not_renewed_while_its_key_cools_down()
         assert here.sandbox.token_requests == 2
 
 
+async def test_what_a_fetch_brought_is_told() -> None:
+    """The events of a fetch tell how long the token lives, what it allows, and who waited."""
+    async with world(lifetime=300) as here:
+        source = here.source("a b")
+        here.sandbox.latency = 0.05
+        callers = [asyncio.ensure_future(source.get_token()) for _ in range(3)]
+        await here.requests(1)
+        here.clock.boot += 2
+        await asyncio.gather(*callers)
+        await settle()
+
+        (fetched,) = here.seen(TokenFetched)
+        (scheduled,) = here.seen(RenewalScheduled)
+        assert isinstance(fetched, TokenFetched)
+        assert isinstance(scheduled, RenewalScheduled)
+        assert (fetched.lifetime, fetched.duration, fetched.waiters) == (300, 2, 3)
+        assert (fetched.scopes, fetched.missing_scopes) == ({"a", "b"}, set())
+        assert scheduled.after == renewal_due_in(here)
+
+
 async def test_every_event_of_a_key_tells_whose_it_is() -> None:
     """Whatever happens to a key, its event names the key, and how much of what there was."""
     async with world(lifetime=300) as here:

@@ -331,8 +331,11 @@ async def test_not_more_keys_are_kept_fresh_than_tokens() -> None:
     provider = TokenProvider(max_tokens=1)
     provider.source(ACME, "a", keep_fresh=True)
 
-    with pytest.raises(ConfigurationError, match="keep_fresh"):
+    with pytest.raises(ConfigurationError) as caught:
         provider.source(ACME, "b", keep_fresh=True)
+    assert str(caught.value) == (
+        "keep_fresh: as many keys as max_tokens are kept fresh already; raise it"
+    )
 
 
 # Warming up
