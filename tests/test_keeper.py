@@ -929,7 +929,8 @@ async def test_what_a_fetch_brought_is_told() -> None:
         assert isinstance(fetched, TokenFetched)
         assert isinstance(scheduled, RenewalScheduled)
         assert (fetched.lifetime, fetched.duration, fetched.waiters) == (300, 2, 3)
-        assert (fetched.scopes, fetched.missing_scopes) == ({"a", "b"}, set())
+        assert fetched.scopes == {"a", "b"}
+        assert not fetched.missing_scopes
         assert scheduled.after == renewal_due_in(here)
 
 
