@@ -114,6 +114,7 @@ async def test_a_429_pauses_every_key_of_the_custom_servers_and_not_the_org_serv
         assert here.sandbox.token_requests == 2
         (paused,) = here.seen(RequestsPaused)
         assert isinstance(paused, RequestsPaused)
+        assert paused.origin == here.sandbox.origin
         assert (paused.org_server, paused.concurrency) == (False, False)
         assert paused.request_id
 

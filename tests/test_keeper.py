@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import itertools
+import re
 from dataclasses import replace
+from datetime import UTC
 
 import pytest
 
@@ -585,11 +587,11 @@ async def test_an_error_tells_what_to_do_and_whom_to_ask() -> None:
 
 async def test_a_token_that_is_unusable_on_arrival_is_a_failure() -> None:
     """A token that arrives too late is an error that says that later may help, with a cool-down."""
-    async with world(lifetime=1) as here:
+    async with world(lifetime=100) as here:
         here.sandbox.latency = 0.02
         caller = asyncio.ensure_future(here.source().get_token())
         await here.requests(1)
-        here.clock.boot += 2
+        here.clock.boot += 95  # to the instant at which its leeway begins
 
         with pytest.raises(InvalidResponseError) as caught:
             await caller
@@ -607,6 +609,18 @@ async def test_a_token_that_is_unusable_on_arrival_is_a_failure() -> None:
         assert here.sandbox.token_requests == 1
 
 
+async def test_a_waiter_that_comes_just_in_time_has_its_token() -> None:
+    """What is left of a token may be little, and is handed out all the same."""
+    async with world(lifetime=100) as here:
+        here.sandbox.latency = 0.02
+        caller = asyncio.ensure_future(here.source().get_token())
+        await here.requests(1)
+        here.clock.boot += 94.5
+
+        assert (await caller).remaining() == 5.5
+        assert here.sandbox.token_requests == 1
+
+
 async def test_a_waiter_that_comes_too_late_twice_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A waiter rejoins at most once, and then gets an error that says that later may help."""
     async with world(lifetime=100) as here:
@@ -615,7 +629,7 @@ async def test_a_waiter_that_comes_too_late_twice_gives_up(monkeypatch: pytest.M
 
         def too_late(flight: TokenFlight) -> None:
             release(flight)
-            here.clock.boot += 96
+            here.clock.boot += 95  # to the instant at which its leeway begins
 
         monkeypatch.setattr(flights, "_release", too_late)
         with pytest.raises(InvalidResponseError) as caught:
@@ -747,6 +761,15 @@ async def test_a_pause_longer_than_the_wait_is_an_error_at_once() -> None:
         for caught in (first, second):
             left = caught.value.retry_at.timestamp() - here.clock.wall
             assert 55 <= left <= 62
+            assert caught.value.retry_at.tzinfo is UTC
+            assert caught.value.retryable
+        assert (first.value.attempts, second.value.attempts) == (1, 0)
+        assert first.value.request_id
+        assert second.value.request_id is None
+        assert re.match(
+            r"Okta asked to be left alone for another \d+ s; ask less often, or raise the limit \[",
+            str(second.value),
+        )
 
 
 async def test_a_pause_that_can_be_waited_for_is_waited_for() -> None:

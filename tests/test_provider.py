@@ -88,7 +88,22 @@ async def test_closing_tells_every_waiter() -> None:
         errors = await asyncio.gather(*callers, return_exceptions=True)
 
         assert all(isinstance(error, ProviderStateError) for error in errors)
+        assert {str(error) for error in errors} == {
+            "the provider was closed, or died, while this caller waited for a token"
+        }
         assert len({id(error) for error in errors}) == 10
+
+
+async def test_a_provider_that_closes_is_closed() -> None:
+    """Whoever asks while it still closes is told so, as afterwards."""
+    async with world() as here:
+        closing = asyncio.ensure_future(here.provider.aclose())
+        await asyncio.sleep(0)
+
+        assert repr(here.provider).startswith("<TokenProvider closed")
+        with pytest.raises(ProviderStateError, match="closed; make another one"):
+            await here.source().get_token()
+        await closing
 
 
 async def test_closing_is_idempotent() -> None:
