@@ -66,7 +66,8 @@ class Key:
     hopeless: bool = False
     failed_renewals: int = 0
     failed_fetches: int = 0
-    failed_at: float = -math.inf
+    renewal_failed_at: float = -math.inf
+    fetch_failed_at: float = -math.inf
 
     def usable(self, now: Now) -> bool:
         """Whether a caller must get the token, at once; if not, nobody may have it."""
@@ -76,7 +77,7 @@ class Key:
         """Return until when callers get the last error at once: U(½, 1) draws the share."""
         if not self.failed_fetches:
             return -math.inf
-        return self.failed_at + share * min(MAX_COOLDOWN, 2.0 ** min(self.failed_fetches, 9))
+        return self.fetch_failed_at + share * min(MAX_COOLDOWN, 2.0 ** min(self.failed_fetches, 9))
 
     def renewal(self, share: float) -> float:
         """Return when the next renewal is tried if the key is in use; U(½, 1) draws the share."""
@@ -87,8 +88,10 @@ class Key:
             return token.asked.boot + token.lifetime - token.lead * (1.5 - share)
         cap = min(60.0, token.lead / 4)
         base = min(1.0, cap / 4)
-        again = self.failed_at + share * min(cap, base * 2.0 ** min(self.failed_renewals - 1, 9))
-        if self.failed_at < token.last_call:
+        again = self.renewal_failed_at + share * min(
+            cap, base * 2.0 ** min(self.failed_renewals - 1, 9)
+        )
+        if self.renewal_failed_at < token.last_call:
             return min(again, token.last_call)
         return again if again <= token.last_call or self.failed_renewals == 1 else math.inf
 
@@ -104,4 +107,4 @@ class Key:
     def arrives(self, token: Token) -> None:
         """Take a token in."""
         self.token, self.used, self.rejected, self.hopeless = token, False, False, False
-        self.failed_renewals, self.failed_fetches, self.failed_at = 0, 0, -math.inf
+        self.failed_renewals = self.failed_fetches = 0

@@ -131,7 +131,9 @@ class Book:
     values: list[str] = field(default_factory=list)
     handed: AccessToken | None = None
     error: TokenProviderError | None = None
-    """What the last failed fetch ended with."""
+    """What the last flight that failed ended with."""
+    failed_at: float = -math.inf
+    """When that was, in seconds of boot time; the key may have been evicted at once."""
     errors: list[TokenProviderError] = field(default_factory=list)
     """What callers got of it."""
 
@@ -311,9 +313,9 @@ class ProviderMachine(RuleBasedStateMachine):
                 self._fetch_failed(book, event.error, now)
             case RenewalFailed():
                 model.failed_renewals += 1
-                model.failed_at = now.boot
+                model.renewal_failed_at = now.boot
                 model.hopeless = book.last_reply in HOPELESS
-                book.error, book.errors = event.error, []
+                book.error, book.errors, book.failed_at = event.error, [], now.boot
             case KeyEvicted() | KeyForgotten():
                 self.judge(not model.kept, "a key that is kept fresh was dropped")
                 book.model = Key()
@@ -325,9 +327,9 @@ class ProviderMachine(RuleBasedStateMachine):
     def _fetch_failed(self, book: Book, error: TokenProviderError, now: Now) -> None:
         model = book.model
         model.failed_fetches += 1
-        model.failed_at = now.boot
+        model.fetch_failed_at = now.boot
         model.hopeless = book.last_reply in HOPELESS
-        book.error, book.errors = error, []
+        book.error, book.errors, book.failed_at = error, [], now.boot
         if not isinstance(error, RateLimitedError):
             self.judge(
                 type(error).__name__ == ERRORS.get(book.last_reply, "InvalidResponseError"),
@@ -433,7 +435,7 @@ class ProviderMachine(RuleBasedStateMachine):
         if out_of_time or paused:
             return
         model = book.model
-        recent = model.failed_at if caller.waited else model.refused_until(1)
+        recent = book.failed_at if caller.waited else model.refused_until(1)
         self.judge(now.boot < recent + ROUNDING, "a caller got an error of long ago")
         self.judge(
             book.error is not None
