@@ -188,6 +188,24 @@ async def test_one_clock_decides_only_within_a_short_window() -> None:
         assert (await call).remaining() > 50
 
 
+@pytest.mark.parametrize("keep_fresh", [False, True])
+@pytest.mark.parametrize("fault", [Fault.status(503), Fault.drip(1)], ids=lambda it: it.name)
+async def test_a_window_is_not_entered_again(fault: Fault, *, keep_fresh: bool) -> None:
+    """A wall clock that is set back to a hit of a minute ago does not bring its token back."""
+    retry = RetryPolicy(request_timeout=100, total_timeout=100)
+    async with world(lifetime=300, retry=retry) as here:
+        source = here.source(keep_fresh=keep_fresh)
+        token = await source.get_token()
+        here.sandbox.fault = fault
+        await here.clock.advance(294.5, lambda: asyncio.sleep(0.005))
+        assert at_once(source.get_token()) is token
+        here.clock.wall -= 60
+        await here.clock.advance(60, lambda: asyncio.sleep(0.005))
+
+        with pytest.raises((FetchError, TimeoutError)):
+            await asyncio.wait_for(source.get_token(), 0.1)
+
+
 # Renewals
 
 

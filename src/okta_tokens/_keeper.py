@@ -333,10 +333,12 @@ class Keeper:
     def _fall_due(self, entry: Entry) -> None:
         """Renew a token whose time has come, if anybody uses it; forget it when it has expired."""
         entry.timer = None
-        if self.flights.under_way.get(entry.key) is not None:
-            return  # when it lands, there will be another timer
         now = read(self._clock)
         usable = entry.state(now) in _USABLE
+        if not usable:
+            entry.close_window()  # a wall clock that is set back must not enter it again
+        if self.flights.under_way.get(entry.key) is not None:
+            return  # when it lands, there will be another timer
         if not usable and not entry.kept_fresh:
             self.entries.remove(entry)
             self._emit(KeyForgotten(key=entry.key))
@@ -355,6 +357,8 @@ class Keeper:
         if self._endpoint(entry.key).paused_until(entry.key) > now.boot:
             self._postpone(entry, now)
         else:
+            if entry.token is not None:
+                self._call(entry, entry.unusable_at)
             self.flights.start(entry.key)
 
     def _postpone(self, entry: Entry, now: Instant) -> None:
