@@ -195,8 +195,11 @@ class Referee:
                 self.breaks(Rule.LIMITS, key, "a caller was told of a pause that there is not")
         elif waited and elapsed < MAX_WAIT - A_MOMENT:
             self._fetch_failed(key, boot)
-        elif not waited and boot > key.last_failure + MAX_COOLDOWN + A_MOMENT:
-            self.breaks(Rule.ONE_ERROR, key, f"an error is {boot - key.last_failure:.0f} s old")
+        else:
+            # A fetch may also fail some time after its last attempt: while it waits for another.
+            age = boot - max(key.last_failure, key.failed_at)
+            if not waited and age > MAX_COOLDOWN + A_MOMENT:
+                self.breaks(Rule.ONE_ERROR, key, f"an error is {age:.0f} s old")
 
     def _compare(self, key: Key, error: FetchError, boot: float, *, waited: bool) -> None:
         """Those who fail together get copies of one error, each its own."""
