@@ -214,18 +214,18 @@ class Referee:
         """A flight is over, without a token; nobody may ask again for a while."""
         if key.failed_at == boot:
             return  # the others who waited for it
+        key.ended_attempts = 0
+        key.wanted = False
         token = key.token
         if token is not None and token.left(*self._now()) > token.leeway:
             return  # a wall clock was set right meanwhile, so it was a renewal that failed
         # The provider forgets a key that nobody asks for, and one whose token is over; and with it
         # how often it failed. (A token may be over after a failure: wall clocks are set right.)
-        end = -math.inf if key.token is None else key.token.unusable_at
+        end = -math.inf if token is None else token.unusable_at
         remembered = boot <= key.quiet_until + MAX_COOLDOWN and not key.failed_at < end <= boot
         key.failed_at = boot
         key.failures = key.failures + 1 if remembered else 1
         key.quiet_until = boot + min(MAX_COOLDOWN, 2.0 ** min(key.failures, 10)) / 2
-        key.ended_attempts = 0
-        key.wanted = False
 
     # What Okta sees
 
@@ -252,7 +252,8 @@ class Referee:
         renewals = sum(not self.keys[number].wanted for number in place.inside)
         if renewals > PLACES // 2:
             self.breaks(Rule.LIMITS, key, f"{renewals} renewals were under way for a domain")
-        if len(place.inside) == PLACES or renewals == PLACES // 2:
+        # Some of these may be renewals although somebody once waited for their keys.
+        if len(place.inside) >= PLACES // 2:
             place.crowded_at = boot
 
     def _judge_attempt(self, key: Key, boot: float, wall: float) -> None:
