@@ -180,7 +180,7 @@ class Okta:
         if fault == "truncate":
             response.stop_after = len(response.body) // 2
         elif fault == "drip":
-            response.pause = 1.0
+            response.pause = 4.0
         elif lifetime:
             response.grants = value, lifetime
         return response
