@@ -847,7 +847,7 @@ async def test_renewals_move_to_the_end_of_a_pause() -> None:
         for event in postponed:
             assert isinstance(event, RenewalPostponed)
             assert event.key in {source.key for source in sources}
-            assert 0 < event.after <= 61 + 7.5
+            assert 0 < event.after <= 62 + 7.5
             entry = here.provider._keeper.entries.get(event.key)
             assert entry is not None
             assert pause_end < entry.renew_after <= pause_end + 7.5

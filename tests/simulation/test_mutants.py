@@ -45,11 +45,11 @@ MUTANTS = {
         "min(self._boot_expiry - boot, self._wall_expiry - wall) - self._leeway",
         "self._boot_expiry - boot - self._leeway",
     ),
-    "trust a clock that was set back": (
+    "let one clock decide for an hour": (
         Rule.LIFETIME,
         "_entry",
-        "self.opens = now.wall",
-        "self.opens = -math.inf",
+        "seconds = min(LONGEST_WINDOW, self.token._leeway, self.token._usable_for(*now))",
+        "seconds = 3_600.0",
     ),
     "begin a flight for each caller": (
         Rule.SINGLE_FLIGHT,
