@@ -1,6 +1,7 @@
 """One domain: how many requests at once, how pauses are kept, how often it is tried."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from multidict import CIMultiDict
@@ -20,6 +21,11 @@ def org(here: World) -> OktaClient:
     return OktaClient(
         here.sandbox.origin, CLIENT_ID, here.client.authentication, authorization_server=None
     )
+
+
+def has_paused(here: World, times: int) -> Callable[[], bool]:
+    """Return a condition: that the domain has asked so many times to be left alone."""
+    return lambda: len(here.seen(RequestsPaused)) == times
 
 
 async def test_so_many_requests_at_once_and_no_more() -> None:
@@ -156,6 +162,20 @@ async def test_a_limit_on_concurrency_is_waited_out_briefly() -> None:
         assert (await caller).value
         seconds = [it.seconds for it in here.seen(RequestsPaused) if isinstance(it, RequestsPaused)]
         assert seconds == [2, 4]
+
+
+async def test_a_token_ends_a_row_of_429s() -> None:
+    """After a request that went through, the next pause is as short as the first one was."""
+    async with world() as here:
+        for pauses, scopes in enumerate(("a", "b"), start=1):
+            here.sandbox.fail_next(Fault.concurrency_limited())
+            caller = asyncio.ensure_future(here.source(scopes).get_token())
+            await until(has_paused(here, pauses))
+            await here.clock.advance(2)
+            assert (await caller).value
+
+        seconds = [it.seconds for it in here.seen(RequestsPaused) if isinstance(it, RequestsPaused)]
+        assert seconds == [2, 2]
 
 
 async def test_a_429_that_tells_nothing_pauses_for_a_guess() -> None:

@@ -214,18 +214,16 @@ async def test_who_is_promoted_inside_makes_room_for_another_one() -> None:
         assert it.inside == [1, 2]
 
 
-async def test_each_who_is_promoted_inside_makes_room() -> None:
-    """As many as become urgent inside, so many of the others may follow, if there are places."""
+async def test_who_is_promoted_inside_takes_no_room_from_those_who_come() -> None:
+    """As many of the others as there is room for may follow one who has become urgent."""
     async with building(8) as it:
-        it.come(*range(8), urgent=False)
+        it.come(0, 1, urgent=False)
         await settle()
-        it.go(0)
-        it.go(1)
-        it.promote(2)
-        it.promote(3)
+        it.promote(0)
+        it.come(2, 3, 4, 5, urgent=False)
         await settle()
 
-        assert it.inside == [2, 3, 4, 5, 6, 7]
+        assert it.inside == [0, 1, 2, 3, 4]
 
 
 async def test_promoting_the_urgent_or_a_stranger_changes_nothing() -> None:

@@ -635,7 +635,9 @@ async def test_a_waiter_that_comes_just_in_time_has_its_token() -> None:
         await here.requests(1)
         here.clock.boot += 94.5
 
-        assert (await caller).remaining() == 5.5
+        token = await caller
+        assert token.remaining() == 5.5
+        assert token.authorization == f"Bearer {token.value}"
         assert here.sandbox.token_requests == 1
 
 
