@@ -263,11 +263,12 @@ async def test_a_renewal_that_queues_goes_first_once_somebody_waits_for_it() -> 
         sources = [here.source(it, keep_fresh=True) for it in scopes]
         for source in sources:
             await source.get_token()
-        here.sandbox.latency = 0.2
+        here.sandbox.latency = 5
         here.sandbox.reset_counters()
         here.clock.boot += 280
         await here.clock.advance(0)
         await here.requests(1)
+        here.sandbox.latency = 0
         here.clock.boot += 20
         last = list(here.provider._keeper.flights.under_way.values())[-1]
 
