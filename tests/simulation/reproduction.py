@@ -70,7 +70,7 @@ def reproduce(
         for span in _SPANS:
             late = [action for action in actions if action.at >= breach.at - span]
             if late and breaks(Reproduction(seed, some, late)):
-                shrunk = shrink(late, lambda it: breaks(Reproduction(seed, some, it)), tries)  # noqa: B023
+                shrunk = shrink(late, lambda it: breaks(Reproduction(seed, some, it)), tries)  # noqa: B023 - called within this turn
                 return Reproduction(seed, some, shrunk)
     return Reproduction(seed, keys, [*script(seed, keys, days)])
 
