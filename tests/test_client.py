@@ -31,6 +31,7 @@ EMPTY = "is empty; give the Okta host, like acme.okta.com"
 PLACEHOLDER = "is a placeholder; put your Okta host in its place"
 WHITE_SPACE = "holds white space"
 NO_HOST_PORT = "is no host[:port]"
+EMPTY_PORT = "is no host[:port]; the port is empty"
 SCHEME = "the scheme must be https"
 CLEAR = "plain http would send the secret in clear; only this machine may use it"
 USER = "holds a user name or password; credentials go into the authentication"
@@ -86,6 +87,7 @@ def pickled(client: OktaClient) -> OktaClient:
         ("acme.okta-emea.com", "https://acme.okta-emea.com"),
         ("xn--bcher-kva.example", "https://xn--bcher-kva.example"),
         ("okta", "https://okta"),
+        ("a." * 122 + "a.example", "https://" + "a." * 122 + "a.example"),
         ("192.0.2.7", "https://192.0.2.7"),
         ("[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
         ("http://localhost:8080", "http://localhost:8080"),
@@ -146,7 +148,9 @@ def test_domains(domain: str, origin: str) -> None:
         ("acme.okta.com?client_id=0oa1", [QUERY]),
         ("acme.okta.com/#top", [QUERY]),
         ("https://", [NO_NAME]),
-        ("https://https://acme.okta.com", [PATH]),
+        ("https://https://acme.okta.com", [EMPTY_PORT]),
+        ("acme.okta.com:", [EMPTY_PORT]),
+        ("https://[::1]:/", [EMPTY_PORT]),
         ("-acme.okta.com", [NO_NAME]),
         ("acme-.okta.com", [NO_NAME]),
         ("acme..okta.com", [NO_NAME]),
@@ -156,6 +160,7 @@ def test_domains(domain: str, origin: str) -> None:
         ("acme.okta.com\x00", [NO_NAME]),
         ("acme%2eokta.com", [NO_NAME]),
         ("a" * 64 + ".okta.com", [NO_NAME]),
+        ("a." * 123 + "okta.com", [NO_NAME]),
         ("acme-admin.okta.com", [ADMIN]),
         ("https://ACME-ADMIN.oktapreview.com/", [ADMIN]),
         ("acme-admin.okta.mil", [ADMIN]),

@@ -402,3 +402,17 @@ def test_an_argument_that_is_escaped_twice_is_withheld() -> None:
     error = KeyError(json.dumps({"client_secret": 'a"b'}))
 
     assert sever(error, ['a"b']) is not error
+
+
+@pytest.mark.parametrize("place", ["argument", "attribute", "note"])
+def test_what_is_escaped_twice_and_quoted_is_withheld(place: str) -> None:
+    """A list, an attribute or a note is read as it was written, not only as it is quoted."""
+    said = json.dumps(json.dumps("a\\b"))[3:-3]
+    error = with_note(ValueError(), said) if place == "note" else ValueError()
+    if place == "argument":
+        error.args = ([said],)
+    if place == "attribute":
+        vars(error)["about"] = said
+
+    assert type(sever(error, ["a\\b"])) is RuntimeError
+    assert sever(error, ["another"]) is error

@@ -25,6 +25,7 @@ _OKTA_DOMAINS = (
     "trex-govcloud.com",
 )
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_LONGEST_HOST = 253  # RFC 1035 §2.3.4, without the final dot and as text
 _SERVER_ID = re.compile(r"[A-Za-z0-9_-]+")
 _PLACEHOLDER = re.compile(r"[{}<>$]|your-?okta-?domain", re.IGNORECASE)
 
@@ -206,6 +207,8 @@ def _parse_domain(domain: object) -> tuple[str, list[str]]:
         host, port = url.hostname or "", url.port
     except ValueError:
         return "", ["is no host[:port]"]
+    if url.netloc.endswith(":"):
+        return "", ["is no host[:port]; the port is empty"]
     name = f"[{host}]" if ":" in host else host
     if port not in {None, 80 if url.scheme == "http" else 443}:
         name = f"{name}:{port}"
@@ -224,7 +227,7 @@ def _domain_problems(url: SplitResult, host: str) -> list[str]:
         problems.append("holds a path; give the host alone, and authorization_server by itself")
     if url.query or url.fragment:
         problems.append("holds a query or fragment; give the host alone")
-    if not url.netloc.isascii() or not (_HOST.fullmatch(host) or _is_address(host)):
+    if not url.netloc.isascii() or not (_is_name(host) or _is_address(host)):
         problems.append("is no host name (an international one is written in its xn-- form)")
     if url.port == 0:
         problems.append("port 0 is none")
@@ -233,6 +236,10 @@ def _domain_problems(url: SplitResult, host: str) -> list[str]:
     if any(host.endswith(f"{base}.com") for base in _OKTA_DOMAINS if base.endswith(".com")):
         problems.append("ends in .com twice")
     return problems
+
+
+def _is_name(host: str) -> bool:
+    return len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None
 
 
 def _is_address(host: str) -> bool:
