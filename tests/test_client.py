@@ -31,7 +31,6 @@ EMPTY = "is empty; give the Okta host, like acme.okta.com"
 PLACEHOLDER = "is a placeholder; put your Okta host in its place"
 WHITE_SPACE = "holds white space"
 NO_HOST_PORT = "is no host[:port]"
-EMPTY_PORT = "is no host[:port]; the port is empty"
 SCHEME = "the scheme must be https"
 CLEAR = "plain http would send the secret in clear; only this machine may use it"
 USER = "holds a user name or password; credentials go into the authentication"
@@ -127,6 +126,15 @@ def test_domains(domain: str, origin: str) -> None:
         ("acme.okta.com:-1", [NO_HOST_PORT]),
         ("https://[::1", [NO_HOST_PORT]),
         ("https://[nonsense]", [NO_HOST_PORT]),
+        ("https://https://acme.okta.com", [NO_HOST_PORT]),
+        ("acme.okta.com:", [NO_HOST_PORT]),
+        ("https://[::1]:/", [NO_HOST_PORT]),
+        ("[::1].okta.com", [NO_HOST_PORT]),
+        ("acme[::1]", [NO_HOST_PORT]),
+        ("[v1.a]", [NO_HOST_PORT]),
+        ("[192.0.2.7]", [NO_HOST_PORT]),
+        ("acme.okta.com:+443", [NO_HOST_PORT]),
+        ("acme.okta.com:4_43", [NO_HOST_PORT]),
         ("ftp://acme.okta.com", [SCHEME]),
         ("httpsfoo://acme.okta.com", [SCHEME]),
         ("://acme.okta.com", [SCHEME, PATH, NO_NAME]),
@@ -147,10 +155,8 @@ def test_domains(domain: str, origin: str) -> None:
         ("https://acme.okta.com/oauth2/v1/token", [PATH]),
         ("acme.okta.com?client_id=0oa1", [QUERY]),
         ("acme.okta.com/#top", [QUERY]),
+        ("acme.okta.com?", [QUERY]),
         ("https://", [NO_NAME]),
-        ("https://https://acme.okta.com", [EMPTY_PORT]),
-        ("acme.okta.com:", [EMPTY_PORT]),
-        ("https://[::1]:/", [EMPTY_PORT]),
         ("-acme.okta.com", [NO_NAME]),
         ("acme-.okta.com", [NO_NAME]),
         ("acme..okta.com", [NO_NAME]),

@@ -25,6 +25,7 @@ _OKTA_DOMAINS = (
     "trex-govcloud.com",
 )
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_HOST_PORT = re.compile(r"(\[[^\[\]]*:[^\[\]]*\]|[^:\[\]]*)(:[0-9]+)?")
 _LONGEST_HOST = 253  # RFC 1035 §2.3.4, without the final dot and as text
 _SERVER_ID = re.compile(r"[A-Za-z0-9_-]+")
 _PLACEHOLDER = re.compile(r"[{}<>$]|your-?okta-?domain", re.IGNORECASE)
@@ -207,15 +208,15 @@ def _parse_domain(domain: object) -> tuple[str, list[str]]:
         host, port = url.hostname or "", url.port
     except ValueError:
         return "", ["is no host[:port]"]
-    if url.netloc.endswith(":"):
-        return "", ["is no host[:port]; the port is empty"]
+    if not _HOST_PORT.fullmatch(url.netloc.rpartition("@")[2]):  # urlsplit passes over the rest
+        return "", ["is no host[:port]"]
     name = f"[{host}]" if ":" in host else host
     if port not in {None, 80 if url.scheme == "http" else 443}:
         name = f"{name}:{port}"
-    return f"{url.scheme}://{name}", _domain_problems(url, host)
+    return f"{url.scheme}://{name}", _domain_problems(domain, url, host)
 
 
-def _domain_problems(url: SplitResult, host: str) -> list[str]:
+def _domain_problems(domain: str, url: SplitResult, host: str) -> list[str]:
     problems = []
     if url.scheme not in {"https", "http"}:
         problems.append("the scheme must be https")
@@ -225,7 +226,7 @@ def _domain_problems(url: SplitResult, host: str) -> list[str]:
         problems.append("holds a user name or password; credentials go into the authentication")
     if url.path not in {"", "/"}:
         problems.append("holds a path; give the host alone, and authorization_server by itself")
-    if url.query or url.fragment:
+    if set(domain) & {"?", "#"}:
         problems.append("holds a query or fragment; give the host alone")
     if not url.netloc.isascii() or not (_is_name(host) or _is_address(host)):
         problems.append("is no host name (an international one is written in its xn-- form)")

@@ -131,10 +131,10 @@ def test_atheris_hunts(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     sow(corpus)
 
-    outcome = fuzz([*engine, "-runs=100", "-print_final_stats=1"], corpus, tmp_path)
+    outcome = fuzz([*engine, "-runs=400", "-seed=1", "-print_final_stats=1"], corpus, tmp_path)
 
     assert outcome.story == []
     assert outcome.code == 0
-    assert outcome.facts["number_of_executed_units"] >= 100
+    assert outcome.facts["number_of_executed_units"] >= 400
     assert outcome.facts["coverage"] > 50
     assert len([*corpus.iterdir()]) > 64
