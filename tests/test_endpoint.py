@@ -11,7 +11,7 @@ from okta_tokens._clock import read
 from okta_tokens._flight import Flight
 from okta_tokens._protocol import Answer
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
-from okta_tokens.events import RequestsPaused, TokenRequested
+from okta_tokens.events import AttemptFailed, RequestsPaused, TokenRequested
 from okta_tokens.sandbox import Fault
 from tests.support import CLIENT_ID, SECRET, World, until, world
 
@@ -53,12 +53,34 @@ async def test_an_error_that_may_mend_itself_is_retried() -> None:
         assert here.sandbox.token_requests == 2
         await here.clock.advance(0.5)
 
-        assert (await caller).remaining() > 0
-        assert [
-            event.attempt
+        token = await caller
+        assert token.remaining() > 0
+        requested = [
+            (event.attempt, event.renewal, event.key)
             for event in here.seen(TokenRequested)
             if isinstance(event, TokenRequested)
-        ] == [1, 2, 3]
+        ]
+        failed = [
+            (type(event.error), event.error.attempts, event.error.key)
+            for event in here.seen(AttemptFailed)
+            if isinstance(event, AttemptFailed)
+        ]
+        assert requested == [(attempt, False, token.key) for attempt in (1, 2, 3)]
+        assert failed == [(ServerError, 1, token.key), (TransportError, 2, token.key)]
+
+
+async def test_a_request_for_nobody_is_told_from_one_that_somebody_waits_for() -> None:
+    """The event of a request says whether it renews a token in the background."""
+    async with world(lifetime=300) as here:
+        await here.source(keep_fresh=True).get_token()
+        await here.advance(280)
+
+        requested = [
+            event.renewal
+            for event in here.seen(TokenRequested)
+            if isinstance(event, TokenRequested)
+        ]
+        assert requested == [False, True]
 
 
 async def test_the_attempts_are_bounded() -> None:

@@ -761,8 +761,14 @@ async def test_nobody_waits_longer_than_allowed() -> None:
         await here.requests(1)
         await here.clock.advance(7)
 
-        with pytest.raises(TransportError, match="7 s"):
+        with pytest.raises(TransportError) as caught:
             await caller
+        assert caught.value.key == source.key
+        assert caught.value.retryable
+        assert str(caught.value).startswith(
+            "no token within 7 s; requests to the domain wait for a place, or are slow; "
+            "they go on, so a later call may find a token ["
+        )
 
         assert (await source.get_token()).remaining() > 0
         assert here.sandbox.token_requests == 1
@@ -784,6 +790,7 @@ async def test_a_pause_longer_than_the_wait_is_an_error_at_once() -> None:
             assert caught.value.retry_at.tzinfo is UTC
             assert caught.value.retryable
         assert (first.value.attempts, second.value.attempts) == (1, 0)
+        assert second.value.key == here.source("b").key
         assert first.value.request_id
         assert second.value.request_id is None
         assert re.match(

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
@@ -14,7 +14,8 @@ import aiohttp
 import anyio
 import pytest
 
-from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens._entry import USED
 from okta_tokens._provider import _leave_the_parent_alone
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
 from okta_tokens.events import (
@@ -57,8 +58,10 @@ async def test_a_provider_is_started_once() -> None:
     """A second start, and a start after closing, are errors that say so."""
     provider = TokenProvider()
     assert await provider.start() is provider
-    with pytest.raises(ProviderStateError, match="started already"):
+    with pytest.raises(ProviderStateError) as caught:
         await provider.start()
+    assert str(caught.value) == "the provider is started already; start it once"
+    assert "okta_tokens" in {task.get_name() for task in asyncio.all_tasks()}
     await provider.aclose()
     with pytest.raises(ProviderStateError, match="closed"):
         await provider.start()
@@ -87,6 +90,7 @@ async def test_closing_tells_every_waiter() -> None:
         await here.provider.aclose()
         errors = await asyncio.gather(*callers, return_exceptions=True)
 
+        assert len(here.seen(ProviderClosed)) == 1
         assert all(isinstance(error, ProviderStateError) for error in errors)
         assert {str(error) for error in errors} == {
             "the provider was closed, or died, while this caller waited for a token"
@@ -230,7 +234,10 @@ async def test_our_own_death_is_told_and_hangs_nobody() -> None:
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
         assert caught.value.__cause__.__traceback__ is None
         await here.provider.aclose()
-        assert len(here.seen(ProviderDied)) == 1
+        (died,) = here.seen(ProviderDied)
+        assert isinstance(died, ProviderDied)
+        assert str(died.error) == str(caught.value)
+        assert died.error.__cause__ is caught.value.__cause__
         assert not here.seen(ProviderClosed)
 
 
@@ -307,20 +314,31 @@ async def test_our_own_session_reads_no_netrc(
 # Configuration
 
 
+NUMBER = "must be a whole number of at least 1"
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("options", "problems"),
     [
-        {"max_tokens": 0},
-        {"max_tokens": 1.5},
-        {"max_tokens": True, "max_concurrent_requests": "8"},
-        {"max_concurrent_requests": 0},
-        {"observers": ["not callable"]},
+        ({"max_tokens": 0}, f"max_tokens {NUMBER}"),
+        ({"max_tokens": 1.5}, f"max_tokens {NUMBER}"),
+        (
+            {"max_tokens": True, "max_concurrent_requests": "8"},
+            f"max_concurrent_requests {NUMBER}",
+        ),
+        (
+            {"max_tokens": -1, "max_concurrent_requests": 0},
+            f"max_tokens {NUMBER}; max_concurrent_requests {NUMBER}",
+        ),
+        ({"observers": [print, "this"]}, "observers must be callables that take an event"),
     ],
 )
-def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
-    """A value that cannot be right is named before anything is done."""
-    with pytest.raises(ConfigurationError, match=next(reversed(options))):
+def test_impossible_options_are_refused(options: dict[str, Any], problems: str) -> None:
+    """Values that cannot be right are all named before anything is done."""
+    with pytest.raises(ConfigurationError) as caught:
         TokenProvider(**options)
+
+    assert str(caught.value) == f"TokenProvider: {problems}"
 
 
 async def test_the_org_server_has_no_default_scopes() -> None:
@@ -552,11 +570,18 @@ async def test_a_hit_of_the_provider_ends_with_its_window() -> None:
 async def test_a_hit_of_the_provider_is_a_use() -> None:
     """A token that was only handed out by hits within a window is renewed all the same."""
     async with world(lifetime=300) as here:
-        await here.provider.get_token(here.client, "a")
-        at_once(here.provider.get_token(here.client, "a"))
+        source = here.source()
+        hits: list[Callable[[], Coroutine[Any, Any, AccessToken]]] = [
+            source.get_token,
+            lambda: here.provider.get_token(here.client, "a"),
+        ]
+        await source.get_token()
+        at_once(source.get_token())
         (entry,) = here.provider._keeper.entries
-        entry.used = 0
-        at_once(here.provider.get_token(here.client, "a"))
+        for hit in hits:
+            entry.used = 0
+            at_once(hit())
+            assert entry.used == USED
         await here.advance(280)
 
         assert here.sandbox.token_requests == 2
