@@ -8,8 +8,8 @@ from multidict import CIMultiDict
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens._clock import read
-from okta_tokens._flight import Flight
-from okta_tokens._protocol import Answer
+from okta_tokens._endpoint import _Errand
+from okta_tokens._protocol import Answer, read_answer
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
 from okta_tokens.events import AttemptFailed, RenewalPostponed, RequestsPaused, TokenRequested
 from okta_tokens.sandbox import Fault
@@ -237,7 +237,10 @@ async def test_an_answer_to_an_earlier_request_does_not_halve_a_pause() -> None:
         endpoint = here.provider._endpoint(key)
         here.clock.boot += 1.5
         here.sandbox.fail_next(Fault.concurrency_limited())
-        await endpoint._attempt(Flight(key), 1, 10)
+        errand = _Errand(
+            key, key.client.token_url, {}, lambda answer: read_answer(answer, key.scopes)
+        )
+        await endpoint._attempt(errand, here.clock.boot + 10)
 
         assert endpoint.paused_until(key) == here.clock.boot + 2
         await here.clock.advance(2)
@@ -351,7 +354,8 @@ async def test_a_pause_is_read_against_what_is_known_of_the_servers_clock() -> N
             sent=read(here.clock),
             received_at=here.clock.wall,
         )
-        endpoint._learn(key, answer)
+        errand = _Errand(key, "", {}, lambda answer: read_answer(answer, key.scopes))
+        endpoint._learn(errand, answer)
 
         assert endpoint.paused_until(key) - here.clock.boot == pytest.approx(61, abs=2)
 
