@@ -36,7 +36,7 @@ PUBLIC = {"okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_token
 """All that the command may import of what is not its own."""
 
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
-EXTRAS = {"cli": {"rich"}, WING: {"joserfc"}}
+EXTRAS = {"cli": {"joserfc", "rich"}, WING: {"joserfc"}}
 """What a part may import beyond the dependencies: each is an extra of its own."""
 
 
