@@ -307,8 +307,8 @@ async def test_a_callable_that_raises(method: Method) -> None:
     error = await failure(method(raising(cause)))
 
     assert str(error) == (
-        "the callable that should return the client secret raised VaultError; "
-        "mend it, or give the secret as a string"
+        "the callable for the client's secret, key or signature raised VaultError; "
+        "mend it, or give the secret or key itself"
     )
     assert error.retryable
     assert error.__cause__ is cause

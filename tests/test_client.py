@@ -249,7 +249,7 @@ def test_bad_authentication(method: object) -> None:
     message = refusal(OktaClient, "acme.okta.com", "0oa1", method)
 
     assert message == (
-        "OktaClient: authentication: must be ClientSecretBasic(…) or ClientSecretPost(…)"
+        "OktaClient: authentication: must be ClientSecretBasic(…), or another of the methods"
     )
 
 

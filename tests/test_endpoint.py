@@ -8,10 +8,10 @@ from multidict import CIMultiDict
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens._clock import read
-from okta_tokens._flight import Flight
-from okta_tokens._protocol import Answer
+from okta_tokens._endpoint import _Errand
+from okta_tokens._protocol import Answer, read_answer
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
-from okta_tokens.events import AttemptFailed, RequestsPaused, TokenRequested
+from okta_tokens.events import AttemptFailed, RenewalPostponed, RequestsPaused, TokenRequested
 from okta_tokens.sandbox import Fault
 from tests.support import CLIENT_ID, SECRET, World, until, world
 
@@ -237,7 +237,10 @@ async def test_an_answer_to_an_earlier_request_does_not_halve_a_pause() -> None:
         endpoint = here.provider._endpoint(key)
         here.clock.boot += 1.5
         here.sandbox.fail_next(Fault.concurrency_limited())
-        await endpoint._attempt(Flight(key), 1, 10)
+        errand = _Errand(
+            key, key.client.token_url, {}, lambda answer: read_answer(answer, key.scopes)
+        )
+        await endpoint._attempt(errand, here.clock.boot + 10)
 
         assert endpoint.paused_until(key) == here.clock.boot + 2
         await here.clock.advance(2)
@@ -256,6 +259,41 @@ async def test_a_pause_that_begins_while_fetches_queue_holds_for_them() -> None:
 
         assert all(isinstance(error, RateLimitedError) for error in errors)
         assert here.sandbox.token_requests == 1
+
+
+async def test_a_pause_that_ends_a_fetch_leaves_its_attempts_counted() -> None:
+    """Whoever is refused because of a pause is told how many requests there were before it."""
+    retry = RetryPolicy(max_wait=5, total_timeout=5, request_timeout=5)
+    async with world(retry=retry) as here:
+        here.sandbox.fail_next(Fault.status(503), Fault.rate_limited(reset_in=60))
+        caller = asyncio.ensure_future(here.source("a").get_token())
+        await here.failures(1)
+        with pytest.raises(RateLimitedError) as never_sent:
+            await here.source("b").get_token()
+        await until(has_paused(here, 1))
+        await here.clock.advance(0.5)
+        with pytest.raises(RateLimitedError) as sent_once:
+            await caller
+
+        assert (sent_once.value.attempts, never_sent.value.attempts) == (1, 1)
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_renewal_that_queues_does_not_wait_for_the_end_of_a_pause() -> None:
+    """A renewal that finds a pause when its place comes moves, and gives its place up meanwhile."""
+    lifetimes = {"a": 300, "b": 300}
+    async with world(max_concurrent_requests=1, lifetimes=lifetimes) as here:
+        for scopes in lifetimes:
+            await here.source(scopes, keep_fresh=True).get_token()
+        here.sandbox.latency = 0.05
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
+        here.sandbox.reset_counters()
+        here.clock.boot += 285
+        await here.clock.advance(0)
+        await until(here.is_idle)
+
+        assert here.sandbox.token_requests == 1
+        assert len(here.seen(RenewalPostponed)) == 2
 
 
 async def test_those_whom_somebody_waits_for_go_first() -> None:
@@ -316,7 +354,8 @@ async def test_a_pause_is_read_against_what_is_known_of_the_servers_clock() -> N
             sent=read(here.clock),
             received_at=here.clock.wall,
         )
-        endpoint._learn(key, answer)
+        errand = _Errand(key, "", {}, lambda answer: read_answer(answer, key.scopes))
+        endpoint._learn(errand, answer)
 
         assert endpoint.paused_until(key) - here.clock.boot == pytest.approx(61, abs=2)
 

@@ -39,6 +39,8 @@ from okta_tokens.events import (
     TokenFetched,
     TokenInvalidated,
     TokenRequested,
+    TokenRevoked,
+    UnusualRequest,
     log_event,
 )
 
@@ -151,6 +153,13 @@ LOGGED: list[tuple[Event, str, str, dict[str, object]]] = [
         KEY_FIELDS | {"after": 31.0},
     ),
     (KeyIdle(key=KEY), "debug", "key_idle", KEY_FIELDS),
+    (TokenRevoked(key=KEY), "info", "token_revoked", KEY_FIELDS),
+    (
+        UnusualRequest(key=KEY, advice="look again"),
+        "warning",
+        "unusual_request",
+        {**KEY_FIELDS, "advice": "look again"},
+    ),
     (KeyForgotten(key=KEY), "debug", "key_forgotten", KEY_FIELDS),
     (KeyEvicted(key=KEY), "debug", "key_evicted", KEY_FIELDS),
     (

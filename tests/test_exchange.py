@@ -84,10 +84,10 @@ async def test_the_request_is_what_okta_documents(
 
 async def test_a_secret_is_asked_for_every_request() -> None:
     """A rotated secret is picked up without a restart, from a plain or an async callable."""
-    secrets = iter(["wrong-secret-0", *DEFAULT_CLIENT.secrets])
+    secrets = ["wrong-secret-0", "wrong-secret-0", *DEFAULT_CLIENT.secrets]
 
     async def next_secret() -> str:
-        return next(secrets)
+        return secrets.pop(0)
 
     async with Sandbox() as sandbox, TokenProvider() as provider:
         client = OktaClient(
@@ -97,6 +97,7 @@ async def test_a_secret_is_asked_for_every_request() -> None:
         token = await provider.get_token(client, "customScope")
 
         assert token.remaining() > 0
+        assert secrets == []
 
 
 async def test_a_secret_that_cannot_be_had_is_our_side() -> None:

@@ -53,8 +53,8 @@ NOT_JSON = "it is not Okta's JSON; check the domain, and what stands between her
 TOO_LONG = "its body is longer than 64 KiB; check the domain"
 REDIRECT = "it is a redirect, which is never followed; check the domain"
 BAD_TOKEN = "access_token is missing or holds forbidden characters"
-NOT_BEARER = "token_type is not Bearer"
-DPOP = "the token is bound to a DPoP key, and a bearer token was asked for"
+NOT_BEARER = "token_type is neither Bearer nor DPoP"
+DPOP = "the token is bound to a key, and a bearer token was asked for"
 NO_SECONDS = "expires_in is missing or is no number of seconds"
 DEAD = "the token had expired on arrival"
 BAD_SCOPE = "scope is no string of scope names"
@@ -489,8 +489,8 @@ def test_both_formats(status: int, body: dict[str, object], code: str, descripti
         ("access_denied", "check the access policies and network zones of the authorization"),
         ("unauthorized_client", "allow the client-credentials grant in the app's settings"),
         ("unsupported_grant_type", "allow the client-credentials grant in the app's settings"),
-        ("invalid_dpop_proof", "the app demands DPoP; switch 'Require DPoP header' off in its"),
-        ("use_dpop_nonce", "the app demands DPoP; switch 'Require DPoP header' off in its"),
+        ("invalid_dpop_proof", "if the app demands DPoP, give the client dpop=DPoP(); if it"),
+        ("use_dpop_nonce", "the server keeps asking for another nonce; check what stands"),
         ("E0000007", "check the domain and the authorization server's id"),
         ("E0000022", "check the domain and the authorization server's id"),
         ("invalid_request", "look the request id up in Okta's System Log"),

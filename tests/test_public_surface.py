@@ -14,7 +14,10 @@ import pytest
 
 import okta_tokens
 from okta_tokens import (
+    ClientSecretJWT,
+    DPoP,
     OktaClient,
+    PrivateKeyJWT,
     RefreshPolicy,
     RetryPolicy,
     TokenProvider,
@@ -47,21 +50,34 @@ protocol ClientAuthentication
     async def __call__(self, request: TokenRequest, /) -> None
 class ClientSecretBasic(secret: str | SecretCallable)
     async def __call__(self, request: TokenRequest, /) -> None
+class ClientSecretJWT(secret: str | SecretCallable, *, algorithm: str = 'HS256')
+    async def __call__(self, request: TokenRequest, /) -> None
 class ClientSecretPost(secret: str | SecretCallable)
     async def __call__(self, request: TokenRequest, /) -> None
 protocol Clock
     boot_time: Callable[[], float]
     async def sleep_until(self, instant: float) -> None
     wall_time: Callable[[], float]
+class DPoP(key: KeyMaterial | None = None, *, algorithm: str | None = None)
+    async def prove(self, method: str, uri: str, now: float, *, nonce: str | None,
+        token: str | None = None) -> str
+    thumbprint: str
 class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str,
-        scopes: tuple[str, ...], state: str, remaining: float | None,
-        next_action_in: float | None, refuses_for: float, failures: int,
-        last_error: str | None, in_flight: bool, waiters: int, kept_fresh: bool, used: bool)
+        scopes: tuple[str, ...], dpop_thumbprint: str | None, state: str,
+        remaining: float | None, next_action_in: float | None, refuses_for: float,
+        failures: int, last_error: str | None, in_flight: bool, waiters: int,
+        kept_fresh: bool, used: bool)
 class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
-        authorization_server: str | None = 'default')
+        authorization_server: str | None = 'default', dpop: DPoP | None = None)
     classmethod def from_env(cls, environ: Mapping[str, str] | None = None) -> OktaClient
     origin: str
+    revocation_url: str
     token_url: str
+class PrivateKeyJWT(key: KeyMaterial | KeyCallable, *, kid: str | None = None,
+        algorithm: str | None = None)
+    async def __call__(self, request: TokenRequest, /) -> None
+    classmethod def from_signer(cls, sign: SignCallable, *, kid: str | None,
+        algorithm: str) -> Self
 class RefreshPolicy(*, lead_fraction: float = 0.2, min_lead: float = 10.0,
         max_lead: float = 600.0, max_leeway: float = 5.0, max_backoff: float = 60.0)
     def backoff(self, failures: int, lifetime: float, random: Random) -> float
@@ -77,14 +93,16 @@ class RetryPolicy(*, attempts: int = 3, request_timeout: float = 10.0,
     def delay(self, attempt: int, random: Random) -> float
 class Stats(*, keys: int, in_flight: int, waiters: int, requests: int, tokens_fetched: int,
         fetches_failed: int, renewals_failed: int, renewals_postponed: int,
-        tokens_invalidated: int, invalidations_ignored: int, pauses: int, keys_evicted: int,
-        keys_forgotten: int, clock_offsets: Mapping[str, float])
+        tokens_invalidated: int, tokens_revoked: int, invalidations_ignored: int,
+        pauses: int, keys_evicted: int, keys_forgotten: int, clock_offsets: Mapping[str,
+        float])
 class SystemClock()
     async def sleep_until(self, instant: float) -> None
 class TokenKey(client: OktaClient, scopes: frozenset[str])
     authorization_server: str | None
     client_id: str
     domain: str
+    token_type: str
 class TokenProvider(*, refresh: RefreshPolicy | None = None,
         retry: RetryPolicy | None = None, session: aiohttp.ClientSession | None = None,
         max_tokens: int = 10000, max_concurrent_requests: int = 8,
@@ -97,17 +115,22 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
         scopes: str | Iterable[str] = ()) -> AccessToken
     def inspect(self) -> list[KeyStatus]
     def invalidate(self, token: AccessToken) -> bool
+    async def revoke(self, token: AccessToken) -> None
     def source(self, client: OktaClient, scopes: str | Iterable[str] = (), *,
         keep_fresh: bool = False) -> TokenSource
     async def start(self) -> Self
     def stats(self) -> Stats
     async def warm(self, *sources: TokenSource, timeout: float | None = None) -> None
 class TokenRequest(url: str, client_id: str, form: dict[str, str], headers: dict[str, str],
-        secrets: list[str] = <factory>)
+        now: float = <factory>, secrets: list[str] = <factory>, credential: Hashable = None)
 class TokenSource(provider: TokenProvider, key: TokenKey)
     async def access_token(self) -> str
     async def get_token(self) -> AccessToken
+    async def headers(self, method: str, url: str, *, nonce: str | None = None) -> dict[str,
+        str]
     def invalidate(self, token: AccessToken | str) -> bool
+    async def proof(self, token: AccessToken, method: str, url: str,
+        nonce: str | None = None) -> str
 module errors
 module events
 """,
@@ -186,6 +209,12 @@ class TokenInvalidated(*, key: TokenKey, damping: float)
 class TokenRequested(*, key: TokenKey, attempt: int, renewal: bool)
     level = 'debug'
     name = 'okta_tokens.token_requested'
+class TokenRevoked(*, key: TokenKey)
+    level = 'info'
+    name = 'okta_tokens.token_revoked'
+class UnusualRequest(*, key: TokenKey, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.unusual_request'
 def log_event(event: Event) -> None
 """,
 }
@@ -396,7 +425,14 @@ def test_every_public_callable_documents_its_arguments() -> None:
             {"ConfigurationError", "ExceptionGroup", "ProviderStateError", "TimeoutError"},
         ),
         (TokenSource.get_token, {"ConfigurationError", "FetchError", "ProviderStateError"}),
-        (TokenSource.access_token, {"TokenProviderError"}),
+        (TokenProvider.revoke, {"ConfigurationError", "FetchError", "ProviderStateError"}),
+        (TokenSource.access_token, {"ConfigurationError", "TokenProviderError"}),
+        (TokenSource.headers, {"ConfigurationError", "TokenProviderError"}),
+        (TokenSource.proof, {"ConfigurationError", "ProviderStateError"}),
+        (PrivateKeyJWT, {"ConfigurationError"}),
+        (PrivateKeyJWT.from_signer, {"ConfigurationError"}),
+        (ClientSecretJWT, {"ConfigurationError"}),
+        (DPoP, {"ConfigurationError"}),
         (OktaClient, {"ConfigurationError"}),
         (OktaClient.from_env, {"ConfigurationError"}),
         (RefreshPolicy, {"ConfigurationError"}),

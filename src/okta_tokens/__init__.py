@@ -10,6 +10,7 @@ async with TokenProvider() as provider:
 """
 
 from okta_tokens import errors, events
+from okta_tokens._assertions import ClientSecretJWT, PrivateKeyJWT
 from okta_tokens._authentication import (
     ClientAuthentication,
     ClientSecretBasic,
@@ -18,6 +19,7 @@ from okta_tokens._authentication import (
 )
 from okta_tokens._client import OktaClient
 from okta_tokens._clock import Clock, SystemClock
+from okta_tokens._dpop import DPoP
 from okta_tokens._policy import RefreshPolicy, RetryPolicy
 from okta_tokens._provider import TokenProvider, TokenSource
 from okta_tokens._status import KeyStatus, Stats
@@ -28,10 +30,13 @@ __all__ = [
     "AccessToken",
     "ClientAuthentication",
     "ClientSecretBasic",
+    "ClientSecretJWT",
     "ClientSecretPost",
     "Clock",
+    "DPoP",
     "KeyStatus",
     "OktaClient",
+    "PrivateKeyJWT",
     "RefreshPolicy",
     "RetryPolicy",
     "Stats",

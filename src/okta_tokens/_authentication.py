@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar, cast
 
 from okta_tokens._redaction import sever
 from okta_tokens.errors import ConfigurationError, CredentialError
 
+S = TypeVar("S", bound=Hashable)
 SecretCallable = Callable[[], str | Awaitable[str]]
 
 _PLACEHOLDER = re.compile(r"\$?\{[^{}]*\}|<[^<>]*>")
@@ -28,14 +30,20 @@ class TokenRequest:
         client_id: Whose request it is.
         form: The fields of the body.
         headers: The headers.
+        now: The present moment by the server's clock, in seconds since the epoch, as far as its
+            last answer tells.
         secrets: Every secret in it, as it was sent: what no message may repeat.
+        credential: What tells the credential from another one. A request that is refused with
+            `invalid_client` is made once more; if that holds another credential, it is sent.
     """
 
     url: str
     client_id: str
     form: dict[str, str] = field(repr=False)
     headers: dict[str, str] = field(repr=False)
+    now: float = field(default_factory=time.time, repr=False)
     secrets: list[str] = field(default_factory=list, repr=False)
+    credential: Hashable = field(default=None, repr=False)
 
 
 class ClientAuthentication(Protocol):
@@ -59,15 +67,68 @@ class ClientAuthentication(Protocol):
         """Return a hash that fits the equality."""
 
 
-class _ClientSecret:
-    """A secret, or the callable that is asked for it, and where the two differ."""
+class Credential(Generic[S]):
+    """What methods have in common whose credential is a value, or a callable that is asked for it.
 
-    __slots__ = ("_secret",)
+    Two are equal if they are of one kind, and their values are equal or their callables are the
+    same; of a method the object counts.
+    """
+
+    __slots__ = ("_source",)
+
+    _source: S
+
+    def __eq__(self, other: object) -> bool:
+        """Compare values by value and callables by identity; a method by its object's identity."""
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        """Return a hash that fits the equality."""
+        return hash((type(self), self._identity()))
+
+    def _identity(self) -> Hashable:
+        source = self._source
+        by_identity = callable(source) and not isinstance(source, MethodType)
+        return id(source) if by_identity else source
+
+
+async def ask(source: Callable[[], object]) -> object:
+    """Return what a callable returns, plain or async.
+
+    Args:
+        source: The callable.
+    """
+    answer = source()
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+def name_of(source: object) -> str:
+    """Return the name of a callable, for a repr.
+
+    Args:
+        source: The callable.
+    """
+    return str(getattr(source, "__qualname__", type(source).__qualname__))
+
+
+class ClientSecret(Credential[str | SecretCallable]):
+    """A secret, or the callable that is asked for it.
+
+    Args:
+        secret: As for `ClientSecretBasic`.
+
+    Raises:
+        ConfigurationError: As for `ClientSecretBasic`.
+    """
+
+    __slots__ = ()
 
     def __init__(self, secret: str | SecretCallable) -> None:
-        problem = None if callable(secret) else secret_problem(secret)
+        problem = None if callable(secret) else self._problem(secret)
         if problem is None:
-            self._secret = secret
+            self._source = secret
             return
         message = f"{type(self).__name__}: the secret {problem}"
         del self, secret  # an error tracker records the locals of the frame that raises
@@ -75,25 +136,11 @@ class _ClientSecret:
 
     def __repr__(self) -> str:
         """Return the method's name, and the callable if there is one; never the secret."""
-        if isinstance(self._secret, str):
-            return f"{type(self).__name__}(<secret>)"
-        name = getattr(self._secret, "__qualname__", type(self._secret).__qualname__)
-        return f"{type(self).__name__}(<{name}>)"
+        shown = "<secret>" if isinstance(self._source, str) else f"<{name_of(self._source)}>"
+        return f"{type(self).__name__}({shown})"
 
-    def __eq__(self, other: object) -> bool:
-        """Compare secrets by value and callables by identity; a method by its object's identity."""
-        if type(other) is not type(self):
-            return NotImplemented
-        mine, theirs = self._secret, other._secret
-        if isinstance(mine, str | MethodType):
-            return mine == theirs
-        return mine is theirs
-
-    def __hash__(self) -> int:
-        """Return a hash that fits the equality."""
-        secret = self._secret
-        by_value = isinstance(secret, str | MethodType)
-        return hash((type(self), secret if by_value else id(secret)))
+    def _problem(self, secret: object) -> str | None:
+        return secret_problem(secret)
 
     async def _read(self) -> str:
         """Return the secret; ask for it if it is a callable.
@@ -101,18 +148,17 @@ class _ClientSecret:
         Raises:
             CredentialError: If the callable raises, or returns something that is no secret.
         """
-        if isinstance(self._secret, str):
-            return self._secret
-        answer = self._secret()
-        secret = await answer if inspect.isawaitable(answer) else answer
-        problem = secret_problem(secret)
+        if isinstance(self._source, str):
+            return self._source
+        secret = await ask(self._source)
+        problem = self._problem(secret)
         if problem is None:
-            return secret
+            return cast("str", secret)
         message = f"the callable that should return the client secret returned one that {problem}"
         raise CredentialError(message)
 
 
-class ClientSecretBasic(_ClientSecret):
+class ClientSecretBasic(ClientSecret):
     """Send the client id and secret as HTTP Basic credentials: `client_secret_basic`.
 
     This is the default of Okta's apps. Id and secret are sent as they are (RFC 7617), as Okta
@@ -147,9 +193,10 @@ class ClientSecretBasic(_ClientSecret):
         credentials = b64encode(f"{request.client_id}:{secret}".encode()).decode()
         request.headers["Authorization"] = f"Basic {credentials}"
         request.secrets += [secret, credentials]
+        request.credential = secret
 
 
-class ClientSecretPost(_ClientSecret):
+class ClientSecretPost(ClientSecret):
     """Send the client id and secret in the body: `client_secret_post` (RFC 6749 section 2.3.1).
 
     Args:
@@ -174,6 +221,7 @@ class ClientSecretPost(_ClientSecret):
         request.form["client_id"] = request.client_id
         request.form["client_secret"] = secret
         request.secrets.append(secret)
+        request.credential = secret
 
 
 async def authenticate(
@@ -213,8 +261,8 @@ def ends_the_task(error: BaseException) -> bool:
 
 def _failed_to_answer(error: BaseException, request: TokenRequest) -> CredentialError:
     failure = CredentialError(
-        "the callable that should return the client secret raised "
-        f"{type(error).__name__}; mend it, or give the secret as a string",
+        "the callable for the client's secret, key or signature raised "
+        f"{type(error).__name__}; mend it, or give the secret or key itself",
         retryable=True,
     )
     failure.__cause__ = sever(error, request.secrets)

@@ -6,10 +6,13 @@ import os
 import re
 from collections.abc import Hashable, Mapping
 from ipaddress import ip_address
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
 
+from okta_tokens._assertions import PrivateKeyJWT
 from okta_tokens._authentication import ClientAuthentication, ClientSecretBasic, secret_problem
+from okta_tokens._dpop import DPoP
 from okta_tokens.errors import ConfigurationError
 
 ORG_SERVER = "org"
@@ -42,15 +45,25 @@ class OktaClient:
             `https://` and a trailing slash are dropped, upper case is lowered. `http://` is for a
             server on this machine.
         client_id: The id of the app, `0oa…`.
-        authentication: How it authenticates: `ClientSecretBasic` or `ClientSecretPost`.
+        authentication: How it authenticates: `ClientSecretBasic`, `ClientSecretPost`,
+            `ClientSecretJWT` or `PrivateKeyJWT`.
         authorization_server: The id of a custom authorization server; None for the org's own.
+        dpop: Asks for tokens that are bound to its key; None for bearer tokens.
 
     Raises:
         ConfigurationError: If a value cannot be right. The message lists every problem, and repeats
             no value.
     """
 
-    __slots__ = ("_hash", "authentication", "authorization_server", "client_id", "domain", "origin")
+    __slots__ = (
+        "_hash",
+        "authentication",
+        "authorization_server",
+        "client_id",
+        "domain",
+        "dpop",
+        "origin",
+    )
 
     domain: str
     """The host and port, as they stand in the URL."""
@@ -59,6 +72,7 @@ class OktaClient:
     client_id: str
     authentication: ClientAuthentication
     authorization_server: str | None
+    dpop: DPoP | None
     _hash: int
 
     def __init__(
@@ -68,6 +82,7 @@ class OktaClient:
         authentication: ClientAuthentication,
         *,
         authorization_server: str | None = "default",
+        dpop: DPoP | None = None,
     ) -> None:
         origin, domain_problems = _parse_domain(domain)
         problems = [
@@ -78,11 +93,12 @@ class OktaClient:
                 f"authorization_server: {problem}, or None for the org's own"
                 for problem in _server_problems(authorization_server)
             ),
+            *(f"dpop: {problem}" for problem in _dpop_problems(dpop)),
         ]
         if problems:
             # An error tracker records the locals of the frame that raises, and people do put
             # a password into a URL or a secret into the wrong place.
-            del self, domain, client_id, authentication, authorization_server, origin
+            del self, domain, client_id, authentication, authorization_server, dpop, origin
             _refuse("OktaClient", problems)
         values = {
             "domain": origin.partition("://")[2],
@@ -90,7 +106,8 @@ class OktaClient:
             "client_id": client_id,
             "authentication": authentication,
             "authorization_server": authorization_server,
-            "_hash": hash((origin, client_id, authentication, authorization_server)),
+            "dpop": dpop,
+            "_hash": hash((origin, client_id, authentication, authorization_server, dpop)),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -99,10 +116,13 @@ class OktaClient:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> OktaClient:
         """Make a client from the environment variables of Okta's own SDKs, and two more.
 
-        `OKTA_CLIENT_ORGURL` is the domain, `OKTA_CLIENT_CLIENTID` the client id,
-        `OKTA_CLIENT_SECRET` the secret, sent as HTTP Basic credentials.
+        `OKTA_CLIENT_ORGURL` is the domain, `OKTA_CLIENT_CLIENTID` the client id. Either
+        `OKTA_CLIENT_SECRET` is the secret, sent as HTTP Basic credentials; or
+        `OKTA_CLIENT_PRIVATEKEY` is the private key for `PrivateKeyJWT`, as PEM, as a JWK or as the
+        path of a file of one of them, and `OKTA_CLIENT_PRIVATEKEYID` its `kid`.
         `OKTA_CLIENT_AUTHORIZATIONSERVER` is the authorization server's id, `default` if it is not
-        set; `org` means the org's own.
+        set; `org` means the org's own. `OKTA_CLIENT_DPOPENABLED`, `true` or `false`, asks for
+        tokens that are bound to a new key.
 
         Args:
             environ: Where to look; the process's environment if None.
@@ -112,37 +132,51 @@ class OktaClient:
                 problem.
         """
         variables = os.environ if environ is None else environ
-        domain, client_id, secret = (
-            variables.get(f"OKTA_CLIENT_{name}", "") for name in ("ORGURL", "CLIENTID", "SECRET")
+        domain, client_id, server, dpop = (
+            variables.get(f"OKTA_CLIENT_{name}") or default
+            for name, default in (
+                ("ORGURL", ""),
+                ("CLIENTID", ""),
+                ("AUTHORIZATIONSERVER", "default"),
+                ("DPOPENABLED", "false"),
+            )
         )
-        server = variables.get("OKTA_CLIENT_AUTHORIZATIONSERVER") or "default"
+        method = _method_of(variables)
         problems = [
             *(f"OKTA_CLIENT_ORGURL: {problem}" for problem in _parse_domain(domain)[1]),
             *(f"OKTA_CLIENT_CLIENTID: {problem}" for problem in _client_id_problems(client_id)),
-            *(
-                f"OKTA_CLIENT_SECRET: {problem}"
-                for problem in filter(None, [secret_problem(secret)])
-            ),
+            *([method] if isinstance(method, str) else []),
             *(
                 f"OKTA_CLIENT_AUTHORIZATIONSERVER: {problem}, or {ORG_SERVER} for the org's own"
                 for problem in _server_problems(server)
             ),
         ]
-        if problems:
-            del domain, client_id, secret, server, variables, environ
+        if str(dpop).lower() not in {"true", "false"}:
+            problems.append("OKTA_CLIENT_DPOPENABLED: must be true or false")
+        if problems or isinstance(method, str):
+            del domain, client_id, server, dpop, method, variables, environ
             _refuse("environment", problems)
         return cls(
             domain,
             client_id,
-            ClientSecretBasic(secret),
+            method,
             authorization_server=None if server == ORG_SERVER else server,
+            dpop=DPoP() if dpop.lower() == "true" else None,
         )
 
     @property
     def token_url(self) -> str:
         """The URL of the token endpoint; the one that is requested, to the letter."""
+        return self._endpoint("token")
+
+    @property
+    def revocation_url(self) -> str:
+        """The URL of the revocation endpoint; the one that is requested, to the letter."""
+        return self._endpoint("revoke")
+
+    def _endpoint(self, name: str) -> str:
         server = self.authorization_server
-        return f"{self.origin}/oauth2{f'/{server}' if server else ''}/v1/token"
+        return f"{self.origin}/oauth2{f'/{server}' if server else ''}/v1/{name}"
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         """Refuse: a client is part of the cache's keys."""
@@ -165,6 +199,7 @@ class OktaClient:
             and self.client_id == other.client_id
             and self.authorization_server == other.authorization_server
             and self.authentication == other.authentication
+            and self.dpop == other.dpop
         )
 
     def __hash__(self) -> int:
@@ -173,21 +208,50 @@ class OktaClient:
 
     def __repr__(self) -> str:
         """Return the call that makes an equal client, without its secret."""
+        dpop = "" if self.dpop is None else f", dpop={self.dpop!r}"
         return (
             f"OktaClient({self.origin!r}, {self.client_id!r}, {self.authentication!r}, "
-            f"authorization_server={self.authorization_server!r})"
+            f"authorization_server={self.authorization_server!r}{dpop})"
         )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild by the constructor: hashes of strings differ between processes."""
-        arguments = (self.origin, self.client_id, self.authentication, self.authorization_server)
-        return (_rebuild, arguments)
+        return (
+            _rebuild,
+            (
+                self.origin,
+                self.client_id,
+                self.authentication,
+                self.authorization_server,
+                self.dpop,
+            ),
+        )
+
+
+def _method_of(variables: Mapping[str, str]) -> ClientSecretBasic | PrivateKeyJWT | str:
+    """Return how the environment says to authenticate, or what is wrong with that."""
+    secret, key = (variables.get(f"OKTA_CLIENT_{name}") for name in ("SECRET", "PRIVATEKEY"))
+    if secret and key:
+        return "OKTA_CLIENT_SECRET and OKTA_CLIENT_PRIVATEKEY: give one of them"
+    if not key:
+        problem = secret_problem(secret or "")
+        return f"OKTA_CLIENT_SECRET: {problem}" if problem else ClientSecretBasic(secret or "")
+    kid = variables.get("OKTA_CLIENT_PRIVATEKEYID") or None
+    is_path = "BEGIN " not in key and not key.lstrip().startswith("{")
+    try:
+        return PrivateKeyJWT(Path(key) if is_path else key, kid=kid)
+    except ConfigurationError as error:
+        return f"OKTA_CLIENT_PRIVATEKEY: {str(error).removeprefix('PrivateKeyJWT: ')}"
 
 
 def _rebuild(
-    origin: str, client_id: str, authentication: ClientAuthentication, server: str | None
+    origin: str,
+    client_id: str,
+    authentication: ClientAuthentication,
+    server: str | None,
+    dpop: DPoP | None,
 ) -> OktaClient:
-    return OktaClient(origin, client_id, authentication, authorization_server=server)
+    return OktaClient(origin, client_id, authentication, authorization_server=server, dpop=dpop)
 
 
 def _refuse(what: str, problems: list[str]) -> NoReturn:
@@ -239,6 +303,17 @@ def _domain_problems(domain: str, url: SplitResult, host: str) -> list[str]:
     return problems
 
 
+def is_okta(origin: str, client: OktaClient) -> bool:
+    """Tell whether an API is Okta's own.
+
+    Args:
+        origin: The API's: scheme, host and port.
+        client: A client, whose domain is Okta's.
+    """
+    host = urlsplit(origin).hostname or ""
+    return origin == client.origin or host.endswith(tuple(f".{base}" for base in _OKTA_DOMAINS))
+
+
 def _is_name(host: str) -> bool:
     return len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None
 
@@ -276,4 +351,8 @@ def _server_problems(server: object) -> list[str]:
 def _method_problems(method: object) -> list[str]:
     if callable(method) and not isinstance(method, type) and isinstance(method, Hashable):
         return []
-    return ["must be ClientSecretBasic(…) or ClientSecretPost(…)"]
+    return ["must be ClientSecretBasic(…), or another of the methods"]
+
+
+def _dpop_problems(dpop: object) -> list[str]:
+    return [] if dpop is None or isinstance(dpop, DPoP) else ["must be DPoP(…) or None"]

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
 
+from okta_tokens._authentication import TokenRequest
 from okta_tokens._clock import Clock
+from okta_tokens._dpop import DPoP
 from okta_tokens._exchange import Exchange
 from okta_tokens._flight import Flight
 from okta_tokens._gate import Gate
 from okta_tokens._policy import Random, RetryPolicy
 from okta_tokens._protocol import (
+    Amendment,
     Answer,
     Grant,
+    amendment_for,
+    build_form,
     is_concurrency_limit,
     pause_of,
     read_answer,
+    read_revocation,
 )
 from okta_tokens._token import AccessToken, TokenKey
-from okta_tokens.errors import FetchError, RateLimitedError, TokenProviderError
+from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TokenProviderError
 from okta_tokens.events import AttemptFailed, Event, RequestsPaused, TokenRequested
 
+T = TypeVar("T", bound=Grant | bool)
 TokenFlight = Flight[TokenKey, AccessToken | TokenProviderError]
+RevocationFlight = Flight[tuple[TokenKey, str], bool | TokenProviderError]
 
 _UNTOLD_PAUSE = 2.0
 """Seconds; doubles with each 429 in a row that does not tell a pause worth believing."""
@@ -40,6 +49,37 @@ class _Pause:
 
     until: float = -math.inf
     strikes: int = 0
+
+
+@dataclass(slots=True)
+class _Errand(Generic[T]):
+    """Something that is asked of Okta, in as many requests as it takes.
+
+    Args:
+        key: Whose token it is about.
+        url: Where it is asked.
+        form: The fields of the body, but for the credential.
+        read: Makes sense of the answer.
+        dpop: Makes the proof; None if none is wanted.
+        announce: Called with the number of each request that is about to be sent, from 1.
+        sent: How many were sent.
+    """
+
+    key: TokenKey
+    url: str
+    form: Mapping[str, str]
+    read: Callable[[Answer], T | FetchError]
+    dpop: DPoP | None = None
+    announce: Callable[[int], object] = int
+    sent: int = 0
+
+    def request(self, now: float) -> TokenRequest:
+        """Return a new request.
+
+        Args:
+            now: The present moment by Okta's clock, in seconds since the epoch.
+        """
+        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now)
 
 
 class Endpoint:
@@ -76,6 +116,8 @@ class Endpoint:
         self._gate = Gate(places)
         self._random = random
         self._emit = emit
+        # By authorization server: what the next proof repeats (RFC 9449 section 8).
+        self._nonces: dict[str | None, str] = {}
         self._pauses = {True: _Pause(), False: _Pause()}
         self.clock_offset = 0.0
         """Seconds by which Okta's clock is ahead of this machine's, by its last answer."""
@@ -107,11 +149,15 @@ class Endpoint:
         """Let a renewal go first from now on: somebody waits for it."""
         self._gate.promote(flight)
 
-    async def fetch(self, flight: TokenFlight) -> Grant | FetchError:
-        """Make as many attempts as it takes, or as the policy allows.
+    def server_time(self) -> float:
+        """Return the present moment by Okta's clock, in seconds since the epoch."""
+        return self._clock.wall_time() + self.clock_offset
 
-        A flight that nobody waits for makes one; it gets all of them as soon as somebody does. Each
-        attempt is a new request, since Okta counts one as used even when it refuses it.
+    async def fetch(self, flight: TokenFlight) -> Grant | FetchError:
+        """Ask for a token, as many times as it takes, or as the policy allows.
+
+        A flight that nobody waits for makes one attempt; it gets all of them as soon as somebody
+        does.
 
         Cancellation gives the place up and closes the connection.
 
@@ -121,21 +167,53 @@ class Endpoint:
         Returns:
             The grant, or the error of the last attempt.
         """
+        key = flight.key
+
+        def read(answer: Answer) -> Grant | FetchError:
+            return read_answer(answer, key.scopes, key.token_type)
+
+        def announce(attempt: int) -> None:
+            self._emit(TokenRequested(key=key, attempt=attempt, renewal=not flight.wanted))
+
+        client = key.client
+        form = build_form(key.scopes)
+        errand = _Errand(key, client.token_url, form, read, client.dpop, announce)
+        return await self._run(errand, flight)
+
+    async def revoke(self, flight: RevocationFlight) -> bool | FetchError:
+        """Ask for a token to be revoked; goes about it as `fetch` does.
+
+        Args:
+            flight: On whose behalf.
+
+        Returns:
+            True, or the error of the last attempt.
+        """
+        key, value = flight.key
+
+        def read(answer: Answer) -> bool | FetchError:
+            return read_revocation(answer) or True
+
+        form = {"token": value, "token_type_hint": "access_token"}
+        return await self._run(_Errand(key, key.client.revocation_url, form, read), flight)
+
+    async def _run(self, errand: _Errand[T], flight: Flight[Any, Any]) -> T | FetchError:
+        """Make attempts, each in a place of its own."""
         policy, clock = self._policy, self._clock
         spent, attempt = 0.0, 0
-        outcome: Grant | FetchError | None = None
+        outcome: T | FetchError | None = None
         while True:
-            refusal = await self._admit(flight)
+            refusal = await self._admit(errand, flight)
             if refusal is not None:
-                refusal.attempts = attempt
+                refusal.attempts = errand.sent
                 return outcome if isinstance(outcome, RateLimitedError) else refusal
             admitted_at = clock.boot_time()
             attempt += 1
             try:
-                outcome = await self._attempt(flight, attempt, policy.total_timeout - spent)
+                outcome = await self._attempt(errand, admitted_at + policy.total_timeout - spent)
             finally:
                 self._gate.leave(flight)
-            if isinstance(outcome, Grant):
+            if not isinstance(outcome, FetchError):
                 return outcome
             spent += clock.boot_time() - admitted_at
             paused = isinstance(outcome, RateLimitedError)
@@ -146,13 +224,12 @@ class Endpoint:
                 return outcome
             await clock.sleep_until(clock.boot_time() + delay)
 
-    async def _admit(self, flight: TokenFlight) -> RateLimitedError | None:
+    async def _admit(self, errand: _Errand[T], flight: Flight[Any, Any]) -> RateLimitedError | None:
         """Wait for the end of a pause and for a place; return the error if that takes too long."""
+        pause = self._pause_for(errand.key)
         while True:
-            pause = self._pause_for(flight.key)
             while pause.until > self._clock.boot_time():
-                patience = flight.deadline if flight.wanted else -math.inf
-                refusal = self.refusal(flight.key, patience)
+                refusal = self.refusal(errand.key, flight.deadline)
                 if refusal is not None:
                     return refusal
                 await self._clock.sleep_until(pause.until)
@@ -161,26 +238,72 @@ class Endpoint:
                 return None
             self._gate.leave(flight)
 
-    async def _attempt(
-        self, flight: TokenFlight, attempt: int, budget: float
-    ) -> Grant | FetchError:
-        key = flight.key
-        self._emit(TokenRequested(key=key, attempt=attempt, renewal=not flight.wanted))
-        seconds = min(self._policy.request_timeout, budget)
-        answer = await self._exchange(key, self._clock.boot_time() + seconds)
-        outcome = self._learn(key, answer) if isinstance(answer, Answer) else answer
-        if isinstance(outcome, FetchError):
-            outcome.key = key
-            outcome.attempts = attempt
-            self._emit(AttemptFailed(key=key, error=outcome))
+    async def _attempt(self, errand: _Errand[T], deadline: float) -> T | FetchError:
+        """Send a request; if it is refused for what can be mended here, once more at once.
+
+        Each request is built anew: Okta takes an assertion for used, also when it refuses it.
+        """
+        outcome, request = await self._send(errand, deadline)
+        amended: set[Amendment] = set()
+        while isinstance(outcome, FetchError):
+            amendment = amendment_for(outcome, proof=errand.dpop is not None)
+            if amendment is None or amendment in amended:
+                break
+            amended.add(amendment)
+            refused = request if amendment is Amendment.CREDENTIAL else None
+            again, request = await self._send(errand, deadline, unlike=refused)
+            if again is None or isinstance(again, CredentialError):
+                break
+            outcome = again
+        assert outcome is not None  # noqa: S101 - narrows the type
         return outcome
 
-    def _learn(self, key: TokenKey, answer: Answer) -> Grant | FetchError:
-        """Take from an answer what it tells of the server, then what it tells of the token."""
+    async def _send(
+        self, errand: _Errand[T], deadline: float, unlike: TokenRequest | None = None
+    ) -> tuple[T | FetchError | None, TokenRequest]:
+        """Send one request.
+
+        Args:
+            errand: What is asked.
+            deadline: Until when at most, in seconds of boot time.
+            unlike: A request that was refused; this one is not sent if its credential is the same.
+
+        Returns:
+            What came of it, None if it was not sent; and the request.
+        """
+        request = errand.request(self.server_time())
+
+        def proceed() -> bool:
+            if unlike is not None and request.credential == unlike.credential:
+                return False
+            errand.sent += 1
+            errand.announce(errand.sent)
+            return True
+
+        answer = await self._exchange(
+            request,
+            errand.key.client,
+            min(self._clock.boot_time() + self._policy.request_timeout, deadline),
+            dpop=errand.dpop,
+            nonce=self._nonces.get(errand.key.authorization_server),
+            proceed=proceed,
+        )
+        outcome = self._learn(errand, answer) if isinstance(answer, Answer) else answer
+        if isinstance(outcome, FetchError):
+            outcome.key = errand.key
+            outcome.attempts = errand.sent
+            self._emit(AttemptFailed(key=errand.key, error=outcome))
+        return outcome, request
+
+    def _learn(self, errand: _Errand[T], answer: Answer) -> T | FetchError:
+        """Take from an answer what it tells of the server, then what was asked."""
         server_time = answer.server_time
         if server_time is not None:
             self.clock_offset = server_time - (answer.sent.wall + answer.received_at) / 2
-        outcome = read_answer(answer, key.scopes)
+        key = errand.key
+        if answer.dpop_nonce is not None:
+            self._nonces[key.authorization_server] = answer.dpop_nonce
+        outcome = errand.read(answer)
         pause = self._pause_for(key)
         if isinstance(outcome, RateLimitedError):
             seconds = self._extend(pause, answer)

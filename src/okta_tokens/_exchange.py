@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import platform
 import ssl
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import aiohttp
 import anyio
 
 from okta_tokens._authentication import TokenRequest, authenticate, ends_the_task
+from okta_tokens._client import OktaClient
 from okta_tokens._clock import Clock, read
-from okta_tokens._protocol import LONGEST_BODY, Answer, build_form
+from okta_tokens._dpop import DPoP
+from okta_tokens._protocol import LONGEST_BODY, Answer
 from okta_tokens._redaction import scrub, sever
 from okta_tokens._schedule import Schedule
-from okta_tokens._token import TokenKey
 from okta_tokens._version import __version__
 from okta_tokens.errors import FetchError, TransportError
 
@@ -54,40 +56,53 @@ class Exchange:
         self._clock = clock
         self._schedule = schedule
 
-    async def __call__(self, key: TokenKey, deadline: float) -> Answer | FetchError:
-        """Make one request, from asking for the secret to the last byte of the answer.
+    async def __call__(
+        self,
+        request: TokenRequest,
+        client: OktaClient,
+        deadline: float,
+        *,
+        dpop: DPoP | None = None,
+        nonce: str | None = None,
+        proceed: Callable[[], bool],
+    ) -> Answer | FetchError | None:
+        """Make one request, from asking for the credential to the last byte of the answer.
 
         Errors are returned, not raised: the frames below have seen secrets. Cancellation closes the
         connection.
 
         Args:
-            key: Which token to ask for.
+            request: What is sent, but for the credential and the proof.
+            client: Who sends it.
             deadline: When to give up, in seconds of boot time.
+            dpop: Makes the proof of possession; None if none is wanted.
+            nonce: What the proof repeats; None if the server has not given anything out.
+            proceed: Called when the request is complete; False if it is not to be sent after all.
+
+        Returns:
+            The answer, or the error; None if the request was not sent.
         """
         seconds = deadline - self._clock.boot_time()
         with anyio.CancelScope() as scope:
             timer = self._schedule.call_at(deadline, scope.cancel)
             try:
-                return await self._request(key)
+                problem = await _complete(request, client, dpop, nonce)
+                if problem is not None or not proceed():
+                    return problem
+                return await self._send(request, client.origin)
             finally:
                 self._schedule.cancel(timer)
         return TransportError(
-            f"no answer from {key.client.origin} within {seconds:.3g} s; check that it can be "
-            "reached from here, and that the callable for the secret, if there is one, is quick",
+            f"no answer from {client.origin} within {seconds:.3g} s; check that it can be reached "
+            "from here, and that the callable for the secret or key, if there is one, is quick",
             retryable=True,
         )
 
-    async def _request(self, key: TokenKey) -> Answer | FetchError:
-        request = TokenRequest(
-            key.client.token_url, key.client_id, build_form(key.scopes), dict(_HEADERS)
-        )
-        problem = await authenticate(key.client.authentication, request)
-        if problem is not None:
-            return problem
+    async def _send(self, request: TokenRequest, origin: str) -> Answer | FetchError:
         try:
             return await self._post(request)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            return _transport_error(error, key, request)
+            return _transport_error(error, origin, request)
         except BaseException as error:
             if ends_the_task(error):
                 raise
@@ -126,13 +141,28 @@ class Exchange:
             )
 
 
-def _transport_error(error: BaseException, key: TokenKey, request: TokenRequest) -> TransportError:
+async def _complete(
+    request: TokenRequest, client: OktaClient, dpop: DPoP | None, nonce: str | None
+) -> FetchError | None:
+    """Add the headers, the credential and the proof; return what is wrong if one is not to be had.
+
+    The proof comes last, since Okta wants it fresh.
+    """
+    request.headers.update(_HEADERS)
+    problem = await authenticate(client.authentication, request)
+    if problem is None and dpop is not None:
+        proof = await dpop.prove("POST", request.url, request.now, nonce=nonce)
+        request.headers["DPoP"] = proof
+        request.secrets.append(proof)
+    return problem
+
+
+def _transport_error(error: BaseException, origin: str, request: TokenRequest) -> TransportError:
     """Say in plain words what kept an answer from coming.
 
     aiohttp's own errors hold the request's headers, so their cause is chained instead, if they have
     one that does not.
     """
-    origin = key.client.origin
     cause: BaseException | None = getattr(error, "os_error", None)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error

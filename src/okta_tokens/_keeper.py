@@ -19,7 +19,7 @@ from okta_tokens._policy import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._protocol import Grant
 from okta_tokens._redaction import sever
 from okta_tokens._schedule import Schedule
-from okta_tokens._token import AccessToken, TokenKey
+from okta_tokens._token import AccessToken, TokenKey, doubts
 from okta_tokens.errors import (
     FetchError,
     InvalidResponseError,
@@ -40,6 +40,7 @@ from okta_tokens.events import (
     RenewalScheduled,
     TokenFetched,
     TokenInvalidated,
+    UnusualRequest,
 )
 
 Outcome = AccessToken | TokenProviderError
@@ -112,7 +113,6 @@ class Keeper:
                 return held
             flight = flight or self._depart(key, deadline)
         if not flight.wanted:
-            flight.wanted = True
             self._endpoint(key).promote(flight)
         return self.flights.join(flight, deadline)
 
@@ -182,6 +182,9 @@ class Keeper:
         refusal = self._endpoint(key).refusal(key, deadline)
         if refusal is not None:
             raise refusal
+        entry = self.entries.get_or_add(key)
+        if not entry.lifetime and not entry.failed_fetches and (advice := "; ".join(doubts(key))):
+            self._emit(UnusualRequest(key=key, advice=advice))
         return self.flights.start(key, deadline)
 
     def _too_slow(self, key: TokenKey) -> FetchError:
@@ -210,6 +213,17 @@ class Keeper:
         next_look = entry.refuse_until if entry.kept_fresh else now.boot + LONGEST_DAMPING
         self._call(entry, max(now.boot, next_look))
         return True
+
+    def forget(self, key: TokenKey, value: str) -> None:
+        """Hand a token out no more, and fetch no other one until somebody asks."""
+        entry = self.entries.get(key)
+        if entry is None or entry.token is None or entry.token.value != value:
+            return
+        entry.drop_token()
+        self._schedule.cancel(entry.timer)
+        entry.timer = None
+        if not entry.kept_fresh:
+            self._call(entry, self._clock.boot_time() + self._retry.max_cooldown)
 
     def keep_fresh(self, key: TokenKey) -> bool:
         """Renew a key also while nobody asks; return False if too many are kept already."""

@@ -1,7 +1,8 @@
-"""The client-credentials grant as two pure functions: build the form, read the answer."""
+"""The client-credentials grant as pure functions: build the form, read the answer, mend it."""
 
 from __future__ import annotations
 
+import enum
 import json
 import math
 import re
@@ -39,6 +40,7 @@ LONGEST_PAUSE = 86_400.0
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _SCOPES = re.compile(r"[\x20-\x7e]*")
 _IDENTIFIER = re.compile(r"[\w.@:+/=-]{1,128}", re.ASCII)
+_NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")  # RFC 9449 section 8.1
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _COOKIES = {"set-cookie", "set-cookie2"}
 
@@ -50,12 +52,40 @@ _REMEDIES = {
     "access_denied": "check the access policies and network zones of the authorization server",
     "unauthorized_client": "allow the client-credentials grant in the app's settings",
     "unsupported_grant_type": "allow the client-credentials grant in the app's settings",
-    "invalid_dpop_proof": "the app demands DPoP; switch 'Require DPoP header' off in its settings",
-    "use_dpop_nonce": "the app demands DPoP; switch 'Require DPoP header' off in its settings",
+    "invalid_dpop_proof": "if the app demands DPoP, give the client dpop=DPoP(); if it has that, "
+    "check this machine's clock, and what stands between here and Okta",
+    "use_dpop_nonce": "the server keeps asking for another nonce; check what stands between here "
+    "and Okta",
     "E0000007": "check the domain and the authorization server's id",
     "E0000022": "check the domain and the authorization server's id",
 }
-_TRANSIENT = {"server_error", "temporarily_unavailable", "E0000009", "E0000010", "E0000047"}
+_TRANSIENT = {
+    "server_error",
+    "temporarily_unavailable",
+    "use_dpop_nonce",
+    "E0000009",
+    "E0000010",
+    "E0000047",
+}
+_UNTIMELY = re.compile(
+    r"expir|too far|future|issued before|not yet|already been used|\b(?:exp|iat|jti|nbf)\b",
+    re.IGNORECASE,
+)
+"""What Okta says of an assertion whose time or id it does not like."""
+
+
+class Amendment(enum.Enum):
+    """What makes a refused request worth sending once more, at once."""
+
+    NONCE = "with the nonce that came with the refusal"
+    TIME = "signed anew, by the clock of the refusal"
+    CREDENTIAL = "with the credential of now, if it has changed"
+
+
+_WRONG_TYPES = {
+    "Bearer": "the token is bound to a key, and a bearer token was asked for",
+    "DPoP": "the token is bound to no key, and one that is was asked for; check the app's settings",
+}
 
 
 class Headers(Protocol):
@@ -99,6 +129,12 @@ class Answer:
         return _identifier(self.header("X-Okta-Request-Id"), self.secrets)
 
     @property
+    def dpop_nonce(self) -> str | None:
+        """The `DPoP-Nonce` (RFC 9449 section 8), if it can be one."""
+        nonce = self.header("DPoP-Nonce")
+        return nonce if nonce and _NONCE.fullmatch(nonce) else None
+
+    @property
     def server_time(self) -> float | None:
         """The answer's `Date`, in seconds since the epoch; None if there is none."""
         return _parse_date(self.header("Date") or "")
@@ -110,7 +146,7 @@ class Grant:
 
     Args:
         value: The access token.
-        token_type: `Bearer`, however the server spelt it.
+        token_type: `Bearer` or `DPoP`, however the server spelt it.
         lifetime: Seconds, counted from before the request was sent; more than zero.
         scopes: What the token holds; what was asked for, if the server does not say.
         sent: When the request was about to be sent: the lifetime counts from there.
@@ -138,7 +174,11 @@ def build_form(scopes: Iterable[str]) -> dict[str, str]:
     return form
 
 
-def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError:
+def read_answer(
+    answer: Answer,
+    requested: frozenset[str],
+    token_type: str = "Bearer",  # noqa: S107 - a scheme
+) -> Grant | FetchError:
     """Make sense of an answer of the token endpoint (RFC 6749 sections 5.1 and 5.2).
 
     Okta sends errors in two formats from one endpoint, what stands before it sends HTML, and the
@@ -147,6 +187,7 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
     Args:
         answer: The answer.
         requested: The scopes that were asked for.
+        token_type: What kind of token was asked for, `Bearer` or `DPoP`.
 
     Returns:
         The grant, or the error that says why there is none. It is returned, not raised, since the
@@ -155,7 +196,41 @@ def read_answer(answer: Answer, requested: frozenset[str]) -> Grant | FetchError
     fields = _json_object(answer.body)
     answer = replace(answer, secrets=[*answer.secrets, *_tokens_in(fields)])
     if answer.status == HTTPStatus.OK:
-        return _read_grant(answer, fields, requested)
+        return _read_grant(answer, fields, requested, token_type)
+    return _read_error(answer, fields)
+
+
+def read_revocation(answer: Answer) -> FetchError | None:
+    """Make sense of an answer of the revocation endpoint (RFC 7009 section 2.2).
+
+    Args:
+        answer: The answer.
+
+    Returns:
+        None if the token is of no use any more, or the error, as `read_answer` returns it.
+    """
+    if answer.status == HTTPStatus.OK:
+        return None
+    return _read_error(answer, _json_object(answer.body))
+
+
+def amendment_for(error: FetchError, *, proof: bool) -> Amendment | None:
+    """Return what to change before a refused request is sent once more, or None if that is in vain.
+
+    Args:
+        error: The refusal.
+        proof: Whether the request held a proof of possession.
+    """
+    if not isinstance(error, OAuthError):
+        return None
+    if error.error == "invalid_client":
+        untimely = _UNTIMELY.search(error.description)
+        return Amendment.TIME if untimely else Amendment.CREDENTIAL
+    proofs = {"use_dpop_nonce": Amendment.NONCE, "invalid_dpop_proof": Amendment.TIME}
+    return proofs.get(error.error) if proof else None
+
+
+def _read_error(answer: Answer, fields: Mapping[str, object]) -> FetchError:
     facts = _facts(answer, fields)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _rate_limited(answer, facts)
@@ -220,7 +295,7 @@ def _tokens_in(fields: Mapping[str, object]) -> Iterator[str]:
 
 
 def _read_grant(
-    answer: Answer, fields: Mapping[str, object], requested: frozenset[str]
+    answer: Answer, fields: Mapping[str, object], requested: frozenset[str], token_type: str
 ) -> Grant | FetchError:
     value, kind = fields.get("access_token"), fields.get("token_type")
     lifetime, scope = _lifetime(fields.get("expires_in")), fields.get("scope", "")
@@ -230,9 +305,9 @@ def _read_grant(
     elif not isinstance(value, str) or not _TOKEN.fullmatch(value):
         why = "access_token is missing or holds forbidden characters"
     elif not isinstance(kind, str) or kind.lower() not in {"bearer", "dpop"}:
-        why = "token_type is not Bearer"
-    elif kind.lower() == "dpop":
-        why = "the token is bound to a DPoP key, and a bearer token was asked for"
+        why = "token_type is neither Bearer nor DPoP"
+    elif kind.lower() != token_type.lower():
+        why = _WRONG_TYPES[token_type]
     elif lifetime is None:
         why = "expires_in is missing or is no number of seconds"
     elif lifetime <= 0:
@@ -243,7 +318,7 @@ def _read_grant(
         granted = frozenset(scope.split())
         return Grant(
             value=value,
-            token_type="Bearer",  # noqa: S106 - a scheme, no secret
+            token_type=token_type,
             lifetime=min(lifetime, LONGEST_LIFETIME),
             # One set for both, if they are equal, is one to keep.
             scopes=requested if not granted or granted == requested else granted,

@@ -16,8 +16,9 @@ from weakref import WeakSet
 import aiohttp
 import anyio
 
-from okta_tokens._client import OktaClient
+from okta_tokens._client import OktaClient, is_okta
 from okta_tokens._clock import Clock, SystemClock, read
+from okta_tokens._dpop import DPoP, as_okta_reads, is_method, split_url
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint import Endpoint
 from okta_tokens._entry import USED
@@ -25,6 +26,7 @@ from okta_tokens._exchange import Exchange
 from okta_tokens._keeper import Keeper
 from okta_tokens._policy import RefreshPolicy, RetryPolicy
 from okta_tokens._redaction import sever
+from okta_tokens._revoker import Revoker
 from okta_tokens._schedule import Schedule
 from okta_tokens._session import check_netrc, check_session, environment_proxy, open_session
 from okta_tokens._status import KeyStatus, Stats, count_up, key_status
@@ -106,6 +108,9 @@ class TokenProvider:
             random=random.random,
             emit=self._emitter,
         )
+        self._revoker = Revoker(
+            schedule=self._schedule, endpoint=self._endpoint, emit=self._emitter
+        )
         # Sources by client and by scopes as the caller spells them, so that a hit parses nothing.
         self._spellings: dict[OktaClient, dict[object, TokenSource]] = {}
         self._spelt = 0
@@ -134,7 +139,7 @@ class TokenProvider:
         self._loop = asyncio.get_running_loop()
         context = copy_context()
         self._session = self._given_session or open_session()
-        self._keeper.flights.context = context
+        self._keeper.flights.context = self._revoker.flights.context = context
         self._emitter.attach(self._loop, context)
         # A task of its own, so that the provider can be closed from another task than this one, and
         # no error of ours can cancel the caller's code or wrap the caller's errors in a group.
@@ -271,6 +276,34 @@ class TokenProvider:
             raise ConfigurationError(message)
         self._present_life()
         return self._keeper.reject(token.key, token.value)
+
+    async def revoke(self, token: AccessToken) -> None:
+        """Have Okta revoke a token (RFC 7009), so that it is of no use to anybody.
+
+        It is not handed out any more as soon as this is called, and none is fetched in its place
+        until somebody asks, even for a key that is kept fresh. To revoke a token that has expired,
+        or was revoked before, is no error. Other processes that share the token are not told.
+
+        The request goes on when this call is cancelled.
+
+        Args:
+            token: The token.
+
+        Raises:
+            ConfigurationError: If it is no `AccessToken`.
+            FetchError: If Okta could not be reached, or refused.
+            ProviderStateError: As for `get_token`.
+        """
+        if not _is_token(token):
+            del token  # an error tracker records the locals of the frame that raises
+            message = "token: must be an AccessToken"
+            raise ConfigurationError(message)
+        self._check()
+        self._keeper.forget(token.key, token.value)
+        flight = await self._revoker.ask(token, self._keeper.deadline())
+        key = token.key
+        del token
+        self._revoker.confirm(key, flight)
 
     async def warm(
         self,
@@ -415,6 +448,7 @@ class TokenProvider:
         self._keeper.shut()
         try:
             await self._keeper.flights.aclose()
+            await self._revoker.flights.aclose()
         finally:
             if self._session is not None and self._session is not self._given_session:
                 await self._session.close()
@@ -470,9 +504,78 @@ class TokenSource:
         """Return the bare token, for SDKs that take an async callable which returns one.
 
         Raises:
+            ConfigurationError: If the client asks for tokens that are bound to a key, since such a
+                token is of no use without a proof; see `headers`.
             TokenProviderError: As for `get_token`.
         """
+        if self.key.client.dpop is not None:
+            message = "a DPoP token is of no use without a proof for each request: use headers()"
+            raise ConfigurationError(message)
         return (await self.get_token()).value
+
+    async def headers(self, method: str, url: str, *, nonce: str | None = None) -> dict[str, str]:
+        """Return the headers that authorize one request of an API, for any HTTP client.
+
+        Bearer tokens take one, `Authorization`. Tokens that are bound to a key take another one,
+        `DPoP`, with a proof for this very request (RFC 9449 section 7): ask again for each request,
+        also when one is sent again.
+
+        The token goes wherever the caller sends it: send it to APIs that are meant to have it.
+
+        Args:
+            method: The request's HTTP method.
+            url: The request's URL, absolute, as it will be sent. Its query and fragment do not
+                matter.
+            nonce: The `DPoP-Nonce` of the API's last answer, if it sends one.
+
+        Raises:
+            ConfigurationError: If the method or the URL is none; and as for `get_token`.
+            TokenProviderError: As for `get_token`.
+        """
+        target = _target(method, url)
+        token = await self.get_token()
+        headers = {"Authorization": token.authorization}
+        if self.key.client.dpop is not None:
+            headers["DPoP"] = await self._prove(self.key.client.dpop, token, *target, nonce)
+        return headers
+
+    async def proof(
+        self, token: AccessToken, method: str, url: str, nonce: str | None = None
+    ) -> str:
+        """Return a proof for one request of an API (RFC 9449 section 4.2): its `DPoP` header.
+
+        Args:
+            token: The token that the request carries; one of this source's.
+            method: As for `headers`.
+            url: As for `headers`.
+            nonce: As for `headers`.
+
+        Raises:
+            ConfigurationError: If the client asks for bearer tokens, the token is none of its, or
+                the method or the URL is none.
+            ProviderStateError: As for `get_token`.
+        """
+        target = _target(method, url)
+        dpop = self.key.client.dpop
+        theirs = token.key.client.dpop if _is_token(token) else None
+        if dpop is None or theirs != dpop:
+            del token
+            message = (
+                "proof: the token and this source do not belong together; take a token of this "
+                "source's, of a client with dpop=DPoP()"
+            )
+            raise ConfigurationError(message)
+        self._provider._check()
+        return await self._prove(dpop, token, *target, nonce)
+
+    async def _prove(
+        self, dpop: DPoP, token: AccessToken, method: str, origin: str, path: str, nonce: str | None
+    ) -> str:
+        client = self.key.client
+        # Okta undoes the escapes of a path before it compares; others compare as RFC 3986 says.
+        uri = origin + (as_okta_reads(path) if is_okta(origin, client) else path)
+        now = self._provider._endpoint(self.key).server_time()
+        return await dpop.prove(method, uri, now, nonce=nonce, token=token.value)
 
     def invalidate(self, token: AccessToken | str) -> bool:
         """Drop a token that an API rejected, so that the next caller gets another one.
@@ -507,6 +610,20 @@ def _refuse_unusable(max_tokens: object, places: object, observers: tuple[Observ
     if problems:
         message = f"TokenProvider: {'; '.join(problems)}"
         raise ConfigurationError(message)
+
+
+def _target(method: object, url: object) -> tuple[str, str, str]:
+    """Return the method, the origin and the path of a request.
+
+    Raises:
+        ConfigurationError: If one of them cannot be right.
+    """
+    target = split_url(url)
+    if target is None or not is_method(method):
+        del method, url, target  # a URL may hold a secret
+        message = "headers: takes an HTTP method, and an absolute http(s) URL without a user name"
+        raise ConfigurationError(message)
+    return (str(method).upper(), *target)
 
 
 def _is_token(token: object) -> bool:

@@ -20,6 +20,7 @@ from okta_tokens.events import (
     TokenFetched,
     TokenInvalidated,
     TokenRequested,
+    TokenRevoked,
 )
 
 
@@ -35,6 +36,8 @@ class KeyStatus:
     client_id: str
     scopes: tuple[str, ...]
     """What is asked for, in alphabetical order."""
+    dpop_thumbprint: str | None
+    """Of the key to which its tokens are bound; None for bearer tokens."""
     state: str
     """`absent`, `fresh`, `due`, `expired` or `cooling down`."""
     remaining: float | None
@@ -79,6 +82,7 @@ class Stats:
     """Renewals that failed while the token was still good."""
     renewals_postponed: int
     tokens_invalidated: int
+    tokens_revoked: int
     invalidations_ignored: int
     pauses: int
     """429s that made a domain pause."""
@@ -97,6 +101,7 @@ def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeySta
         authorization_server=key.authorization_server,
         client_id=key.client_id,
         scopes=tuple(sorted(key.scopes)),
+        dpop_thumbprint=None if key.client.dpop is None else key.client.dpop.thumbprint,
         state=state.value,
         remaining=entry.unusable_at - now.boot if usable else None,
         next_action_in=None if entry.timer is None else entry.timer.instant - now.boot,
@@ -127,6 +132,7 @@ def count_up(
         renewals_failed=counts[RenewalFailed],
         renewals_postponed=counts[RenewalPostponed],
         tokens_invalidated=counts[TokenInvalidated],
+        tokens_revoked=counts[TokenRevoked],
         invalidations_ignored=counts[InvalidationIgnored],
         pauses=counts[RequestsPaused],
         keys_evicted=counts[KeyEvicted],

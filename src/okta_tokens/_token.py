@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NoReturn, Self
 
+from okta_tokens._assertions import PrivateKeyJWT
 from okta_tokens._client import OktaClient
 from okta_tokens._clock import Clock, read
 from okta_tokens._scopes import parse_scopes
@@ -53,6 +54,11 @@ class TokenKey:
         """The client's id."""
         return self.client.client_id
 
+    @property
+    def token_type(self) -> str:
+        """What kind of token is asked for: `Bearer`, or `DPoP` for one that is bound to a key."""
+        return "Bearer" if self.client.dpop is None else "DPoP"
+
 
 def token_key(client: object, scopes: str | Iterable[str]) -> TokenKey:
     """Return the key of what a caller asks for.
@@ -75,6 +81,39 @@ def token_key(client: object, scopes: str | Iterable[str]) -> TokenKey:
     return TokenKey(client, names)
 
 
+_OPENID_SCOPES = {"openid", "profile", "email", "address", "phone", "offline_access"}
+
+
+def doubts(key: TokenKey) -> list[str]:
+    """Return why Okta will probably refuse what is asked for; nothing if it looks right.
+
+    They are no errors: an org may be set up in a way that this does not know of.
+
+    Args:
+        key: What is asked for.
+    """
+    found = []
+    of_okta = {scope for scope in key.scopes if scope.startswith("okta.")}
+    if key.authorization_server is None:
+        if of_okta != key.scopes:
+            found.append(
+                "the org's own authorization server grants okta.* scopes alone; name a custom one"
+            )
+        if not isinstance(key.client.authentication, PrivateKeyJWT):
+            found.append(
+                "the org's own authorization server takes PrivateKeyJWT alone, save from API "
+                "service integrations"
+            )
+    elif of_okta:
+        found.append(
+            "a custom authorization server grants no okta.* scopes; authorization_server=None is "
+            "the org's own"
+        )
+    if not _OPENID_SCOPES.isdisjoint(key.scopes):
+        found.append("scopes of OpenID Connect are for people, and here is none")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class AccessToken:
     """An access token (RFC 6749 section 5.1). Its repr does not show the value.
@@ -85,7 +124,7 @@ class AccessToken:
     value: str = field(repr=False)
     """The token itself: opaque, also where it happens to be a JWT."""
     token_type: str
-    """`Bearer`."""
+    """`Bearer`, or `DPoP` for one that is bound to the client's key."""
     scopes: frozenset[str]
     """The scopes that were granted."""
     key: TokenKey = field(repr=False)
@@ -114,7 +153,11 @@ class AccessToken:
 
     @property
     def authorization(self) -> str:
-        """The ready `Authorization` header: the type, a space, the value."""
+        """The ready `Authorization` header: the type, a space, the value.
+
+        A request with a token that is bound to a key needs a proof as well: see
+        `TokenSource.headers`.
+        """
         return f"{self.token_type} {self.value}"
 
     @property

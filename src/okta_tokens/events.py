@@ -36,6 +36,8 @@ __all__ = [
     "TokenFetched",
     "TokenInvalidated",
     "TokenRequested",
+    "TokenRevoked",
+    "UnusualRequest",
     "log_event",
 ]
 
@@ -231,6 +233,25 @@ class InvalidationIgnored(KeyEvent):
 
     remaining: float
     """Seconds for which the token will be kept all the same."""
+
+
+@_event
+class TokenRevoked(KeyEvent):
+    """Okta revoked a token, since somebody asked for it."""
+
+    name: ClassVar[str] = "okta_tokens.token_revoked"
+    level: ClassVar[Level] = "info"
+
+
+@_event
+class UnusualRequest(KeyEvent):
+    """A token is asked for, for the first time, in a way that Okta usually refuses."""
+
+    name: ClassVar[str] = "okta_tokens.unusual_request"
+    level: ClassVar[Level] = "warning"
+
+    advice: str
+    """What is unusual, and what is usual."""
 
 
 @_event
