@@ -555,8 +555,8 @@ def test_environment_with_proofs(variable: str, *, bound: bool) -> None:
         (
             with_key("/nowhere/key.pem"),
             (
-                "OKTA_CLIENT_PRIVATEKEY: the key is empty, or its file cannot be read; check the path, "
-                "and who may read it"
+                "OKTA_CLIENT_PRIVATEKEY: the key is empty, or its file cannot be read; check the "
+                "path, and who may read it"
             ),
         ),
         (

@@ -190,8 +190,8 @@ def test_a_bearer_token_where_a_bound_one_was_asked_for() -> None:
     assert isinstance(error, InvalidResponseError)
     assert error.args == (
         (
-            "the answer (200) cannot be used: the token is bound to no key, and one that is was asked "
-            "for; check the app's settings"
+            "the answer (200) cannot be used: the token is bound to no key, and one that is was "
+            "asked for; check the app's settings"
         ),
     )
     assert not error.retryable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -63,6 +63,7 @@ class _Errand(Generic[T]):
         dpop: Makes the proof; None if none is wanted.
         announce: Called with the number of each request that is about to be sent, from 1.
         sent: How many were sent.
+        secrets: What all of them held: a server may repeat what an earlier one did.
     """
 
     key: TokenKey
@@ -72,6 +73,7 @@ class _Errand(Generic[T]):
     dpop: DPoP | None = None
     announce: Callable[[int], object] = int
     sent: int = 0
+    secrets: list[str] = field(default_factory=list)
 
     def request(self, now: float) -> TokenRequest:
         """Return a new request.
@@ -79,7 +81,7 @@ class _Errand(Generic[T]):
         Args:
             now: The present moment by Okta's clock, in seconds since the epoch.
         """
-        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now)
+        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now, self.secrets)
 
 
 class Endpoint:
