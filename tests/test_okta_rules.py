@@ -27,6 +27,7 @@ from okta_tokens import (
 from okta_tokens.errors import ConfigurationError, InvalidResponseError, OAuthError
 from okta_tokens.events import AttemptFailed, UnusualRequest
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
+from tests.clock import settle
 from tests.keys import CURVES, PrivateKey, ec_key, public_jwk, rsa_key
 from tests.support import CLIENT_ID, SCOPES, SECRET, World, at_once, world
 
@@ -371,6 +372,25 @@ async def test_a_secret_that_stays_wrong_is_sent_once() -> None:
         assert here.sandbox.token_requests == 1
         assert len(asked) == 2
         assert error.attempts == 1
+
+
+async def test_nothing_is_amended_in_a_pause() -> None:
+    """A pause that begins while a request is under way holds for its amendment as well."""
+    async with world(app=app(secrets=[SECRET], dpop=True), dpop=DPoP()) as here:
+        here.sandbox.latency = 0.05
+        caller = asyncio.ensure_future(here.source("a").get_token())
+        await here.requests(1)
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=20))
+        other = asyncio.ensure_future(here.source("b").get_token())
+        endpoint = here.provider._endpoint(here.source("a").key)
+        endpoint._pauses[False].until = here.clock.boot + 20
+        await here.failures(1)
+        await settle()
+        assert here.sandbox.token_requests <= 2
+
+        await here.clock.advance(40)
+        assert (await caller).remaining() > 0
+        assert (await other).remaining() > 0
 
 
 async def test_a_vault_that_fails_meanwhile_does_not_hide_the_refusal() -> None:

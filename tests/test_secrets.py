@@ -309,3 +309,28 @@ async def test_no_token_is_left_behind_by_what_makes_headers() -> None:
         with pytest.raises(errors.ConfigurationError) as caught:
             await source.headers("GET", f"/path?{TOKEN}")
         assert_clean_error(caught.value)
+
+
+async def test_a_token_that_is_revoked_is_not_repeated() -> None:
+    """A server that repeats the token which it should revoke gets it into no text."""
+    events: list[Event] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        form = await request.post()
+        if "token" not in form:
+            return web.json_response(GOOD)
+        body = {"error": "invalid_request", "error_description": f"what is {form['token']!s}?"}
+        return web.json_response(body, status=400, headers={"X-Echo": str(form["token"])})
+
+    with everything_logged() as log:
+        async with (
+            server(handler) as origin,
+            TokenProvider(observers=[events.append]) as provider,
+        ):
+            client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
+            token = await provider.get_token(client, "a")
+            with pytest.raises(errors.OAuthError, match="what is") as caught:
+                await provider.revoke(token)
+            assert_clean_error(caught.value)
+        assert_clean(repr(events))
+    assert_clean(log.getvalue())

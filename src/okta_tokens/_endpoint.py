@@ -197,7 +197,8 @@ class Endpoint:
             return read_revocation(answer) or True
 
         form = {"token": value, "token_type_hint": "access_token"}
-        return await self._run(_Errand(key, key.client.revocation_url, form, read), flight)
+        errand = _Errand(key, key.client.revocation_url, form, read, secrets=[value])
+        return await self._run(errand, flight)
 
     async def _run(self, errand: _Errand[T], flight: Flight[Any, Any]) -> T | FetchError:
         """Make attempts, each in a place of its own."""
@@ -249,7 +250,8 @@ class Endpoint:
         amended: set[Amendment] = set()
         while isinstance(outcome, FetchError):
             amendment = amendment_for(outcome, proof=errand.dpop is not None)
-            if amendment is None or amendment in amended:
+            paused = self.paused_until(errand.key) > self._clock.boot_time()
+            if amendment is None or amendment in amended or paused:
                 break
             amended.add(amendment)
             refused = request if amendment is Amendment.CREDENTIAL else None

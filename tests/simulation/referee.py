@@ -238,14 +238,14 @@ class Referee:
         boot, wall = self._now()
         if key.attempt_began is not None and key.refused_at == boot and not key.asked_again:
             self.saw("requests mended")
+            self._judge_pause(key, boot)
             key.asked_again = True
             return
         self.saw("attempts")
-        place, side = key.place, key.side
+        place = key.place
         if key.attempt_began is not None:
             self.breaks(Rule.SINGLE_FLIGHT, key, "two requests for one key were under way")
-        if boot < side.paused_until - A_MOMENT:
-            self.breaks(Rule.LIMITS, key, f"{side.paused_until - boot:.1f} s of a pause were left")
+        self._judge_pause(key, boot)
         if boot < key.quiet_until - A_MOMENT:
             self.breaks(
                 Rule.ONE_ERROR, key, f"{key.quiet_until - boot:.2f} s of a cool-down were left"
@@ -263,6 +263,11 @@ class Referee:
         # Some of these may be renewals although somebody once waited for their keys.
         if len(place.inside) >= PLACES // 2:
             place.crowded_at = boot
+
+    def _judge_pause(self, key: Key, boot: float) -> None:
+        left = key.side.paused_until - boot
+        if left > A_MOMENT:
+            self.breaks(Rule.LIMITS, key, f"{left:.1f} s of a pause were left")
 
     def _judge_attempt(self, key: Key, boot: float, wall: float) -> None:
         """Is there a reason for it?"""
