@@ -161,6 +161,28 @@ async def test_an_assertion_goes_by_oktas_clock(offset: float) -> None:
         assert here.sandbox.token_requests == 3
 
 
+@pytest.mark.parametrize(
+    ("authentication", "offset", "requests"),
+    [
+        (PrivateKeyJWT(ec_key()), 600, 2),
+        (PrivateKeyJWT(ec_key()), 10, 1),
+        (ClientSecretBasic(LONG_SECRET), 600, 1),
+    ],
+    ids=["wrong", "right", "secret"],
+)
+async def test_a_server_need_not_say_that_the_time_is_wrong(
+    authentication: ClientAuthentication, offset: float, requests: int
+) -> None:
+    """If the refusal's `Date` shows that an assertion was dated wrong, there is another one."""
+    known = app(public_jwk(ec_key()), secrets=[LONG_SECRET])
+    async with world(app=known, authentication=authentication) as here:
+        here.sandbox.date_offset = offset
+        here.sandbox.fault = Fault.refuse(401, "invalid_client", "Authentication failed.")
+        await refused(here, here.client)
+
+        assert here.sandbox.token_requests == requests
+
+
 @pytest.mark.parametrize("offset", [-25, 0, 250])
 async def test_small_offsets_cost_nothing(offset: float) -> None:
     """An assertion is backdated and lives for minutes, so that a clock may be a little off."""

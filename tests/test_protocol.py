@@ -987,7 +987,7 @@ def test_a_time_out_of_the_server_may_mend_itself_in_any_format() -> None:
 def test_amendments(*, error: str, description: str, proof: bool, amendment: str | None) -> None:
     """What a refusal says tells what to change before one more request, if anything."""
     body = {"error": error, "error_description": description}
-    found = amendment_for(refused(new_answer(body, 400)), proof=proof)
+    found = amendment_for(refused(new_answer(body, 400)), proof=proof, mistimed=False)
 
     assert found == (None if amendment is None else Amendment[amendment])
 
@@ -997,7 +997,14 @@ def test_other_errors_are_not_amended() -> None:
     for answer in (new_answer(b"", 500), new_answer(b"", 429), new_answer({}, 200)):
         error = read_answer(answer, frozenset())
         assert isinstance(error, FetchError)
-        assert amendment_for(error, proof=True) is None
+        assert amendment_for(error, proof=True, mistimed=True) is None
+
+
+def test_a_refusal_without_a_reason_may_be_for_the_time() -> None:
+    """A clock that proved wrong, and dated an assertion, is to blame for any `invalid_client`."""
+    for error, amendment in (("invalid_client", Amendment.TIME), ("invalid_scope", None)):
+        answer = new_answer({"error": error, "error_description": "Failed."}, 401)
+        assert amendment_for(refused(answer), proof=False, mistimed=True) == amendment
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", {"anything": "else"}])

@@ -37,6 +37,9 @@ RevocationFlight = Flight[tuple[TokenKey, str], bool | TokenProviderError]
 _UNTOLD_PAUSE = 2.0
 """Seconds; doubles with each 429 in a row that does not tell a pause worth believing."""
 
+_MISTIMED = 20.0
+"""Seconds by which a clock may turn out to be wrong before an assertion is to blame."""
+
 
 @dataclass(slots=True)
 class _Pause:
@@ -63,6 +66,7 @@ class _Errand(Generic[T]):
         dpop: Makes the proof; None if none is wanted.
         announce: Called with the number of each request that is about to be sent, from 1.
         sent: How many were sent.
+        clock_offset: By which the latest one was dated, in seconds.
         secrets: What all of them held: a server may repeat what an earlier one did.
     """
 
@@ -73,6 +77,7 @@ class _Errand(Generic[T]):
     dpop: DPoP | None = None
     announce: Callable[[int], object] = int
     sent: int = 0
+    clock_offset: float = 0.0
     secrets: list[str] = field(default_factory=list)
 
     def request(self, now: float) -> TokenRequest:
@@ -249,7 +254,12 @@ class Endpoint:
         outcome, request = await self._send(errand, deadline)
         amended: set[Amendment] = set()
         while isinstance(outcome, FetchError):
-            amendment = amendment_for(outcome, proof=errand.dpop is not None)
+            moved = abs(self.clock_offset - errand.clock_offset) > _MISTIMED
+            amendment = amendment_for(
+                outcome,
+                proof=errand.dpop is not None,
+                mistimed=moved and "client_assertion" in request.form,
+            )
             paused = self.paused_until(errand.key) > self._clock.boot_time()
             if amendment is None or amendment in amended or paused:
                 break
@@ -276,6 +286,7 @@ class Endpoint:
         Returns:
             What came of it, None if it was not sent; and the request.
         """
+        errand.clock_offset = self.clock_offset
         request = errand.request(self.server_time())
 
         def proceed() -> bool:
