@@ -236,10 +236,10 @@ class Referee:
     def asks(self, key: Key) -> None:
         """An attempt begins: the provider asks for the secret; or it does so again at once."""
         boot, wall = self._now()
-        if key.attempt_began is not None and key.refused_at == boot and not key.asked_again:
+        if key.attempt_began is not None and key.refused_at == boot:
             self.saw("requests mended")
             self._judge_pause(key, boot)
-            key.asked_again = True
+            key.asked_again, key.refused_at = True, -math.inf
             return
         self.saw("attempts")
         place = key.place
@@ -357,11 +357,21 @@ class Referee:
         if status in _MENDED and status not in key.mended:
             key.mended.add(status)
             key.refused, key.refused_at = status, boot
+            self._loop.call_soon(self._left_as_it_is, key)
             return
         if status == 429:
             self._limited(key, headers, boot)
         limited = status == 429
         self._attempt_failed(key, hopeless=300 <= status < 500 and not limited, limited=limited)
+
+    def _left_as_it_is(self, key: Key) -> None:
+        """A refusal was not mended in the turn in which it came: so it will not be, in a pause."""
+        if key.refused_at > -math.inf:
+            boot, _ = self._now()
+            if boot > key.side.pause_ended:
+                why = f"a refusal ({key.refused}) was not mended, and there is no pause"
+                self.breaks(Rule.ANEW, key, why)
+            self._attempt_failed(key, hopeless=key.refused == HTTPStatus.UNAUTHORIZED)
 
     def broke(self, key: Key, error: BaseException | None) -> None:
         """An attempt ended without an answer."""
