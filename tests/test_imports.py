@@ -38,7 +38,12 @@ PUBLIC = {"okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_token
 """All that the command may import of what is not its own."""
 
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
-EXTRAS = {"cli": {"rich"}, "_keys": {"cryptography", "joserfc"}, "_signing": {"cryptography"}}
+EXTRAS = {
+    "cli": {"rich"},
+    "_keys": {"cryptography", "joserfc"},
+    "_signing": {"cryptography"},
+    WING: {"joserfc"},
+}
 """What a part may import beyond the dependencies: each is an extra of its own."""
 
 

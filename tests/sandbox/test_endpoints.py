@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 from email.utils import parsedate_to_datetime
 from functools import partial
 
 import pytest
 
+import okta_tokens.sandbox
 from okta_tokens.sandbox import Fault, ReceivedRequest, Sandbox, SandboxClient
+from tests.sandbox.jwts import asserted, assertion, ec_key, proof, public
 from tests.sandbox.support import (
     BATCH,
     ORG_TOKEN,
@@ -24,6 +27,7 @@ from tests.sandbox.support import (
     until,
 )
 
+SIGNER = SandboxClient("signer", keys=[public(ec_key())], scopes=["a"])
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -200,64 +204,6 @@ async def test_an_outage_window_counts_from_the_start(here: Harness) -> None:
     assert statuses == [200, 503, 200]
 
 
-async def test_revoking_makes_a_token_dead_and_unknown_tokens_are_fine(here: Harness) -> None:
-    """Revocation answers 200 for live, revoked and unknown tokens (RFC 7009 §2.2)."""
-    token = await here.token()
-    for value in (token, token, "unknown"):
-        reply = await here.send("/oauth2/default/v1/revoke", {"token": value}, headers=basic())
-        assert (reply.status, reply.body) == (200, b"")
-
-    assert (await here.call(token)).status == 401
-    assert here.sandbox.tokens_revoked == 1
-
-
-async def test_a_client_revokes_only_its_own_tokens_at_their_own_server(here: Harness) -> None:
-    """Another client is refused, and another server does not know the token."""
-    token = await here.token()
-    other = basic("reports", "reports-secret")
-    refused = await here.send("/oauth2/default/v1/revoke", {"token": token}, headers=other)
-    elsewhere = await here.send("/oauth2/v1/revoke", {"token": token}, headers=basic())
-
-    assert (refused.status, refused.json["error"]) == (400, "invalid_request")
-    assert elsewhere.status == 200
-    assert (await here.call(token)).status == 200
-
-
-@pytest.mark.parametrize("name", ["revoke", "introspect"])
-async def test_the_token_endpoints_siblings_authenticate_and_want_a_token(
-    here: Harness, name: str
-) -> None:
-    """Both endpoints demand client authentication and the parameter `token`."""
-    path = f"/oauth2/default/v1/{name}"
-    stranger = await here.send(path, {"token": "x"}, headers=basic(secret="wrong"))
-    missing = await here.send(path, {"x": "y"}, headers=basic())
-
-    assert (stranger.status, stranger.json["error"]) == (401, "invalid_client")
-    assert (missing.status, missing.json["error"]) == (400, "invalid_request")
-
-
-async def test_introspection_describes_live_tokens_only(here: Harness) -> None:
-    """A live token is described; any other is only not active (RFC 7662 §2.2)."""
-    token = await here.token("a b")
-    path = "/oauth2/default/v1/introspect"
-    live = await here.send(path, {"token": token}, headers=basic())
-    elsewhere = await here.send("/oauth2/v1/introspect", {"token": token}, headers=basic())
-    here.clock.now += 300
-    expired = await here.send(path, {"token": token}, headers=basic())
-
-    assert live.json == {
-        "active": True,
-        "token_type": "Bearer",
-        "scope": "a b",
-        "client_id": "batch",
-        "sub": "batch",
-        "iss": f"{here.sandbox.origin}/oauth2/default",
-        "iat": int(START),
-        "exp": int(START) + 300,
-    }
-    assert elsewhere.json == expired.json == {"active": False}
-
-
 @pytest.mark.parametrize(
     ("path", "issuer"),
     [
@@ -278,6 +224,119 @@ async def test_metadata_is_found_at_its_well_known_paths(
         here.sandbox.origin + TOKEN,
         here.sandbox.origin + ORG_TOKEN,
     }
+
+
+async def test_keys_are_published_where_tokens_are_signed(here: Harness) -> None:
+    """Both kinds of servers publish the key that the metadata names; an opaque one has none."""
+    assert (await here.send("/oauth2/v1/keys", method="GET")).json["errorCode"] == "E0000008"
+    async with harness(partial(Sandbox, signed_tokens=True)) as signing:
+        path = "/oauth2/default/.well-known/oauth-authorization-server"
+        document = (await signing.send(path, method="GET")).json
+        org, custom = [
+            (await signing.send(path, method="GET")).json
+            for path in ("/oauth2/v1/keys", "/oauth2/default/v1/keys")
+        ]
+
+        assert document["jwks_uri"] == f"{signing.sandbox.origin}/oauth2/default/v1/keys"
+        assert org == custom
+        assert org["keys"][0]["kty"] == "RSA"
+        assert (await signing.send("/oauth2/v1/keys")).status == 405
+        missing = await signing.send("/oauth2/other/v1/keys", method="GET")
+        assert missing.json["errorCode"] == "E0000007"
+
+
+async def test_a_fault_uses_assertion_and_proof_all_the_same(here: Harness) -> None:
+    """What came with a request that failed, or was one too many, cannot be sent again."""
+    here.sandbox.put_client(SIGNER)
+    url = here.sandbox.origin + TOKEN
+    for fault in (Fault.status(503), Fault.rate_limited()):
+        here.sandbox.fail_next(fault)
+        nonce = here.sandbox.dpop_nonce()
+        headers = {"DPoP": proof(url, nonce=nonce)}
+        sent = form("a", **asserted(assertion(url)))
+        failed = await here.send(TOKEN, sent, headers=headers)
+        again = await here.send(TOKEN, sent, headers=headers)
+        fresh = form("a", **asserted(assertion(url)))
+        replayed = await here.send(TOKEN, fresh, headers=headers)
+
+        assert failed.headers["DPoP-Nonce"] == nonce
+        assert "already been used" in again.json["error_description"]
+        assert replayed.json == {
+            "error": "invalid_dpop_proof",
+            "error_description": "The DPoP proof JWT has already been used.",
+        }
+
+
+async def test_a_nonce_is_told_on_every_answer_or_only_as_news(here: Harness) -> None:
+    """Answers to a proof tell the next nonce; if so set, only to a client that has another one."""
+
+    async def told(nonce: str) -> str | None:
+        value = proof(here.sandbox.origin + TOKEN, nonce=nonce)
+        reply = await here.ask("unknown", headers={**basic(), "DPoP": value})
+        assert reply.json["error"] == "invalid_scope"
+        return reply.headers.get("DPoP-Nonce")
+
+    old = here.sandbox.dpop_nonce()
+    assert await told(old) == old
+    here.sandbox.nonce_on_every_answer = False
+    assert await told(old) is None
+    here.sandbox.rotate_dpop_nonce()
+    assert await told(old) == here.sandbox.dpop_nonce()
+    assert "DPoP-Nonce" not in (await here.ask()).headers
+
+
+@pytest.mark.parametrize("path", ["/oauth2/other/v1/token", "/oauth2/default/v1/revoke"])
+async def test_a_proof_where_none_is_asked_for_is_no_matter(here: Harness, path: str) -> None:
+    """An unknown server has no nonces, and other endpoints take no proofs."""
+    reply = await here.send(path, {"token": "x"}, headers={**basic(), "DPoP": "junk"})
+
+    assert reply.status in {200, 404}
+    assert "DPoP-Nonce" not in reply.headers
+
+
+async def test_the_url_is_the_one_that_the_client_uses(here: Harness) -> None:
+    """A sandbox that is known by another name is that name's, in audiences and proofs alike."""
+    here.sandbox.put_client(SIGNER)
+    url = "http://okta.test" + TOKEN
+    headers = {"Host": "okta.test", "DPoP": proof(url, nonce=here.sandbox.dpop_nonce())}
+    reply = await here.send(TOKEN, form("a", **asserted(assertion(url))), headers=headers)
+
+    assert (reply.status, reply.json["token_type"]) == (200, "DPoP")
+
+
+async def test_a_missing_extra_is_an_error_that_says_so(
+    here: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proof that cannot be judged for want of joserfc is a 500 with the command to install it."""
+    monkeypatch.delitem(sys.modules, "okta_tokens.sandbox._keys", raising=False)
+    monkeypatch.delattr(okta_tokens.sandbox, "_keys", raising=False)
+    monkeypatch.setitem(sys.modules, "joserfc", None)
+    reply = await here.ask(headers={**basic(), "DPoP": proof(here.sandbox.origin + TOKEN)})
+
+    assert (reply.status, reply.json["error"]) == (500, "server_error")
+    assert "pip install 'okta-tokens[jwt]'" in reply.json["error_description"]
+
+
+async def test_what_a_signed_request_said_is_recorded_without_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The record tells method, algorithm, key and proof, and holds neither of the two JWTs."""
+    caplog.set_level(logging.INFO, "okta_tokens.sandbox")
+    async with harness() as here:
+        here.sandbox.put_client(SIGNER)
+        url = here.sandbox.origin + TOKEN
+        signed, proven = assertion(url), proof(url, nonce="unknown")
+        await here.send(TOKEN, form("a", **asserted(signed)), headers={"DPoP": proven})
+        await here.ask(headers={**basic(), "DPoP": "junk"})
+        first, second = here.sandbox.received
+
+    assert (first.client_id, first.method) == ("signer", "private_key_jwt")
+    assert (first.algorithm, first.kid) == ("ES256", "one")
+    assert (first.proof, first.jkt, first.nonce) == (True, ec_key().thumbprint(), True)
+    assert (second.proof, second.jkt, second.nonce) == (True, None, False)
+    told = caplog.text + repr([first, second])
+    assert signed.partition(".")[2] not in told
+    assert proven.partition(".")[2] not in told
 
 
 async def test_what_was_received_is_recorded_without_secrets(

@@ -29,3 +29,26 @@ def test_both_forms_of_the_well_known_path_exist() -> None:
     assert paths["/.well-known/oauth-authorization-server/oauth2/x"] == "x"
     assert paths["/oauth2/x/.well-known/oauth-authorization-server"] == "x"
     assert paths["/.well-known/openid-configuration"] is None
+
+
+def test_the_methods_and_algorithms_are_told() -> None:
+    """Four methods, nine algorithms of assertions, six of proofs; keys if tokens are signed."""
+    document = metadata("http://h", None, ())
+
+    assert document["token_endpoint_auth_methods_supported"] == [
+        "client_secret_basic",
+        "client_secret_post",
+        "client_secret_jwt",
+        "private_key_jwt",
+    ]
+    assert document["dpop_signing_alg_values_supported"] == [
+        *("RS256", "RS384", "RS512"),
+        *("ES256", "ES384", "ES512"),
+    ]
+    assert document["token_endpoint_auth_signing_alg_values_supported"] == [
+        *("HS256", "HS384", "HS512"),
+        *("RS256", "RS384", "RS512"),
+        *("ES256", "ES384", "ES512"),
+    ]
+    assert "jwks_uri" not in document
+    assert metadata("http://h", "x", (), signed=True)["jwks_uri"] == "http://h/oauth2/x/v1/keys"

@@ -1,51 +1,25 @@
-"""Clients are validated, and tokens are remembered for an hour past their expiry."""
+"""Tokens are remembered for an hour past their expiry."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from okta_tokens.sandbox import SandboxClient
 from okta_tokens.sandbox._model import TokenRegistry
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"client_id": ""},
-        {"client_id": "a:b"},
-        {"client_id": "a\nb"},
-        {"secrets": []},
-        {"secrets": ["one", "two", "three"]},
-        {"secrets": "one"},
-        {"secrets": [""]},
-        {"secrets": ["caf\u00e9"]},
-        {"scopes": ['a"b']},
-        {"methods": []},
-        {"methods": ["none"]},
-    ],
-    ids=str,
-)
-def test_a_client_that_okta_would_not_register_is_refused(bad: dict[str, Any]) -> None:
-    """A client with a value that Okta does not know is a `ValueError`."""
-    with pytest.raises(ValueError, match=r"client_id|secret|scope|methods"):
-        SandboxClient(**({"client_id": "app", "secrets": ["one"]} | bad))
-
-
-def test_scopes_may_be_spelled_as_a_string() -> None:
-    """Scopes are a collection, or one string with spaces between them."""
-    assert SandboxClient("app", ["one"], scopes="a b") == SandboxClient(
-        "app", ("one",), scopes=["b", "a"]
-    )
-
-
-def test_secrets_and_tokens_stay_out_of_reprs() -> None:
-    """No repr shows a secret or a token value."""
+def test_a_token_stays_out_of_its_repr() -> None:
+    """No repr shows a token value."""
     token = TokenRegistry().issue("app", None, ("a",), now=0, lifetime=10)
 
-    assert "canary" not in repr(SandboxClient("app", ["canary"]))
     assert token.value not in repr(token)
+
+
+def test_a_token_is_bound_to_a_key_or_for_any_bearer() -> None:
+    """The type of a token follows from whether it is bound."""
+    registry = TokenRegistry()
+    bearer = registry.issue("app", None, ("a",), now=0, lifetime=10)
+    bound = registry.issue("app", None, ("a",), now=0, lifetime=10, jkt="thumb", value="signed")
+
+    assert (bearer.token_type, bound.token_type) == ("Bearer", "DPoP")
+    assert registry.find("signed") is bound
 
 
 def test_a_token_is_live_until_it_expires_or_is_revoked() -> None:

@@ -1,10 +1,15 @@
-"""The protected resource accepts live tokens only (RFC 6750)."""
+"""The protected resource accepts live tokens only (RFC 6750), bound ones with proofs (RFC 9449)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.sandbox.support import PARTNER, Harness, basic, form
+from tests.sandbox.jwts import bound_token, ec_key, proof
+from tests.sandbox.support import PARTNER, Harness, Reply, basic, form
+
+ALGORITHMS = "RS256 RS384 RS512 ES256 ES384 ES512"
 
 
 async def test_a_live_token_is_accepted_by_any_method(here: Harness) -> None:
@@ -82,3 +87,138 @@ async def test_all_tokens_can_be_revoked_at_once(here: Harness) -> None:
     assert {(await here.call(token)).status for token in tokens} == {401}
     assert (await here.call(await here.token())).status == 200
     assert here.sandbox.tokens_revoked == 3
+
+
+async def prove(
+    here: Harness,
+    token: str,
+    path: str = "/resource",
+    *,
+    scheme: str = "DPoP",
+    method: str = "GET",
+    **changes: Any,  # noqa: ANN401 — as `proof` takes them
+) -> Reply:
+    """Call the resource with a token and a proof, a good one if nothing is changed."""
+    url = here.sandbox.origin + path.partition("?")[0]
+    claims: dict[str, Any] = {"token": token, "method": method, **changes}
+    headers = {"Authorization": f"{scheme} {token}", "DPoP": proof(url, **claims)}
+    return await here.send(path, method=method, headers=headers)
+
+
+@pytest.mark.parametrize("path", ["/resource", "/resource?scope=a", "/resource/users/me"])
+async def test_a_bound_token_is_accepted_with_a_proof(here: Harness, path: str) -> None:
+    """A proof of the token's key, for this very call, opens the resource and what lies below."""
+    token = await bound_token(here)
+
+    for method in ("GET", "DELETE"):
+        assert (await prove(here, token, path, method=method, scheme="dpop")).status == 200
+    assert here.sandbox.resource_refused == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "htu", "status"),
+    [
+        ("/resource/a%40b.example", "/resource/a@b.example", 200),
+        ("/resource/a%40b.example", "/resource/a%40b.example", 401),
+        ("/resource/a%20b", "/resource/a%20b", 200),
+        ("/resource/a?x=1", "/resource/a?x=1", 401),
+    ],
+)
+async def test_the_path_of_a_proof_is_decoded(
+    here: Harness, path: str, htu: str, status: int
+) -> None:
+    """The resource compares as Okta does: the path decoded, and without the query."""
+    reply = await prove(here, await bound_token(here), path, htu=here.sandbox.origin + htu)
+
+    assert reply.status == status
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "description"),
+    [
+        ({"key": ec_key("two")}, "invalid_token", "another key"),
+        ({"scheme": "Bearer"}, "invalid_token", "needs the scheme DPoP"),
+        ({"ath": "wrong"}, "invalid_dpop_proof", "'ath'"),
+        ({"htm": "POST"}, "invalid_dpop_proof", "'htm'"),
+        ({"iat": 1}, "invalid_dpop_proof", "'iat'"),
+    ],
+)
+async def test_what_does_not_prove_possession_is_challenged(
+    here: Harness, changes: dict[str, Any], error: str, description: str
+) -> None:
+    """A bound token with another key or scheme, or a bad proof, is a 401 for the scheme DPoP."""
+    reply = await prove(here, await bound_token(here), **changes)
+    challenge = reply.headers["WWW-Authenticate"]
+
+    assert reply.status == 401
+    assert challenge.startswith(f'DPoP realm="okta-tokens-sandbox", algs="{ALGORITHMS}", error=')
+    assert f'error="{error}"' in challenge
+    assert description in challenge
+    assert here.sandbox.resource_refused == 1
+
+
+async def test_a_proof_is_needed_and_good_for_one_call(here: Harness) -> None:
+    """Without a proof, or with one that was used, a bound token opens nothing."""
+    token = await bound_token(here)
+    bare = await here.send("/resource", method="GET", headers={"Authorization": f"DPoP {token}"})
+    replies = [await prove(here, token, jti="one") for _ in range(2)]
+
+    assert "The DPoP proof JWT header is missing." in bare.headers["WWW-Authenticate"]
+    assert [reply.status for reply in replies] == [200, 401]
+    assert "has already been used" in replies[1].headers["WWW-Authenticate"]
+
+
+async def test_a_token_for_any_bearer_is_not_sent_as_a_bound_one(here: Harness) -> None:
+    """A proof makes no bound token of one that is not."""
+    reply = await prove(here, await here.token())
+
+    assert reply.status == 401
+    assert "needs the scheme Bearer" in reply.headers["WWW-Authenticate"]
+
+
+async def test_a_dead_token_is_dead_in_either_scheme(here: Harness) -> None:
+    """A proof does not help a token that is unknown, revoked, expired or too narrow."""
+    token, revoked = await bound_token(here), await bound_token(here)
+    here.sandbox.revoke(revoked)
+    replies = [
+        await prove(here, "unknown"),
+        await prove(here, revoked),
+        await prove(here, token, "/resource?scope=b"),
+    ]
+    here.clock.now += 300
+    replies.append(await prove(here, token, now=here.clock.now))
+
+    assert [reply.status for reply in replies] == [401, 401, 403, 401]
+    assert all(reply.headers["WWW-Authenticate"].startswith("DPoP ") for reply in replies)
+    assert here.sandbox.expired_tokens_seen == 1
+
+
+async def test_the_bare_challenge_is_for_the_scheme_that_was_tried(here: Harness) -> None:
+    """A call with the scheme DPoP and no token is told the algorithms, and no error code."""
+    reply = await here.send("/resource", method="GET", headers={"Authorization": "DPoP "})
+
+    assert reply.headers["WWW-Authenticate"] == (
+        f'DPoP realm="okta-tokens-sandbox", algs="{ALGORITHMS}"'
+    )
+
+
+async def test_the_resource_can_want_nonces_of_its_own(here: Harness) -> None:
+    """If so set, a proof without the resource's nonce is a 401 that tells it (RFC 9449 §9)."""
+    token = await bound_token(here)
+    here.sandbox.resource_nonce = True
+    first = await prove(here, token, nonce=here.sandbox.dpop_nonce())
+    nonce = first.headers["DPoP-Nonce"]
+    second = await prove(here, token, nonce=nonce)
+    here.sandbox.rotate_dpop_nonce(forget=True)
+    third = await prove(here, token, nonce=nonce)
+
+    assert [reply.status for reply in (first, second, third)] == [401, 200, 401]
+    assert 'error="use_dpop_nonce"' in first.headers["WWW-Authenticate"]
+    assert second.headers["DPoP-Nonce"] == nonce
+    assert third.headers["DPoP-Nonce"] != nonce
+    assert "DPoP-Nonce" not in (await here.call(token)).headers
+
+
+async def test_only_the_resource_and_what_lies_below_is_protected(here: Harness) -> None:
+    """A path that merely begins alike does not exist."""
+    assert (await here.send("/resources", method="GET")).status == 404

@@ -70,7 +70,6 @@ def test_an_unknown_client_and_a_wrong_secret_differ_in_format() -> None:
         (request(None, client_id="app"), answers.WRONG_CREDENTIALS),
         (request("post:one"), answers.WRONG_CREDENTIALS),
         (request("asleep:one"), answers.WRONG_CREDENTIALS),
-        (request(None, client_assertion="x"), answers.WRONG_CREDENTIALS),
         (request(None, client_id="app", client_assertion="x"), answers.WRONG_CREDENTIALS),
         (request("app:"), answers.WRONG_SECRET),
         (request("app:%6Fne"), answers.WRONG_SECRET),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 from contextlib import suppress
 
@@ -108,21 +107,6 @@ def test_latency_is_fixed_or_random_and_repeatable() -> None:
     assert all(1 <= delay <= 2 for delay in drawn)
 
 
-def test_counts_are_json_and_can_be_reset() -> None:
-    """Counters are JSON-ready, and a reset starts them anew while tokens stay live."""
-    sandbox = Sandbox([SandboxClient("app", ["one"])])
-    token = sandbox.tokens.issue("app", None, ("a",), now=0, lifetime=10)
-    sandbox.token_requests = 3
-    sandbox.token_answers["200"] += 3
-    assert json.loads(json.dumps(sandbox.counts()))["token_answers"] == {"200": 3}
-
-    sandbox.reset_counters()
-
-    assert not any(sandbox.counts().values())
-    assert sandbox.received == []
-    assert token.live(1)
-
-
 def test_outage_windows_are_copied() -> None:
     """The windows that are set can be read back, and do not change with the list they came in."""
     sandbox = Sandbox()
@@ -131,3 +115,31 @@ def test_outage_windows_are_copied() -> None:
     windows.clear()
 
     assert list(sandbox.outage_windows) == [(1.0, 2.0)]
+
+
+def test_a_nonce_can_be_asked_for_and_replaced() -> None:
+    """Each server has a nonce, which ages by the server's clock and can be replaced at once."""
+    now = [0.0]
+    sandbox = Sandbox(wall_time=lambda: now[0], dpop_nonce_lifetime=10)
+    nonces = sandbox.evidence.nonces["default"]
+    first = sandbox.dpop_nonce()
+    assert sandbox.dpop_nonce(None) != first
+
+    sandbox.rotate_dpop_nonce()
+    second = sandbox.dpop_nonce()
+    assert second != first
+    assert nonces.accepts(first, 0)
+    sandbox.rotate_dpop_nonce(forget=True)
+    assert not nonces.accepts(first, 0)
+
+    third = sandbox.dpop_nonce()
+    sandbox.date_offset = 10
+    assert sandbox.dpop_nonce() != third
+    with pytest.raises(KeyError):
+        sandbox.dpop_nonce("other")
+
+
+def test_a_nonce_has_a_lifetime() -> None:
+    """Nonces that are never good are a `ValueError`."""
+    with pytest.raises(ValueError, match="nonce"):
+        Sandbox(dpop_nonce_lifetime=0)

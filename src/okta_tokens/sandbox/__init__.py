@@ -11,8 +11,9 @@ Example:
     ```
 """
 
+from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient
 from okta_tokens.sandbox._faults import Fault
-from okta_tokens.sandbox._model import DEFAULT_CLIENT, ReceivedRequest, SandboxClient
+from okta_tokens.sandbox._model import ReceivedRequest
 from okta_tokens.sandbox._server import Sandbox
 
 __all__ = ["DEFAULT_CLIENT", "Fault", "ReceivedRequest", "Sandbox", "SandboxClient"]

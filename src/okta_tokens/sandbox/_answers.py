@@ -17,6 +17,7 @@ from types import MappingProxyType
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
+DPOP_NONCE = "dpop-nonce"  # in Okta's spelling
 
 _BASIC_CHALLENGE = {"WWW-Authenticate": 'Basic realm="Okta"'}  # RFC 6749 §5.2
 

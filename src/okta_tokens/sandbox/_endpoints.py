@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import formatdate
 
 from aiohttp import web
@@ -14,14 +16,16 @@ from okta_tokens.sandbox._answers import Answer, Refusal
 from okta_tokens.sandbox._delivery import deliver
 from okta_tokens.sandbox._faults import Fault
 from okta_tokens.sandbox._limits import RateState
-from okta_tokens.sandbox._metadata import issuer, metadata, metadata_paths
-from okta_tokens.sandbox._model import IssuedToken, ReceivedRequest, SandboxClient
-from okta_tokens.sandbox._request import ParsedRequest, receive
+from okta_tokens.sandbox._metadata import metadata, metadata_paths
+from okta_tokens.sandbox._model import ReceivedRequest
+from okta_tokens.sandbox._proofs import Proof
+from okta_tokens.sandbox._request import ParsedRequest, receive, requested_url
 from okta_tokens.sandbox._resource import call_resource
-from okta_tokens.sandbox._rules import authenticate, grant
 from okta_tokens.sandbox._state import RESOURCE, SandboxState
+from okta_tokens.sandbox._tokens import answer_about_token, answer_token_request
 
 _CLIENT_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/(token|revoke|introspect)")
+_KEYS_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/keys")
 _logger = logging.getLogger("okta_tokens.sandbox")
 
 
@@ -39,13 +43,21 @@ class Endpoints:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Cancellation closes its connection."""
+        try:
+            return await self._answer(request)
+        except ImportError as error:  # an extra; its message says which, and how to get it
+            return await self._send(request, Refusal(500, "server_error", str(error)))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        if path == RESOURCE:
+        if path == RESOURCE or path.startswith(f"{RESOURCE}/"):
             return await self._send(request, call_resource(request, self._state))
         if matched := _CLIENT_PATH.fullmatch(path):
             return await self._client_endpoint(request, matched[1], matched[2])
         if path in self._metadata:
             return await self._send(request, self._describe(request, self._metadata[path]))
+        if matched := _KEYS_PATH.fullmatch(path):
+            return await self._send(request, self._publish(request, matched[1]))
         return await self._send(request, answers.PATH_NOT_FOUND)
 
     def cancel(self) -> None:
@@ -56,8 +68,18 @@ class Endpoints:
     def _describe(self, request: web.BaseRequest, server: str | None) -> Answer | Refusal:
         if request.method not in {"GET", "HEAD"}:
             return answers.method_not_allowed("GET, HEAD")
-        scopes = self._state.policy(server).known_scopes
-        return answers.json_answer(metadata(self._state.origin, server, scopes))
+        state = self._state
+        scopes, signed = state.policy(server).known_scopes, state.signing_key is not None
+        return answers.json_answer(metadata(state.origin, server, scopes, signed=signed))
+
+    def _publish(self, request: web.BaseRequest, server: str | None) -> Answer | Refusal:
+        if self._state.signing_key is None:
+            return answers.PATH_NOT_FOUND
+        if server not in self._state.evidence.nonces:
+            return answers.resource_not_found(server or "")
+        if request.method not in {"GET", "HEAD"}:
+            return answers.method_not_allowed("GET, HEAD")
+        return answers.json_answer(self._state.signing_key.jwks())
 
     async def _client_endpoint(
         self, request: web.BaseRequest, server: str | None, name: str
@@ -67,9 +89,15 @@ class Endpoints:
         if name == "token":
             return await self._token(request, server)
         arrived = self._state.wall_time()
-        parsed = await receive(request)
-        answer = self._about_token(parsed, server, revoke=name == "revoke")
+        parsed = self._identified(request, await receive(request))
+        answer = answer_about_token(self._state, parsed, server, name)
         return await self._send(request, answer, parsed=parsed, arrived=arrived)
+
+    def _identified(self, request: web.BaseRequest, parsed: ParsedRequest) -> ParsedRequest:
+        """Use up the client assertion in a request, whether it will be refused or not."""
+        state = self._state
+        url = requested_url(request, state.origin)
+        return state.evidence.identify(parsed, state.clients, url=url, now=state.now())
 
     # The token endpoint
 
@@ -87,7 +115,8 @@ class Endpoints:
             crowded = limit is not None and state.active > limit
             rate = state.window(server).take(arrived)
             fault = state.faults.take(arrived - state.started_at)
-            parsed = await receive(request)
+            parsed = self._identified(request, await receive(request))
+            parsed = self._proven(request, parsed, server)
             if fault is None and (crowded or rate.exceeded):
                 fault = Fault.concurrency_limited() if crowded else Fault.rate_limited()
             elif delay := state.delay():
@@ -97,82 +126,47 @@ class Endpoints:
                 reply = fault.reply
                 rate = fault.rate(state.wall_time(), rate)
             if reply is None:
-                reply = self._judge(parsed, server)
+                reply = answer_token_request(state, parsed, server)
             return await self._send(
-                request, reply, parsed=parsed, arrived=arrived, rate=rate, fault=fault
+                request,
+                reply,
+                parsed=parsed,
+                arrived=arrived,
+                rate=rate,
+                fault=fault,
+                headers=self._nonce(parsed, server),
             )
         finally:
             self._tasks.discard(task)
             state.active -= 1
 
-    def _judge(self, parsed: ParsedRequest, server: str | None) -> Answer | Refusal:
+    def _proven(
+        self, request: web.BaseRequest, parsed: ParsedRequest, server: str | None
+    ) -> ParsedRequest:
+        """Use up the DPoP proof of a request, whether it will be refused or not."""
         state = self._state
-        client = self._authenticated(parsed, server)
-        if isinstance(client, Refusal):
-            return client
-        scopes = grant(parsed, client, state.policy(server))
-        if isinstance(scopes, Refusal):
-            return scopes
-        token = state.tokens.issue(
-            client.client_id,
-            server,
-            scopes,
-            now=state.wall_time(),
-            lifetime=state.token_lifetime(server, scopes),
+        nonces = state.evidence.nonces.get(server)
+        if nonces is None or not parsed.dpop:
+            return parsed
+        proof = state.evidence.prove(
+            parsed.dpop,
+            method=request.method,
+            url=requested_url(request, state.origin),
+            now=state.now(),
+            nonces=nonces,
+            wanted="Authorization server requires nonce in DPoP proof.",
         )
-        state.tokens_issued += 1
-        return answers.json_answer(
-            {
-                "token_type": "Bearer",
-                "expires_in": state.token_lifetime(server, scopes),
-                "access_token": token.value,
-                "scope": " ".join(scopes),
-            }
-        )
+        return replace(parsed, proof=proof)
 
-    def _authenticated(self, parsed: ParsedRequest, server: str | None) -> SandboxClient | Refusal:
-        if server is not None and server not in self._state.authorization_servers:
-            return answers.resource_not_found(server)
-        return authenticate(parsed, self._state.clients)
-
-    # Revocation and introspection
-
-    def _about_token(
-        self, parsed: ParsedRequest, server: str | None, *, revoke: bool
-    ) -> Answer | Refusal:
-        client = self._authenticated(parsed, server)
-        if isinstance(client, Refusal):
-            return client
-        value = parsed.form.get("token", "")
-        if not value:
-            return answers.invalid_request("The request is missing the 'token' parameter.")
-        token = self._state.tokens.find(value)
-        if token is not None and token.authorization_server != server:
-            token = None  # only the server that issued a token knows it
-        return self._revoke(token, client) if revoke else self._introspect(token)
-
-    def _revoke(self, token: IssuedToken | None, client: SandboxClient) -> Answer | Refusal:
-        if token is not None:
-            if token.client_id != client.client_id:  # RFC 7009 §2.1: refused, and said so
-                return answers.invalid_request("The token was issued to another client.")
-            self._state.revoke(token.value)
-        return Answer()  # RFC 7009 §2.2: an unknown token is as good as a revoked one
-
-    def _introspect(self, token: IssuedToken | None) -> Answer:
-        if token is None or not token.live(self._state.wall_time()):
-            return answers.json_answer({"active": False})  # RFC 7662 §2.2: no more is said
-        return answers.json_answer(
-            {
-                "active": True,
-                "token_type": "Bearer",
-                "scope": " ".join(token.scopes),
-                "client_id": token.client_id,
-                "sub": token.client_id,
-                "iss": issuer(self._state.origin, token.authorization_server),
-                "iat": int(token.issued_at),
-                "exp": int(token.expires_at),
-            }
-        )
+    def _nonce(self, parsed: ParsedRequest, server: str | None) -> Mapping[str, str]:
+        """Return the header that tells the nonce of the next proof (RFC 9449 §8.2)."""
+        state = self._state
+        if parsed.proof is None:
+            return answers.NO_HEADERS
+        nonce = state.evidence.nonces[server].current(state.now())
+        if parsed.proof.nonce == nonce and not state.nonce_on_every_answer:
+            return answers.NO_HEADERS
+        return {answers.DPOP_NONCE: nonce}
 
     # What every answer has
 
@@ -185,34 +179,24 @@ class Endpoints:
         arrived: float = 0.0,
         rate: RateState | None = None,
         fault: Fault | None = None,
+        headers: Mapping[str, str] = answers.NO_HEADERS,
     ) -> web.StreamResponse:
         state = self._state
         answer = reply.answer() if isinstance(reply, Refusal) else reply
         request_id = answers.new_id()
         headers = {
-            "Date": formatdate(int(state.wall_time() + state.date_offset), usegmt=True),
+            "Date": formatdate(int(state.now()), usegmt=True),
             "Cache-Control": "no-store",
             "Pragma": "no-cache",
             "Server": "okta-tokens-sandbox",
             "X-Okta-Request-Id": request_id,
+            **headers,
         }
         if rate is not None:
             headers |= rate.headers(state.date_offset)
         if parsed is not None:
             dropped = fault is not None and fault.cut == 0
-            received = ReceivedRequest(
-                at=arrived,
-                path=request.rel_url.raw_path,
-                client_id=parsed.credentials.client_id,
-                method=parsed.credentials.method,
-                scopes=parsed.scopes,
-                user_agent=request.headers.get("User-Agent"),
-                retry_for=request.headers.get("X-Okta-Retry-For"),
-                retry_count=request.headers.get("X-Okta-Retry-Count"),
-                request_id=request_id,
-                status=None if dropped else answer.status,
-                error=answer.error,
-            )
+            received = _received(request, parsed, arrived, request_id, answer, dropped=dropped)
             self._note(received, token_endpoint=rate is not None)
         return await deliver(request, answer, headers, fault)
 
@@ -233,3 +217,33 @@ class Endpoints:
             )
         if state.on_request is not None:
             state.on_request(received)
+
+
+def _received(
+    request: web.BaseRequest,
+    parsed: ParsedRequest,
+    arrived: float,
+    request_id: str,
+    answer: Answer,
+    *,
+    dropped: bool,
+) -> ReceivedRequest:
+    credentials, proof = parsed.credentials, parsed.proof or Proof()
+    return ReceivedRequest(
+        at=arrived,
+        path=request.rel_url.raw_path,
+        client_id=credentials.client_id,
+        method=credentials.method,
+        scopes=parsed.scopes,
+        user_agent=request.headers.get("User-Agent"),
+        retry_for=request.headers.get("X-Okta-Retry-For"),
+        retry_count=request.headers.get("X-Okta-Retry-Count"),
+        request_id=request_id,
+        status=None if dropped else answer.status,
+        error=answer.error,
+        algorithm=credentials.algorithm,
+        kid=credentials.kid,
+        proof=parsed.proof is not None,
+        jkt=proof.jkt,
+        nonce=proof.nonce is not None,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from okta_tokens.sandbox._model import METHODS
+from okta_tokens.sandbox._algorithms import HMACS, METHODS, SIGNATURES
 
 
 def issuer(origin: str, authorization_server: str | None) -> str:
@@ -12,8 +12,13 @@ def issuer(origin: str, authorization_server: str | None) -> str:
     return origin if authorization_server is None else f"{origin}/oauth2/{authorization_server}"
 
 
+def audience(origin: str, authorization_server: str | None) -> str:
+    """Return what the signed tokens of an authorization server are for; ``None`` is the org's."""
+    return origin if authorization_server is None else f"api://{authorization_server}"
+
+
 def metadata(
-    origin: str, authorization_server: str | None, scopes: Iterable[str]
+    origin: str, authorization_server: str | None, scopes: Iterable[str], *, signed: bool = False
 ) -> dict[str, object]:
     """Return the metadata document of an authorization server.
 
@@ -21,20 +26,28 @@ def metadata(
         origin: Scheme, host and port.
         authorization_server: Its id; ``None`` is the org server.
         scopes: The scopes that are configured for it.
+        signed: Whether its tokens are signed, so that it has keys.
     """
     server = issuer(origin, authorization_server)
     base = f"{origin}/oauth2" if authorization_server is None else server
+    algorithms = [*HMACS, *SIGNATURES]
+    keys = {"jwks_uri": f"{base}/v1/keys"} if signed else {}
     return {
         "issuer": server,
         "token_endpoint": f"{base}/v1/token",
         "revocation_endpoint": f"{base}/v1/revoke",
         "introspection_endpoint": f"{base}/v1/introspect",
+        **keys,
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
         "scopes_supported": sorted(scopes),
         "token_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_endpoint_auth_methods_supported": list(METHODS),
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "dpop_signing_alg_values_supported": list(SIGNATURES),
     }
 
 

@@ -1,86 +1,10 @@
-"""What the server knows: clients, tokens it issued, requests it received."""
+"""What the server remembers: tokens it issued, requests it received."""
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-
-CLIENT_SECRET_BASIC: Final = "client_secret_basic"  # noqa: S105 — a method's name
-CLIENT_SECRET_POST: Final = "client_secret_post"  # noqa: S105 — a method's name
-METHODS: Final = (CLIENT_SECRET_BASIC, CLIENT_SECRET_POST)
-
-SCOPE_NAME: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §3.3
-
-_PRINTABLE = re.compile(r"[\x20-\x7E]+")
-_MAX_SECRETS = 2
-
-
-@dataclass(frozen=True)
-class SandboxClient:
-    """A client that the sandbox knows.
-
-    Args:
-        client_id: The id.
-        secrets: One or two secrets. Both are active, as in Okta while a secret is rotated.
-        scopes: The scopes that the client's access policy grants. ``okta.*`` scopes are granted by
-            the org server, all others by custom ones.
-        methods: The authentication methods that are registered for the client. In Okta it is
-            exactly one; the sandbox lets you register both secret methods.
-        active: Whether the client is active. An inactive one is refused.
-        integration: Whether the client may use its secret at the org server. Okta
-            lets only API service integrations do so; every other client needs ``private_key_jwt``.
-
-    Raises:
-        ValueError: Empty or unprintable id, a colon in it, no or more than two secrets, an empty
-            or unprintable one, a scope outside RFC 6749 §3.3, no or an unknown method.
-    """
-
-    client_id: str
-    secrets: Sequence[str] = field(repr=False)
-    scopes: Collection[str] = field(default=(), kw_only=True)
-    methods: Collection[str] = field(default=METHODS, kw_only=True)
-    active: bool = field(default=True, kw_only=True)
-    integration: bool = field(default=False, kw_only=True)
-
-    def __post_init__(self) -> None:
-        if not _PRINTABLE.fullmatch(self.client_id) or ":" in self.client_id:
-            raise ValueError("client_id must be printable ASCII without a colon")
-        if isinstance(self.secrets, str):
-            raise ValueError("secrets must be a sequence of one or two strings")  # noqa: TRY004 — a bad value like the others
-        set_field = object.__setattr__  # normalises the fields of a frozen dataclass
-        set_field(self, "secrets", tuple(self.secrets))
-        set_field(self, "scopes", scope_set(self.scopes))
-        set_field(self, "methods", frozenset(self.methods))
-        if not 1 <= len(self.secrets) <= _MAX_SECRETS:
-            raise ValueError("a client has one or two secrets")
-        if not all(_PRINTABLE.fullmatch(secret) for secret in self.secrets):
-            raise ValueError("secrets must be printable ASCII, and not empty")
-        if not self.methods or not set(METHODS).issuperset(self.methods):
-            raise ValueError(f"methods must be of {', '.join(METHODS)}")
-
-
-def scope_set(scopes: str | Collection[str]) -> frozenset[str]:
-    """Return `scopes`, a space-separated string or a collection of names, as a set.
-
-    Raises:
-        ValueError: A name has characters outside RFC 6749 §3.3.
-    """
-    names = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
-    for name in names:
-        if not SCOPE_NAME.fullmatch(name):
-            raise ValueError(f"not a scope name: {name!r}")
-    return names
-
-
-DEFAULT_CLIENT: Final = SandboxClient(
-    "0oasandbox0client0id",
-    ("sandbox-client-secret",),
-    scopes=("customScope", "orders:read", "orders:write"),
-)
-"""The client that a sandbox has when none is given. Its secret is no secret."""
 
 
 @dataclass(slots=True)
@@ -94,6 +18,7 @@ class IssuedToken:
         scopes: What it is good for, in the order of the request.
         issued_at: Seconds since the epoch.
         expires_at: Seconds since the epoch.
+        jkt: The thumbprint of the key that it is bound to (RFC 9449 §6), or ``None``.
         revoked: Whether it was revoked.
     """
 
@@ -103,7 +28,13 @@ class IssuedToken:
     scopes: tuple[str, ...]
     issued_at: float
     expires_at: float
+    jkt: str | None = None
     revoked: bool = False
+
+    @property
+    def token_type(self) -> str:
+        """``DPoP`` if the token is bound to a key, else ``Bearer``."""
+        return "Bearer" if self.jkt is None else "DPoP"
 
     def live(self, now: float) -> bool:
         """Return whether the token is neither expired nor revoked at `now`."""
@@ -133,13 +64,25 @@ class TokenRegistry:
         *,
         now: float,
         lifetime: int,
+        jkt: str | None = None,
+        value: str | None = None,
     ) -> IssuedToken:
-        """Issue and remember a token that lives from `now` for `lifetime` seconds."""
+        """Issue and remember a token that lives from `now` for `lifetime` seconds.
+
+        Args:
+            client_id: Whom it is issued to.
+            authorization_server: Who issues it; ``None`` is the org server.
+            scopes: What it is good for.
+            now: Seconds since the epoch.
+            lifetime: Seconds.
+            jkt: The thumbprint of the key that it is bound to, or ``None``.
+            value: What the client is to send; opaque if not given.
+        """
         if len(self._tokens) >= self._sweep_at:
             self._sweep(now)
-        # Opaque. A signed token would be made here, of the same arguments.
-        value = secrets.token_urlsafe(48)
-        token = IssuedToken(value, client_id, authorization_server, scopes, now, now + lifetime)
+        value = value or secrets.token_urlsafe(48)
+        expiry = now + lifetime
+        token = IssuedToken(value, client_id, authorization_server, scopes, now, expiry, jkt)
         self._tokens[value] = token
         return token
 
@@ -178,7 +121,8 @@ class ReceivedRequest:
         path: The path, without the query.
         client_id: The client id it carried, or ``None``.
         method: How the client authenticated: ``client_secret_basic``, ``client_secret_post``,
-            ``client_assertion``, ``multiple``, or ``None``.
+            ``client_secret_jwt``, ``private_key_jwt``, ``client_assertion`` if that could not be
+            told apart, ``multiple``, or ``None``.
         scopes: The scopes it asked for, in its order.
         user_agent: The ``User-Agent`` header.
         retry_for: The ``X-Okta-Retry-For`` header.
@@ -186,6 +130,11 @@ class ReceivedRequest:
         request_id: The ``X-Okta-Request-Id`` it was answered with.
         status: The status it was answered with; ``None`` if the connection was dropped instead.
         error: The error code in the answer, or ``None``.
+        algorithm: The ``alg`` of the client assertion, or ``None``.
+        kid: The ``kid`` of the client assertion, or ``None``.
+        proof: Whether it carried a DPoP proof, good or bad.
+        jkt: The thumbprint of the key that signed the proof, or ``None``.
+        nonce: Whether the proof carried a nonce, known or not.
     """
 
     at: float
@@ -199,3 +148,8 @@ class ReceivedRequest:
     request_id: str
     status: int | None
     error: str | None
+    algorithm: str | None = None
+    kid: str | None = None
+    proof: bool = False
+    jkt: str | None = None
+    nonce: bool = False

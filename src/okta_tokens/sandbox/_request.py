@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 import okta_tokens.sandbox._answers as answers
+from okta_tokens.sandbox._algorithms import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from okta_tokens.sandbox._answers import Refusal
-from okta_tokens.sandbox._model import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
+from okta_tokens.sandbox._proofs import Proof
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _LONGEST_BODY: Final = 64 * 1024
@@ -30,14 +31,22 @@ class Credentials:
         client_id: The client id, or ``None``.
         secret: The secret, or ``None``.
         method: How they came: a ``token_endpoint_auth_method``, ``client_assertion`` (either of
-            the two JWT methods), ``multiple``, or ``None``.
+            the two JWT methods, as long as nobody has looked which), ``multiple``, or ``None``.
         challenge: Whether the ``Authorization`` header was used.
+        algorithm: The ``alg`` of the assertion, once somebody has looked.
+        kid: The ``kid`` of the assertion, once somebody has looked.
+        proven: Whether there is an assertion that counts.
+        refusal: Why there is one that does not, or ``None``.
     """
 
     client_id: str | None = None
     secret: str | None = field(default=None, repr=False)
     method: str | None = None
     challenge: bool = False
+    algorithm: str | None = None
+    kid: str | None = None
+    proven: bool = False
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,15 @@ class ParsedRequest:
         form: The body's parameters. Of repeated ones the last; then there is a refusal anyway.
         credentials: Who sends it.
         refusal: Why it is refused before anything is looked up, or ``None``.
+        dpop: The values of all ``DPoP`` headers.
+        proof: What they prove, once somebody has looked; ``None`` if there are none.
     """
 
     form: Mapping[str, str] = field(repr=False)
     credentials: Credentials
     refusal: Refusal | None = None
+    dpop: Sequence[str] = field(default=(), repr=False)
+    proof: Proof | None = None
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -79,10 +92,29 @@ async def receive(request: web.BaseRequest) -> ParsedRequest:
         content_type=request.content_type,
         authorization=request.headers.getall("Authorization", []),
         query=request.rel_url.raw_query_string,
+        dpop=request.headers.getall("DPoP", []),
     )
 
 
-def parse(body: bytes, *, content_type: str, authorization: list[str], query: str) -> ParsedRequest:
+def requested_url(request: web.BaseRequest, origin: str) -> str:
+    """Return the URL that a request was sent to, without its query.
+
+    Args:
+        request: The request.
+        origin: Where the server listens. The client may know it by another name.
+    """
+    scheme, _, host = origin.partition("://")
+    return f"{scheme}://{request.headers.get('Host', host)}{request.rel_url.raw_path}"
+
+
+def parse(
+    body: bytes,
+    *,
+    content_type: str,
+    authorization: list[str],
+    query: str,
+    dpop: Sequence[str] = (),
+) -> ParsedRequest:
     """Read a request.
 
     Args:
@@ -90,6 +122,7 @@ def parse(body: bytes, *, content_type: str, authorization: list[str], query: st
         content_type: The media type, without parameters, in lower case.
         authorization: The values of all ``Authorization`` headers.
         query: The raw query string.
+        dpop: The values of all ``DPoP`` headers.
 
     Returns:
         What it says, and the refusal that it gets whoever sent it.
@@ -97,7 +130,7 @@ def parse(body: bytes, *, content_type: str, authorization: list[str], query: st
     pairs = _pairs(body)
     form = dict(pairs or ())
     credentials = _credentials(form, authorization)
-    return ParsedRequest(form, credentials, _refused_form(pairs, content_type, query))
+    return ParsedRequest(form, credentials, _refused_form(pairs, content_type, query), dpop)
 
 
 def _pairs(body: bytes) -> list[tuple[str, str]] | None:

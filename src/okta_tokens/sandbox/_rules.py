@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import okta_tokens.sandbox._answers as answers
+from okta_tokens.sandbox._algorithms import PRIVATE_KEY_JWT
 from okta_tokens.sandbox._answers import Refusal
-from okta_tokens.sandbox._model import SCOPE_NAME, SandboxClient
+from okta_tokens.sandbox._clients import SCOPE_NAME, SandboxClient
+from okta_tokens.sandbox._proofs import MISSING
 from okta_tokens.sandbox._request import Credentials, ParsedRequest
 
 MAX_SCOPE_LENGTH: Final = 1024
@@ -50,7 +52,7 @@ def authenticate(
     """Return the client that sent `request`, or the refusal of one that did not prove it.
 
     Args:
-        request: The request.
+        request: The request, its assertion examined if it has one.
         clients: The known clients by id.
     """
     credentials = request.credentials
@@ -58,20 +60,21 @@ def authenticate(
         return request.refusal
     if credentials.method == "multiple":
         return answers.MULTIPLE_CREDENTIALS
-    if credentials.client_id is None and credentials.method != "client_assertion":
+    if credentials.refusal is not None:
+        return credentials.refusal
+    if credentials.client_id is None:
         return _not_authenticated(answers.NO_CREDENTIALS, credentials)
-    client = clients.get(credentials.client_id or "")
-    if client is None and credentials.client_id is not None:
+    client = clients.get(credentials.client_id)
+    if client is None:
         return answers.UNKNOWN_CLIENT
     return _authenticated(client, credentials)
 
 
-def _authenticated(
-    client: SandboxClient | None, credentials: Credentials
-) -> SandboxClient | Refusal:
-    # No client has a key registered, so that none is registered for an assertion either.
-    usable = client is not None and client.active and credentials.method in client.methods
-    if client is None or not usable or credentials.secret is None:
+def _authenticated(client: SandboxClient, credentials: Credentials) -> SandboxClient | Refusal:
+    usable = client.active and credentials.method in client.methods
+    if usable and credentials.proven:
+        return client
+    if not usable or credentials.secret is None:
         return _not_authenticated(answers.WRONG_CREDENTIALS, credentials)
     if not _matches(credentials.secret, client.secrets):
         return _not_authenticated(answers.WRONG_SECRET, credentials)
@@ -86,6 +89,18 @@ def _matches(secret: str, known: Collection[str]) -> bool:
     """Compare with every known secret, in a time that tells nothing about them."""
     offered = secret.encode()
     return sum(hmac.compare_digest(offered, candidate.encode()) for candidate in known) > 0
+
+
+def unbound(request: ParsedRequest, client: SandboxClient) -> Refusal | None:
+    """Return why no token is bound to the key of the request's proof, or ``None``.
+
+    Args:
+        request: The token request, its client authenticated and its proof examined.
+        client: That client.
+    """
+    if request.proof is None:
+        return MISSING if client.dpop else None
+    return request.proof.refusal
 
 
 def grant(
@@ -104,7 +119,7 @@ def grant(
     if grant_type != "client_credentials":
         known = grant_type in _OTHER_GRANTS
         return answers.UNAUTHORIZED_GRANT_TYPE if known else answers.UNSUPPORTED_GRANT_TYPE
-    if policy.org and not client.integration:
+    if policy.org and request.credentials.method != PRIVATE_KEY_JWT and not client.integration:
         return answers.invalid_client(
             answers.ORG_NEEDS_PRIVATE_KEY, challenge=request.credentials.challenge
         )

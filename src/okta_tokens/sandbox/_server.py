@@ -19,13 +19,21 @@ class Sandbox(SandboxState):
     """A local authorization server that is as strict as Okta, and a resource to use its tokens at.
 
     It serves ``/oauth2/{id}/v1/token`` and ``/oauth2/v1/token`` (the org server), ``revoke`` and
-    ``introspect`` beside each, their metadata, and ``/resource``, which accepts live tokens only.
+    ``introspect`` beside each, their metadata, and ``/resource`` with all paths below it, which
+    accepts live tokens only.
+
+    Clients authenticate in any of Okta's four ways. An assertion is good for one request, also for
+    one that is refused. A DPoP proof is, too, and it must carry a nonce, which is in the header
+    ``dpop-nonce`` of every answer to a token request with a proof; the token is bound to the key of
+    the proof then, and the resource wants such proofs.
 
     Beside the methods it has attributes. To set, at any time: `latency` (seconds of each token
-    answer, or a range of them), `fault`, `outage_windows`, and `date_offset` (seconds that the
-    server's clock is off). To read: `token_requests`, `tokens_issued`, `tokens_revoked`,
-    `token_answers` (by status), `peak_concurrency` (of token requests), `resource_calls`,
-    `resource_refused`, `expired_tokens_seen` (at the resource), `received` and `clients`.
+    answer, or a range of them), `fault`, `outage_windows`, `date_offset` (seconds that the
+    server's clock is off; assertions and proofs are judged by it), `nonce_on_every_answer`
+    (False tells a nonce only to a client that does not use it), and `resource_nonce`. To read:
+    `token_requests`, `tokens_issued`, `tokens_revoked`, `token_answers` (by status),
+    `peak_concurrency` (of token requests), `resource_calls`, `resource_refused`,
+    `expired_tokens_seen` (at the resource), `received` and `clients`.
 
     Each token request makes one INFO line at the logger ``okta_tokens.sandbox``, with no secret
     and no token in it.
@@ -48,9 +56,16 @@ class Sandbox(SandboxState):
         on_request: Called with every request that was judged, before its answer is sent. What
             it raises becomes a 500.
         seed: Makes random latencies repeatable.
+        signed_tokens: Whether tokens are JWTs like those of Okta's custom servers, signed with
+            RS256 by a key that ``/oauth2/v1/keys`` and ``/oauth2/{id}/v1/keys`` publish. Otherwise
+            they are opaque. Signing needs the extra ``jwt``.
+        dpop_nonce_lifetime: Seconds after which a nonce is replaced; it is accepted three times
+            as long.
+        resource_nonce: Whether the resource wants a nonce in proofs, too, as Okta's own do not.
 
     Raises:
-        ValueError: A scope is malformed, or a lifetime is less than a second.
+        ValueError: A scope is malformed, a lifetime is less than a second, or a nonce's is none.
+        ImportError: Tokens are to be signed, and the extra ``jwt`` is not installed.
     """
 
     _running: tuple[web.ServerRunner, Endpoints] | None = None

@@ -5,21 +5,17 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
+from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient, scope_set
+from okta_tokens.sandbox._counters import Counters
+from okta_tokens.sandbox._evidence import Evidence
 from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, Fault, FaultPlan
 from okta_tokens.sandbox._limits import RateWindow
-from okta_tokens.sandbox._model import (
-    DEFAULT_CLIENT,
-    ReceivedRequest,
-    SandboxClient,
-    TokenRegistry,
-    scope_set,
-)
+from okta_tokens.sandbox._model import ReceivedRequest, TokenRegistry
 from okta_tokens.sandbox._rules import Policy
 
 ORG_LIFETIME: Final = 3600
@@ -29,10 +25,9 @@ RESOURCE: Final = "/resource"
 """The path of the protected resource."""
 
 _NO_LIFETIMES: Mapping[str, int] = MappingProxyType({})
-_KEPT_REQUESTS: Final = 10_000
 
 
-class SandboxState:
+class SandboxState(Counters):
     """Everything about a sandbox but the network. `Sandbox` documents what is public of it."""
 
     def __init__(  # noqa: PLR0913 — all that a server can be, said once and by keyword
@@ -52,7 +47,11 @@ class SandboxState:
         wall_time: Callable[[], float] = time.time,
         on_request: Callable[[ReceivedRequest], None] | None = None,
         seed: int | None = None,
+        signed_tokens: bool = False,
+        dpop_nonce_lifetime: float = 86_400.0,
+        resource_nonce: bool = False,
     ) -> None:
+        super().__init__()
         self.host = host
         self.port = port
         self.ssl_context = ssl_context
@@ -63,10 +62,17 @@ class SandboxState:
         self.latency: float | tuple[float, float] = 0.0
         self.date_offset = 0.0
         self.started_at = wall_time()
-        self.active = 0
         self.tokens = TokenRegistry()
         self.faults = FaultPlan()
-        self.reset_counters()
+        self.evidence = Evidence(self.authorization_servers, dpop_nonce_lifetime)
+        self.nonce_on_every_answer = True
+        self.resource_nonce = resource_nonce
+        self.signing_key = None
+        if signed_tokens:
+            # The extra is loaded where it is needed, and not before.
+            from okta_tokens.sandbox._keys import SigningKey  # noqa: PLC0415
+
+            self.signing_key = SigningKey()
 
         self._clients = {client.client_id: client for client in clients}
         self._default_scopes = tuple(dict.fromkeys(default_scopes))
@@ -75,6 +81,8 @@ class SandboxState:
         self._lifetimes = {scope_set(scopes): seconds for scopes, seconds in lifetimes.items()}
         if min(lifetime, *self._lifetimes.values(), 1) < 1:
             raise ValueError("a lifetime is at least one second")
+        if dpop_nonce_lifetime <= 0:
+            raise ValueError("a nonce has a lifetime of more than no seconds")
         self._windows = {org: RateWindow(rate_limit, rate_window) for org in (True, False)}
         self._rng = random.Random(seed)  # noqa: S311 — latencies are no secret
         self._policies = self._new_policies()
@@ -100,6 +108,10 @@ class SandboxState:
             RuntimeError: The sandbox takes a free port and was not started yet.
         """
         return self.origin + RESOURCE
+
+    def now(self) -> float:
+        """Return the time by the server's clock, which may be off, in seconds since the epoch."""
+        return self.wall_time() + self.date_offset
 
     # Clients and tokens
 
@@ -138,6 +150,27 @@ class SandboxState:
         revoked = self.tokens.revoke_all()
         self.tokens_revoked += revoked
         return revoked
+
+    # Nonces
+
+    def dpop_nonce(self, authorization_server: str | None = "default") -> str:
+        """Return the nonce that an authorization server wants in DPoP proofs now.
+
+        Args:
+            authorization_server: Its id; ``None`` is the org server.
+
+        Raises:
+            KeyError: There is none with this id.
+        """
+        return self.evidence.nonces[authorization_server].current(self.now())
+
+    def rotate_dpop_nonce(self, *, forget: bool = False) -> None:
+        """Replace the nonces of all authorization servers and of the resource.
+
+        Args:
+            forget: Whether the old ones are no longer accepted, instead of for a while.
+        """
+        self.evidence.rotate(self.now(), forget=forget)
 
     # Faults
 
@@ -202,40 +235,4 @@ class SandboxState:
             False: Policy(
                 org=False, known_scopes=frozenset(custom), default_scopes=self._default_scopes
             ),
-        }
-
-    # Counters
-
-    def reset_counters(self) -> None:
-        """Set every counter to zero and forget the requests received. Tokens stay live."""
-        self.token_requests = 0
-        self.tokens_issued = 0
-        self.tokens_revoked = 0
-        self.resource_calls = 0
-        self.resource_refused = 0
-        self.expired_tokens_seen = 0
-        self.peak_concurrency = self.active
-        self.token_answers: Counter[str] = Counter()
-        self._received: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
-
-    @property
-    def received(self) -> list[ReceivedRequest]:
-        """The last 10,000 requests that clients authenticated at, in the order of the answers."""
-        return list(self._received)
-
-    def record(self, request: ReceivedRequest) -> None:
-        """Keep a request that was answered."""
-        self._received.append(request)
-
-    def counts(self) -> dict[str, int | dict[str, int]]:
-        """Return every counter by its name, JSON-ready."""
-        return {
-            "token_requests": self.token_requests,
-            "tokens_issued": self.tokens_issued,
-            "tokens_revoked": self.tokens_revoked,
-            "token_answers": dict(self.token_answers),
-            "peak_concurrency": self.peak_concurrency,
-            "resource_calls": self.resource_calls,
-            "resource_refused": self.resource_refused,
-            "expired_tokens_seen": self.expired_tokens_seen,
         }
