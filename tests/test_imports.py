@@ -39,7 +39,7 @@ PUBLIC = {"okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_token
 
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
 EXTRAS = {
-    "cli": {"rich"},
+    "cli": {"joserfc", "rich"},
     "_keys": {"cryptography", "joserfc"},
     "_signing": {"cryptography"},
     WING: {"joserfc"},

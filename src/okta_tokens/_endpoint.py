@@ -27,7 +27,7 @@ from okta_tokens._protocol import (
     read_revocation,
 )
 from okta_tokens._token import AccessToken, TokenKey
-from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TokenProviderError
+from okta_tokens.errors import FetchError, RateLimitedError, TokenProviderError
 from okta_tokens.events import AttemptFailed, Event, RequestsPaused, TokenRequested
 
 T = TypeVar("T", bound=Grant | bool)
@@ -251,8 +251,9 @@ class Endpoint:
                 break
             amended.add(amendment)
             refused = request if amendment is Amendment.CREDENTIAL else None
+            sent = errand.sent
             again, request = await self._send(errand, deadline, unlike=refused)
-            if again is None or isinstance(again, CredentialError):
+            if again is None or errand.sent == sent:  # what Okta said tells more
                 break
             outcome = again
         assert outcome is not None  # noqa: S101 - narrows the type

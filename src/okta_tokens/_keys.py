@@ -116,9 +116,9 @@ def read_key(material: object, *, kid: str | None, algorithm: str | None) -> Loa
     if wanted and wanted not in fitting:
         return f"{_WRONG_ALGORITHM} {' or '.join(fitting)}"
     own_kid = (jwk or {}).get("kid")
-    return LoadedKey(
-        key, cast("str", wanted or fitting[0]), kid or cast("str | None", own_kid) or None
-    )
+    if kid is None and isinstance(own_kid, str) and own_kid:
+        kid = own_kid
+    return LoadedKey(key, cast("str", wanted or fitting[0]), kid)
 
 
 def new_key(algorithm: str) -> LoadedKey | str:

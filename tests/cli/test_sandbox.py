@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shlex
 import signal
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+import okta_tokens.sandbox
 from okta_tokens.cli import main
 from okta_tokens.cli._sandbox import _log
 from okta_tokens.sandbox import DEFAULT_CLIENT, ReceivedRequest
+from tests.sandbox.jwts import asserted, assertion, ec_key, proof, public
 
 SECRET = "Canary-Secret-3e9a1c7d5f4b6a8c"
 
@@ -125,6 +131,72 @@ def test_its_flags(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     for lifetime in (5, 6, 50):
         assert f'"expires_in": {lifetime},' in printed
     assert "  token answers        1 x 503, 3 x 200\n" in capsys.readouterr().err
+
+
+def test_a_client_that_signs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With a public key the client has no secret, signs, and proves possession if it must."""
+    file = tmp_path / "public.jwk"
+    file.write_text(json.dumps(public(ec_key())))
+    statuses: list[int] = []
+
+    def visit(_: io.StringIO) -> None:
+        url = os.environ["OKTA_CLIENT_ORGURL"] + "/oauth2/default/v1/token"
+        body: dict[str, str] = {}
+        client_id, now, nonce = os.environ["OKTA_CLIENT_CLIENTID"], time.time(), None
+        for _attempt in range(2):
+            value = assertion(url, client_id=client_id, now=now)
+            form = {"grant_type": "client_credentials", "scope": "a", **asserted(value)}
+            request = urllib.request.Request(  # noqa: S310 - http, on this machine
+                url, urlencode(form).encode(), {"DPoP": proof(url, now=now, nonce=nonce)}
+            )
+            try:
+                answer = urllib.request.urlopen(request)  # noqa: S310 - as above
+            except urllib.error.HTTPError as error:
+                answer = error
+            with answer:
+                statuses.append(answer.status)
+                nonce = answer.headers["DPoP-Nonce"]
+                body = json.load(answer)
+        assert body["token_type"] == "DPoP"
+        assert body["access_token"].count(".") == 2
+
+    code, printed = run_sandbox(
+        monkeypatch,
+        *("--public-key", str(file), "--require-dpop", "--signed-tokens", "--scope", "a"),
+        visit=visit,
+    )
+
+    assert (code, statuses) == (0, [400, 200])
+    assert "unset OKTA_CLIENT_SECRET\n" in printed
+    assert "export OKTA_CLIENT_SECRET" not in printed
+    assert "export OKTA_CLIENT_PRIVATEKEYID=one\n" in printed
+    assert "export OKTA_CLIENT_DPOPENABLED=true\n" in printed
+    assert " private_key_jwt with DPoP [a] 200\n" in capsys.readouterr().err
+
+
+def test_a_key_needs_no_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A key as PEM has no id, and then none is printed."""
+    file = tmp_path / "public.pem"
+    file.write_bytes(ec_key().as_pem(private=False))
+    code, printed = run_sandbox(monkeypatch, "--public-key", str(file))
+
+    assert code == 0
+    assert "OKTA_CLIENT_PRIVATEKEY is its private key" in printed
+    assert "OKTA_CLIENT_PRIVATEKEYID" not in printed
+
+
+def test_signing_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where joserfc is missing, tokens cannot be signed, and it is said what to install."""
+    monkeypatch.delitem(sys.modules, "okta_tokens.sandbox._keys", raising=False)
+    monkeypatch.delattr(okta_tokens.sandbox, "_keys", raising=False)
+    monkeypatch.setitem(sys.modules, "joserfc", None)
+
+    assert main(["sandbox", "--signed-tokens"]) == 2
+    assert "pip install 'okta-tokens[jwt]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [("--fault", "503"), ("--outage", "0:60")])

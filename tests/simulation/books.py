@@ -166,6 +166,12 @@ class Key:
     wanted: bool = False
     """Whether somebody waits, or has waited, for the flight under way."""
     attempt_began: float | None = None
+    secret: str = ""
+    """What the vault said last."""
+    refused_at: float | None = None
+    """When Okta refused the secret in the present attempt, in seconds of boot time."""
+    asked_again: bool = False
+    """Whether the vault was asked once more because of that, and nothing was sent since."""
     sent: tuple[float, float] = (0.0, 0.0)
     ended_attempts: int = 0
     """Attempts of the present flight that have failed."""

@@ -99,13 +99,17 @@ class Okta:
         if fault == "slow":
             latency += domain.random.uniform(0.5, 9)
         self._referee.saw(fault or "nothing wrong")
-        await asyncio.sleep(latency / 2)
+        # Either the way there takes all the time or the way back, so that one sleep is enough.
+        there = domain.random.random() < 0.5
+        if there:
+            await asyncio.sleep(latency)
         if fault == "refuse":
             raise aiohttp.ClientOSError(111, "refused")
         if fault == "hang":
             await self._loop.create_future()
         response = self._respond(request, fault)
-        await asyncio.sleep(latency / 2)
+        if not there:
+            await asyncio.sleep(latency)
         if fault == "reset":
             raise aiohttp.ServerDisconnectedError
         return response

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 from multidict import CIMultiDict
 
@@ -186,7 +187,7 @@ class Referee:
         if self.usable(key):
             why = "a caller got an error while a usable token was held"
             self.breaks(Rule.UNNOTICED, key, why)
-        if error.attempts > ATTEMPTS:
+        if error.attempts > ATTEMPTS + 1:  # one more, with another secret
             self.breaks(Rule.ONE_ERROR, key, f"a fetch made {error.attempts} attempts")
         self._compare(key, error, boot, waited=waited)
         if error.attempts == 0:
@@ -230,9 +231,13 @@ class Referee:
     # What Okta sees
 
     def asks(self, key: Key) -> None:
-        """An attempt begins: the provider asks for the secret."""
-        self.saw("attempts")
+        """An attempt begins: the provider asks for the secret; or it does so again at once."""
         boot, wall = self._now()
+        if key.attempt_began is not None and key.refused_at == boot and not key.asked_again:
+            self.saw("secrets asked for again")
+            key.asked_again = True
+            return
+        self.saw("attempts")
         place, side = key.place, key.side
         if key.attempt_began is not None:
             self.breaks(Rule.SINGLE_FLIGHT, key, "two requests for one key were under way")
@@ -300,6 +305,13 @@ class Referee:
         if key.attempt_began is None:
             self.breaks(Rule.ANEW, key, "a request was sent with a secret that was not asked for")
         key.sent = self._now()
+        key.asked_again = False
+
+    def tells(self, key: Key, secret: str) -> None:
+        """The callable for the secret returned it: one that was refused is not sent again."""
+        if key.asked_again and secret == key.secret:
+            self._attempt_failed(key, hopeless=True)
+        key.secret = secret
 
     def secret_failed(self, key: Key) -> None:
         """The callable for the secret raised an error."""
@@ -322,6 +334,9 @@ class Referee:
             if held.left(boot, wall) > held.leeway:
                 self._arrived(key, held)
                 return
+        if status == HTTPStatus.UNAUTHORIZED and key.refused_at is None:
+            key.refused_at = boot  # perhaps the secret has changed
+            return
         if status == 429:
             self._limited(key, headers, boot)
         limited = status == 429
@@ -339,7 +354,7 @@ class Referee:
                 self.breaks(
                     Rule.SINGLE_FLIGHT, key, f"a request was cancelled after {boot - began:.2f} s"
                 )
-        self._attempt_failed(key)
+        self._attempt_failed(key, hopeless=key.asked_again)
 
     def _arrived(self, key: Key, token: Held) -> None:
         self.saw("tokens fetched")
@@ -362,7 +377,8 @@ class Referee:
         return remembered or None
 
     def _attempt_over(self, key: Key) -> None:
-        key.attempt_began = None
+        key.attempt_began = key.refused_at = None
+        key.asked_again = False
         key.place.inside.discard(key.plan.number)
 
     def _attempt_failed(self, key: Key, *, hopeless: bool = False, limited: bool = False) -> None:

@@ -17,7 +17,7 @@ import aiohttp
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider
 from okta_tokens.errors import TokenProviderError
 from tests.simulation.books import LONGEST_NAP, MAX_WAIT, Breach, Key, Rule
-from tests.simulation.machine import Machine, run
+from tests.simulation.machine import Machine, VirtualLoop, run
 from tests.simulation.okta import App, Domain, Okta
 from tests.simulation.referee import Referee
 from tests.simulation.script import FAULTS, Action, draw, plan_key
@@ -75,7 +75,7 @@ class World:
     """Everything that there is. Its public methods are what a script may ask for."""
 
     def __init__(self, seed: int, keys: list[int]) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = cast("VirtualLoop", asyncio.get_running_loop())
         self.machine = Machine(self._loop)
         plans = [plan_key(seed, number) for number in keys]
         self.referee = Referee(self.machine, plans)
@@ -163,12 +163,10 @@ class World:
         audit_at = told_at = self._loop.time()
         for action in actions:
             while audit_at < action.at:
-                if self._loop.time() < audit_at:
-                    await asyncio.sleep(audit_at - self._loop.time())
+                await self._sleep_until(audit_at)
                 self._audit()
                 audit_at += AUDIT
-            if (pause := action.at - self._loop.time()) > 0:
-                await asyncio.sleep(pause)
+            await self._sleep_until(action.at)
             if self.referee.broken is not None:
                 return
             if action.at >= told_at:
@@ -183,6 +181,11 @@ class World:
             else:
                 self._fault(action)
         await self._calm_down()
+
+    async def _sleep_until(self, instant: float) -> None:
+        """Let time pass, and whatever falls due happen."""
+        if not self._loop.skip(instant) and self._loop.time() < instant:
+            await asyncio.sleep(instant - self._loop.time())
 
     async def _calm_down(self) -> None:
         """Let everyone who still waits have an answer."""
@@ -376,4 +379,6 @@ class _Vault:
             raise OSError("the vault is sealed")
         if now >= self.changes_at:
             self.number, self.changes_at = self.next_secret, math.inf
-        return f"secret-{self.number}"
+        secret = f"secret-{self.number}"
+        referee.tells(key, secret)
+        return secret

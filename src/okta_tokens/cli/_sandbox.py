@@ -15,10 +15,12 @@ from types import FrameType
 
 from okta_tokens.cli._arguments import count, delay, fault, lifetime, port, window
 from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, complain, printable
+from okta_tokens.cli._public_keys import public_keys
 from okta_tokens.sandbox import DEFAULT_CLIENT, ReceivedRequest, Sandbox, SandboxClient
 
 _PORT = 6582  # OKTA on the keys of a telephone
 _SECRET = "OKTA_CLIENT_SECRET"  # noqa: S105 - the name of a variable
+_KEY = "OKTA_CLIENT_PRIVATEKEY"
 _EVERYWHERE = {"//0.0.0.0:": "//127.0.0.1:", "//[::]:": "//[::1]:"}
 
 _DESCRIPTION = """\
@@ -36,12 +38,16 @@ examples:
   okta-tokens sandbox --scope "orders:read orders:write" --lifetime 60 --latency 0.1-0.5
   okta-tokens sandbox --fault 503:2 --fault drop:1     (the first three requests fail)
   okta-tokens sandbox --outage 30:20                   (503 from second 30 to second 50)
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem
+  openssl pkey -in key.pem -pubout -out public.pem
+  okta-tokens sandbox --public-key public.pem --require-dpop
 
 Then, in another terminal, paste the export lines, and:
   okta-tokens get
   curl -H "$(okta-tokens get --header)" http://127.0.0.1:{_PORT}/resource
 
-The client's secret is that of {_SECRET} if it is set, else a well-known one.
+The client's secret is that of {_SECRET} if it is set, else a well-known one; with
+--public-key it has none, as in Okta.
 
 {EXIT_CODES}"""
 
@@ -68,14 +74,33 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--port", type=port, default=_PORT, help="%(default)s if not given; 0 takes a free one"
     )
+    _add_proofs(parser.add_argument_group("how clients prove who they are"))
     _add_grants(parser.add_argument_group("what is granted"))
     _add_trouble(parser.add_argument_group("what goes wrong"))
     parser.set_defaults(run=run)
 
 
-def _add_grants(group: argparse._ArgumentGroup) -> None:
+def _add_proofs(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--client-id", metavar="ID", default=DEFAULT_CLIENT.client_id, help="of the one client")
+    add(
+        "--public-key",
+        metavar="FILE",
+        type=public_keys,
+        action="extend",
+        help="PEM, a JWK or a JWK Set: the client signs with the private key instead of sending a "
+        "secret (private_key_jwt); may be repeated, if each is a JWK with a kid",
+    )
+    add(
+        "--require-dpop",
+        action="store_true",
+        help="refuse token requests without a DPoP proof, as Okta does for a new app; with one the "
+        "token is bound to its key in any case",
+    )
+
+
+def _add_grants(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--authorization-server",
         metavar="ID",
@@ -109,6 +134,11 @@ def _add_grants(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         help='how long a token with just these scopes lives, like "a b=5"; may be repeated',
+    )
+    add(
+        "--signed-tokens",
+        action="store_true",
+        help="tokens are JWTs that the keys at /oauth2/default/v1/keys verify; opaque if not given",
     )
 
 
@@ -154,7 +184,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     try:
         sandbox = _sandbox(arguments)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         complain(str(error), "  (see okta-tokens sandbox --help)")
         return MISCONFIGURED
     asyncio.run(_serve(sandbox, arguments))
@@ -167,8 +197,16 @@ def _sandbox(arguments: argparse.Namespace) -> Sandbox:
     if arguments.scope is not None:
         scopes = " ".join(arguments.scope).split()
     secret = os.environ.get(_SECRET) or DEFAULT_CLIENT.secrets[0]
+    client = SandboxClient(
+        arguments.client_id,
+        [] if arguments.public_key else [secret],
+        keys=arguments.public_key or (),
+        scopes=scopes,
+        integration=True,
+        dpop=arguments.require_dpop,
+    )
     sandbox = Sandbox(
-        [SandboxClient(arguments.client_id, [secret], scopes=scopes, integration=True)],
+        [client],
         authorization_servers=arguments.authorization_server or ["default"],
         default_scopes=arguments.default_scopes.split(),
         lifetime=arguments.lifetime,
@@ -178,6 +216,7 @@ def _sandbox(arguments: argparse.Namespace) -> Sandbox:
         host=arguments.host,
         port=arguments.port,
         on_request=_log,
+        signed_tokens=arguments.signed_tokens,
     )
     sandbox.latency = arguments.latency
     sandbox.outage_windows = arguments.outage
@@ -220,10 +259,17 @@ def _announcement(sandbox: Sandbox, arguments: argparse.Namespace) -> Iterator[s
     yield "# The sandbox is running; Ctrl-C stops it. For another terminal:"
     yield f"export OKTA_CLIENT_ORGURL={shlex.quote(origin)}"
     yield f"export OKTA_CLIENT_CLIENTID={shlex.quote(client.client_id)}"
-    if os.environ.get(_SECRET):
+    if client.keys:
+        yield f"unset {_SECRET}"
+        yield f"# The client signs: {_KEY} is its private key, or the path of the file."
+        if kid := client.keys[0].get("kid"):
+            yield f"export {_KEY}ID={shlex.quote(str(kid))}"
+    elif os.environ.get(_SECRET):
         yield f"# {_SECRET} is the one of this terminal, and not repeated here."
     else:
         yield f"export {_SECRET}={shlex.quote(client.secrets[0])}"
+    if client.dpop:
+        yield "export OKTA_CLIENT_DPOPENABLED=true"
     if arguments.authorization_server:
         server = arguments.authorization_server[0]
         yield f"export OKTA_CLIENT_AUTHORIZATIONSERVER={shlex.quote(server)}"
@@ -245,7 +291,7 @@ def _log(request: ReceivedRequest) -> None:
     status = "dropped" if request.status is None else str(request.status)
     line = (
         f"{clock} {request.path} {request.client_id or '(no client)'} "
-        f"{request.method or '(no authentication)'} "
+        f"{request.method or '(no authentication)'}{' with DPoP' if request.proof else ''} "
         f"[{' '.join(request.scopes)}] {status} {request.error or ''}"
     )
     with suppress(OSError):

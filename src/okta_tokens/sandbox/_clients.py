@@ -108,7 +108,7 @@ def scope_set(scopes: str | Collection[str]) -> frozenset[str]:
 
 DEFAULT_CLIENT: Final = SandboxClient(
     "0oasandbox0client0id",
-    ("sandbox-client-secret",),
+    ("the-well-known-secret-of-the-sandbox",),  # long enough for client_secret_jwt
     scopes=("customScope", "orders:read", "orders:write"),
 )
 """The client that a sandbox has when none is given. Its secret is no secret."""

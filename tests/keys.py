@@ -1,0 +1,91 @@
+"""Keys for tests: made anew in each run, and known to nobody else."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from joserfc import jws
+from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwt import Token, decode
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+CURVES: dict[str, type[ec.EllipticCurve]] = {
+    "ES256": ec.SECP256R1,
+    "ES384": ec.SECP384R1,
+    "ES512": ec.SECP521R1,
+}
+
+
+@cache
+def rsa_key(bits: int = 2_048) -> rsa.RSAPrivateKey:
+    """Return an RSA key; to make one takes a while."""
+    return rsa.generate_private_key(65_537, bits)
+
+
+@cache
+def ec_key(algorithm: str = "ES256", number: int = 0) -> ec.EllipticCurvePrivateKey:
+    """Return a key on an elliptic curve; another one for another number."""
+    return ec.generate_private_key(CURVES[algorithm]())
+
+
+def pem(key: PrivateKey, password: bytes | None = None) -> bytes:
+    """Return a private key in PEM."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _encryption(password))
+
+
+def der(key: PrivateKey, password: bytes | None = None) -> bytes:
+    """Return a private key in DER."""
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, _encryption(password))
+
+
+def old_pem(key: PrivateKey) -> bytes:
+    """Return a private key in the PEM that tools wrote before PKCS #8."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+
+
+def public_pem(key: PrivateKey) -> bytes:
+    """Return the public key in PEM."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_der(key: PrivateKey) -> bytes:
+    """Return the public key in DER."""
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def jwk(key: PrivateKey, **members: object) -> dict[str, object]:
+    """Return a private key as a JWK, with some more members."""
+    return {**imported(key).as_dict(private=True), **members}
+
+
+def public_jwk(key: PrivateKey, **members: object) -> dict[str, object]:
+    """Return the public key as a JWK, with some more members."""
+    return {**imported(key).as_dict(private=False), **members}
+
+
+def imported(key: PrivateKey) -> RSAKey | ECKey:
+    """Return a key as joserfc's."""
+    return RSAKey.import_key(key) if isinstance(key, rsa.RSAPrivateKey) else ECKey.import_key(key)
+
+
+def verified(token: str, key: PrivateKey) -> Token:
+    """Return the header and the claims of a JWT whose signature was verified."""
+    algorithm = str(jws.extract_compact(token.encode()).headers()["alg"])
+    assert algorithm.startswith("RS" if isinstance(key, rsa.RSAPrivateKey) else "ES")
+    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry.max_header_length = 2_048  # the public key of a proof
+    return decode(token, imported(key), registry=registry)
+
+
+def _encryption(password: bytes | None) -> KeySerializationEncryption:
+    return NoEncryption() if password is None else BestAvailableEncryption(password)

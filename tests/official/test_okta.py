@@ -1,0 +1,78 @@
+"""Okta's SDK, `okta`, as a client of the sandbox.
+
+It takes the org's URL from its own settings, and a session that trusts the certificate through its
+own `set_session`: nothing of it is patched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.official.conftest import CLIENT_ID, ORG_SCOPE, Okta, official
+from tests.sandbox.jwts import rsa_key
+
+pytestmark = pytest.mark.timeout(120)  # it takes seconds to import, and to make a key of RSA
+
+
+def sdk(okta: Okta, **settings: object) -> Any:  # noqa: ANN401 — see `official`
+    """Return the SDK's way to send requests, with a client that is configured for the sandbox."""
+    client = official("okta.client").Client(
+        {
+            "orgUrl": okta.sandbox.origin,
+            "authorizationMode": "PrivateKey",
+            "clientId": CLIENT_ID,
+            "scopes": [ORG_SCOPE],
+            "privateKey": rsa_key().as_pem(private=True).decode(),
+            **settings,
+        }
+    )
+    executor = client.get_request_executor()
+    executor.set_session(okta.session)
+    return executor
+
+
+async def call(executor: Any, url: str) -> int:  # noqa: ANN401 — see `official`
+    """Call an API with the SDK, which fetches a token for that; return the status."""
+    request, error = await executor.create_request("GET", url)
+    assert error is None
+    _, response, _, error = await executor.fire_request(request)
+    assert error is None
+    status: int = response.status
+    return status
+
+
+@pytest.mark.parametrize("kid", [None, "one"])
+async def test_the_sdk_gets_a_token_and_uses_it(okta: Okta, kid: str | None) -> None:
+    """The SDK's assertion is accepted, with the name of its key or without, and so is the token."""
+    executor = sdk(okta, kid=kid)
+
+    assert await call(executor, okta.sandbox.resource_url) == 200
+    assert await call(executor, okta.sandbox.resource_url + "/users") == 200
+    (request,) = okta.sandbox.received
+    assert (request.client_id, request.method) == (CLIENT_ID, "private_key_jwt")
+    assert (request.algorithm, request.kid, request.proof) == ("RS256", kid, False)
+
+
+async def test_the_sdk_proves_that_it_holds_a_key(okta: Okta) -> None:
+    """With DPoP the SDK asks twice, for a nonce and for the token, and the resource takes both."""
+    okta.sandbox.put_client(replace(okta.sandbox.client(CLIENT_ID), dpop=True))
+    executor = sdk(okta, dpopEnabled=True)
+
+    assert await call(executor, okta.sandbox.resource_url) == 200
+    assert await call(executor, okta.sandbox.resource_url + "/users") == 200
+    first, second = okta.sandbox.received
+    assert (first.error, first.nonce) == ("use_dpop_nonce", False)
+    assert (second.status, second.nonce) == (200, True)
+    assert first.jkt == second.jkt is not None
+    assert okta.sandbox.resource_refused == 0
+
+
+async def test_the_sdk_without_a_proof_is_refused(okta: Okta) -> None:
+    """Where proofs are demanded the SDK without DPoP gets Okta's refusal, in Okta's words."""
+    okta.sandbox.put_client(replace(okta.sandbox.client(CLIENT_ID), dpop=True))
+    _, error = await sdk(okta).create_request("GET", okta.sandbox.resource_url)
+
+    assert "The DPoP proof JWT header is missing." in str(error)

@@ -1,0 +1,202 @@
+"""Proofs of possession: what they say, for which URL, and which keys make them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from okta_tokens import DPoP
+from okta_tokens._dpop import as_okta_reads, is_method, split_url
+from okta_tokens.errors import ConfigurationError
+from tests.keys import (
+    PrivateKey,
+    ec_key,
+    imported,
+    jwk,
+    pem,
+    public_jwk,
+    public_pem,
+    rsa_key,
+    verified,
+)
+from tests.test_redaction import locals_with
+
+QUICK = settings(max_examples=200, deadline=None, database=None, derandomize=True)
+URL = "https://acme.okta.com/oauth2/default/v1/token"
+NOW = 1_800_000_000.75
+
+
+@pytest.mark.parametrize("key", [ec_key(), ec_key("ES384"), rsa_key()], ids=["256", "384", "rsa"])
+async def test_a_proof_says_what_rfc_9449_demands(key: PrivateKey) -> None:
+    """It holds the public key, names method and URI, is dated by the server's clock, and signed."""
+    dpop = DPoP(key)
+    proof = verified(await dpop.prove("POST", URL, NOW, nonce="n-1"), key)
+
+    assert proof.header == {"alg": dpop.algorithm, "typ": "dpop+jwt", "jwk": public_jwk(key)}
+    assert {*proof.header["jwk"]} in ({"kty", "crv", "x", "y"}, {"kty", "n", "e"})
+    assert len(proof.claims.pop("jti")) == 32
+    assert proof.claims == {"htm": "POST", "htu": URL, "iat": 1_800_000_000, "nonce": "n-1"}
+
+
+async def test_without_a_nonce_there_is_no_claim_for_it() -> None:
+    """A server that has given out no nonce gets none."""
+    proof = verified(await DPoP(ec_key()).prove("GET", URL, NOW, nonce=None), ec_key())
+
+    assert {*proof.claims} == {"jti", "htm", "htu", "iat"}
+
+
+async def test_a_proof_for_an_api_is_bound_to_the_token() -> None:
+    """`ath` is the hash of the very token, in base64url without padding."""
+    proof = verified(await DPoP(ec_key()).prove("GET", URL, NOW, nonce=None, token="t0k"), ec_key())
+
+    digest = sha256(b"t0k").digest()
+    assert proof.claims["ath"] == urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+async def test_no_two_proofs_are_the_same() -> None:
+    """Each has an id of its own, also for the same request at the same moment."""
+    dpop = DPoP()
+    proofs = [await dpop.prove("GET", URL, NOW, nonce=None) for _ in range(20)]
+
+    assert len({*proofs}) == 20
+
+
+def test_a_new_key_is_made_unless_one_is_given() -> None:
+    """Without a key each has a new one, for ES256 unless another algorithm is asked for."""
+    assert DPoP().algorithm == "ES256"
+    assert DPoP(algorithm="ES512").algorithm == "ES512"
+    assert DPoP().thumbprint != DPoP().thumbprint
+    assert DPoP(rsa_key()).algorithm == "RS256"
+    assert DPoP(rsa_key(), algorithm="RS384").algorithm == "RS384"
+
+
+def test_the_thumbprint_is_what_a_token_is_bound_to() -> None:
+    """It is the SHA-256 thumbprint of RFC 7638."""
+    assert DPoP(pem(ec_key())).thumbprint == imported(ec_key()).thumbprint()
+
+
+def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
+    """A path is a file of a key; it is read once, since the key is part of the token's identity."""
+    path = tmp_path / "key.pem"
+    path.write_bytes(pem(ec_key()))
+
+    assert DPoP(path) == DPoP(ec_key())
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm", "problem"),
+    [
+        (public_pem(rsa_key()), None, "is a public key; it takes the private one to sign"),
+        (ec_key(), "RS256", "does not fit the algorithm; this one signs by ES256"),
+        (None, "HS256", "must be for one of the algorithms RS256, RS384, RS512, ES256, ES384,"),
+        (
+            Path("nowhere"),
+            None,
+            "is empty, or its file cannot be read; check the path, and who may",
+        ),
+        (lambda: pem(ec_key()), None, "is none that can be used; give PEM or a JWK as text,"),
+    ],
+    ids=["public", "unfit", "hmac", "no-file", "callable"],
+)
+def test_a_bad_key_is_refused(key: Any, algorithm: str | None, problem: str) -> None:  # noqa: ANN401 - deliberately
+    """A key that cannot be used is refused at once, and not left behind."""
+    with pytest.raises(ConfigurationError) as caught:
+        DPoP(key, algorithm=algorithm)
+
+    assert str(caught.value).startswith(f"DPoP: the key {problem}")
+    assert locals_with(caught.value, "BEGIN ") == []
+
+
+def test_equality_and_copies() -> None:
+    """Two are equal if their keys are; a copy, also one that was pickled, is equal."""
+    one = DPoP(ec_key())
+    travelled = cast("object", pickle.loads(pickle.dumps(one)))  # noqa: S301 - our own bytes
+
+    assert one == DPoP(jwk(ec_key()))
+    assert hash(one) == hash(DPoP(jwk(ec_key())))
+    assert one != DPoP()
+    assert one != one.thumbprint
+    assert travelled == copy.copy(one) == copy.deepcopy(one) == one
+
+
+def test_the_repr_shows_the_public_thumbprint_alone() -> None:
+    """The repr tells which key it is."""
+    dpop = DPoP(ec_key())
+
+    assert repr(dpop) == f"DPoP(<ES256 key {dpop.thumbprint}>)"
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("https://acme.okta.com/api/v1/users?q=1#top", ("https://acme.okta.com", "/api/v1/users")),
+        ("HTTPS://Acme.Okta.COM", ("https://acme.okta.com", "/")),
+        ("https://acme.okta.com:443/", ("https://acme.okta.com", "/")),
+        ("http://acme.okta.com:80/a", ("http://acme.okta.com", "/a")),
+        ("https://acme.okta.com:80/a", ("https://acme.okta.com:80", "/a")),
+        ("https://[2001:DB8::1]:8443/a;b", ("https://[2001:db8::1]:8443", "/a;b")),
+        ("https://acme.okta.com//a/../b/", ("https://acme.okta.com", "//a/../b/")),
+        ("https://acme.okta.com/a%40b", ("https://acme.okta.com", "/a%40b")),
+        ("https://acme.okta.com?q", ("https://acme.okta.com", "/")),
+        ("/api/v1/users", None),
+        ("acme.okta.com/api", None),
+        ("ftp://acme.okta.com/", None),
+        ("https:///api", None),
+        ("https://[::1/api", None),
+        ("https://acme.okta.com:port/", None),
+        ("https://me:secret@acme.okta.com/", None),
+        ("https://b\u00fccher.example/", None),
+        ("", None),
+        (None, None),
+        (b"https://acme.okta.com/", None),
+    ],
+    ids=ascii,
+)
+def test_urls(url: object, parts: tuple[str, str] | None) -> None:
+    """Of an absolute URL a proof names scheme, host, port and path (RFC 9449 section 4.2)."""
+    assert split_url(url) == parts
+
+
+@QUICK
+@given(st.text("htps:/@?#[]%.0a \x00\u00e9", max_size=20))
+def test_any_url_is_split_or_refused(url: str) -> None:
+    """Whatever a caller gives as a URL, no other error comes out, and what comes out is a URI."""
+    parts = split_url(url)
+
+    assert parts is None or (parts[1].startswith("/") and not {*parts[1]} & {"?", "#"})
+
+
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [
+        ("/api/v1/users/me%40example.com", "/api/v1/users/me@example.com"),
+        ("/api/v1/users/me@example.com", "/api/v1/users/me@example.com"),
+        ("/a%2Fb%3Ac", "/a/b:c"),
+        ("/50%25", "/50%25"),
+        ("/a%20b", "/a%20b"),
+        ("/a%22b%23c%3Fd", "/a%22b%23c%3Fd"),
+        ("/caf%C3%A9", "/caf\u00e9"),
+        ("/%zz", "/%25zz"),
+        ("/", "/"),
+    ],
+)
+def test_paths_are_named_as_okta_reads_them(path: str, read: str) -> None:
+    """Okta undoes the escapes of a path before it compares; what would end it stays escaped."""
+    assert as_okta_reads(path) == read
+
+
+@pytest.mark.parametrize(
+    ("method", "right"),
+    [("GET", True), ("get", True), ("M-SEARCH", True), ("", False), ("GET ", False), (None, False)],
+)
+def test_methods(method: object, right: bool) -> None:  # noqa: FBT001 - a row of a table
+    """A method is a token of HTTP's."""
+    assert is_method(method) is right
