@@ -154,6 +154,16 @@ def configuration(arguments: argparse.Namespace) -> tuple[OktaClient, str]:
     return _client(variables, scopes, arguments), scopes
 
 
+def method_of(client: OktaClient) -> str:
+    """Return how a client authenticates, by the name of its registration (RFC 7591).
+
+    Args:
+        client: One that was made here.
+    """
+    names: dict[object, str] = {kind: name for name, kind in SECRET_METHODS.items()}
+    return names.get(type(client.authentication), PRIVATE_KEY_JWT)
+
+
 def spell(problem: str, arguments: argparse.Namespace) -> str:
     """Return a problem under the name by which the person gave the value, or can give it.
 
