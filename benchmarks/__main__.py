@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import cold, hit, imports, keys, renewal, simulate, soak, stampede
+from benchmarks import cold, hit, imports, keys, renewal, sign, simulate, soak, stampede
 from benchmarks.figures import Figure
 from benchmarks.report import print_environment, print_table, quiet, write_json
 
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, _Benchmark] = {
     "cold": cold.run,
     "keys": keys.run,
     "renewal": renewal.run,
+    "sign": sign.run,
     "import": imports.run,
     "soak": soak.run,
 }

@@ -57,15 +57,18 @@ class Figure:
         return cls(what, *_spread(ratios), limit=limit, sense=sense)  # type: ignore[arg-type]
 
     @classmethod
-    def measure(cls, what: str, measured: Sequence[float], unit: str) -> Self:
-        """Tell a plain measurement, which depends on the machine and is held to nothing.
+    def measure(
+        cls, what: str, measured: Sequence[float], unit: str, *, at_most: float | None = None
+    ) -> Self:
+        """Tell a plain measurement, which depends on the machine.
 
         Args:
             what: What was measured.
             measured: Of each round.
             unit: The unit.
+            at_most: The limit, if there is one: so generous that only a poor machine misses it.
         """
-        return cls(what, *_spread(measured), unit=unit)
+        return cls(what, *_spread(measured), unit=unit, limit=at_most)
 
     @classmethod
     def single(cls, what: str, value: float, unit: str, *, at_most: float | None = None) -> Self:

@@ -112,11 +112,33 @@ async def serve(
         latency: Seconds that it takes to answer a token request.
         clients: How many clients it knows.
     """
+    options = (
+        f"--scopes={scopes}",
+        f"--lifetime={lifetime}",
+        f"--latency={latency}",
+        f"--clients={clients}",
+    )
+    async with started("benchmarks.server", *options) as (origin, process):
+        yield Server(origin, process)
+
+
+@asynccontextmanager
+async def started(
+    module: str, *options: str
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """Run a server in another process.
+
+    Args:
+        module: Is run as a program; prints where it listens, and ends when its input does.
+        *options: Its command line.
+
+    Returns:
+        Where it listens, and the process.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "benchmarks.server"),
-        *(f"--scopes={scopes}", f"--lifetime={lifetime}", f"--latency={latency}"),
-        f"--clients={clients}",
+        *("-m", module),
+        *options,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -124,9 +146,9 @@ async def serve(
         assert process.stdout is not None  # noqa: S101 - narrows the type
         origin = (await process.stdout.readline()).decode().strip()
         if not origin:
-            message = "the sandbox's process ended before it listened"
+            message = f"the process of {module} ended before it listened"
             raise RuntimeError(message)
-        yield Server(origin, process)
+        yield origin, process
     finally:
         assert process.stdin is not None  # noqa: S101 - narrows the type
         process.stdin.close()

@@ -15,7 +15,14 @@ import aiohttp
 import anyio
 from multidict import CIMultiDict
 
-from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider, TokenSource
+from okta_tokens import (
+    AccessToken,
+    ClientSecretBasic,
+    DPoP,
+    OktaClient,
+    TokenProvider,
+    TokenSource,
+)
 from okta_tokens._flight import SingleFlight
 from okta_tokens._gate import Gate
 from okta_tokens.errors import TokenProviderError
@@ -81,9 +88,12 @@ class Okta:
         self._parts = parts
 
     @asynccontextmanager
-    async def post(self, url: str, **_: object) -> AsyncIterator[Answer]:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], **_: object
+    ) -> AsyncIterator[Answer]:
         """Answer a request; the response takes a while to end, as it may with aiohttp."""
         self.requests += 1
+        self._kind = "DPoP" if "DPoP" in headers else "Bearer"
         self.connections += 1
         try:
             answer = self.answers.popleft() if self.answers else self._grant()
@@ -94,7 +104,7 @@ class Okta:
             self.connections -= 1
 
     def _grant(self) -> Answer:
-        token = {"access_token": f"t{self.requests}", "token_type": "Bearer"}
+        token = {"access_token": f"t{self.requests}", "token_type": self._kind}
         body = json.dumps({**token, "expires_in": LIFETIME}).encode()
         size = -(-len(body) // self._parts)
         return Answer(200, tuple(body[at : at + size] for at in range(0, len(body), size)))
@@ -211,6 +221,7 @@ class Scenario:
         parts: In how many the body of the answer with the token comes.
         secret: Of the client.
         crowded: Whether a neighbour has the only place when the flight begins.
+        dpop: Whether its token is bound to a key.
         renewal: Whether nobody waits for it.
         error: How it ends, if not with a token.
     """
@@ -221,6 +232,7 @@ class Scenario:
     parts: int = 1
     secret: Secret = SECRET
     crowded: bool = False
+    dpop: bool = False
     renewal: bool = False
     error: type[TokenProviderError] | None = None
 
@@ -306,7 +318,12 @@ async def in_memory(scenario: Scenario) -> AsyncIterator[Here]:
             max_concurrent_requests=1 if scenario.crowded else 8,
         ) as provider,
     ):
-        client = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(scenario.secret))
+        client = OktaClient(
+            "acme.okta.com",
+            CLIENT_ID,
+            ClientSecretBasic(scenario.secret),
+            dpop=DPoP() if scenario.dpop else None,
+        )
         yield Here(provider, client, okta)
     assert errors == []
 

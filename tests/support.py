@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 from okta_tokens import (
     AccessToken,
+    ClientAuthentication,
     ClientSecretBasic,
+    DPoP,
     OktaClient,
     RefreshPolicy,
     RetryPolicy,
@@ -78,7 +80,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(
+async def world(  # noqa: PLR0913 - each is what some test chooses
     *,
     lifetime: int = 3600,
     lifetimes: dict[str, int] | None = None,
@@ -87,12 +89,34 @@ async def world(
     retry: RetryPolicy | None = None,
     max_tokens: int = 10_000,
     max_concurrent_requests: int = 8,
+    app: SandboxClient | None = None,
+    authentication: ClientAuthentication | None = None,
+    dpop: DPoP | None = None,
+    signed_tokens: bool = False,
 ) -> AsyncIterator[World]:
-    """Run a sandbox and a provider whose time is the test's."""
+    """Run a sandbox and a provider whose time is the test's.
+
+    Args:
+        lifetime: Of tokens, in seconds.
+        lifetimes: By scopes, in seconds.
+        sandbox: Another sandbox than a new one.
+        refresh: The provider's.
+        retry: The provider's.
+        max_tokens: The provider's.
+        max_concurrent_requests: The provider's.
+        app: The client as the sandbox knows it; one with a secret if None.
+        authentication: How the client authenticates; with that secret if None.
+        dpop: The client's.
+        signed_tokens: The sandbox's.
+    """
     clock = ManualClock()
-    app = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, integration=True)
+    app = app or SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, integration=True)
     okta = sandbox or Sandbox(
-        [app], lifetime=lifetime, lifetimes=lifetimes or {}, wall_time=clock.wall_time
+        [app],
+        lifetime=lifetime,
+        lifetimes=lifetimes or {},
+        wall_time=clock.wall_time,
+        signed_tokens=signed_tokens,
     )
     events: list[Event] = []
     async with (
@@ -106,7 +130,8 @@ async def world(
             max_concurrent_requests=max_concurrent_requests,
         ) as provider,
     ):
-        client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        method = authentication or ClientSecretBasic(SECRET)
+        client = OktaClient(okta.origin, CLIENT_ID, method, dpop=dpop)
         yield World(clock, okta, provider, client, events)
 
 

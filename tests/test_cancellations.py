@@ -6,6 +6,7 @@ time the n-th suspension is the same one each time; on a real socket they are ai
 
 import asyncio
 import gc
+import itertools
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -55,12 +56,21 @@ TOO_MANY = Answer(
     ),
 )
 NEVER = Answer(200, seconds=math.inf)
+NO_NONCE = Answer(400, (b'{"error":"use_dpop_nonce"}',), CIMultiDict({"DPoP-Nonce": "a-nonce"}))
+
+secrets = itertools.count()
 
 
 async def slow_secret() -> str:
     """Return the secret after a while."""
     await asyncio.sleep(LATENCY)
     return SECRET
+
+
+async def new_secret() -> str:
+    """Return another secret after a while."""
+    await asyncio.sleep(LATENCY)
+    return f"{SECRET}-{next(secrets)}"
 
 
 PLAIN = Scenario(suspensions=3)  # the answer's head, its body, the response's end
@@ -81,6 +91,10 @@ SCENARIOS = {
     "time-out": Scenario(suspensions=5, requests=2, answers=(NEVER,)),
     # the head, the body, the end
     "refusal": Scenario(suspensions=3, answers=(REFUSED,), error=OAuthError),
+    # the head, the body, the end; the same with the nonce
+    "nonce": Scenario(suspensions=6, requests=2, answers=(NO_NONCE,), dpop=True),
+    # the secret, the head, the body, the end; the same with another secret
+    "rotation": Scenario(suspensions=8, requests=2, answers=(REFUSED,), secret=new_secret),
     # the place, the head, the body, the end
     "renewal": Scenario(suspensions=4, requests=3, crowded=True, renewal=True),
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -12,8 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens import ClientAuthentication, ClientSecretBasic, ClientSecretPost, OktaClient
+from okta_tokens import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    ClientSecretPost,
+    DPoP,
+    OktaClient,
+    PrivateKeyJWT,
+)
 from okta_tokens.errors import ConfigurationError
+from tests.keys import ec_key, jwk, pem, public_pem
 from tests.test_redaction import frames_of, locals_with
 
 QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
@@ -500,8 +510,99 @@ def test_an_empty_mapping_is_not_the_process_environment(monkeypatch: pytest.Mon
 
     assert refusal(OktaClient.from_env, {}) == (
         f"environment: OKTA_CLIENT_ORGURL: {EMPTY}; OKTA_CLIENT_CLIENTID: is empty; "
-        "OKTA_CLIENT_SECRET: is empty"
+        "OKTA_CLIENT_SECRET: is empty, and so is OKTA_CLIENT_PRIVATEKEY"
     )
+
+
+def with_key(key: str, **more: str) -> dict[str, str]:
+    """Return an environment with a private key in place of the secret."""
+    return {**ENVIRONMENT, "OKTA_CLIENT_SECRET": "", "OKTA_CLIENT_PRIVATEKEY": key, **more}
+
+
+def test_environment_with_a_key(tmp_path: Path) -> None:
+    """The private key is PEM, also in one line, a JWK, or a file of one; its id travels too."""
+    text = pem(ec_key()).decode()
+    path = tmp_path / "key.pem"
+    path.write_text(text)
+    for key in (text, text.replace("\n", "\\n"), json.dumps(jwk(ec_key())), f"  {text}"):
+        made = OktaClient.from_env(with_key(key))
+        assert made.authentication == PrivateKeyJWT(ec_key())
+
+    by_path = OktaClient.from_env(with_key(str(path), OKTA_CLIENT_PRIVATEKEYID="k1"))
+    assert by_path.authentication == PrivateKeyJWT(path, kid="k1")
+
+
+@pytest.mark.parametrize(
+    ("variable", "bound"),
+    [("", False), ("false", False), ("False", False), ("true", True), ("TRUE", True)],
+)
+def test_environment_with_proofs(variable: str, *, bound: bool) -> None:
+    """DPoP is asked for if its variable is true, with a new key each time."""
+    environ = {**ENVIRONMENT, "OKTA_CLIENT_DPOPENABLED": variable}
+    made = OktaClient.from_env(environ)
+
+    assert (made.dpop is not None) is bound
+    assert (made == OktaClient.from_env(environ)) is not bound
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            with_key("", OKTA_CLIENT_SECRET=SECRET, OKTA_CLIENT_PRIVATEKEY="x"),
+            "OKTA_CLIENT_SECRET: is set, and so is OKTA_CLIENT_PRIVATEKEY; give one of them",
+        ),
+        (
+            with_key("/nowhere/key.pem"),
+            (
+                "OKTA_CLIENT_PRIVATEKEY: the key is empty, or its file cannot be read; check the "
+                "path, and who may read it"
+            ),
+        ),
+        (
+            with_key(public_pem(ec_key()).decode()),
+            "OKTA_CLIENT_PRIVATEKEY: the key is a public key; it takes the private one to sign",
+        ),
+        (
+            {**ENVIRONMENT, "OKTA_CLIENT_DPOPENABLED": "yes"},
+            "OKTA_CLIENT_DPOPENABLED: must be true or false",
+        ),
+    ],
+    ids=["both", "no-file", "public", "dpop"],
+)
+def test_bad_environments_with_a_key(change: dict[str, str], message: str) -> None:
+    """A key that cannot be used is refused by its variable's name, and not left behind."""
+    with pytest.raises(ConfigurationError) as caught:
+        OktaClient.from_env(change)
+
+    assert str(caught.value) == f"environment: {message}"
+    assert locals_with(caught.value, "BEGIN") == []
+
+
+@pytest.mark.parametrize("dpop", [True, "ES256", DPoP], ids=["true", "text", "class"])
+def test_bad_dpop(dpop: object) -> None:
+    """Proofs are asked for by an object that has the key."""
+    message = refusal(OktaClient, "acme.okta.com", "0oa1", BASIC, dpop=dpop)
+
+    assert message == "OktaClient: dpop: must be DPoP(…) or None"
+
+
+def test_a_client_with_proofs() -> None:
+    """The key for proofs is a part of the client: of its equality, its repr and its copies."""
+    dpop = DPoP(ec_key())
+    made = OktaClient("acme.okta.com", "0oa1", BASIC, dpop=dpop)
+
+    assert made == OktaClient("acme.okta.com", "0oa1", BASIC, dpop=DPoP(ec_key()))
+    assert made != client()
+    assert made != OktaClient("acme.okta.com", "0oa1", BASIC, dpop=DPoP())
+    assert repr(made).endswith(f", dpop={dpop!r})")
+    assert pickled(made) == copy.deepcopy(made) == made
+
+
+def test_the_urls_of_an_authorization_server() -> None:
+    """The revocation endpoint stands beside the token endpoint."""
+    assert client().revocation_url == "https://acme.okta.com/oauth2/default/v1/revoke"
+    assert client(server=None).revocation_url == "https://acme.okta.com/oauth2/v1/revoke"
 
 
 @pytest.mark.parametrize(

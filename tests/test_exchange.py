@@ -30,9 +30,10 @@ GOOD = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600, "sc
 
 @asynccontextmanager
 async def server(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Serve one handler at the token endpoint, and return its origin."""
+    """Serve one handler at the token and the revocation endpoint, and return their origin."""
     application = web.Application()
-    application.router.add_post("/oauth2/default/v1/token", handler)
+    for endpoint in ("token", "revoke"):
+        application.router.add_post(f"/oauth2/default/v1/{endpoint}", handler)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -20,12 +20,15 @@ from okta_tokens._clock import Instant
 from okta_tokens._protocol import (
     LONGEST_BODY,
     LONGEST_LIFETIME,
+    Amendment,
     Answer,
     Grant,
+    amendment_for,
     build_form,
     is_concurrency_limit,
     pause_of,
     read_answer,
+    read_revocation,
 )
 from okta_tokens.errors import (
     FetchError,
@@ -168,6 +171,29 @@ def test_dpop_tokens(kind: str) -> None:
     error = invalid(new_answer({**GRANT, "token_type": kind}))
 
     assert error.args == (f"the answer (200) cannot be used: {DPOP}",)
+    assert not error.retryable
+
+
+@pytest.mark.parametrize("kind", ["DPoP", "dpop"])
+def test_bound_tokens(kind: str) -> None:
+    """A token that is bound to a key is taken where one was asked for, in any case of letters."""
+    grant = read_answer(new_answer({**GRANT, "token_type": kind}), frozenset(), "DPoP")
+
+    assert isinstance(grant, Grant)
+    assert grant.token_type == "DPoP"
+
+
+def test_a_bearer_token_where_a_bound_one_was_asked_for() -> None:
+    """A token that anybody could use is refused where one was asked for that nobody else can."""
+    error = read_answer(new_answer(GRANT), frozenset(), "DPoP")
+
+    assert isinstance(error, InvalidResponseError)
+    assert error.args == (
+        (
+            "the answer (200) cannot be used: the token is bound to no key, and one that is was "
+            "asked for; check the app's settings"
+        ),
+    )
     assert not error.retryable
 
 
@@ -933,3 +959,81 @@ def test_a_time_out_of_the_server_may_mend_itself_in_any_format() -> None:
 
     assert refused(new_answer(body, 408)).retryable
     assert refused(new_answer(b"<html>", 408)).retryable
+
+
+# After a refusal
+
+
+@pytest.mark.parametrize(
+    ("error", "description", "proof", "amendment"),
+    [
+        ("use_dpop_nonce", "Authorization server requires nonce in DPoP proof.", True, "NONCE"),
+        ("use_dpop_nonce", "Authorization server requires nonce in DPoP proof.", False, None),
+        ("invalid_dpop_proof", "The DPoP proof JWT has already been used.", True, "TIME"),
+        ("invalid_dpop_proof", "The DPoP proof JWT header is missing.", False, None),
+        ("invalid_client", "The client_assertion token is expired.", False, "TIME"),
+        ("invalid_client", "The client_assertion token is expired.", True, "TIME"),
+        ("invalid_client", "... an expiration too far into the future.", False, "TIME"),
+        ("invalid_client", "... must be issued before current time.", False, "TIME"),
+        ("invalid_client", "client_assertion token has already been used", False, "TIME"),
+        ("invalid_client", '"jti" was seen', False, "TIME"),
+        ("invalid_client", "The client secret supplied ... is invalid.", False, "CREDENTIAL"),
+        ("invalid_client", "", True, "CREDENTIAL"),
+        ("invalid_client", "nothing of an adjtime", False, "CREDENTIAL"),
+        ("invalid_scope", "The scope is expired.", True, None),
+        ("access_denied", "", False, None),
+    ],
+)
+def test_amendments(*, error: str, description: str, proof: bool, amendment: str | None) -> None:
+    """What a refusal says tells what to change before one more request, if anything."""
+    body = {"error": error, "error_description": description}
+    found = amendment_for(refused(new_answer(body, 400)), proof=proof, mistimed=False)
+
+    assert found == (None if amendment is None else Amendment[amendment])
+
+
+def test_other_errors_are_not_amended() -> None:
+    """Only what Okta refuses can be amended: a server's failure is retried, or is not."""
+    for answer in (new_answer(b"", 500), new_answer(b"", 429), new_answer({}, 200)):
+        error = read_answer(answer, frozenset())
+        assert isinstance(error, FetchError)
+        assert amendment_for(error, proof=True, mistimed=True) is None
+
+
+def test_a_refusal_without_a_reason_may_be_for_the_time() -> None:
+    """A clock that proved wrong, and dated an assertion, is to blame for any `invalid_client`."""
+    for error, amendment in (("invalid_client", Amendment.TIME), ("invalid_scope", None)):
+        answer = new_answer({"error": error, "error_description": "Failed."}, 401)
+        assert amendment_for(refused(answer), proof=False, mistimed=True) == amendment
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", {"anything": "else"}])
+def test_a_revocation_is_a_200(body: object) -> None:
+    """Whatever is in a 200 of the revocation endpoint, the token is of no use (RFC 7009)."""
+    assert read_revocation(new_answer(body, 200)) is None
+
+
+def test_a_refused_revocation_is_an_error() -> None:
+    """Other answers are the errors that the token endpoint's are."""
+    error = read_revocation(new_answer({"error": "invalid_client"}, 401))
+
+    assert isinstance(error, OAuthError)
+    assert isinstance(read_revocation(new_answer(b"", 503)), ServerError)
+    assert isinstance(read_revocation(new_answer(b"", 204)), InvalidResponseError)
+
+
+@pytest.mark.parametrize(
+    ("headers", "nonce"),
+    [
+        ({"DPoP-Nonce": "eyJ7S_zG.eyJH0-Z.HX4w-7v"}, "eyJ7S_zG.eyJH0-Z.HX4w-7v"),
+        ({"dpop-nonce": "x"}, "x"),
+        ({}, None),
+        ({"DPoP-Nonce": ""}, None),
+        ({"DPoP-Nonce": 'a"b'}, None),
+        ({"DPoP-Nonce": "a b"}, None),
+        ({"DPoP-Nonce": "x" * 1_025}, None),
+    ],
+)
+def test_nonces(headers: dict[str, str], nonce: str | None) -> None:
+    """A nonce is what RFC 9449 section 8.1 allows, and not without end."""
+    assert new_answer(b"", 200, headers).dpop_nonce == nonce

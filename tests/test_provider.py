@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,14 @@ import aiohttp
 import anyio
 import pytest
 
-from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens import (
+    AccessToken,
+    ClientSecretBasic,
+    DPoP,
+    OktaClient,
+    RetryPolicy,
+    TokenProvider,
+)
 from okta_tokens._entry import USED
 from okta_tokens._provider import _leave_the_parent_alone
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
@@ -26,6 +35,7 @@ from okta_tokens.events import (
     TokenFetched,
 )
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
+from tests.keys import ec_key, verified
 from tests.support import CLIENT_ID, SECRET, at_once, until, world
 from tests.test_redaction import locals_with
 
@@ -670,3 +680,112 @@ async def test_a_provider_that_was_made_before_a_fork_may_start_after_it() -> No
     finally:
         running._life = life
         await running.aclose()
+
+
+# Headers for APIs
+
+
+async def test_headers_of_a_bearer_token() -> None:
+    """A bearer token takes one header, whatever the request."""
+    async with world() as here:
+        token = await here.source().get_token()
+
+        assert await here.source().headers("GET", "https://api.example/a?b#c") == {
+            "Authorization": f"Bearer {token.value}"
+        }
+
+
+async def test_headers_of_a_bound_token_belong_together() -> None:
+    """Token and proof are of one pair, and of this very request; each call has a new proof."""
+    async with world(dpop=DPoP(ec_key())) as here:
+        source = here.source()
+        seen = []
+        for method, url in (
+            ("get", "https://api.example/a%40b?c"),
+            ("POST", "https://api.example"),
+        ):
+            headers = await source.headers(method, url, nonce="n-1")
+            token = await source.get_token()
+            proof = verified(headers["DPoP"], ec_key()).claims
+            assert headers["Authorization"] == f"DPoP {token.value}"
+            digest = urlsafe_b64encode(sha256(token.value.encode()).digest()).decode().rstrip("=")
+            assert proof["ath"] == digest
+            seen.append((proof["htm"], proof["htu"], proof["nonce"]))
+
+        assert seen == [
+            ("GET", "https://api.example/a%40b", "n-1"),
+            ("POST", "https://api.example/", "n-1"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("url", "uri"),
+    [
+        ("https://api.example/a%40b", "https://api.example/a%40b"),
+        ("https://acme.okta.com/a%40b", "https://acme.okta.com/a@b"),
+        ("https://notokta.com/a%40b", "https://notokta.com/a%40b"),
+        ("{domain}/a%40b", "{domain}/a@b"),
+    ],
+)
+async def test_escapes_are_undone_for_okta_alone(url: str, uri: str) -> None:
+    """Okta compares a decoded path, on its own domains and on the client's; others do not."""
+    async with world(dpop=DPoP(ec_key())) as here:
+        source, origin = here.source(), here.sandbox.origin
+        headers = await source.headers("GET", url.format(domain=origin))
+
+        assert verified(headers["DPoP"], ec_key()).claims["htu"] == uri.format(domain=origin)
+
+
+async def test_a_proof_is_dated_by_oktas_clock() -> None:
+    """An API's clock is more probably Okta's than that of a machine which is wrong."""
+    async with world(dpop=DPoP(ec_key())) as here:
+        here.sandbox.date_offset = 7_200
+        token = await here.source().get_token()
+        proof = await here.source().proof(token, "GET", "https://api.example/")
+
+        claims = verified(proof, ec_key()).claims
+        assert claims["iat"] - here.clock.wall == pytest.approx(7_200, abs=2)
+        assert "nonce" not in claims
+
+
+async def test_a_proof_is_for_a_token_of_the_source() -> None:
+    """A token and a proof that do not belong together are refused here, not by the API."""
+    async with world(dpop=DPoP()) as here:
+        token = await here.source().get_token()
+        bearer = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        unbound = here.provider.source(bearer, "a")
+        for source, wrong in (
+            (unbound, token),
+            (unbound, await unbound.get_token()),
+            (here.source(), await unbound.get_token()),
+            (here.source(), "a bare token"),
+        ):
+            with pytest.raises(ConfigurationError, match="do not belong together") as caught:
+                await source.proof(wrong, "GET", "https://api.example/")  # type: ignore[arg-type]  # deliberately
+            assert locals_with(caught.value, token.value) == []
+        await here.provider.aclose()
+        with pytest.raises(ProviderStateError):
+            await here.source().proof(token, "GET", "https://api.example/")
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [("GET", "/api"), ("GET", "https://me:secret@api.example/"), ("GE T", "https://api.example/")],
+)
+async def test_headers_are_for_a_request(method: str, url: str) -> None:
+    """What is no method or no absolute URL is refused before a token is asked for."""
+    async with world() as here:
+        with pytest.raises(ConfigurationError, match="absolute") as caught:
+            await here.source().headers(method, url)
+
+        assert "secret" not in str(caught.value)
+        assert here.sandbox.token_requests == 0
+
+
+async def test_a_bare_token_is_not_given_where_it_is_of_no_use() -> None:
+    """A bound token without a proof is refused by every API, so the bare value is, too."""
+    async with world(dpop=DPoP()) as here:
+        with pytest.raises(ConfigurationError, match=r"use headers\(\)"):
+            await here.source().access_token()
+
+        assert here.sandbox.token_requests == 0

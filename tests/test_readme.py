@@ -10,15 +10,22 @@ import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, errors
 from okta_tokens.sandbox import Sandbox, SandboxClient
+from tests.keys import ec_key, pem, public_jwk
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-SECRET = "the-secret-of-the-readme"
+SECRET = "the-secret-of-the-readme-is-long-enough-to-sign"
 
 
 def sandbox() -> Sandbox:
     """Make a sandbox with the client of the examples."""
-    return Sandbox([SandboxClient("0oa1b2c3", [SECRET], scopes={"orders:read", "orders:write"})])
+    app = SandboxClient(
+        "0oa1b2c3",
+        [SECRET],
+        scopes={"orders:read", "orders:write", "okta.users.read"},
+        keys=[public_jwk(ec_key(), kid="k1")],
+    )
+    return Sandbox([app])
 
 
 async def test_the_first_example_is_a_whole_program(
@@ -34,21 +41,24 @@ async def test_the_first_example_is_a_whole_program(
         assert okta.token_requests == 1
 
 
-async def test_the_other_examples_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_other_examples_run_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The examples after the first one use its names, and run as they stand."""
     monkeypatch.setenv("ACME_SECRET", SECRET)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key.pem").write_bytes(pem(ec_key()))
     async with sandbox() as okta:
         acme = OktaClient(okta.origin, "0oa1b2c3", ClientSecretBasic(SECRET))
-        names: dict[str, object] = {"acme": acme}
+        names: dict[str, object] = {"acme": acme, "secret": SECRET}
         imports = "\n".join(re.findall(r"^(?:import|from) .*$", EXAMPLES[0], re.MULTILINE))
         exec(compile(imports, "README.md", "exec"), names)  # noqa: S102 - our own README
-        for example in EXAMPLES[1:]:
+        for text in EXAMPLES[1:]:
+            example = text.replace('"acme.okta.com"', repr(okta.origin))
             code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             running = eval(code, names)  # noqa: S307 - the same
             if inspect.isawaitable(running):
                 await running
 
-        assert okta.token_requests == 1
+        assert okta.token_requests == 3  # one of them for a nonce
         assert isinstance(names["provider"], TokenProvider)
 
 

@@ -8,7 +8,7 @@ import logging
 import pickle
 import traceback
 from base64 import b64encode
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn
@@ -16,17 +16,23 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 import structlog
+from aiohttp import web
 
 from okta_tokens import (
     ClientSecretBasic,
+    ClientSecretJWT,
     ClientSecretPost,
+    DPoP,
     OktaClient,
+    PrivateKeyJWT,
     RetryPolicy,
     TokenProvider,
     errors,
 )
 from okta_tokens.events import Event
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
+from tests.keys import ec_key, jwk, pem
+from tests.test_exchange import server
 
 CLIENT_ID = "0oa1client"
 SECRET = "C4nary+Secret/7f3b%91=d0e5a8c2b6%94"
@@ -62,9 +68,9 @@ FAULTS = {
 }
 
 
-def assert_clean(text: str) -> None:
+def assert_clean(text: str, canaries: Collection[str] = frozenset(SPELLINGS)) -> None:
     """Fail if a text holds a canary, in whatever spelling."""
-    for spelling in SPELLINGS:
+    for spelling in canaries:
         assert spelling not in text
 
 
@@ -77,16 +83,18 @@ def frames_of_ours(trace: TracebackType | None) -> Iterator[str]:
         trace = trace.tb_next
 
 
-def assert_clean_error(error: BaseException) -> None:
+def assert_clean_error(
+    error: BaseException, canaries: Collection[str] = frozenset(SPELLINGS)
+) -> None:
     """Fail if an error, its chain, its attributes or the locals of our frames hold a canary."""
     link: BaseException | None = error
     while link is not None:
-        assert_clean(repr(link) + str(link) + repr(vars(link)))
+        assert_clean(repr(link) + str(link) + repr(vars(link)), canaries)
         for text in frames_of_ours(link.__traceback__):
-            assert_clean(text)
+            assert_clean(text, canaries)
         link = link.__cause__ or link.__context__
     shown = traceback.TracebackException.from_exception(error, capture_locals=False)
-    assert_clean("".join(shown.format()))
+    assert_clean("".join(shown.format()), canaries)
 
 
 @contextmanager
@@ -245,3 +253,84 @@ def test_what_is_put_into_the_wrong_place_is_not_repeated(make: Callable[[], Okt
         make()
 
     assert_clean_error(caught.value)
+
+
+KEY_TEXTS = {*pem(ec_key()).decode().split("\n")[1:-2], str(jwk(ec_key())["d"])}
+"""Lines of the private key, and its private number."""
+
+
+@pytest.mark.parametrize(
+    "method",
+    [PrivateKeyJWT(ec_key()), PrivateKeyJWT(lambda: pem(ec_key())), ClientSecretJWT(SECRET)],
+    ids=["key", "callable", "secret"],
+)
+async def test_no_assertion_and_no_proof_appears(method: PrivateKeyJWT | ClientSecretJWT) -> None:
+    """A server that repeats assertion and proof gets them into no text, no event and no frame."""
+    sent: list[str] = []
+    events: list[Event] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        form = await request.post()
+        echo = [str(form["client_assertion"]), request.headers["DPoP"], *sent[-2:]]
+        sent.extend(echo[:2])
+        body = {"error": "invalid_client", "error_description": f"expired: {' '.join(echo)}"}
+        return web.json_response(body, status=401, headers={"X-Echo": echo[1], "DPoP-Nonce": "n"})
+
+    with everything_logged() as log:
+        async with (
+            server(handler) as origin,
+            TokenProvider(observers=[events.append], retry=RetryPolicy(attempts=1)) as provider,
+        ):
+            client = OktaClient(origin, CLIENT_ID, method, dpop=DPoP(ec_key()))
+            with pytest.raises(errors.OAuthError) as caught:
+                await provider.get_token(client, "a")
+            canaries = {*sent, *KEY_TEXTS, *SPELLINGS}
+            assert len({*sent}) == 4
+            assert_clean_error(caught.value, canaries)
+            assert_clean(repr(pickle.dumps(caught.value)), canaries)
+            shown = f"{client!r} {provider.inspect()} {provider.source(client, 'a')!r}"
+            assert_clean(shown, canaries)
+        assert_clean(repr(events), canaries)
+        assert events
+    assert_clean(log.getvalue(), canaries)
+
+
+async def test_no_token_is_left_behind_by_what_makes_headers() -> None:
+    """An error while headers are made leaves neither the token nor the proof in a frame of ours."""
+    async with sandbox() as okta, TokenProvider() as provider:
+        okta.fail_next(Fault.answer(200, GOOD | {"token_type": "DPoP"}))
+        client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET), dpop=DPoP())
+        source = provider.source(client, "a")
+        token = await source.get_token()
+        other = provider.source(OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET)), "a")
+        with pytest.raises(errors.ConfigurationError) as caught:
+            await other.proof(token, "GET", "https://api.example/")
+        assert_clean_error(caught.value)
+        with pytest.raises(errors.ConfigurationError) as caught:
+            await source.headers("GET", f"/path?{TOKEN}")
+        assert_clean_error(caught.value)
+
+
+async def test_a_token_that_is_revoked_is_not_repeated() -> None:
+    """A server that repeats the token which it should revoke gets it into no text."""
+    events: list[Event] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        form = await request.post()
+        if "token" not in form:
+            return web.json_response(GOOD)
+        body = {"error": "invalid_request", "error_description": f"what is {form['token']!s}?"}
+        return web.json_response(body, status=400, headers={"X-Echo": str(form["token"])})
+
+    with everything_logged() as log:
+        async with (
+            server(handler) as origin,
+            TokenProvider(observers=[events.append]) as provider,
+        ):
+            client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
+            token = await provider.get_token(client, "a")
+            with pytest.raises(errors.OAuthError, match="what is") as caught:
+                await provider.revoke(token)
+            assert_clean_error(caught.value)
+        assert_clean(repr(events))
+    assert_clean(log.getvalue())

@@ -231,8 +231,10 @@ class OktaClient:
 def _method_of(variables: Mapping[str, str]) -> ClientSecretBasic | PrivateKeyJWT | str:
     """Return how the environment says to authenticate, or what is wrong with that."""
     secret, key = (variables.get(f"OKTA_CLIENT_{name}") for name in ("SECRET", "PRIVATEKEY"))
+    if not secret and not key:
+        return "OKTA_CLIENT_SECRET: is empty, and so is OKTA_CLIENT_PRIVATEKEY"
     if secret and key:
-        return "OKTA_CLIENT_SECRET and OKTA_CLIENT_PRIVATEKEY: give one of them"
+        return "OKTA_CLIENT_SECRET: is set, and so is OKTA_CLIENT_PRIVATEKEY; give one of them"
     if not key:
         problem = secret_problem(secret or "")
         return f"OKTA_CLIENT_SECRET: {problem}" if problem else ClientSecretBasic(secret or "")

@@ -21,6 +21,7 @@ from okta_tokens._signing import (
 from okta_tokens.errors import ConfigurationError
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_URL = re.compile(r"[\x21-\x7e]+")
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 
 
@@ -125,14 +126,14 @@ def split_url(url: object) -> tuple[str, str] | None:
     Args:
         url: What a caller gave as one; its query and fragment count for nothing.
     """
-    if not isinstance(url, str):
+    if not isinstance(url, str) or not _URL.fullmatch(url):
         return None
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    if parts.scheme not in _DEFAULT_PORTS or not host or not url.isascii() or "@" in parts.netloc:
+    if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc:
         return None
     name = f"[{host}]" if ":" in host else host
     if port not in {None, _DEFAULT_PORTS[parts.scheme]}:

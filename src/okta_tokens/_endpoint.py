@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +37,9 @@ RevocationFlight = Flight[tuple[TokenKey, str], bool | TokenProviderError]
 _UNTOLD_PAUSE = 2.0
 """Seconds; doubles with each 429 in a row that does not tell a pause worth believing."""
 
+_MISTIMED = 20.0
+"""Seconds by which a clock may turn out to be wrong before an assertion is to blame."""
+
 
 @dataclass(slots=True)
 class _Pause:
@@ -63,6 +66,8 @@ class _Errand(Generic[T]):
         dpop: Makes the proof; None if none is wanted.
         announce: Called with the number of each request that is about to be sent, from 1.
         sent: How many were sent.
+        clock_offset: By which the latest one was dated, in seconds.
+        secrets: What all of them held: a server may repeat what an earlier one did.
     """
 
     key: TokenKey
@@ -72,6 +77,8 @@ class _Errand(Generic[T]):
     dpop: DPoP | None = None
     announce: Callable[[int], object] = int
     sent: int = 0
+    clock_offset: float = 0.0
+    secrets: list[str] = field(default_factory=list)
 
     def request(self, now: float) -> TokenRequest:
         """Return a new request.
@@ -79,7 +86,7 @@ class _Errand(Generic[T]):
         Args:
             now: The present moment by Okta's clock, in seconds since the epoch.
         """
-        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now)
+        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now, self.secrets)
 
 
 class Endpoint:
@@ -195,7 +202,8 @@ class Endpoint:
             return read_revocation(answer) or True
 
         form = {"token": value, "token_type_hint": "access_token"}
-        return await self._run(_Errand(key, key.client.revocation_url, form, read), flight)
+        errand = _Errand(key, key.client.revocation_url, form, read, secrets=[value])
+        return await self._run(errand, flight)
 
     async def _run(self, errand: _Errand[T], flight: Flight[Any, Any]) -> T | FetchError:
         """Make attempts, each in a place of its own."""
@@ -246,8 +254,14 @@ class Endpoint:
         outcome, request = await self._send(errand, deadline)
         amended: set[Amendment] = set()
         while isinstance(outcome, FetchError):
-            amendment = amendment_for(outcome, proof=errand.dpop is not None)
-            if amendment is None or amendment in amended:
+            moved = abs(self.clock_offset - errand.clock_offset) > _MISTIMED
+            amendment = amendment_for(
+                outcome,
+                proof=errand.dpop is not None,
+                mistimed=moved and "client_assertion" in request.form,
+            )
+            paused = self.paused_until(errand.key) > self._clock.boot_time()
+            if amendment is None or amendment in amended or paused:
                 break
             amended.add(amendment)
             refused = request if amendment is Amendment.CREDENTIAL else None
@@ -272,6 +286,7 @@ class Endpoint:
         Returns:
             What came of it, None if it was not sent; and the request.
         """
+        errand.clock_offset = self.clock_offset
         request = errand.request(self.server_time())
 
         def proceed() -> bool:

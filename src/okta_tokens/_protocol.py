@@ -214,17 +214,19 @@ def read_revocation(answer: Answer) -> FetchError | None:
     return _read_error(answer, _json_object(answer.body))
 
 
-def amendment_for(error: FetchError, *, proof: bool) -> Amendment | None:
+def amendment_for(error: FetchError, *, proof: bool, mistimed: bool) -> Amendment | None:
     """Return what to change before a refused request is sent once more, or None if that is in vain.
 
     Args:
         error: The refusal.
         proof: Whether the request held a proof of possession.
+        mistimed: Whether it held an assertion that was dated by a clock which has proved wrong:
+            some servers do not say why they refuse one.
     """
     if not isinstance(error, OAuthError):
         return None
     if error.error == "invalid_client":
-        untimely = _UNTIMELY.search(error.description)
+        untimely = mistimed or _UNTIMELY.search(error.description)
         return Amendment.TIME if untimely else Amendment.CREDENTIAL
     proofs = {"use_dpop_nonce": Amendment.NONCE, "invalid_dpop_proof": Amendment.TIME}
     return proofs.get(error.error) if proof else None

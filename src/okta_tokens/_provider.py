@@ -533,6 +533,9 @@ class TokenSource:
             TokenProviderError: As for `get_token`.
         """
         target = _target(method, url)
+        if target is None:
+            del method, url, nonce  # an error tracker records the locals of the frame that raises
+            raise _no_request()
         token = await self.get_token()
         headers = {"Authorization": token.authorization}
         if self.key.client.dpop is not None:
@@ -556,10 +559,13 @@ class TokenSource:
             ProviderStateError: As for `get_token`.
         """
         target = _target(method, url)
+        if target is None:
+            del token, method, url, nonce
+            raise _no_request()
         dpop = self.key.client.dpop
         theirs = token.key.client.dpop if _is_token(token) else None
         if dpop is None or theirs != dpop:
-            del token
+            del token, method, url, nonce, target
             message = (
                 "proof: the token and this source do not belong together; take a token of this "
                 "source's, of a client with dpop=DPoP()"
@@ -612,18 +618,18 @@ def _refuse_unusable(max_tokens: object, places: object, observers: tuple[Observ
         raise ConfigurationError(message)
 
 
-def _target(method: object, url: object) -> tuple[str, str, str]:
-    """Return the method, the origin and the path of a request.
-
-    Raises:
-        ConfigurationError: If one of them cannot be right.
-    """
+def _target(method: object, url: object) -> tuple[str, str, str] | None:
+    """Return the method, the origin and the path of a request; None if there is no such request."""
     target = split_url(url)
     if target is None or not is_method(method):
-        del method, url, target  # a URL may hold a secret
-        message = "headers: takes an HTTP method, and an absolute http(s) URL without a user name"
-        raise ConfigurationError(message)
+        return None
     return (str(method).upper(), *target)
+
+
+def _no_request() -> ConfigurationError:
+    return ConfigurationError(
+        "a request has an HTTP method, and an absolute http(s) URL without a user name"
+    )
 
 
 def _is_token(token: object) -> bool:

@@ -7,8 +7,8 @@
     ├── ProviderStateError                     not started, closed, another loop, another process,
     │                                          or the provider's own work died
     └── FetchError                             no token was to be had; `retryable`: later may help
-        ├── CredentialError                    the secret could not be had: our side, before
-        │                                      the request
+        ├── CredentialError                    the secret or key could not be had, or does not
+        │                                      sign: our side, before the request
         ├── TransportError                     no answer: connect, TLS, time-out
         ├── RateLimitedError                   429, or a pause longer than the caller may wait
         ├── ServerError                        5xx
@@ -149,10 +149,10 @@ def _rebuild(kind: type[FetchError], args: tuple[object, ...]) -> FetchError:
 
 
 class CredentialError(FetchError):
-    """The secret could not be had, or is of no use: our side, before any request.
+    """The secret or key could not be had, or is of no use: our side, before any request.
 
-    The callable that should return it raised (then its error is chained), or returned something
-    that is no secret.
+    The callable that should return it, or sign, raised (then its error is chained), or returned
+    something that is no secret, key or signature; or a key file cannot be read.
     """
 
 

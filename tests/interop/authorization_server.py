@@ -6,15 +6,61 @@ import json
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from base64 import urlsafe_b64decode
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import trustme
 
+from tests.interop.apps import BASIC_ID, BASIC_SECRET, registrations
+
 SOURCES = Path(__file__).parent
+
+Claims = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that reached a token or revocation endpoint, and how it was answered.
+
+    Args:
+        url: The endpoint.
+        form: The body's fields.
+        proof: The `DPoP` header; None if it had none.
+        status: The answer's HTTP status.
+        error: The answer's `error`; None if it held none.
+    """
+
+    url: str
+    form: Mapping[str, str]
+    proof: str | None
+    status: int
+    error: str | None
+
+    @property
+    def assertion(self) -> Claims:
+        """What the client assertion says."""
+        return _part(self.form["client_assertion"], 1)
+
+    @property
+    def assertion_header(self) -> Claims:
+        """What the header of the client assertion says."""
+        return _part(self.form["client_assertion"], 0)
+
+    @property
+    def nonce(self) -> object:
+        """The nonce in the proof; None if it has none."""
+        assert self.proof is not None
+        return _part(self.proof, 1).get("nonce")
+
+
+def _part(jwt: str, number: int) -> Claims:
+    text = jwt.split(".")[number]
+    part: Claims = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +81,45 @@ class AuthorizationServer:
         """Return a new session that trusts the server; the caller closes it."""
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.ssl_context))
 
-    async def token_requests(self) -> int:
-        """Return how many requests have reached the token endpoint."""
-        async with self.session() as session, session.get(f"{self.origin}/count") as response:
-            count: int = (await response.json())["token_requests"]
-            return count
+    async def requests(self) -> list[Request]:
+        """Return what has reached the token and revocation endpoints so far."""
+        async with self.session() as session, session.get(f"{self.origin}/requests") as response:
+            return [Request(**recorded) for recorded in await response.json()]
 
-    async def introspect(
-        self, session: aiohttp.ClientSession, token: str, client_id: str, client_secret: str
-    ) -> Mapping[str, object]:
+    async def token_requests(self) -> int:
+        """Return how many requests have reached a token endpoint so far."""
+        return sum(request.url.endswith("/token") for request in await self.requests())
+
+    @asynccontextmanager
+    async def recording(self) -> AsyncIterator[list[Request]]:
+        """Yield a list that, when the context has been left, holds what came in it."""
+        before = len(await self.requests())
+        recorded: list[Request] = []
+        yield recorded
+        recorded += (await self.requests())[before:]
+
+    async def answer_instead(self, *statuses: int) -> None:
+        """Let the next answers say something else; what was asked is done all the same.
+
+        Args:
+            *statuses: The HTTP status of each.
+        """
+        await self._order(instead=statuses)
+
+    async def set_ahead(self, seconds: float) -> None:
+        """Set the server's clock so far ahead of this machine's."""
+        await self._order(ahead=seconds)
+
+    async def _order(self, **orders: object) -> None:
+        async with (
+            self.session() as session,
+            session.post(f"{self.origin}/orders", json=orders, raise_for_status=True),
+        ):
+            pass
+
+    async def introspect(self, session: aiohttp.ClientSession, token: str) -> Mapping[str, object]:
         """Return what the server says about a token (RFC 7662)."""
-        form = {"token": token, "client_id": client_id, "client_secret": client_secret}
+        form = {"token": token, "client_id": BASIC_ID, "client_secret": BASIC_SECRET}
         url = f"{self.origin}/oauth2/default/v1/introspect"
         async with session.post(url, data=form, raise_for_status=True) as response:
             answer: dict[str, object] = await response.json()
@@ -72,13 +146,15 @@ def running(node: str, node_modules: Path, directory: Path) -> Iterator[Authoriz
     for number, blob in enumerate(certificate.cert_chain_pems):
         blob.write_to_path(str(chain), append=number > 0)
     certificate.private_key_pem.write_to_path(str(key))
+    clients = directory / "clients.json"
+    clients.write_text(json.dumps(registrations()))
 
     log = directory / "stderr.log"
     with (
         log.open("w") as stderr,
         # Leaving the block closes the pipe to its standard input, which ends it.
         subprocess.Popen(
-            [node, script, chain, key],
+            [node, script, chain, key, clients],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

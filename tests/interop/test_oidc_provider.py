@@ -1,8 +1,4 @@
-"""The whole package against npm's oidc-provider, an OpenID-certified authorization server.
-
-The secrets are of URL-safe characters: the server form-decodes Basic credentials, Okta documents
-none such, and for these both readings are one.
-"""
+"""The whole package against npm's oidc-provider, an OpenID-certified authorization server."""
 
 from __future__ import annotations
 
@@ -27,12 +23,11 @@ from okta_tokens import (
     TokenSource,
 )
 from okta_tokens.errors import OAuthError, TransportError
+from tests.interop.apps import BASIC_ID, BASIC_SECRET, POST_ID, POST_SECRET
 from tests.interop.authorization_server import AuthorizationServer
 
 pytestmark = pytest.mark.timeout(120)  # the first test also installs and starts the server
 
-BASIC_ID, BASIC_SECRET = "basic-client", "Basic-secret_1234567890"
-POST_ID, POST_SECRET = "post-client", "Post-secret_1234567890"
 WRONG_SECRET = "Wrong-secret_1234567890"
 
 
@@ -70,7 +65,7 @@ async def test_many_callers_one_real_token(
         source = provider.source(client, "orders:read customScope")
         tokens = await asyncio.gather(*(source.get_token() for _ in range(100)))
         token = tokens[0]
-        facts = await server.introspect(session, token.value, BASIC_ID, BASIC_SECRET)
+        facts = await server.introspect(session, token.value)
 
     assert {id(token)} == {id(each) for each in tokens}
     assert await server.token_requests() == before + 1
@@ -96,7 +91,7 @@ async def test_short_lifetime_is_renewed_in_the_background(server: Authorization
             assert token.remaining() > 0
             if token is not tokens[-1]:
                 tokens.append(token)
-            facts = await server.introspect(session, token.value, BASIC_ID, BASIC_SECRET)
+            facts = await server.introspect(session, token.value)
             # The server counts whole seconds and rounds the start down: a token may be dead to it
             # up to a second early.
             assert facts["active"] is True or token.remaining() <= 1
@@ -177,5 +172,5 @@ async def test_command_prints_a_token(server: AuthorizationServer) -> None:
     assert answer["expires_in"] == 3600
     assert answer["scope"] == "customScope"
     async with server.session() as session:
-        facts = await server.introspect(session, answer["access_token"], BASIC_ID, BASIC_SECRET)
+        facts = await server.introspect(session, answer["access_token"])
     assert facts["active"] is True

@@ -139,6 +139,10 @@ class Side:
     """The least that Okta asked for, in seconds of boot time."""
     pause_ended: float = -math.inf
     """The most that it can have been taken for."""
+    nonce: int | None = None
+    """The last one that it gave out."""
+    nonce_told_at: float = math.inf
+    """When the provider first learnt it, in seconds of boot time."""
 
 
 @dataclass(slots=True)
@@ -168,8 +172,12 @@ class Key:
     attempt_began: float | None = None
     secret: str = ""
     """What the vault said last."""
-    refused_at: float | None = None
-    """When Okta refused the secret in the present attempt, in seconds of boot time."""
+    refused: int = 0
+    """The status by which Okta refused a request that may be mended, 0 if it did not."""
+    refused_at: float = -math.inf
+    """When that was, in seconds of boot time."""
+    mended: set[int] = field(default_factory=set)
+    """Such statuses in the present attempt: each is mended once."""
     asked_again: bool = False
     """Whether the vault was asked once more because of that, and nothing was sent since."""
     sent: tuple[float, float] = (0.0, 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -42,6 +42,7 @@ class App:
     secret_expires_at: float = math.inf
     """When the ones before the present one stop to work."""
     disabled_until: float = 0.0
+    last_proof: str = ""
 
 
 @dataclass(slots=True)
@@ -131,6 +132,8 @@ class Okta:
             return _Response(status, CIMultiDict(Location="https://elsewhere.example"), body)
         if (limited := self._limit(request)) is not None:
             return limited
+        if request.key.plan.bound and (asked := self._ask_for_nonce(request)) is not None:
+            return asked
         if not self._knows(request):
             wrong = {"error": "invalid_client", "error_description": "No such secret."}
             return self._answer(request, 401, wrong)
@@ -151,6 +154,24 @@ class Okta:
             told = reset | {"X-Rate-Limit-Limit": str(domain.quota)}
             return self._answer(request, 429, _TOO_MANY, told)
         return None
+
+    def _ask_for_nonce(self, request: _ReceivedRequest) -> _Response | None:
+        """Return a refusal of a proof without a nonce that still works.
+
+        Each day has another; it works for three days more, unless there was a tenth meanwhile.
+        """
+        claims = json.loads(urlsafe_b64decode(request.headers["DPoP"].split(".")[1] + "=="))
+        assert claims["jti"] != request.app.last_proof, "a proof was sent twice"
+        request.app.last_proof = claims["jti"]
+        day = self._nonce(request.domain)
+        oldest = max(day - 3, day // 10 * 10)
+        if int(claims.get("nonce", -1)) in range(oldest, day + 1):
+            return None
+        self._referee.wants_nonce(request.key, range(oldest, day + 1))
+        return self._answer(request, 400, {"error": "use_dpop_nonce"})
+
+    def _nonce(self, domain: Domain) -> int:
+        return int((self._machine.universe_time() + domain.clock_offset) // 86_400)
 
     def _knows(self, request: _ReceivedRequest) -> bool:
         """Tell whether the request's secret is right."""
@@ -175,7 +196,7 @@ class Okta:
             200,
             {
                 "access_token": value,
-                "token_type": "Bearer",
+                "token_type": "DPoP" if request.key.plan.bound else "Bearer",
                 # Some servers spell it as a string.
                 "expires_in": str(lifetime) if self._issued % 10 == 0 else lifetime,
                 "scope": request.scope,
@@ -199,6 +220,8 @@ class Okta:
         """Return an answer of Okta's own, with its `Date`."""
         now = self._machine.universe_time() + request.domain.clock_offset
         told = CIMultiDict({"Date": formatdate(now, usegmt=True), **(headers or {})})
+        if request.key.plan.bound:
+            told["DPoP-Nonce"] = str(self._nonce(request.domain))
         return _Response(status, told, json.dumps(fields).encode())
 
 

@@ -39,6 +39,9 @@ from tests.simulation.books import (
 from tests.simulation.machine import Machine
 from tests.simulation.script import KeyPlan
 
+_MENDED = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
+"""A proof without the right nonce, and a secret that has changed perhaps."""
+
 
 class Referee:
     """Judge what happens.
@@ -187,7 +190,7 @@ class Referee:
         if self.usable(key):
             why = "a caller got an error while a usable token was held"
             self.breaks(Rule.UNNOTICED, key, why)
-        if error.attempts > ATTEMPTS + 1:  # one more, with another secret
+        if error.attempts > ATTEMPTS + len(_MENDED):
             self.breaks(Rule.ONE_ERROR, key, f"a fetch made {error.attempts} attempts")
         self._compare(key, error, boot, waited=waited)
         if error.attempts == 0:
@@ -234,15 +237,15 @@ class Referee:
         """An attempt begins: the provider asks for the secret; or it does so again at once."""
         boot, wall = self._now()
         if key.attempt_began is not None and key.refused_at == boot and not key.asked_again:
-            self.saw("secrets asked for again")
+            self.saw("requests mended")
+            self._judge_pause(key, boot)
             key.asked_again = True
             return
         self.saw("attempts")
-        place, side = key.place, key.side
+        place = key.place
         if key.attempt_began is not None:
             self.breaks(Rule.SINGLE_FLIGHT, key, "two requests for one key were under way")
-        if boot < side.paused_until - A_MOMENT:
-            self.breaks(Rule.LIMITS, key, f"{side.paused_until - boot:.1f} s of a pause were left")
+        self._judge_pause(key, boot)
         if boot < key.quiet_until - A_MOMENT:
             self.breaks(
                 Rule.ONE_ERROR, key, f"{key.quiet_until - boot:.2f} s of a cool-down were left"
@@ -260,6 +263,11 @@ class Referee:
         # Some of these may be renewals although somebody once waited for their keys.
         if len(place.inside) >= PLACES // 2:
             place.crowded_at = boot
+
+    def _judge_pause(self, key: Key, boot: float) -> None:
+        left = key.side.paused_until - boot
+        if left > A_MOMENT:
+            self.breaks(Rule.LIMITS, key, f"{left:.1f} s of a pause were left")
 
     def _judge_attempt(self, key: Key, boot: float, wall: float) -> None:
         """Is there a reason for it?"""
@@ -307,9 +315,19 @@ class Referee:
         key.sent = self._now()
         key.asked_again = False
 
+    def wants_nonce(self, key: Key, works: range) -> None:
+        """Okta asks for another nonce than the one in the proof: the provider did not know it."""
+        self.saw("nonces asked for")
+        side, (boot, _) = key.side, self._now()
+        known = side.nonce in works
+        # What was being put together meanwhile may hold the one before.
+        if known and boot - side.nonce_told_at > 2 * REQUEST_TIMEOUT:
+            self.breaks(Rule.ANEW, key, "a proof was sent without the nonce that was told")
+
     def tells(self, key: Key, secret: str) -> None:
         """The callable for the secret returned it: one that was refused is not sent again."""
-        if key.asked_again and secret == key.secret:
+        refused = key.refused == HTTPStatus.UNAUTHORIZED
+        if key.asked_again and refused and secret == key.secret:
             self._attempt_failed(key, hopeless=True)
         key.secret = secret
 
@@ -334,8 +352,11 @@ class Referee:
             if held.left(boot, wall) > held.leeway:
                 self._arrived(key, held)
                 return
-        if status == HTTPStatus.UNAUTHORIZED and key.refused_at is None:
-            key.refused_at = boot  # perhaps the secret has changed
+        if (nonce := headers.get("DPoP-Nonce")) is not None and int(nonce) != key.side.nonce:
+            key.side.nonce, key.side.nonce_told_at = int(nonce), boot
+        if status in _MENDED and status not in key.mended:
+            key.mended.add(status)
+            key.refused, key.refused_at = status, boot
             return
         if status == 429:
             self._limited(key, headers, boot)
@@ -377,8 +398,9 @@ class Referee:
         return remembered or None
 
     def _attempt_over(self, key: Key) -> None:
-        key.attempt_began = key.refused_at = None
-        key.asked_again = False
+        key.attempt_began = None
+        key.refused, key.refused_at, key.asked_again = 0, -math.inf, False
+        key.mended.clear()
         key.place.inside.discard(key.plan.number)
 
     def _attempt_failed(self, key: Key, *, hopeless: bool = False, limited: bool = False) -> None:

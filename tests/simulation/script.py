@@ -71,6 +71,11 @@ class KeyPlan:
     interval: float
     """Seconds from one call to the next, on average."""
 
+    @property
+    def bound(self) -> bool:
+        """Whether its tokens are bound to a key, so that each request needs a proof."""
+        return self.number % 20 == 3
+
 
 def draw(seed: int, *what: object) -> Random:
     """Return where chance comes from, for one thing and nothing else."""

@@ -33,6 +33,18 @@ for seed in (6, 1, 3, 2):
 """
 
 MUTANTS = {
+    "forget the nonce": (
+        Rule.ANEW,
+        "_endpoint",
+        "self._nonces[key.authorization_server] = answer.dpop_nonce",
+        "self._nonces.setdefault(key.authorization_server, answer.dpop_nonce)",
+    ),
+    "send a refused secret again": (
+        Rule.ANEW,
+        "_endpoint",
+        "if unlike is not None and request.credential == unlike.credential:",
+        "if False:",
+    ),
     "hand out tokens in their last moments": (
         Rule.LIFETIME,
         "_policy",

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import aiohttp
 
-from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider
+from okta_tokens import AccessToken, ClientSecretBasic, DPoP, OktaClient, TokenProvider
 from okta_tokens.errors import TokenProviderError
 from tests.simulation.books import LONGEST_NAP, MAX_WAIT, Breach, Key, Rule
 from tests.simulation.machine import Machine, VirtualLoop, run
@@ -114,6 +114,7 @@ class World:
             f"0oa{number}",
             ClientSecretBasic(awaited if plan.awaits_its_secret else secret),
             authorization_server=None if plan.org_server else "default",
+            dpop=DPoP() if plan.bound else None,
         )
 
     def _new_provider(self) -> TokenProvider:
