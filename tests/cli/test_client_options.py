@@ -19,6 +19,7 @@ from okta_tokens.cli._client_options import (
     MisconfiguredError,
     add_client_options,
     configuration,
+    spell,
 )
 
 SECRET = "Canary-Secret-6b1d3f5a7c9e2b4d6f8a0c2e"
@@ -157,8 +158,8 @@ def test_the_method_decides_between_a_secret_and_a_key(monkeypatch: pytest.Monke
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM)
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEYID", "own")
 
-    names = "OKTA_CLIENT_SECRET and OKTA_CLIENT_PRIVATEKEY (or choose by --auth-method)"
-    assert problems() == (f"{names}: give one of them",)
+    (problem,) = problems()
+    assert problem.startswith("OKTA_CLIENT_SECRET (or choose by --auth-method): is set, and so is ")
     assert method_of(configured("--auth-method", "private_key_jwt")).startswith("PrivateKeyJWT")
     assert method_of(configured("--auth-method", "client_secret_post")).startswith("ClientSecret")
 
@@ -279,6 +280,11 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         SECRET_NAME,
         "OKTA_CLIENT_SCOPES or --scope",
     ]
+
+
+def test_what_has_no_flag_is_told_as_it_is() -> None:
+    """A problem that begins with no name of these keeps its words."""
+    assert spell("OktaClient: is odd", parsed()) == "OktaClient: is odd"
 
 
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

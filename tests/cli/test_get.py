@@ -195,7 +195,7 @@ def test_a_request_that_is_none(
     shown = capsys.readouterr()
 
     assert code == 2
-    assert "\n  --request: takes an HTTP method, and an absolute http(s) URL" in shown.err
+    assert "\n  a request has an HTTP method, and an absolute http(s) URL" in shown.err
     assert shown.out == ""
     assert configured.token_requests == 0
 

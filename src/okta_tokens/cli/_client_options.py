@@ -59,9 +59,9 @@ _FLAGS = {
     "OKTA_CLIENT_DPOPENABLED": "dpop",
 }
 _SPELLINGS = {
-    _SECRET: f"{_SECRET} (no flag; on a terminal you are asked for it)",
-    f"{_SECRET} and {_KEY}": f"{_SECRET} and {_KEY} (or choose by --auth-method)",
-    "scopes": "OKTA_CLIENT_SCOPES or --scope",
+    f"{_SECRET}: is set": f"{_SECRET} (or choose by --auth-method): is set",
+    f"{_SECRET}: ": f"{_SECRET} (no flag; on a terminal you are asked for it): ",
+    "scopes: ": "OKTA_CLIENT_SCOPES or --scope: ",
 }
 # How errors of the package begin, and what they are about here.
 _BEGINNINGS = {
@@ -168,16 +168,20 @@ def spell(problem: str, arguments: argparse.Namespace) -> str:
     """Return a problem under the name by which the person gave the value, or can give it.
 
     Args:
-        problem: It begins with the name of a variable, and a colon.
+        problem: It begins with the name of a variable, or with scopes, and a colon; or else is
+            told as it is.
         arguments: The parsed command line.
     """
-    name, colon, rest = problem.partition(": ")
+    for beginning, spelling in _SPELLINGS.items():
+        if problem.startswith(beginning):
+            return f"{spelling}{problem.removeprefix(beginning)}"
+    name, _, rest = problem.partition(": ")
     attribute = _FLAGS.get(name)
     if attribute is None:
-        return f"{_SPELLINGS.get(name, name)}{colon}{rest}"
+        return problem
     flag = f"--{attribute.replace('_', '-')}"
     shown = f"{name} (or {flag})" if getattr(arguments, attribute) is None else flag
-    return f"{shown}{colon}{rest}"
+    return f"{shown}: {rest}"
 
 
 def _variables(arguments: argparse.Namespace) -> dict[str, str]:

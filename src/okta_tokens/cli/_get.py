@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         complain(*_configuration_report(error.problems))
         return MISCONFIGURED
     except ConfigurationError as error:
-        complain(*_configuration_report([str(error).replace("headers: ", "--request: ")]))
+        complain(*_configuration_report([str(error)]))
         return MISCONFIGURED
     except FetchError as error:
         complain(*failure_report(error))
