@@ -81,7 +81,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def method_of(client: OktaClient) -> str:
+def authentication_of(client: OktaClient) -> str:
     """Return how a client authenticates; of a key with its algorithm and thumbprint."""
     return repr(client.authentication)
 
@@ -116,7 +116,7 @@ def test_a_secret_is_used_as_the_method_says(
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     client = configured(*method)
 
-    assert method_of(client) == expected
+    assert authentication_of(client) == expected
     assert client.dpop is None
 
 
@@ -139,7 +139,7 @@ def test_a_key_file_is_pem_der_or_a_jwk(
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", OTHER.as_pem(private=True).decode())
     client = configured("--private-key-file", str(path))
 
-    assert method_of(client) == f"PrivateKeyJWT({path!r})"
+    assert authentication_of(client) == f"PrivateKeyJWT({path!r})"
 
 
 @pytest.mark.parametrize("method", [(), ("--auth-method", "private_key_jwt")])
@@ -149,7 +149,9 @@ def test_the_environments_key_is_used_without_a_flag(
     """`OKTA_CLIENT_PRIVATEKEY` is the key itself or its path; the method may be said or not."""
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM.replace("\n", "\\n"))
 
-    assert method_of(configured(*method)) == f"PrivateKeyJWT(<ES256 key {KEY.thumbprint()}>)"
+    assert (
+        authentication_of(configured(*method)) == f"PrivateKeyJWT(<ES256 key {KEY.thumbprint()}>)"
+    )
 
 
 def test_the_method_decides_between_a_secret_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +162,12 @@ def test_the_method_decides_between_a_secret_and_a_key(monkeypatch: pytest.Monke
 
     (problem,) = problems()
     assert problem.startswith("OKTA_CLIENT_SECRET (or choose by --auth-method): is set, and so is ")
-    assert method_of(configured("--auth-method", "private_key_jwt")).startswith("PrivateKeyJWT")
-    assert method_of(configured("--auth-method", "client_secret_post")).startswith("ClientSecret")
+    assert authentication_of(configured("--auth-method", "private_key_jwt")).startswith(
+        "PrivateKeyJWT"
+    )
+    assert authentication_of(configured("--auth-method", "client_secret_post")).startswith(
+        "ClientSecret"
+    )
 
 
 def test_the_keys_id(key_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,9 +339,18 @@ def test_nobody_is_asked_for_a_secret_where_there_is_a_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A key in the environment stands in for the secret, unless a flag wants that."""
+    prompts: list[str] = []
+
+    def getpass(prompt: str) -> str:
+        prompts.append(prompt)
+        return SECRET
+
     monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr("okta_tokens.cli._client_options.getpass", lambda _: SECRET)
+    monkeypatch.setattr("okta_tokens.cli._client_options.getpass", getpass)
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM)
 
-    assert method_of(configured()).startswith("PrivateKeyJWT(")
-    assert method_of(configured("--auth-method", "client_secret_post")).startswith("ClientSecret")
+    assert authentication_of(configured()).startswith("PrivateKeyJWT(")
+    assert authentication_of(configured("--auth-method", "private_key_jwt")).startswith("Private")
+    assert prompts == []
+    assert authentication_of(configured("--auth-method", "client_secret_post")).startswith("Client")
+    assert len(prompts) == 1

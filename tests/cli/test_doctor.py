@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +23,7 @@ from okta_tokens.cli import main
 from okta_tokens.errors import ProviderStateError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.cli.conftest import CLIENT_ID, SECRET
+from tests.support import complaints
 
 NAMES = [
     "configuration",
@@ -160,27 +163,50 @@ def test_time_is_given_to_each_step(
     assert checks["endpoint"]["detail"].startswith("no answer from ")
 
 
-def test_a_name_server_without_an_answer(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+HANGING = """
+import socket, sys, time
+socket.getaddrinfo = lambda *_, **__: time.sleep(60)
+from okta_tokens.cli import main
+sys.exit(main(["doctor", "--json", "--domain", "nowhere.localhost", "--timeout", "0.1"]))
+"""
+
+
+def test_a_name_server_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that does not resolve ends with exit code 1; nobody waits for a look-up at the end."""
+    monkeypatch.setenv("OKTA_CLIENT_CLIENTID", CLIENT_ID)
+    monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
+    doctor = subprocess.run(
+        [sys.executable, "-c", HANGING], stdout=subprocess.PIPE, timeout=20, check=False
+    )
+    checks = json.loads(doctor.stdout)["checks"]
 
-    def hang(*_: object, **__: object) -> list[object]:
-        over.wait(20)
-        return []
+    assert doctor.returncode == 1
+    assert checks[1]["detail"] == "nowhere.localhost has no address: time ran out"
 
-    over = threading.Event()
-    monkeypatch.setattr("okta_tokens.cli._examination.socket.getaddrinfo", hang)
-    for name, value in (("CLIENTID", "0oa"), ("SECRET", SECRET)):
-        monkeypatch.setenv(f"OKTA_CLIENT_{name}", value)
+
+def test_findings_are_told_as_they_come(configured: Sandbox) -> None:
+    """A reader of the output sees what was found while the rest is waited for."""
+    configured.latency = 60.0
     began = time.monotonic()
-    code = main(["doctor", "--json", "--domain", "nowhere.localhost", "--timeout", "0.1"])
-    took = time.monotonic() - began
-    over.set()
+    with subprocess.Popen(
+        [sys.executable, "-m", "okta_tokens.cli", "doctor", "--timeout", "20"],
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as doctor:
+        assert doctor.stdout is not None
+        assert doctor.stderr is not None
+        lines = [doctor.stdout.readline() for _ in range(5)]
+        took = time.monotonic() - began
+        doctor.send_signal(signal.SIGINT)
+        code = doctor.wait(10)
+        said = complaints(doctor.stderr.read())
 
-    assert code == 1
-    assert took < 10
-    assert examined(capsys)[2]["dns"]["outcome"] == "fail"
+    assert [line.split()[1] for line in lines] == NAMES[:5]
+    assert took < 15
+    assert code == 130
+    assert said == ""
 
 
 @pytest.mark.usefixtures("configured")

@@ -7,9 +7,10 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from okta_tokens import (
     DPoP,
     OktaClient,
     PrivateKeyJWT,
+    __version__,
 )
 from okta_tokens.cli import _examination
 from okta_tokens.cli._examination import Examination, Resolver, look_up, plan, scope_sets
@@ -165,6 +167,26 @@ async def test_scopes_by_default() -> None:
     assert report.requests == 1
 
 
+async def test_the_first_request_holds_no_credential() -> None:
+    """It asks for a document that is public, and for none that was kept on the way."""
+    heads: list[str] = []
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        await saying()(reader, writer)
+
+    async with listening(hear) as port:
+        await examine(f"http://{LOOPBACK}:{port}", patience=0.3)
+    get, post = heads
+
+    assert get.startswith("GET /.well-known/openid-configuration ")
+    assert "\r\nCache-Control: no-cache\r\n" in get
+    assert f"\r\nUser-Agent: okta-tokens/{__version__}\r\n" in get
+    assert "Authorization" not in get
+    assert "\r\nAuthorization: Basic " in post
+    assert all("\r\nConnection: close\r\n" in head for head in heads)
+
+
 # From here to the server
 
 
@@ -236,10 +258,11 @@ async def test_a_closed_port() -> None:
     assert report.whys() == {"tcp failed"}
 
 
-async def test_one_address_of_several_is_enough() -> None:
-    """Where one address lets nobody connect, the next one is taken."""
+@pytest.mark.parametrize("addresses", [["::ffff:1", LOOPBACK], [LOOPBACK, "::ffff:1"]])
+async def test_one_address_of_several_is_enough(addresses: list[str]) -> None:
+    """Where one address lets nobody connect, another one does."""
     async with Sandbox([APP]) as okta:
-        report = await examine(okta.origin, resolver=lambda *_: ["::ffff:1", LOOPBACK])
+        report = await examine(okta.origin, resolver=lambda *_: addresses)
 
     assert report.outcomes("dns", "tcp", "scope a") == [PASS, PASS, PASS]
 
@@ -268,16 +291,31 @@ async def test_an_address_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report["tcp"].detail == f"no connection to {LOOPBACK}:1: time ran out"
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put this machine where it is always nine hours later."""
+    monkeypatch.setenv("TZ", "EAST-9")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 @pytest.mark.parametrize(
-    ("lines", "outcome"),
+    ("dates", "outcome"),
     [
-        ((), SKIP),
-        (("Date: soon",), SKIP),
-        (("Date: Tue, 01 Dec 2015 00:00:00 -0000",), FAIL),
+        ([], SKIP),
+        (["soon"], SKIP),
+        (["{now} GMT"], PASS),
+        (["{now} -0000"], PASS),
+        (["Tue, 01 Dec 2015 00:00:00 GMT"], FAIL),
     ],
 )
-async def test_a_server_without_a_date(lines: tuple[str, ...], outcome: Outcome) -> None:
+@pytest.mark.usefixtures("far_east")
+async def test_a_servers_date(dates: list[str], outcome: Outcome) -> None:
     """Without a `Date` that is one nothing is said of the clock; one without a zone is UTC."""
+    now = formatdate().removesuffix(" -0000")
+    lines = [f"Date: {date.format(now=now)}" for date in dates]
     async with listening(saying(*lines)) as port:
         report = await examine(f"http://{LOOPBACK}:{port}")
 
@@ -640,6 +678,20 @@ async def test_a_limit_that_a_proxy_has_repeated() -> None:
     assert limits[1] is not None
     assert (limits[1].limit, limits[1].remaining) == (500, 5)
     assert 25 < limits[1].resets_in <= 30
+
+
+async def test_a_limit_of_something_else() -> None:
+    """What the first answer says of a limit is not about tokens."""
+
+    def vault() -> str:
+        raise LookupError("sealed")
+
+    lines = [f"X-Rate-Limit-{name}: 9" for name in ("Limit", "Remaining", "Reset")]
+    async with listening(saying(*lines)) as port:
+        report = await examine(f"http://{LOOPBACK}:{port}", authentication=ClientSecretBasic(vault))
+
+    assert report["authentication"].outcome is FAIL
+    assert report["rate limit"].detail == "no answer told a limit"
 
 
 async def test_a_scope_that_meets_an_outage() -> None:

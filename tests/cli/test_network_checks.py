@@ -173,7 +173,7 @@ AUTHORITY = (
         (-300 * DAY, 15 * DAY, Outcome.PASS, "15 more days"),
         (-300 * DAY, 13 * DAY, Outcome.WARN, "13 more days"),
         (-300 * DAY, DAY, Outcome.WARN, "1 more day"),
-        (-4 * DAY, 2 * DAY, Outcome.PASS, "2 more days"),
+        (-4.2 * DAY, 1.8 * DAY, Outcome.PASS, "2 more days"),
         (-5 * DAY, DAY, Outcome.WARN, "1 more day"),
     ],
 )
