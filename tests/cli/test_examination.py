@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -28,6 +26,7 @@ from okta_tokens.cli import _examination
 from okta_tokens.cli._examination import Examination, Resolver, look_up, plan, scope_sets
 from okta_tokens.cli._findings import Finding, Outcome
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
+from tests.cli.servers import LOOPBACK, Handler, close, listening, saying, shows, silence
 from tests.keys import ec_key
 from tests.support import until
 
@@ -35,7 +34,6 @@ CLIENT_ID = "0oaclient"
 SECRET = "Canary-Secret-9f1b3d5a7c2e4f6a8b0d"
 APP = SandboxClient(CLIENT_ID, [SECRET], scopes=["a", "b", "c", "okta.users.read"])
 OTHER_APP = SandboxClient("0oaother", [SECRET], scopes=["d"])
-LOOPBACK = "127.0.0.1"
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
 
@@ -85,49 +83,6 @@ async def examine(
     report = Report({finding.name: finding for finding in findings})
     report.requests = examination.requests
     return report
-
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Run a server that says what it likes; return its port."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(reader, writer)
-        except (OSError, EOFError):
-            pass  # whoever called has left
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, LOOPBACK, 0, ssl=tls)
-    async with server:
-        yield int(server.sockets[0].getsockname()[1])
-
-
-async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    """Accept, and never say a word."""
-    await reader.read()
-
-
-async def close(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-    """Hang up at once."""
-
-
-def saying(*lines: str) -> Handler:
-    """Answer each request with a head of these lines, and no body."""
-    head = "\r\n".join(
-        ["HTTP/1.1 200 OK", "Content-Length: 0", "Connection: close", *lines, "", ""]
-    )
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(head.encode())
-        await writer.drain()
-
-    return handle
 
 
 # All is well
@@ -291,38 +246,6 @@ async def test_an_address_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report["tcp"].detail == f"no connection to {LOOPBACK}:1: time ran out"
 
 
-@pytest.fixture
-def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put this machine where it is always nine hours later."""
-    monkeypatch.setenv("TZ", "EAST-9")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.parametrize(
-    ("dates", "outcome"),
-    [
-        ([], SKIP),
-        (["soon"], SKIP),
-        (["{now} GMT"], PASS),
-        (["{now} -0000"], PASS),
-        (["Tue, 01 Dec 2015 00:00:00 GMT"], FAIL),
-    ],
-)
-@pytest.mark.usefixtures("far_east")
-async def test_a_servers_date(dates: list[str], outcome: Outcome) -> None:
-    """Without a `Date` that is one nothing is said of the clock; one without a zone is UTC."""
-    now = formatdate().removesuffix(" -0000")
-    lines = [f"Date: {date.format(now=now)}" for date in dates]
-    async with listening(saying(*lines)) as port:
-        report = await examine(f"http://{LOOPBACK}:{port}")
-
-    assert report["clock"].outcome is outcome
-    assert report["endpoint"].detail == "the answer (200) cannot be used: it is not Okta's JSON"
-
-
 @pytest.mark.parametrize(
     ("offset", "outcome"), [(0.0, PASS), (10.0, WARN), (-10.0, WARN), (120.0, FAIL)]
 )
@@ -337,13 +260,6 @@ async def test_a_clock_that_is_off(offset: float, outcome: Outcome) -> None:
 
 
 # TLS
-
-
-def shows(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """Return what a server shows a certificate with."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    return context
 
 
 @pytest.fixture
@@ -658,40 +574,13 @@ async def test_a_limit_that_is_near() -> None:
     assert report["rate limit"].detail.startswith("1 of 10 requests are left, and the window ends")
 
 
-async def test_a_limit_that_a_proxy_has_repeated() -> None:
-    """Of several numbers the careful ones count; and a limit takes all three of its headers."""
-    head = (
-        "X-Rate-Limit-Limit: 600, 500",
-        "X-Rate-Limit-Remaining: 7",
-        "X-Rate-Limit-Remaining: 5",
-    )
-    reset = f"X-Rate-Limit-Reset: {int(time.time()) + 30}"
-    limits = []
-    for lines in (head, (*head, reset)):
-        async with listening(saying(*lines)) as port:
-            client = OktaClient(f"http://{LOOPBACK}:{port}", CLIENT_ID, ClientSecretBasic(SECRET))
-            examination = Examination(client, "a", patience=5, tell=lambda _: None)
-            await examination.run()
-            limits.append(examination._witness.rate_limit)
+async def test_a_server_that_tells_no_time() -> None:
+    """Without a date nothing is said of the clock; without JSON the endpoint is not Okta's."""
+    async with listening(saying()) as port:
+        report = await examine(f"http://{LOOPBACK}:{port}")
 
-    assert limits[0] is None
-    assert limits[1] is not None
-    assert (limits[1].limit, limits[1].remaining) == (500, 5)
-    assert 25 < limits[1].resets_in <= 30
-
-
-async def test_a_limit_of_something_else() -> None:
-    """What the first answer says of a limit is not about tokens."""
-
-    def vault() -> str:
-        raise LookupError("sealed")
-
-    lines = [f"X-Rate-Limit-{name}: 9" for name in ("Limit", "Remaining", "Reset")]
-    async with listening(saying(*lines)) as port:
-        report = await examine(f"http://{LOOPBACK}:{port}", authentication=ClientSecretBasic(vault))
-
-    assert report["authentication"].outcome is FAIL
-    assert report["rate limit"].detail == "no answer told a limit"
+    assert report["clock"].detail == "no answer that tells Okta's time: it has no date"
+    assert report["endpoint"].detail == "the answer (200) cannot be used: it is not Okta's JSON"
 
 
 async def test_a_scope_that_meets_an_outage() -> None:

@@ -6,29 +6,22 @@ Nothing takes longer than it is given, and nothing is tried twice: an error is a
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
 from typing import TypeVar
 
 import aiohttp
 
-from okta_tokens import DPoP, OktaClient, RetryPolicy, TokenProvider, __version__
+from okta_tokens import DPoP, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens.cli._findings import Finding, Outcome, skipped
 from okta_tokens.cli._network_checks import (
     CLOCK,
     DNS,
     TCP,
     TLS,
-    Greeting,
-    Handshake,
     Route,
     check_clock,
     check_dns,
@@ -43,7 +36,6 @@ from okta_tokens.cli._token_checks import (
     LIFETIME,
     RATE_LIMIT,
     Asked,
-    RateLimit,
     check_authentication,
     check_dpop,
     check_endpoint,
@@ -51,14 +43,13 @@ from okta_tokens.cli._token_checks import (
     check_rate_limit,
     check_scope,
 )
+from okta_tokens.cli._witness import Witness
 from okta_tokens.errors import ConfigurationError, FetchError, RateLimitedError
 from okta_tokens.events import Event, TokenFetched
 
 T = TypeVar("T")
 Resolver = Callable[[str, int], Sequence[str]]
 """Returns the addresses of a host and port; it may block."""
-
-_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 def scope_sets(scopes: str) -> dict[str, str]:
@@ -124,7 +115,7 @@ class Examination:
         self._resolver = resolver
         self._left = plan(self._sets)
         self._culprit = ""
-        self._witness = _Witness()
+        self._witness = Witness()
         self.requests = 0
         """How many token requests were made."""
 
@@ -230,80 +221,6 @@ class Examination:
         return (await asyncio.gather(limited, return_exceptions=True))[0]
 
 
-class _Witness:
-    """Sees of answers what the provider does not tell: TLS, the time, the limit.
-
-    Of the requests, which hold credentials, it looks at the method alone.
-    """
-
-    def __init__(self) -> None:
-        self.rate_limit: RateLimit | None = None
-        self._handshake: Handshake | None = None
-        self._sent_at = 0.0
-        self._offset: float | None = None
-        self._margin = 0.0
-
-    def session(self, route: Route) -> aiohttp.ClientSession:
-        """Return a session that is watched, and in all else like a provider's own.
-
-        Args:
-            route: How to get to Okta.
-        """
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(self._note_sending)
-        trace.on_request_end.append(self._note_answer)
-        return aiohttp.ClientSession(
-            # What is said unasked on an idle connection must not be taken for an answer.
-            connector=aiohttp.TCPConnector(ssl=self._ssl_context(), force_close=True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"okta-tokens/{__version__}"},
-            proxy=route.proxy,
-            trace_configs=[trace],
-        )
-
-    def greeting(self, error: BaseException | None) -> Greeting:
-        """Return what was seen of the first request.
-
-        Args:
-            error: Why there was no answer; None if there was one.
-        """
-        return Greeting(
-            error=error, handshake=self._handshake, offset=self._offset, margin=self._margin
-        )
-
-    def _ssl_context(self) -> ssl.SSLContext:
-        """Return what trusts whom the machine trusts, and takes note of whom it did."""
-        witness = self
-
-        class Watched(ssl.SSLObject):
-            def do_handshake(self) -> None:
-                super().do_handshake()
-                witness._handshake = Handshake(
-                    at=time.time(),
-                    version=str(self.version()),
-                    certificate=self.getpeercert() or {},
-                )
-
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])  # as aiohttp's own does
-        context.sslobject_class = Watched
-        return context
-
-    async def _note_sending(self, *_: object) -> None:
-        self._sent_at = time.time()
-
-    async def _note_answer(
-        self, _: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams
-    ) -> None:
-        received_at, answer = time.time(), ended.response
-        date = _date(answer)
-        if date is not None:
-            self._offset = date - (self._sent_at + received_at) / 2
-            self._margin = 0.5 + (received_at - self._sent_at) / 2
-        if ended.method == "POST":
-            self.rate_limit = _rate_limit(answer, received_at if date is None else date)
-
-
 async def _resolve(resolver: Resolver, route: Route) -> Sequence[str]:
     """Look a name up in a thread that nobody waits for: it may take a minute, without an end."""
     loop = asyncio.get_running_loop()
@@ -370,26 +287,3 @@ def _with_proofs(client: OktaClient) -> OktaClient:
         authorization_server=client.authorization_server,
         dpop=dpop,
     )
-
-
-def _date(answer: aiohttp.ClientResponse) -> float | None:
-    """Return the middle of the second that `Date` tells, in seconds since the epoch."""
-    with suppress(ValueError, TypeError, OverflowError):
-        date = parsedate_to_datetime(answer.headers.get("Date", ""))
-        return date.replace(tzinfo=date.tzinfo or UTC).timestamp() + 0.5
-    return None
-
-
-def _rate_limit(answer: aiohttp.ClientResponse, now: float) -> RateLimit | None:
-    """Return the limit that an answer tells, also where a proxy has repeated a header."""
-    limits, remaining, resets = (
-        [
-            int(number)
-            for value in answer.headers.getall(f"X-Rate-Limit-{name}", [])
-            for number in _NUMBER.findall(value)
-        ]
-        for name in ("Limit", "Remaining", "Reset")
-    )
-    if not (limits and remaining and resets):
-        return None
-    return RateLimit(min(limits), min(remaining), max(0.0, max(resets) - now))
