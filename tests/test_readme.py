@@ -4,12 +4,14 @@ import ast
 import asyncio
 import inspect
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, errors
-from okta_tokens.sandbox import Sandbox, SandboxClient
+from okta_tokens.cli import main
+from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox, SandboxClient
 from tests.keys import ec_key, pem, public_jwk
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -60,6 +62,36 @@ async def test_the_other_examples_run_too(monkeypatch: pytest.MonkeyPatch, tmp_p
 
         assert okta.token_requests == 3  # one of them for a nonce
         assert isinstance(names["provider"], TokenProvider)
+
+
+def without_chance(report: str) -> str:
+    """Return a report of the doctor's without what differs from one time to the next."""
+    for chance in (
+        r"127\.0\.0\.1:\d+",
+        r"request id \S+",
+        r"in \d+ m?s",
+        r"\d+\.\d s (ahead of|behind) Okta, give or take \d+\.\d",
+    ):
+        report = re.sub(chance, "…", report)
+    return report
+
+
+async def test_the_doctors_report_is_a_real_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the README shows of the doctor is what it says of that sandbox."""
+    ((command, shown),) = re.findall(
+        r"^\$ okta-tokens ([^\n]*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL
+    )
+    app = SandboxClient(DEFAULT_CLIENT.client_id, [SECRET], scopes=["orders:read"])
+    async with Sandbox([app]) as okta:
+        monkeypatch.setenv("OKTA_CLIENT_ORGURL", okta.origin)
+        monkeypatch.setenv("OKTA_CLIENT_CLIENTID", app.client_id)
+        monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
+        code = await asyncio.to_thread(main, shlex.split(command))
+
+    assert code == 1
+    assert without_chance(capsys.readouterr().out) == without_chance(shown)
 
 
 def test_every_error_is_in_the_table() -> None:

@@ -8,12 +8,14 @@ import json
 import os
 import ssl
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 import trustme
+from joserfc.jwk import ECKey
 
-from okta_tokens import TokenProvider
+from okta_tokens import TokenSource
 from okta_tokens.cli import main
 from okta_tokens.errors import ProviderStateError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
@@ -37,7 +39,7 @@ def answer_prompts(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
         return answer
 
     monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr("okta_tokens.cli._get.getpass", getpass)
+    monkeypatch.setattr("okta_tokens.cli._client_options.getpass", getpass)
 
 
 def test_a_token_is_printed_as_okta_sent_it(
@@ -80,7 +82,7 @@ def test_a_flag_beats_its_variable(
     monkeypatch.setenv("OKTA_CLIENT_AUTHORIZATIONSERVER", "other")
     monkeypatch.setenv("OKTA_CLIENT_SCOPES", "other")
     where = ["--domain", configured.origin, "--authorization-server", "default"]
-    who = ["--client-id", CLIENT_ID, "--auth", "post"]
+    who = ["--client-id", CLIENT_ID, "--auth-method", "client_secret_post"]
     code = main(["get", *where, *who, "--scope", "a", "--scope", "orders:read a"])
 
     assert code == 0
@@ -123,6 +125,78 @@ def test_nobody_types_a_secret_in_vain(
 
     assert code == 2
     assert "--domain: holds a path" in capsys.readouterr().err
+    assert configured.token_requests == 0
+
+
+def test_a_key_signs_instead_of_a_secret(
+    configured: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--private-key-file` the request carries an assertion, and no secret."""
+    key = ECKey.generate_key("P-256", {"kid": "one"})
+    file = tmp_path / "key.pem"
+    file.write_bytes(key.as_pem(private=True))
+    public = key.as_dict(private=False)
+    configured.put_client(SandboxClient("0oasigner", keys=[public], scopes=["a"]))
+    who = ("--client-id", "0oasigner", "--private-key-file", str(file), "--kid", "one")
+    code = main(["get", *who, "--scope", "a"])
+    received = configured.received[-1]
+
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["scope"] == "a"
+    assert (received.method, received.kid, received.proof) == ("private_key_jwt", "one", False)
+
+
+def test_a_bound_token_says_that_it_is_of_no_use_alone(
+    configured: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--dpop` the answer is printed, and on standard error what to do to use a token."""
+    codes = [main(["get", "--dpop"]), main(["get", "--dpop", "--header"])]
+    shown = capsys.readouterr()
+    body, _, header = shown.out.rpartition("Authorization: ")
+
+    assert codes == [0, 0]
+    assert json.loads(body)["token_type"] == "DPoP"
+    assert header.startswith("DPoP ")
+    assert shown.err.count("--request METHOD URL") == 2
+    assert configured.received[-1].proof
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [((), ["Authorization"]), (("--dpop",), ["Authorization", "DPoP"])],
+)
+def test_the_headers_of_one_request(
+    flags: tuple[str, ...],
+    names: list[str],
+    configured: Sandbox,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`--request` prints what one request of an API takes; of a bound token the proof, too."""
+    url = f"{configured.resource_url}?scope=a"
+    code = main(["get", *flags, "--request", "get", url])
+    shown = capsys.readouterr()
+    headers = dict(line.split(": ") for line in shown.out.splitlines())
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http, on this machine
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
+        status = answer.status
+
+    assert (code, status, shown.err) == (0, 200, "")
+    assert [*headers] == names
+
+
+@pytest.mark.parametrize(
+    "request_line", [("GET", "/orders"), ("GET", "https://me@x.com/"), ("G T", "https://x.com/")]
+)
+def test_a_request_that_is_none(
+    request_line: tuple[str, str], configured: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A method or URL that cannot be right ends with exit code 2, before any token is fetched."""
+    code = main(["get", "--request", *request_line])
+    shown = capsys.readouterr()
+
+    assert code == 2
+    assert "\n  a request has an HTTP method, and an absolute http(s) URL" in shown.err
+    assert shown.out == ""
     assert configured.token_requests == 0
 
 
@@ -265,7 +339,7 @@ def test_a_defect_of_the_provider(
     async def die(*_: object) -> None:
         raise ProviderStateError("the provider's own work died")
 
-    monkeypatch.setattr(TokenProvider, "get_token", die)
+    monkeypatch.setattr(TokenSource, "get_token", die)
     code = main(["get"])
 
     assert code == 1

@@ -31,11 +31,11 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr()
 
     assert shown.out == ""
-    for command in ("get", "sandbox", "demo"):
+    for command in ("get", "doctor", "sandbox", "demo"):
         assert f"okta-tokens {command}" in shown.err
 
 
-@pytest.mark.parametrize("command", ["get", "sandbox", "demo"])
+@pytest.mark.parametrize("command", ["get", "doctor", "sandbox", "demo"])
 def test_help_has_an_example_and_the_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,6 +56,10 @@ def test_help_has_an_example_and_the_exit_codes(
         ["fetch"],
         ["get", "--secret", "x"],
         ["get", "--timeout", "0"],
+        ["get", "--auth-method", "magic"],
+        ["get", "--header", "--request", "GET", "https://api.example.com"],
+        ["doctor", "--secret", "x"],
+        ["doctor", "--timeout", "soon"],
         ["sandbox", "--port", "x"],
         ["demo", "fast"],
     ],

@@ -1,4 +1,4 @@
-"""The `okta-tokens` command: fetch a token, run the sandbox, watch the demo."""
+"""The `okta-tokens` command: fetch a token, find out why not, run the sandbox, watch the demo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from okta_tokens import __version__
-from okta_tokens.cli import _demo, _get, _sandbox
+from okta_tokens.cli import _demo, _doctor, _get, _sandbox
 from okta_tokens.cli._console import (
     BROKEN_PIPE,
     EXIT_CODES,
@@ -26,9 +26,10 @@ Okta access tokens from the client-credentials flow.
   okta-tokens demo      see what the package does, on a server of its own; takes half a minute
   okta-tokens sandbox   run that server, an Okta-like one on this machine, for work without a tenant
   okta-tokens get       fetch one token, and print it
+  okta-tokens doctor    tell why that does not work
 """
 
-_COMMANDS = (_get, _sandbox, _demo)
+_COMMANDS = (_get, _doctor, _sandbox, _demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
