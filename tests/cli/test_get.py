@@ -271,6 +271,7 @@ def test_a_refusal_is_told_in_full(
         '    WWW-Authenticate: Basic realm="Okta"',
     ):
         assert f"{line}\n" in shown.err
+    assert shown.err.endswith("\n  (okta-tokens doctor, with the same flags, looks further)\n")
     assert "check the client id, the secret" in shown.err
     assert wrong not in shown.err
 

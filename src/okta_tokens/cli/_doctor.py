@@ -46,8 +46,9 @@ do about it; what depends on something that failed is skipped:
   dpop             whether the app demands proofs, and the client makes them
   rate limit       how many requests are left in Okta's window
 
-It makes one token request for each scope, one for all together, and one more if a proof takes it.
-Okta counts them, and logs those that it refuses. No output holds a secret, a key or a token.
+It makes one token request for each scope, one for all together, and two more at most where proofs
+are demanded; after a 429 it stops. Okta counts them, and logs those that it refuses. No output
+holds a secret, a key or a token.
 
 {ENVIRONMENT}"""
 

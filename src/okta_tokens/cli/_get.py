@@ -104,7 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
         complain(*_configuration_report([str(error)]))
         return MISCONFIGURED
     except FetchError as error:
-        complain(*failure_report(error))
+        complain(
+            *failure_report(error), "  (okta-tokens doctor, with the same flags, looks further)"
+        )
         return FAILED
     except TokenProviderError as error:
         complain(str(error))
