@@ -9,6 +9,7 @@ import asyncio
 import json
 from base64 import urlsafe_b64decode
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 import pytest
@@ -27,7 +28,7 @@ from okta_tokens import (
 from okta_tokens.errors import ConfigurationError, InvalidResponseError, OAuthError
 from okta_tokens.events import AttemptFailed, UnusualRequest
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
-from tests.clock import settle
+from tests.clock import ManualClock, settle
 from tests.keys import CURVES, PrivateKey, ec_key, public_jwk, rsa_key
 from tests.support import CLIENT_ID, SCOPES, SECRET, World, at_once, world
 
@@ -577,6 +578,42 @@ async def test_a_proof_goes_by_oktas_clock(offset: float) -> None:
         await here.source().get_token()
 
         assert await call(here, here.source()) == 200
+
+
+async def test_a_proof_is_made_when_it_is_sent() -> None:
+    """A callable for the secret may be slow; the proof is dated after it has answered."""
+    clock: list[ManualClock] = []
+
+    async def slow() -> str:
+        clock[0].boot += 9
+        clock[0].wall += 9
+        return SECRET
+
+    async with world(
+        app=app(secrets=[SECRET], dpop=True), authentication=ClientSecretBasic(slow), dpop=DPoP()
+    ) as here:
+        clock.append(here.clock)
+        seen = []
+        prove = DPoP.prove
+
+        async def spy(self: DPoP, method: str, uri: str, now: float, **more: Any) -> str:  # noqa: ANN401 - passed on
+            seen.append(now - here.clock.wall)
+            return await prove(self, method, uri, now, **more)
+
+        with patch.object(DPoP, "prove", spy):
+            await here.source().get_token()
+
+        assert seen == [pytest.approx(0, abs=2)] * 2
+
+
+async def test_a_set_of_scopes_is_granted_whole_or_not() -> None:
+    """Okta grants all that is asked for or nothing, and that is what callers get."""
+    async with world(app=app(secrets=[SECRET])) as here:
+        error = await refused(here, here.client, "a unknown")
+
+        assert error.error == "invalid_scope"
+        assert (await here.source("b a").get_token()).scopes == {"a", "b"}
+        assert at_once(here.source("a b").get_token()).scopes == {"a", "b"}
 
 
 async def test_a_bearer_token_is_not_taken_for_a_bound_one() -> None:

@@ -86,7 +86,7 @@ class Exchange:
         with anyio.CancelScope() as scope:
             timer = self._schedule.call_at(deadline, scope.cancel)
             try:
-                problem = await _complete(request, client, dpop, nonce)
+                problem = await self._complete(request, client, dpop, nonce)
                 if problem is not None or not proceed():
                     return problem
                 return await self._send(request, client.origin)
@@ -97,6 +97,23 @@ class Exchange:
             "from here, and that the callable for the secret or key, if there is one, is quick",
             retryable=True,
         )
+
+    async def _complete(
+        self, request: TokenRequest, client: OktaClient, dpop: DPoP | None, nonce: str | None
+    ) -> FetchError | None:
+        """Add headers, credential and proof; return what is wrong if one is not to be had.
+
+        The proof comes last and is dated then, since Okta wants it fresh.
+        """
+        began = self._clock.boot_time()
+        request.headers.update(_HEADERS)
+        problem = await authenticate(client.authentication, request)
+        if problem is None and dpop is not None:
+            now = request.now + self._clock.boot_time() - began
+            proof = await dpop.prove("POST", request.url, now, nonce=nonce)
+            request.headers["DPoP"] = proof
+            request.secrets.append(proof)
+        return problem
 
     async def _send(self, request: TokenRequest, origin: str) -> Answer | FetchError:
         try:
@@ -139,22 +156,6 @@ class Exchange:
                 received_at=self._clock.wall_time(),
                 secrets=request.secrets,
             )
-
-
-async def _complete(
-    request: TokenRequest, client: OktaClient, dpop: DPoP | None, nonce: str | None
-) -> FetchError | None:
-    """Add the headers, the credential and the proof; return what is wrong if one is not to be had.
-
-    The proof comes last, since Okta wants it fresh.
-    """
-    request.headers.update(_HEADERS)
-    problem = await authenticate(client.authentication, request)
-    if problem is None and dpop is not None:
-        proof = await dpop.prove("POST", request.url, request.now, nonce=nonce)
-        request.headers["DPoP"] = proof
-        request.secrets.append(proof)
-    return problem
 
 
 def _transport_error(error: BaseException, origin: str, request: TokenRequest) -> TransportError:
