@@ -773,13 +773,18 @@ async def test_a_proof_is_for_a_token_of_the_source() -> None:
     [("GET", "/api"), ("GET", "https://me:secret@api.example/"), ("GE T", "https://api.example/")],
 )
 async def test_headers_are_for_a_request(method: str, url: str) -> None:
-    """What is no method or no absolute URL is refused before a token is asked for."""
-    async with world() as here:
+    """What is no method or no absolute URL is refused before a token is asked for, or shown."""
+    async with world(dpop=DPoP()) as here:
         with pytest.raises(ConfigurationError, match="absolute") as caught:
             await here.source().headers(method, url)
 
         assert "secret" not in str(caught.value)
         assert here.sandbox.token_requests == 0
+
+        token = await here.source().get_token()
+        with pytest.raises(ConfigurationError, match="absolute") as caught:
+            await here.source().proof(token, method, url)
+        assert locals_with(caught.value, token.value) == []
 
 
 async def test_a_bare_token_is_not_given_where_it_is_of_no_use() -> None:
