@@ -115,7 +115,9 @@ async def _delays(*, short: bool) -> list[Figure]:
 
 
 def _request() -> TokenRequest:
-    return TokenRequest(_URL, "0oabenchmarks", {"grant_type": "client_credentials"}, {})
+    return TokenRequest(
+        _URL, "0oabenchmarks", {"grant_type": "client_credentials"}, {}, time.time()
+    )
 
 
 async def _cpu(work: Work, calls: int) -> float:

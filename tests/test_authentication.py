@@ -21,6 +21,7 @@ from tests.test_redaction import frames_of, locals_with
 
 QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
+NOW = 1_800_000_000.0
 
 Method = type[ClientSecretBasic] | type[ClientSecretPost]
 METHODS: list[Method] = [ClientSecretBasic, ClientSecretPost]
@@ -50,7 +51,7 @@ BAD_SECRETS = [
 
 def new_request() -> TokenRequest:
     """Return a request to which nothing was added."""
-    return TokenRequest("https://acme.okta.com/oauth2/v1/token", "0oa1", {}, {})
+    return TokenRequest("https://acme.okta.com/oauth2/v1/token", "0oa1", {}, {}, NOW)
 
 
 async def authenticated(method: ClientAuthentication) -> TokenRequest:

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from okta_tokens import DPoP
-from okta_tokens._dpop import as_okta_reads, is_method, split_url
 from okta_tokens.errors import ConfigurationError
 from tests.keys import (
     PrivateKey,
@@ -29,7 +26,6 @@ from tests.keys import (
 )
 from tests.test_redaction import locals_with
 
-QUICK = settings(max_examples=200, deadline=None, database=None, derandomize=True)
 URL = "https://acme.okta.com/oauth2/default/v1/token"
 NOW = 1_800_000_000.75
 
@@ -132,74 +128,3 @@ def test_the_repr_shows_the_public_thumbprint_alone() -> None:
     dpop = DPoP(ec_key())
 
     assert repr(dpop) == f"DPoP(<ES256 key {dpop.thumbprint}>)"
-
-
-@pytest.mark.parametrize(
-    ("url", "parts"),
-    [
-        ("https://acme.okta.com/api/v1/users?q=1#top", ("https://acme.okta.com", "/api/v1/users")),
-        ("HTTPS://Acme.Okta.COM", ("https://acme.okta.com", "/")),
-        ("https://acme.okta.com:443/", ("https://acme.okta.com", "/")),
-        ("http://acme.okta.com:80/a", ("http://acme.okta.com", "/a")),
-        ("https://acme.okta.com:80/a", ("https://acme.okta.com:80", "/a")),
-        ("https://[2001:DB8::1]:8443/a;b", ("https://[2001:db8::1]:8443", "/a;b")),
-        ("https://acme.okta.com//a/../b/", ("https://acme.okta.com", "//a/../b/")),
-        ("https://acme.okta.com/a%40b", ("https://acme.okta.com", "/a%40b")),
-        ("https://acme.okta.com?q", ("https://acme.okta.com", "/")),
-        ("/api/v1/users", None),
-        ("acme.okta.com/api", None),
-        ("ftp://acme.okta.com/", None),
-        ("https:///api", None),
-        ("https://[::1/api", None),
-        ("https://acme.okta.com:port/", None),
-        ("https://me:secret@acme.okta.com/", None),
-        ("https://b\u00fccher.example/", None),
-        ("https://acme.okta.com/a b", None),
-        ("https://acme.okta.com/a\nb", None),
-        (" https://acme.okta.com/", None),
-        ("", None),
-        (None, None),
-        (b"https://acme.okta.com/", None),
-    ],
-    ids=ascii,
-)
-def test_urls(url: object, parts: tuple[str, str] | None) -> None:
-    """Of an absolute URL a proof names scheme, host, port and path (RFC 9449 section 4.2)."""
-    assert split_url(url) == parts
-
-
-@QUICK
-@given(st.text("htps:/@?#[]%.0a \x00\u00e9", max_size=20))
-def test_any_url_is_split_or_refused(url: str) -> None:
-    """Whatever a caller gives as a URL, no other error comes out, and what comes out is a URI."""
-    parts = split_url(url)
-
-    assert parts is None or (parts[1].startswith("/") and not {*parts[1]} & {"?", "#"})
-
-
-@pytest.mark.parametrize(
-    ("path", "read"),
-    [
-        ("/api/v1/users/me%40example.com", "/api/v1/users/me@example.com"),
-        ("/api/v1/users/me@example.com", "/api/v1/users/me@example.com"),
-        ("/a%2Fb%3Ac", "/a/b:c"),
-        ("/50%25", "/50%25"),
-        ("/a%20b", "/a%20b"),
-        ("/a%22b%23c%3Fd", "/a%22b%23c%3Fd"),
-        ("/caf%C3%A9", "/caf\u00e9"),
-        ("/%zz", "/%25zz"),
-        ("/", "/"),
-    ],
-)
-def test_paths_are_named_as_okta_reads_them(path: str, read: str) -> None:
-    """Okta undoes the escapes of a path before it compares; what would end it stays escaped."""
-    assert as_okta_reads(path) == read
-
-
-@pytest.mark.parametrize(
-    ("method", "right"),
-    [("GET", True), ("get", True), ("M-SEARCH", True), ("", False), ("GET ", False), (None, False)],
-)
-def test_methods(method: object, right: bool) -> None:  # noqa: FBT001 - a row of a table
-    """A method is a token of HTTP's."""
-    assert is_method(method) is right

@@ -25,7 +25,7 @@ ROWS = (
     ("_assertions", "_scopes", "_policy", "_schedule", "_gate"),
     ("_authentication", "_dpop"),
     ("_signing",),
-    ("_keys", "errors", "_clock", "_redaction", "_version"),
+    ("_keys", "_urls", "errors", "_clock", "_redaction", "_version"),
 )
 """The modules and packages, top to bottom. An import points down to a lower row, or stays within
 one package, where it may not go round in a circle."""

@@ -122,7 +122,7 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     def stats(self) -> Stats
     async def warm(self, *sources: TokenSource, timeout: float | None = None) -> None
 class TokenRequest(url: str, client_id: str, form: dict[str, str], headers: dict[str, str],
-        now: float = <factory>, secrets: list[str] = <factory>, credential: Hashable = None)
+        now: float, secrets: list[str] = <factory>, credential: Hashable = None)
 class TokenSource(provider: TokenProvider, key: TokenKey)
     async def access_token(self) -> str
     async def get_token(self) -> AccessToken

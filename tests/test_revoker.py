@@ -6,7 +6,6 @@ from typing import cast
 import pytest
 
 from okta_tokens import AccessToken, OktaClient, PrivateKeyJWT, RetryPolicy
-from okta_tokens._revoker import Revoker
 from okta_tokens.errors import (
     ConfigurationError,
     OAuthError,
@@ -236,7 +235,6 @@ async def test_a_defect_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPat
             await here.provider.revoke(token)
 
         assert SECRET not in str(caught.value.__cause__)
-        assert isinstance(here.provider._revoker, Revoker)
 
 
 async def test_what_is_no_token_is_refused() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
@@ -41,7 +40,7 @@ class TokenRequest:
     client_id: str
     form: dict[str, str] = field(repr=False)
     headers: dict[str, str] = field(repr=False)
-    now: float = field(default_factory=time.time, repr=False)
+    now: float = field(repr=False)
     secrets: list[str] = field(default_factory=list, repr=False)
     credential: Hashable = field(default=None, repr=False)
 

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from okta_tokens._assertions import PrivateKeyJWT
 from okta_tokens._authentication import ClientAuthentication, ClientSecretBasic, secret_problem
 from okta_tokens._dpop import DPoP
+from okta_tokens._urls import split
 from okta_tokens.errors import ConfigurationError
 
 ORG_SERVER = "org"
@@ -28,7 +29,6 @@ _OKTA_DOMAINS = (
     "trex-govcloud.com",
 )
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
-_HOST_PORT = re.compile(r"(\[[^\[\]]*:[^\[\]]*\]|[^:\[\]]*)(:[0-9]+)?")
 _LONGEST_HOST = 253  # RFC 1035 §2.3.4, without the final dot and as text
 _SERVER_ID = re.compile(r"[A-Za-z0-9_-]+")
 _PLACEHOLDER = re.compile(r"[{}<>$]|your-?okta-?domain", re.IGNORECASE)
@@ -269,20 +269,15 @@ def _parse_domain(domain: object) -> tuple[str, list[str]]:
         return "", ["is a placeholder; put your Okta host in its place"]
     if any(character.isspace() for character in domain):
         return "", ["holds white space"]
-    try:
-        url = urlsplit(domain if "://" in domain else f"https://{domain}")
-        host, port = url.hostname or "", url.port
-    except ValueError:
+    parsed = split(domain if "://" in domain else f"https://{domain}")
+    if parsed is None:
         return "", ["is no host[:port]"]
-    if not _HOST_PORT.fullmatch(url.netloc.rpartition("@")[2]):  # urlsplit passes over the rest
-        return "", ["is no host[:port]"]
-    name = f"[{host}]" if ":" in host else host
-    if port not in {None, 80 if url.scheme == "http" else 443}:
-        name = f"{name}:{port}"
-    return f"{url.scheme}://{name}", _domain_problems(domain, url, host)
+    url, origin = parsed
+    return origin, _domain_problems(domain, url)
 
 
-def _domain_problems(domain: str, url: SplitResult, host: str) -> list[str]:
+def _domain_problems(domain: str, url: SplitResult) -> list[str]:
+    host = url.hostname or ""
     problems = []
     if url.scheme not in {"https", "http"}:
         problems.append("the scheme must be https")

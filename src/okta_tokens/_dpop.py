@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
 
 from okta_tokens._signing import (
     ALGORITHMS,
@@ -19,10 +17,6 @@ from okta_tokens._signing import (
     sign_jwt,
 )
 from okta_tokens.errors import ConfigurationError
-
-_DEFAULT_PORTS = {"https": 443, "http": 80}
-_URL = re.compile(r"[\x21-\x7e]+")
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 
 
 class DPoP:
@@ -96,6 +90,8 @@ class DPoP:
             now: The present moment by the server's clock, in seconds since the epoch.
             nonce: What the server gave out to be repeated; None if it gave nothing.
             token: The access token that the request carries; None in a token request.
+
+        Cancellation does not wait for a signature of RSA, which goes on in its thread.
         """
         claims: dict[str, object] = {
             "jti": uuid.uuid4().hex,
@@ -109,44 +105,3 @@ class DPoP:
             claims["ath"] = encode(sha256(token.encode()).digest()).decode()
         header = {"typ": "dpop+jwt", "jwk": self._key.public_jwk}
         return await sign_jwt(self._key, claims, header)
-
-
-def is_method(text: object) -> bool:
-    """Tell whether a text can be an HTTP method.
-
-    Args:
-        text: What a caller gave as one.
-    """
-    return isinstance(text, str) and _METHOD.fullmatch(text) is not None
-
-
-def split_url(url: object) -> tuple[str, str] | None:
-    """Return the origin and the path of an absolute http(s) URL, or None if it is none.
-
-    Args:
-        url: What a caller gave as one; its query and fragment count for nothing.
-    """
-    if not isinstance(url, str) or not _URL.fullmatch(url):
-        return None
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc:
-        return None
-    name = f"[{host}]" if ":" in host else host
-    if port not in {None, _DEFAULT_PORTS[parts.scheme]}:
-        name = f"{name}:{port}"
-    return f"{parts.scheme}://{name}", parts.path or "/"
-
-
-def as_okta_reads(path: str) -> str:
-    """Return a path with its escapes undone, as Okta compares it with a proof.
-
-    Only what could not stand in a URI, or would end the path, stays escaped.
-
-    Args:
-        path: As it stands in the URL of the request.
-    """
-    return "".join(quote(it) if it in ' %"#?' else it for it in unquote(path))

@@ -26,8 +26,14 @@ from okta_tokens._protocol import (
     read_answer,
     read_revocation,
 )
+from okta_tokens._redaction import sever
 from okta_tokens._token import AccessToken, TokenKey
-from okta_tokens.errors import FetchError, RateLimitedError, TokenProviderError
+from okta_tokens.errors import (
+    FetchError,
+    ProviderStateError,
+    RateLimitedError,
+    TokenProviderError,
+)
 from okta_tokens.events import AttemptFailed, Event, RequestsPaused, TokenRequested
 
 T = TypeVar("T", bound=Grant | bool)
@@ -356,3 +362,17 @@ class Endpoint:
 
     def _pause_for(self, key: TokenKey) -> _Pause:
         return self._pauses[key.authorization_server is None]
+
+
+def defect(what: str, error: Exception) -> ProviderStateError:
+    """Return what callers get if our own code raised: it must not leave them hanging.
+
+    Args:
+        what: What died of it.
+        error: The error, which is chained.
+    """
+    failure = ProviderStateError(
+        f"the {what} died of {type(error).__name__}, a defect of okta-tokens; please report"
+    )
+    failure.__cause__ = sever(error)
+    return failure

@@ -12,12 +12,11 @@ from collections.abc import Callable
 
 from okta_tokens._cache import EntryCache
 from okta_tokens._clock import Clock, Instant, read
-from okta_tokens._endpoint import Endpoint, TokenFlight
+from okta_tokens._endpoint import Endpoint, TokenFlight, defect
 from okta_tokens._entry import FOR_RENEWAL, LONGEST_DAMPING, USED, Entry, State
 from okta_tokens._flight import SingleFlight
 from okta_tokens._policy import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._protocol import Grant
-from okta_tokens._redaction import sever
 from okta_tokens._schedule import Schedule
 from okta_tokens._token import AccessToken, TokenKey, doubts
 from okta_tokens.errors import (
@@ -240,10 +239,7 @@ class Keeper:
         try:
             outcome: Grant | TokenProviderError = await self._endpoint(flight.key).fetch(flight)
         except Exception as error:  # noqa: BLE001 - a defect here must not leave callers hanging
-            outcome = ProviderStateError(
-                f"the fetch died of {type(error).__name__}, a defect of okta-tokens; please report"
-            )
-            outcome.__cause__ = sever(error)
+            outcome = defect("fetch", error)
         if self._is_shut:
             raise asyncio.CancelledError  # once more: the callable for the secret swallowed it
         return self._land(flight, outcome)

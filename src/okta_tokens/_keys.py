@@ -111,11 +111,12 @@ def read_key(material: object, *, kid: str | None, algorithm: str | None) -> Loa
     key = _import(_from_octets(material) if jwk is None else _from_jwk(jwk))
     if isinstance(key, str):
         return key
-    wanted = algorithm or (jwk or {}).get("alg")
+    members = jwk or {}
+    wanted = algorithm or members.get("alg")
     fitting = _fitting(key)
     if wanted and wanted not in fitting:
         return f"{_WRONG_ALGORITHM} {' or '.join(fitting)}"
-    own_kid = (jwk or {}).get("kid")
+    own_kid = members.get("kid")
     if kid is None and isinstance(own_kid, str) and own_kid:
         kid = own_kid
     return LoadedKey(key, cast("str", wanted or fitting[0]), kid)

@@ -18,7 +18,7 @@ import anyio
 
 from okta_tokens._client import OktaClient, is_okta
 from okta_tokens._clock import Clock, SystemClock, read
-from okta_tokens._dpop import DPoP, as_okta_reads, is_method, split_url
+from okta_tokens._dpop import DPoP
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint import Endpoint
 from okta_tokens._entry import USED
@@ -31,6 +31,7 @@ from okta_tokens._schedule import Schedule
 from okta_tokens._session import check_netrc, check_session, environment_proxy, open_session
 from okta_tokens._status import KeyStatus, Stats, count_up, key_status
 from okta_tokens._token import AccessToken, TokenKey, token_key
+from okta_tokens._urls import as_okta_reads, request_target
 from okta_tokens.errors import ConfigurationError, FetchError, ProviderStateError
 from okta_tokens.events import Observer, ProviderClosed, ProviderDied, log_event
 
@@ -290,7 +291,8 @@ class TokenProvider:
             token: The token.
 
         Raises:
-            ConfigurationError: If it is no `AccessToken`.
+            ConfigurationError: If it is no `AccessToken`, or the session would add credentials for
+                its domain.
             FetchError: If Okta could not be reached, or refused.
             ProviderStateError: As for `get_token`.
         """
@@ -301,9 +303,7 @@ class TokenProvider:
         self._check()
         self._keeper.forget(token.key, token.value)
         flight = await self._revoker.ask(token, self._keeper.deadline())
-        key = token.key
-        del token
-        self._revoker.confirm(key, flight)
+        self._revoker.confirm(token.key, flight)
 
     async def warm(
         self,
@@ -521,6 +521,8 @@ class TokenSource:
         also when one is sent again.
 
         The token goes wherever the caller sends it: send it to APIs that are meant to have it.
+        Cancellation does what it does to `get_token`: the caller leaves, a request for a token goes
+        on.
 
         Args:
             method: The request's HTTP method.
@@ -532,7 +534,7 @@ class TokenSource:
             ConfigurationError: If the method or the URL is none; and as for `get_token`.
             TokenProviderError: As for `get_token`.
         """
-        target = _target(method, url)
+        target = request_target(method, url)
         if target is None:
             del method, url, nonce  # an error tracker records the locals of the frame that raises
             raise _no_request()
@@ -547,6 +549,9 @@ class TokenSource:
     ) -> str:
         """Return a proof for one request of an API (RFC 9449 section 4.2): its `DPoP` header.
 
+        It makes no request, and cancellation leaves nothing behind but a signature of RSA that goes
+        on in its thread.
+
         Args:
             token: The token that the request carries; one of this source's.
             method: As for `headers`.
@@ -558,7 +563,7 @@ class TokenSource:
                 the method or the URL is none.
             ProviderStateError: As for `get_token`.
         """
-        target = _target(method, url)
+        target = request_target(method, url)
         if target is None:
             del token, method, url, nonce
             raise _no_request()
@@ -616,14 +621,6 @@ def _refuse_unusable(max_tokens: object, places: object, observers: tuple[Observ
     if problems:
         message = f"TokenProvider: {'; '.join(problems)}"
         raise ConfigurationError(message)
-
-
-def _target(method: object, url: object) -> tuple[str, str, str] | None:
-    """Return the method, the origin and the path of a request; None if there is no such request."""
-    target = split_url(url)
-    if target is None or not is_method(method):
-        return None
-    return (str(method).upper(), *target)
 
 
 def _no_request() -> ConfigurationError:

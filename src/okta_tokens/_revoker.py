@@ -6,9 +6,8 @@ import asyncio
 import copy
 from collections.abc import Callable
 
-from okta_tokens._endpoint import Endpoint, RevocationFlight
+from okta_tokens._endpoint import Endpoint, RevocationFlight, defect
 from okta_tokens._flight import SingleFlight
-from okta_tokens._redaction import sever
 from okta_tokens._schedule import Schedule
 from okta_tokens._token import AccessToken, TokenKey
 from okta_tokens.errors import ProviderStateError, TokenProviderError, TransportError
@@ -43,7 +42,11 @@ class Revoker:
         Args:
             token: Which one.
             deadline: When the caller gives up, in seconds of boot time.
+
+        Raises:
+            ConfigurationError: If the session would add credentials for the domain.
         """
+        self._endpoint(token.key)  # may refuse, and then this call, not the flight
         key = (token.key, token.value)
         flight = self.flights.under_way.get(key) or self.flights.start(key, deadline)
         return self.flights.join(flight, deadline)
@@ -74,12 +77,7 @@ class Revoker:
         try:
             outcome = await self._endpoint(key).revoke(flight)
         except Exception as error:  # noqa: BLE001 - a defect here must not leave callers hanging
-            failure = ProviderStateError(
-                f"the revocation died of {type(error).__name__}, a defect of okta-tokens; please "
-                "report"
-            )
-            failure.__cause__ = sever(error)
-            return failure
+            return defect("revocation", error)
         if outcome is True:
             self._emit(TokenRevoked(key=key))
         return outcome

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -48,3 +51,21 @@ def configured(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     monkeypatch.setenv("OKTA_CLIENT_CLIENTID", CLIENT_ID)
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     return sandbox
+
+
+@contextmanager
+def interrupting(sandbox: Sandbox) -> Iterator[None]:
+    """Press Ctrl-C as soon as a token request is under way."""
+    sandbox.latency = 60.0
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def interrupt() -> None:
+        while not sandbox.token_requests:
+            time.sleep(0.005)
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    yield
+    interrupter.join()

@@ -7,6 +7,7 @@ import asyncio
 import io
 import json
 import sys
+import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +89,7 @@ def authentication_of(client: OktaClient) -> str:
 
 def kid_of(client: OktaClient) -> str | None:
     """Return the `kid` in the header of a client's assertion."""
-    request = TokenRequest("https://acme.okta.com", client.client_id, {}, {})
+    request = TokenRequest("https://acme.okta.com", client.client_id, {}, {}, time.time())
     asyncio.run(as_coroutine(client, request))
     header, _, _ = request.form["client_assertion"].partition(".")
     kid: str | None = json.loads(urlsafe_b64decode(f"{header}==")).get("kid")

@@ -22,7 +22,7 @@ from okta_tokens import TokenProvider
 from okta_tokens.cli import main
 from okta_tokens.errors import ProviderStateError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
-from tests.cli.conftest import CLIENT_ID, SECRET
+from tests.cli.conftest import CLIENT_ID, SECRET, interrupting
 from tests.support import complaints
 
 NAMES = [
@@ -230,19 +230,8 @@ def test_ctrl_c_ends_quietly(
     flags: tuple[str, ...], configured: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C ends with exit code 130 and no traceback; what was found by then was told."""
-    configured.latency = 60.0
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-
-    def interrupt() -> None:
-        while not configured.token_requests:
-            time.sleep(0.005)
-        signal.pthread_kill(main_thread, signal.SIGINT)
-
-    interrupter = threading.Thread(target=interrupt)
-    interrupter.start()
-    code = main(["doctor", *flags])
-    interrupter.join()
+    with interrupting(configured):
+        code = main(["doctor", *flags])
     shown = capsys.readouterr()
 
     assert code == 130

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
 from okta_tokens import __version__
 from okta_tokens.cli import main
 from okta_tokens.sandbox import Sandbox
+from tests.cli.conftest import interrupting
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,19 +75,8 @@ def test_unknown_arguments(argv: list[str], capsys: pytest.CaptureFixture[str]) 
 
 def test_ctrl_c_ends_quietly(configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C while a request is under way ends with exit code 130, and without a traceback."""
-    configured.latency = 60.0
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-
-    def interrupt() -> None:
-        while not configured.token_requests:
-            time.sleep(0.005)
-        signal.pthread_kill(main_thread, signal.SIGINT)
-
-    interrupter = threading.Thread(target=interrupt)
-    interrupter.start()
-    code = main(["get"])
-    interrupter.join()
+    with interrupting(configured):
+        code = main(["get"])
 
     assert code == 130
     assert capsys.readouterr() == ("", "")

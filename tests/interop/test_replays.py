@@ -29,7 +29,7 @@ def key_client(server: AuthorizationServer) -> OktaClient:
 
 async def new_form(client: OktaClient, like: Request) -> Mapping[str, str]:
     """Return the form of a request with another assertion."""
-    request = TokenRequest(client.token_url, client.client_id, {**like.form}, {})
+    request = TokenRequest(client.token_url, client.client_id, {**like.form}, {}, time.time())
     await client.authentication(request)
     return request.form
 
