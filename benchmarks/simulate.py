@@ -7,6 +7,7 @@ the same story.
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import time
@@ -47,7 +48,11 @@ def run(*, seed: int, keys: int, days: float) -> int:
             while hour < at // _HOUR:
                 hour = next(hours, math.inf)
 
-        report = simulate(seed, range(keys), script(seed, range(keys), days), told)
+        logging.disable()  # the log of a year is long, and nobody reads it
+        try:
+            report = simulate(seed, range(keys), script(seed, range(keys), days), told)
+        finally:
+            logging.disable(logging.NOTSET)
     seconds = time.monotonic() - began
     what = f"seed {seed}, {keys} keys, {days:g} days"
     lines = [*_tell(what, report, seconds, _lives(seed, range(keys), days * DAY))]

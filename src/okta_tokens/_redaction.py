@@ -55,7 +55,7 @@ def sever(error: BaseException, secrets: Iterable[str] = ()) -> BaseException:
     try:
         told = "\n".join(_all_it_tells(error))
         # Where an argument or attribute was quoted, its text was escaped once more.
-        speakable = not any(_holds_secret(text, secrets) for text in (told, _unescape(told)))
+        speakable = not any(_holds_secret(text, secrets) for text in {told, _unescape(told)})
     except Exception:  # noqa: BLE001 - an error that cannot even be printed tells its type alone
         speakable = False
     if isinstance(error, BaseExceptionGroup) or not speakable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from okta_tokens import TokenSource
 from okta_tokens.errors import FetchError
@@ -58,7 +59,7 @@ class Breach:
         return f"broken after {self.at:.3f} s{where}: {self.why} ({self.rule.value})"
 
 
-@dataclass(slots=True)
+@dataclass
 class Held:
     """A token that arrived, and the instants that follow from it."""
 
@@ -81,23 +82,23 @@ class Held:
     perhaps_forgotten: bool = False
     """Whether the wall clock once said that it was over: it may have been dropped since."""
 
-    @property
+    @cached_property
     def leeway(self) -> float:
         """Seconds before its end in which it is not handed out."""
         return min(5.0, self.lifetime / 20)
 
-    @property
+    @cached_property
     def lead(self) -> float:
         """Seconds before its end at which it may be renewed."""
         return min(max(0.2 * self.lifetime, 10.0), 600.0, self.lifetime / 2)
 
-    @property
+    @cached_property
     def backoff(self) -> tuple[float, float]:
         """The longest wait between two renewals of which the first failed, and the shortest."""
         cap = min(60.0, self.lead / 4)
         return cap, min(1.0, cap / 4)
 
-    @property
+    @cached_property
     def most_failures(self) -> float:
         """How often its renewal may fail: while the waits double, then at half of the longest.
 
@@ -106,22 +107,22 @@ class Held:
         cap, base = self.backoff
         return math.log2(cap / base) + self.lead / (cap / 2) + 3
 
-    @property
+    @cached_property
     def refresh_from(self) -> float:
         """The earliest instant of its renewal, in seconds of boot time."""
         return self.sent_boot + self.lifetime - self.lead
 
-    @property
+    @cached_property
     def refresh_until(self) -> float:
         """The latest instant of its renewal, in seconds of boot time."""
         return self.sent_boot + self.lifetime - self.lead / 2
 
-    @property
+    @cached_property
     def unusable_at(self) -> float:
         """When it is not handed out any more, in seconds of boot time."""
         return self.sent_boot + self.lifetime - self.leeway
 
-    @property
+    @cached_property
     def final_try(self) -> float:
         """When the last renewal is tried, in seconds of boot time."""
         return self.unusable_at - min(REQUEST_TIMEOUT, self.lead / 3)

@@ -260,9 +260,7 @@ class Referee:
         renewals = sum(not self.keys[number].wanted for number in place.inside)
         if renewals > PLACES // 2:
             self.breaks(Rule.LIMITS, key, f"{renewals} renewals were under way for a domain")
-        # Some of these may be renewals although somebody once waited for their keys.
-        if len(place.inside) >= PLACES // 2:
-            place.crowded_at = boot
+        self._see_crowd(place, boot)
 
     def _judge_pause(self, key: Key, boot: float) -> None:
         left = key.side.paused_until - boot
@@ -407,7 +405,13 @@ class Referee:
         )
         return remembered or None
 
+    def _see_crowd(self, place: Place, boot: float) -> None:
+        """Renewals may have to wait; they may be fewer: somebody once waited for some of these."""
+        if len(place.inside) >= PLACES // 2:
+            place.crowded_at = boot
+
     def _attempt_over(self, key: Key) -> None:
+        self._see_crowd(key.place, self._machine.boot_time())
         key.attempt_began = None
         key.refused, key.refused_at, key.asked_again = 0, -math.inf, False
         key.mended.clear()

@@ -124,7 +124,7 @@ def script(seed: int, keys: Iterable[int], days: float) -> Iterator[Action]:
             at = action.at + day * DAY
             if at > days * DAY:
                 return
-            yield action._replace(at=at)
+            yield Action(at, action.kind, action.target, action.amount)
 
 
 def _day_of_callers(random: Random, plan: KeyPlan, day: int) -> Iterator[Action]:

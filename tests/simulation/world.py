@@ -225,9 +225,11 @@ class World:
         assert key.source is not None
         call = key.source.get_token()
         if not self.referee.usable(key):
-            caller = self._loop.create_task(self._wait(key, call, patience))
+            caller = self._loop.create_task(self._wait(key, call))
             self._callers[caller] = self._loop.time()
             caller.add_done_callback(self._callers.pop)
+            if patience:
+                self._loop.call_later(patience, caller.cancel)
             return
         try:
             call.send(None)
@@ -242,19 +244,15 @@ class World:
                 Rule.UNNOTICED, key, "a caller had to wait while a usable token was held"
             )
 
-    async def _wait(
-        self, key: Key, call: Coroutine[Any, Any, AccessToken], patience: float
-    ) -> None:
-        began, turns = self._loop.time(), list[None]()
+    async def _wait(self, key: Key, call: Coroutine[Any, Any, AccessToken]) -> None:
+        began, turn = self._loop.time(), self._loop.turn
         self.referee.waits(key)
-        self._loop.call_soon(turns.append, None)
         try:
-            async with asyncio.timeout(patience or None):
-                token = await call
-        except (TimeoutError, asyncio.CancelledError):
+            token = await call
+        except asyncio.CancelledError:
             self.referee.left(key)
         except TokenProviderError as error:
-            self.referee.failed(key, error, began, waited=bool(turns))
+            self.referee.failed(key, error, began, waited=self._loop.turn > turn)
         else:
             self.referee.got(key, token, began)
 
