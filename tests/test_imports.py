@@ -14,7 +14,7 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    ("cli",),  # the command
+    ("cli", "adapters"),  # the command, and what lets other clients carry the token
     ("__init__",),  # the face
     ("_provider",),  # where the parts meet
     ("_keeper", "_revoker", "_session", "_status", "_emitter"),
@@ -34,11 +34,13 @@ WING = "sandbox"
 """Stands beside the rows, and imports nothing of them: a server that borrowed the client's code
 would agree with its mistakes."""
 
+LEAVES = {"adapters", "cli"}
 PUBLIC = {"okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_tokens.sandbox"}
-"""All that the command may import of what is not its own."""
+"""All that the command and the adapters may import of what is not their own."""
 
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
 EXTRAS = {
+    "adapters": {"grpc", "httpx", "httpx2"},
     "cli": {"joserfc", "rich"},
     "_keys": {"cryptography", "joserfc"},
     "_signing": {"cryptography"},
@@ -126,10 +128,10 @@ def forbidden(name: str, target: str) -> str | None:
         return None
     if part(name) == WING:
         return "the sandbox stands by itself"
-    if part(name) == "cli":
-        return None if target in PUBLIC else "the command knows the public names alone"
-    if part(target) == WING:
+    if part(target) == WING and part(name) != "cli":
         return "nothing but the command knows the sandbox"
+    if part(name) in LEAVES:
+        return None if target in PUBLIC else "a leaf knows the public names alone"
     return None if row(target) > row(name) else "an import points down"
 
 
@@ -173,6 +175,12 @@ def test_an_import_is_seen_wherever_it_stands(name: str, code: str, targets: lis
         ("cli._get", "_token", False),
         ("cli._get", "sandbox", True),
         ("cli._get", "sandbox._server", False),
+        ("adapters.aiohttp", "", True),
+        ("adapters.aiohttp", "adapters._origins", True),
+        ("adapters.aiohttp", "_urls", False),
+        ("adapters.aiohttp", "cli", False),
+        ("adapters.aiohttp", "sandbox", False),
+        ("_provider", "adapters", False),
         ("sandbox", "sandbox._server", True),
         ("sandbox._server", "errors", False),
     ],
@@ -257,7 +265,7 @@ def test_the_face_loads_nothing_optional() -> None:
     dependencies = f"import {', '.join(sorted(DEPENDENCIES))}"
     loaded = loaded_by(dependencies, "import okta_tokens") - loaded_by(dependencies)
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names}
-    core = {name for name in modules() if part(name) not in {"cli", "_keys", WING}}
+    core = {name for name in modules() if part(name) not in {*LEAVES, "_keys", WING}}
 
     assert foreign == core
     assert "argparse" not in loaded
