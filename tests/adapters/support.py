@@ -39,6 +39,8 @@ class Api:
     seen: list[Seen] = field(default_factory=list)
     answers: deque[tuple[int, Mapping[str, str]]] = field(default_factory=deque)
     """The status and headers of the next answers."""
+    says: str = "scripted"
+    """What stands in them."""
     refuses_bodies: bool = False
     """Whether scripted answers are sent before the body is read, and before `100 Continue`."""
 
@@ -57,7 +59,7 @@ class Api:
         self.seen.append(Seen(request.method, request.path_qs, request.headers.copy(), body))
         if self.answers:
             status, headers = self.answers.popleft()
-            return web.Response(status=status, headers=headers, text="scripted")
+            return web.Response(status=status, headers=headers, text=self.says)
         if (target := request.query.get("to")) is not None:
             return web.Response(status=307, headers={"Location": target})
         return await self._judge(request)
@@ -86,7 +88,7 @@ async def api(here: World) -> AsyncIterator[Api]:
     """Run an API beside a provider and its sandbox."""
     async with aiohttp.ClientSession() as session:
         made = Api(here.sandbox, session)
-        app = web.Application()
+        app = web.Application(client_max_size=2**24)
         app.router.add_route("*", "/{tail:.*}", made.answer, expect_handler=made.expect)
         async with TestServer(app) as server:
             made.origin = f"http://127.0.0.1:{server.port}"

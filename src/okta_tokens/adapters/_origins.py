@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
 
 from okta_tokens.errors import ConfigurationError
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_FORM = "must be a scheme, a host and perhaps a port, such as https://api.acme.com:8443"
+_IN_CLEAR = "must be https, since a token must not travel in clear; http is for this machine alone"
 
 
 class Origin(NamedTuple):
@@ -53,39 +59,27 @@ def parse_origins(adapter: str, origins: Iterable[str]) -> frozenset[Origin]:
 
 def _parse(text: object) -> Origin | str:
     """Return an origin, or what one must be, which this is not; the problem repeats no value."""
-    try:
-        parts = urlsplit(str(text))
-        origin = Origin(
-            parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
-        )
-    except ValueError:
+    match = _ORIGIN.fullmatch(text.lower()) if isinstance(text, str) else None
+    if match is None:
         return _FORM
-    return _problem(parts, origin) or origin
-
-
-_FORM = "must be a scheme, a host and perhaps a port, such as https://api.acme.com:8443"
-
-
-def _problem(parts: SplitResult, origin: Origin) -> str | None:
-    bare = f"{parts.scheme}://{parts.netloc}" in {parts.geturl(), parts.geturl().rstrip("/")}
-    given = parts.netloc.lower().removesuffix(":443").removesuffix(":80")
-    written = str(origin).partition("://")[2]
-    if not bare or not origin.host or not parts.netloc.isascii() or origin.port == 0:
+    scheme, host, port = match["scheme"], match["host"].strip("[]"), match["port"]
+    origin = Origin(scheme, host, DEFAULT_PORTS[scheme] if port is None else int(port))
+    if not 0 < origin.port < 65536 or (":" in host and not _is_address(host)):  # noqa: PLR2004 - TCP
         return _FORM
-    if given not in {written, written.removesuffix(":443").removesuffix(":80")}:
-        return _FORM  # a user name, an empty port, or what Python's parser passes over
-    if origin.scheme == "https" or (origin.scheme == "http" and is_loopback(origin.host)):
-        return None
-    return "must be https, since a token must not travel in clear; http is for this machine alone"
+    if scheme != "https" and not _is_loopback(host):
+        return _IN_CLEAR
+    return origin._replace(host=ip_address(host).compressed) if ":" in host else origin
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine.
-
-    Args:
-        host: A name, or an address without brackets.
-    """
-    try:
+def _is_loopback(host: str) -> bool:
+    if _is_address(host):
         return ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return False
+    return True

@@ -92,16 +92,9 @@ async def _prepare_another_try(
     The answer is read first: the connection is free meanwhile, which the token request may need,
     and the answer is still there if it has to be handed over.
     """
-    if _is_consumed(request):
+    if isinstance(request.body, Payload) and request.body.consumed:
         return False
     await response.read()
-    await request.close()
-    if _is_consumed(request) or not await call.renew():
-        return False
+    await request.close()  # whatever still sent the body has ended then
     request.update_expect_continue()
-    response.release()
-    return True
-
-
-def _is_consumed(request: ClientRequest) -> bool:
-    return isinstance(request.body, Payload) and request.body.consumed
+    return await call.renew()
