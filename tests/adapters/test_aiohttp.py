@@ -113,6 +113,15 @@ async def test_a_redirect_takes_no_token_elsewhere(here: Here) -> None:
         assert other.seen == []
 
 
+async def test_no_proxy_reads_along(here: Here) -> None:
+    """What would pass a proxy in clear is refused, also on its way to this machine."""
+    async with api(here.world) as proxy:
+        with pytest.raises(ConfigurationError, match="would get the token in clear"):
+            await here.get(proxy=proxy.origin)
+
+        assert (proxy.seen, here.requests) == ([], 0)
+
+
 async def test_a_redirect_within_an_origin_carries_the_token(here: Here) -> None:
     """A redirect to an allowed origin is a request like others."""
     assert await here.get("/old?to=/new") == 200

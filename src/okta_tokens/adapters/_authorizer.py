@@ -51,15 +51,17 @@ class Authorizer:
         """Tell whether an origin may have the token."""
         return origin in self._origins
 
-    def admits(self, origin: Origin, headers: Mapping[str, str]) -> bool:
+    def admits(self, origin: Origin, headers: Mapping[str, str], *, by_proxy: bool = False) -> bool:
         """Tell whether a request is to carry a token; False if it goes on as it is.
 
         Args:
             origin: Where it goes.
             headers: What it carries so far.
+            by_proxy: Whether it goes through a proxy.
 
         Raises:
-            ConfigurationError: If it goes elsewhere, or carries credentials already.
+            ConfigurationError: If it goes elsewhere, also because a proxy would read along, or
+                carries credentials already.
         """
         if origin not in self._origins:
             if self._pass_others:
@@ -68,6 +70,12 @@ class Authorizer:
                 f"{self._adapter}: {origin} is none of its origins, so nothing was sent there; add "
                 "it to them if it may have the token, or pass_others=True lets such requests, also "
                 "redirected ones, go on without"
+            )
+            raise ConfigurationError(message)
+        if by_proxy and origin.scheme == "http":
+            message = (
+                f"{self._adapter}: a proxy stands before {origin}, and would get the token in "
+                "clear, so nothing was sent; use https, or no proxy for this machine (NO_PROXY)"
             )
             raise ConfigurationError(message)
         for name in self.headers:

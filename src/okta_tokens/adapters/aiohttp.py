@@ -62,7 +62,8 @@ class TokenMiddleware:
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request with a token; see the class."""
         origin = _origin(request)
-        if not self._authorizer.admits(origin, request.headers):
+        by_proxy = request.proxy is not None
+        if not self._authorizer.admits(origin, request.headers, by_proxy=by_proxy):
             return await handler(request)
         call = Call(self._authorizer, origin)
         while True:
