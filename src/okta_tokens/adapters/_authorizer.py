@@ -99,13 +99,14 @@ class Call:
         origin: Where it goes.
     """
 
-    __slots__ = ("_authorizer", "_faults", "_nonce", "_origin", "_token")
+    __slots__ = ("_authorizer", "_carries", "_faults", "_is_proved", "_nonce", "_origin", "_token")
 
     def __init__(self, authorizer: Authorizer, origin: Origin) -> None:
         self._authorizer = authorizer
         self._origin = origin
         self._token: AccessToken | None = None
         self._nonce: str | None = None
+        self._is_proved = self._carries = True
         self._faults: tuple[Fault, ...] = ()
 
     async def authorize(self, headers: MutableMapping[str, str], method: str, path: str) -> None:
@@ -128,11 +129,26 @@ class Call:
             url = f"{self._origin}{path}"
             headers["DPoP"] = await authorizer.source.proof(token, method, url, self._nonce)
         headers["Authorization"] = token.authorization
+        self._is_proved = self._carries = True
 
     def withdraw(self, headers: MutableMapping[str, str]) -> None:
         """Take out what `authorize` put in: errors and logs show the headers of sent requests."""
         for name in self._authorizer.headers:
             headers.pop(name, None)
+
+    def follow(self, origin: Origin, headers: Mapping[str, str]) -> bool:
+        """Take note of a redirect that the client followed by itself.
+
+        Args:
+            origin: Where it ended.
+            headers: What the last request carried.
+
+        Returns:
+            False if that is none of the origins: what was answered there is not about the token.
+        """
+        self._origin, self._is_proved = origin, False
+        self._carries = "Authorization" in headers
+        return self._authorizer.allows(origin)
 
     def learn(self, nonce: str | None) -> None:
         """Keep the `DPoP-Nonce` of an answer, whatever its status (RFC 9449 section 8.2)."""
@@ -151,10 +167,10 @@ class Call:
         token = self._token
         if status != _REFUSED or token is None:
             return False
-        fault = find_fault(challenges, token.token_type)
+        fault = find_fault(challenges, token.token_type) if self._carries else Fault.PROOF
         if fault is Fault.TOKEN:
             self._authorizer.source.invalidate(token)
-        elif fault is Fault.PROOF and self._authorizer.nonces.get(self._origin) == self._nonce:
+        elif fault is Fault.PROOF and self._is_proved and self._knows_no_other_nonce():
             return False  # the same proof once more
         is_new = fault is not Fault.OTHER and fault not in self._faults
         self._faults += (fault,)
@@ -170,6 +186,9 @@ class Call:
             return True
         refused, self._token = self._token, await self._authorizer.source.get_token()
         return refused is None or self._token.value != refused.value
+
+    def _knows_no_other_nonce(self) -> bool:
+        return self._authorizer.nonces.get(self._origin) == self._nonce
 
 
 def _is_source(source: object) -> bool:

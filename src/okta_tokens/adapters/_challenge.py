@@ -23,7 +23,7 @@ class Fault(enum.Enum):
     TOKEN = "token"  # noqa: S105 - no password
     """The token: another one may be accepted."""
     PROOF = "proof"
-    """The proof: one with the nonce that came with the refusal may be accepted."""
+    """What came with the token: with the nonce that the refusal brought it may be accepted."""
     OTHER = "other"
     """Something that neither mends."""
 

@@ -1,0 +1,19 @@
+"""Adapters whose package is not there."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpx2", "grpc"])
+def test_a_missing_extra_is_named(name: str) -> None:
+    """Without its package an adapter says how to get it."""
+    program = f"import sys; sys.modules['{name}'] = None; import okta_tokens.adapters.{name}"
+
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode == 1
+    assert f"pip install 'okta-tokens[{name}]'" in run.stderr
