@@ -138,6 +138,30 @@ async def test_a_redirect_within_an_origin_carries_the_token(here: Here) -> None
     assert here.requests == 2
 
 
+async def test_no_request_on_the_way_keeps_the_token(here: Here) -> None:
+    """After several redirects none of the requests that an answer leads to has the token."""
+    url = here.api.url("/a?to=%2Fb%3Fto%3D%2Fc")
+
+    response = await here.client.get(url, follow_redirects=True)
+
+    assert None not in here.api.tokens()
+    requests = [response.request, *(earlier.request for earlier in response.history)]
+    assert len(requests) == 3
+    assert not any("Authorization" in sent.headers for sent in requests)
+
+
+async def test_a_redirect_leads_from_one_allowed_origin_to_another(here: Here) -> None:
+    """Where httpx left the token out it is put in again, also a new one if it died."""
+    target = f"/old?to={here.world.sandbox.origin}/resource"
+    for calls in (2, 5):
+        response = await here.client.get(here.api.url(target), follow_redirects=True)
+
+        assert response.status_code == 200
+        assert here.world.sandbox.resource_calls == calls
+        here.world.sandbox.revoke_all()
+    assert here.requests == 2
+
+
 async def test_a_redirect_may_be_followed_by_hand(here: Here) -> None:
     """The next request of an answer carries no token of ours, and gets one when it is sent."""
     response = await here.client.get(here.api.url("/old?to=/new"))
@@ -237,8 +261,8 @@ async def test_a_thousand_rejections_cost_one_request(here: Here) -> None:
     assert ({*statuses}, here.requests) == ({200}, 2)
 
 
-async def test_the_connection_is_free_while_the_token_is_fetched(here: Here) -> None:
-    """A refused answer is read before a token is fetched, however long it is, and kept."""
+async def test_one_connection_is_enough(here: Here) -> None:
+    """A refused answer is out of the way before the next try, however long it is."""
     here.api.answers.extend([(401, INVALID_TOKEN)] * 2)
     here.api.says = "x" * 1_000_000
     transport = here.package.AsyncHTTPTransport(limits=here.package.Limits(max_connections=1))

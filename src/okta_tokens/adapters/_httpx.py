@@ -52,7 +52,6 @@ class _Response(Protocol[Q_co]):
     def next_request(self) -> Q_co | None: ...
     @property
     def history(self) -> Sequence[Self]: ...
-    async def aread(self) -> bytes: ...
 
 
 class TokenFlow(Generic[Q]):
@@ -104,19 +103,13 @@ class TokenFlow(Generic[Q]):
                 return
 
     async def _can_be_mended(self, call: Call, response: _Response[Q]) -> bool:
-        """Tell whether a request is to be sent again, with what its answer asks for.
-
-        The answer is read first: the connection is free while a token is fetched.
-        """
+        """Tell whether a request is to be sent again, with what its answer asks for."""
         for nonce in response.headers.get_list("DPoP-Nonce"):
             call.learn(nonce)
         challenges = response.headers.get_list("WWW-Authenticate")
         if not call.is_worth_another_try(response.status_code, challenges):
             return False
-        if not isinstance(response.request.stream, self._BYTES):
-            return False
-        await response.aread()
-        return await call.renew()
+        return isinstance(response.request.stream, self._BYTES) and await call.renew()
 
 
 def _origin(request: _Request) -> Origin:
