@@ -1,4 +1,13 @@
-"""Carry the token on the channels of `grpc.aio`: `pip install 'okta-tokens[grpc]'`."""
+"""Let the channels of `grpc.aio` carry the token.
+
+Example:
+    ```python
+    tls = grpc.ssl_channel_credentials()
+
+    async with token_channel(orders, "api.acme.com:443", tls) as channel:
+        answer = await channel.unary_unary("/acme.Orders/List")(b"")
+    ```
+"""
 
 from __future__ import annotations
 
@@ -14,8 +23,12 @@ from collections.abc import (
 )
 from typing import TypeVar
 
-import grpc
-from grpc import aio
+try:
+    import grpc
+    from grpc import aio
+except ModuleNotFoundError as error:
+    error.add_note("it comes with the extra: pip install 'okta-tokens[grpc]'")
+    raise
 
 from okta_tokens import AccessToken, TokenSource
 from okta_tokens.errors import ConfigurationError
