@@ -15,7 +15,13 @@ from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox, SandboxClient
 from tests.keys import ec_key, pem, public_jwk
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+RECIPES = r"^<!-- recipe: [\w.]+ -->\n```python\n.*?^```$"
+"""Marked examples, which `tests/recipes` runs."""
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```$",
+    re.sub(RECIPES, "", README, flags=re.MULTILINE | re.DOTALL),
+    flags=re.MULTILINE | re.DOTALL,
+)
 SECRET = "the-secret-of-the-readme-is-long-enough-to-sign"
 
 
