@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import cold, hit, imports, keys, renewal, sign, simulate, soak, stampede
+from benchmarks import adapters, cold, hit, imports, keys, renewal, sign, simulate, soak, stampede
 from benchmarks.figures import Figure
 from benchmarks.report import print_environment, print_table, quiet, write_json
 
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, _Benchmark] = {
     "keys": keys.run,
     "renewal": renewal.run,
     "sign": sign.run,
+    "adapters": adapters.run,
     "import": imports.run,
     "soak": soak.run,
 }

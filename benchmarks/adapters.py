@@ -1,55 +1,88 @@
-"""`adapters`: what does a request cost that an adapter puts the token into?"""
+"""`adapters`: what does a request cost more if an adapter puts the token into it?"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from itertools import repeat
 
 import aiohttp
+import httpx
+import httpx2
 
 from benchmarks.figures import Figure
-from benchmarks.hit import interleave
+from benchmarks.hit import Case, interleave
 from benchmarks.server import serve
 from okta_tokens import TokenProvider
 from okta_tokens.adapters.aiohttp import TokenMiddleware
+from okta_tokens.adapters.httpx import TokenAuth
+from okta_tokens.adapters.httpx2 import TokenAuth as TokenAuth2
 
 Request = Callable[[], Awaitable[object]]
 
+_LIMITS = {"aiohttp": 10.0, "httpx": 15.0, "httpx2": 15.0}
+"""Microseconds."""
+
 
 async def run(*, short: bool) -> list[Figure]:
-    """Measure adapters beside the same client with a static header.
+    """Measure requests with a token that is held, beside the same with a static header.
 
     Args:
-        short: Whether to send a few requests only.
+        short: Whether to send a few only.
     """
-    calls, rounds = (5, 3) if short else (200, 101)
-    async with serve() as server, TokenProvider() as provider:
+    calls, rounds = (3, 3) if short else (100, 151)
+    async with serve() as server, TokenProvider() as provider, AsyncExitStack() as stack:
         source = provider.source(server.client(), "s0")
-        origin, url = server.origin, f"{server.origin}/resource"
+        origins, url = [server.origin], f"{server.origin}/resource"
         header = {"Authorization": (await source.get_token()).authorization}
-        async with (
-            aiohttp.ClientSession(headers=header) as static,
-            aiohttp.ClientSession(middlewares=[TokenMiddleware(source, origins=[origin])]) as ours,
-        ):
-            times = await interleave(
-                "adapters",
-                {
-                    "static": partial(_cpu, partial(_aiohttp, static, url), calls),
-                    "ours": partial(_cpu, partial(_aiohttp, ours, url), calls),
-                },
-                rounds,
-            )
-        print(await server.counts())
-    extra = [(a - b) * 1e6 for a, b in zip(times["ours"], times["static"], strict=True)]
+        enter = stack.enter_async_context
+        middleware = TokenMiddleware(source, origins=origins)
+        auth, auth2 = TokenAuth(source, origins=origins), TokenAuth2(source, origins=origins)
+        requests: dict[str, Request] = {
+            "aiohttp": partial(_fetch, await enter(aiohttp.ClientSession(headers=header)), url),
+            "aiohttp, adapter": partial(
+                _fetch, await enter(aiohttp.ClientSession(middlewares=[middleware])), url
+            ),
+            "httpx": partial(
+                (await enter(httpx.AsyncClient(headers=header, trust_env=False))).get, url
+            ),
+            "httpx, adapter": partial(
+                (await enter(httpx.AsyncClient(auth=auth, trust_env=False))).get, url
+            ),
+            "httpx2": partial(
+                (await enter(httpx2.AsyncClient(headers=header, trust_env=False))).get, url
+            ),
+            "httpx2, adapter": partial(
+                (await enter(httpx2.AsyncClient(auth=auth2, trust_env=False))).get, url
+            ),
+        }
+        cases: dict[str, Case] = {
+            name: partial(_cpu, request, calls) for name, request in requests.items()
+        }
+        times = await interleave("adapters", cases, rounds)
+        counts = await server.counts()
+    figures = []
+    for name, limit in _LIMITS.items():
+        static, ours = times[name], times[f"{name}, adapter"]
+        more = [(a - b) * 1e6 for a, b in zip(ours, static, strict=True)]
+        figures += [
+            Figure.measure(f"{name}, a static header: CPU", [it * 1e6 for it in static], "µs"),
+            Figure.measure(f"{name}, the adapter: CPU beyond that", more, "µs", at_most=limit),
+            Figure.ratio(f"{name}, the adapter: beside a static header", ours, static),
+        ]
+    sent = len(cases) * (rounds + 1) * calls
+    what = f"calls of the API that succeeded, of {sent:,}"
+    succeeded = counts["resource_calls"] - counts["resource_refused"]
     return [
-        Figure.measure("aiohttp, static header", [it * 1e6 for it in times["static"]], "µs"),
-        Figure.measure("aiohttp: extra", extra, "µs", at_most=10),
+        *figures,
+        Figure.count(what, succeeded, "", exactly=sent),
+        Figure.count("token requests for all of them", counts["token_requests"], "", exactly=1),
     ]
 
 
-async def _aiohttp(session: aiohttp.ClientSession, url: str) -> None:
+async def _fetch(session: aiohttp.ClientSession, url: str) -> None:
     async with session.get(url) as response:
         await response.read()
 

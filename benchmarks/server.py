@@ -163,7 +163,7 @@ class _Told:
         self._faults = sandbox.faults = _CountingPlan()
 
     def counts(self) -> dict[str, int]:
-        names = ("token_requests", "resource_calls", "expired_tokens_seen")
+        names = ("token_requests", "resource_calls", "resource_refused", "expired_tokens_seen")
         counts = {name: getattr(self._sandbox, name) for name in names}
         self._sandbox.reset_counters()
         return counts
