@@ -25,15 +25,23 @@ from okta_tokens import (
     errors,
     events,
 )
+from okta_tokens.adapters import aiohttp as of_aiohttp
+from okta_tokens.adapters import grpc as of_grpc
+from okta_tokens.adapters import httpx as of_httpx
+from okta_tokens.adapters import httpx2 as of_httpx2
 from okta_tokens.errors import TokenProviderError
 from okta_tokens.events import Event, KeyEvent
 
 Kind = TypeVar("Kind")
 
-MODULES = (okta_tokens, errors, events)
-"""The public modules that the package's face names."""
+ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
+MODULES = (okta_tokens, errors, events, *ADAPTERS)
+"""The public modules that the package's face names, and the adapters."""
 
-OPTIONAL = ["rich", "argparse", "cryptography", "okta_tokens.cli", "okta_tokens.sandbox"]
+OPTIONAL = [
+    *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2"),
+    *("okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.sandbox"),
+]
 """What only some part of the package needs."""
 
 CALLED_BY_SYNTAX = {"__aenter__", "__aexit__", "__call__"}
@@ -133,6 +141,25 @@ class TokenSource(provider: TokenProvider, key: TokenKey)
         nonce: str | None = None) -> str
 module errors
 module events
+""",
+    "okta_tokens.adapters.aiohttp": """
+class TokenMiddleware(source: TokenSource, *, origins: Iterable[str],
+        pass_others: bool = False)
+    async def __call__(self, request: ClientRequest,
+        handler: ClientHandlerType) -> ClientResponse
+""",
+    "okta_tokens.adapters.grpc": """
+def token_channel(source: TokenSource, target: str, credentials: grpc.ChannelCredentials, *,
+        options: Sequence[tuple[str, str | int]] | None = None,
+        compression: grpc.Compression | None = None,
+        interceptors: Iterable[aio.ClientInterceptor] = ()) -> aio.Channel
+def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
+""",
+    "okta_tokens.adapters.httpx": """
+class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
+""",
+    "okta_tokens.adapters.httpx2": """
+class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
 """,
     "okta_tokens.errors": """
 class ConfigurationError

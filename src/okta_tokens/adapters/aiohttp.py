@@ -19,6 +19,8 @@ from okta_tokens import TokenSource
 from okta_tokens.adapters._authorizer import Authorizer, Call
 from okta_tokens.adapters._origins import Origin
 
+__all__ = ["TokenMiddleware"]
+
 _SCHEMES = {"wss": "https", "ws": "http"}
 
 

@@ -19,6 +19,8 @@ except ModuleNotFoundError as error:
 
 from okta_tokens.adapters._httpx import TokenFlow
 
+__all__ = ["TokenAuth"]
+
 
 class TokenAuth(TokenFlow[httpx2.Request], httpx2.Auth):
     """Put a token, and a proof if it is bound to a key, into each request of an httpx2 client.
