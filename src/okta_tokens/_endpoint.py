@@ -109,6 +109,7 @@ class Endpoint:
         places: How many requests may be under way at once.
         random: Draws from the unit interval.
         emit: Hears what happens.
+        on_pause: Called with the key and the seconds of each pause that a 429 began, if anybody is.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Endpoint:
         places: int,
         random: Random,
         emit: Callable[[Event], None],
+        on_pause: Callable[[TokenKey, float], object] | None = None,
     ) -> None:
         self._origin = origin
         self._exchange = exchange
@@ -129,6 +131,7 @@ class Endpoint:
         self._gate = Gate(places)
         self._random = random
         self._emit = emit
+        self._on_pause = on_pause
         # By authorization server: what the next proof repeats (RFC 9449 section 8).
         self._nonces: dict[str | None, str] = {}
         self._pauses = {True: _Pause(), False: _Pause()}
@@ -157,6 +160,17 @@ class Endpoint:
             key=key,
             retryable=True,
         )
+
+    def pause(self, key: TokenKey, seconds: float) -> None:
+        """Leave a key's half of the domain alone, since another process was asked to.
+
+        Args:
+            key: Whose.
+            seconds: For how long; as long as the policy lets pauses be at most.
+        """
+        pause = self._pause_for(key)
+        until = self._clock.boot_time() + min(seconds, self._policy.max_pause)
+        pause.until = max(pause.until, until)
 
     def promote(self, flight: TokenFlight) -> None:
         """Let a renewal go first from now on: somebody waits for it."""
@@ -339,6 +353,8 @@ class Endpoint:
                     request_id=answer.request_id,
                 )
             )
+            if self._on_pause is not None:
+                self._on_pause(key, seconds)
         else:
             pause.strikes = 0
         return outcome

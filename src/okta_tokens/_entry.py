@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import deque
+from collections.abc import Container
 
 from okta_tokens._clock import Instant
 from okta_tokens._schedule import Timer
@@ -21,6 +23,9 @@ LONGEST_WINDOW = 1.0
 FIRST_DAMPING = 5.0
 LONGEST_DAMPING = 300.0
 """Seconds for which a token that replaced a rejected one is kept although it is rejected too."""
+
+_REMEMBERED = 4
+"""Rejected tokens of a key that are not adopted from a store again."""
 
 _NEVER = math.inf
 _CLOSED = -math.inf
@@ -49,13 +54,15 @@ class Damping:
     dropped after all, until one lives for the longest window without being rejected.
     """
 
-    __slots__ = ("_landed_at", "_rejected", "_replacement", "ignored", "seconds")
+    __slots__ = ("_landed_at", "_rejected", "_replacement", "ignored", "seconds", "values")
 
     def __init__(self) -> None:
         self.seconds = FIRST_DAMPING
         """The length of the window."""
         self.ignored = 0
         """How many rejections of the present token were ignored."""
+        self.values: deque[str] = deque(maxlen=_REMEMBERED)
+        """The last tokens that were rejected."""
         self._landed_at = 0.0
         self._rejected = False
         self._replacement = False
@@ -203,14 +210,25 @@ class Entry:
             self._damping = Damping()
         kept = self._damping.reject(now)
         if not kept:
+            self.remember(value)
             self.drop_token()
         return kept
+
+    def remember(self, value: str) -> None:
+        """Take note of a token that is not to be adopted from a store again."""
+        self._damping = self._damping or Damping()
+        self._damping.values.append(value)
 
     @property
     def unusable_at(self) -> float:
         """When the token is not handed out any more, in seconds of boot time; long ago if none."""
         token = self.token
         return _CLOSED if token is None else token._boot_expiry - token._leeway
+
+    @property
+    def rejected(self) -> Container[str]:
+        """The values of tokens that were rejected lately."""
+        return () if self._damping is None else self._damping.values
 
     @property
     def ignored(self) -> int:

@@ -14,6 +14,7 @@ from okta_tokens._cache import EntryCache
 from okta_tokens._clock import Clock, Instant, read
 from okta_tokens._endpoint import Endpoint, TokenFlight, defect
 from okta_tokens._entry import FOR_RENEWAL, LONGEST_DAMPING, USED, Entry, State
+from okta_tokens._fleet import Fleet
 from okta_tokens._flight import SingleFlight
 from okta_tokens._policy import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._protocol import Grant
@@ -37,6 +38,7 @@ from okta_tokens.events import (
     RenewalFailed,
     RenewalPostponed,
     RenewalScheduled,
+    TokenAdopted,
     TokenFetched,
     TokenInvalidated,
     UnusualRequest,
@@ -59,9 +61,10 @@ class Keeper:
         endpoint: Returns the endpoint of a key's domain.
         random: Draws from the unit interval.
         emit: Hears what happens.
+        fleet: Shares tokens with other processes; None if this one is alone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another part, and given once
         self,
         *,
         clock: Clock,
@@ -72,6 +75,7 @@ class Keeper:
         endpoint: Callable[[TokenKey], Endpoint],
         random: Random,
         emit: Callable[[Event], None],
+        fleet: Fleet | None = None,
     ) -> None:
         self._clock = clock
         self._schedule = schedule
@@ -80,6 +84,7 @@ class Keeper:
         self._endpoint = endpoint
         self._random = random
         self._emit = emit
+        self._fleet = fleet
         self._look = self._fall_due  # one bound method for all timers
         self._is_shut = False
         self.entries = EntryCache(max_tokens, self._evicted)
@@ -207,6 +212,8 @@ class Keeper:
                 self._emit(InvalidationIgnored(key=key, remaining=kept))
             return False
         self._emit(TokenInvalidated(key=key, damping=entry.damping))
+        if self._fleet is not None:
+            self._fleet.discard(key, value)
         # A key that nobody asks for again is forgotten, but not before the longest damping is over:
         # callers who come once a minute, to an API that rejects every token, must not start anew.
         next_look = entry.refuse_until if entry.kept_fresh else now.boot + LONGEST_DAMPING
@@ -215,9 +222,12 @@ class Keeper:
 
     def forget(self, key: TokenKey, value: str) -> None:
         """Hand a token out no more, and fetch no other one until somebody asks."""
+        if self._fleet is not None:
+            self._fleet.discard(key, value)
         entry = self.entries.get(key)
         if entry is None or entry.token is None or entry.token.value != value:
             return
+        entry.remember(value)
         entry.drop_token()
         self._schedule.cancel(entry.timer)
         entry.timer = None
@@ -237,12 +247,18 @@ class Keeper:
     async def _fly(self, flight: TokenFlight) -> Outcome:
         """Fetch a token and land it; between the answer and the waiters nothing is awaited."""
         try:
-            outcome: Grant | TokenProviderError = await self._endpoint(flight.key).fetch(flight)
+            outcome: Grant | TokenProviderError = await self._fetch(flight)
         except Exception as error:  # noqa: BLE001 - a defect here must not leave callers hanging
             outcome = defect("fetch", error)
         if self._is_shut:
             raise asyncio.CancelledError  # once more: the callable for the secret swallowed it
         return self._land(flight, outcome)
+
+    async def _fetch(self, flight: TokenFlight) -> Grant | FetchError:
+        if self._fleet is None:
+            return await self._endpoint(flight.key).fetch(flight)
+        entry = self.entries.get(flight.key)
+        return await self._fleet.fetch(flight, () if entry is None else entry.rejected)
 
     def _land(self, flight: TokenFlight, outcome: Grant | TokenProviderError) -> Outcome:
         entry = self.entries.get_or_add(flight.key)
@@ -280,17 +296,28 @@ class Keeper:
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if waiters:
             entry.used = USED
-        self._emit(
-            TokenFetched(
-                key=entry.key,
-                lifetime=lifetime,
-                duration=now.boot - grant.sent.boot,
-                scopes=grant.scopes,
-                missing_scopes=entry.key.scopes - grant.scopes,
-                waiters=waiters,
-                request_id=grant.request_id,
+        if grant.adopted:
+            self._emit(
+                TokenAdopted(
+                    key=entry.key,
+                    lifetime=lifetime,
+                    remaining=grant.sent.boot + lifetime - now.boot,
+                    scopes=grant.scopes,
+                    waiters=waiters,
+                )
             )
-        )
+        else:
+            self._emit(
+                TokenFetched(
+                    key=entry.key,
+                    lifetime=lifetime,
+                    duration=now.boot - grant.sent.boot,
+                    scopes=grant.scopes,
+                    missing_scopes=entry.key.scopes - grant.scopes,
+                    waiters=waiters,
+                    request_id=grant.request_id,
+                )
+            )
         self._emit(RenewalScheduled(key=entry.key, after=refresh_at - now.boot))
         self._call(entry, refresh_at)
 

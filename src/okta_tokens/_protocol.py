@@ -150,7 +150,8 @@ class Grant:
         lifetime: Seconds, counted from before the request was sent; more than zero.
         scopes: What the token holds; what was asked for, if the server does not say.
         sent: When the request was about to be sent: the lifetime counts from there.
-        request_id: The answer's `X-Okta-Request-Id`.
+        request_id: The answer's `X-Okta-Request-Id`; None if there was none.
+        adopted: Whether another process fetched it.
     """
 
     value: str = field(repr=False)
@@ -159,6 +160,7 @@ class Grant:
     scopes: frozenset[str]
     sent: Instant
     request_id: str | None
+    adopted: bool = False
 
 
 def build_form(scopes: Iterable[str]) -> dict[str, str]:

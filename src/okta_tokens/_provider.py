@@ -23,6 +23,7 @@ from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint import Endpoint
 from okta_tokens._entry import USED
 from okta_tokens._exchange import Exchange
+from okta_tokens._fleet import Fleet
 from okta_tokens._keeper import Keeper
 from okta_tokens._policy import RefreshPolicy, RetryPolicy
 from okta_tokens._redaction import sever
@@ -30,6 +31,7 @@ from okta_tokens._revoker import Revoker
 from okta_tokens._schedule import Schedule
 from okta_tokens._session import check_netrc, check_session, environment_proxy, open_session
 from okta_tokens._status import KeyStatus, Stats, count_up, key_status
+from okta_tokens._store import TokenStore
 from okta_tokens._token import AccessToken, TokenKey, token_key
 from okta_tokens._urls import as_okta_reads, request_target
 from okta_tokens.errors import ConfigurationError, FetchError, ProviderStateError
@@ -62,6 +64,8 @@ class TokenProvider:
         session: What token requests are sent with: for proxies, TLS settings and connections of
             your own. It is never closed here. None means a session of the provider's own, which
             honours the proxy variables of the environment.
+        store: Where tokens are shared with other processes; see `okta_tokens.stores`. It is never
+            closed here. None shares nothing.
         max_tokens: How many keys are held; then one that was not used lately makes room. Those that
             are kept fresh are held beside them, as many at most.
         max_concurrent_requests: Token requests under way at once, for each domain.
@@ -79,6 +83,7 @@ class TokenProvider:
         refresh: RefreshPolicy | None = None,
         retry: RetryPolicy | None = None,
         session: aiohttp.ClientSession | None = None,
+        store: TokenStore | None = None,
         max_tokens: int = 10_000,
         max_concurrent_requests: int = 8,
         observers: Iterable[Observer] = (),
@@ -99,6 +104,17 @@ class TokenProvider:
         self._emitter = Emitter((log_event, *observers))
         self._schedule = Schedule(self._clock)
         self._endpoints: dict[str, Endpoint] = {}
+        self._fleet = None
+        if store is not None:
+            self._fleet = Fleet(
+                store,
+                clock=self._clock,
+                schedule=self._schedule,
+                refresh=refresh or RefreshPolicy(),
+                endpoint=self._endpoint,
+                random=random.random,
+                emit=self._emitter,
+            )
         self._keeper = Keeper(
             clock=self._clock,
             schedule=self._schedule,
@@ -108,6 +124,7 @@ class TokenProvider:
             endpoint=self._endpoint,
             random=random.random,
             emit=self._emitter,
+            fleet=self._fleet,
         )
         self._revoker = Revoker(
             schedule=self._schedule, endpoint=self._endpoint, emit=self._emitter
@@ -141,6 +158,8 @@ class TokenProvider:
         context = copy_context()
         self._session = self._given_session or open_session()
         self._keeper.flights.context = self._revoker.flights.context = context
+        if self._fleet is not None:
+            self._fleet.context = context
         self._emitter.attach(self._loop, context)
         # A task of its own, so that the provider can be closed from another task than this one, and
         # no error of ours can cancel the caller's code or wrap the caller's errors in a group.
@@ -431,6 +450,7 @@ class TokenProvider:
             places=self._places,
             random=random.random,
             emit=self._emitter,
+            on_pause=None if self._fleet is None else self._fleet.share_pause,
         )
 
     async def _own(self) -> None:
@@ -449,6 +469,8 @@ class TokenProvider:
         try:
             await self._keeper.flights.aclose()
             await self._revoker.flights.aclose()
+            if self._fleet is not None:
+                await self._fleet.aclose()
         finally:
             if self._session is not None and self._session is not self._given_session:
                 await self._session.close()

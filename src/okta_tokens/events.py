@@ -121,6 +121,23 @@ class TokenFetched(KeyEvent):
 
 
 @_event
+class TokenAdopted(KeyEvent):
+    """A token that another process had fetched was found in the store, and is handed out."""
+
+    name: ClassVar[str] = "okta_tokens.token_adopted"
+    level: ClassVar[Level] = "info"
+
+    lifetime: float
+    """Seconds from its request to expiry."""
+    remaining: float
+    """Seconds until it expires."""
+    scopes: frozenset[str]
+    """What the token holds."""
+    waiters: int
+    """How many callers waited for it."""
+
+
+@_event
 class AttemptFailed(KeyEvent):
     """One request failed; the fetch it belongs to may go on."""
 
@@ -271,6 +288,44 @@ class RequestsPaused(Event):
     """True if too many requests were under way at once."""
     request_id: str | None
     """The answer's `X-Okta-Request-Id`."""
+
+
+@_event
+class StoreFailed(Event):
+    """The shared store failed, or did not answer: the provider goes on as if there were none.
+
+    There is one such event until it works again.
+    """
+
+    name: ClassVar[str] = "okta_tokens.store_failed"
+    level: ClassVar[Level] = "warning"
+
+    reason: str
+    """The type of the error, or that there was no answer in time."""
+    after: float
+    """In how many seconds it is tried again."""
+
+
+@_event
+class StoreRecovered(Event):
+    """The shared store works again."""
+
+    name: ClassVar[str] = "okta_tokens.store_recovered"
+    level: ClassVar[Level] = "info"
+
+    seconds: float
+    """For how long it did not."""
+
+
+@_event
+class StoreEntryIgnored(KeyEvent):
+    """What is in the store under a key's name cannot be used: it was tampered with, or is garbage.
+
+    There is one such event a minute at most.
+    """
+
+    name: ClassVar[str] = "okta_tokens.store_entry_ignored"
+    level: ClassVar[Level] = "warning"
 
 
 @_event

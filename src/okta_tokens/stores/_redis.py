@@ -1,0 +1,184 @@
+"""Tokens in Redis or Valkey, sealed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from okta_tokens._store import SharedToken, UnreadableEntry
+from okta_tokens._token import TokenKey
+from okta_tokens.errors import ConfigurationError
+from okta_tokens.stores._sealing import Sealer, describe, load_keys
+
+_DELETE_IF_SAME = """
+if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("del", KEYS[1]) end
+return 0
+"""
+_EXTEND = """
+if redis.call("pttl", KEYS[1]) < tonumber(ARGV[1]) then
+    redis.call("set", KEYS[1], "", "px", ARGV[1])
+end
+return 0
+"""
+
+
+class RedisTokenStore:
+    """Share tokens through Redis or Valkey, encrypted.
+
+    Whoever has one of the keys can read and forge what is kept: one store is one trust domain, for
+    processes that may have each other's tokens. Whoever has none, and reads or writes the store,
+    learns how many tokens there are, and can make them be fetched anew.
+
+    Args:
+        url_or_client: `redis://…`, `rediss://…` or `unix://…`, as redis-py has it, with the
+            credentials in it; or an asynchronous client of redis-py's, also one for Sentinel or
+            Cluster, which is never closed here.
+        keys: One or more keys, each 32 bytes in URL-safe base64, as `okta-tokens store-key` prints
+            them. The first seals, all open: to replace one, let every process know [old, new], then
+            [new, old], then [new].
+        prefix: What the names of all entries begin with.
+        timeout: For how long a token request waits for the store, in seconds.
+        lease: For how long the others wait for the process that fetches a token, before one of
+            them fetches it, in seconds.
+
+    Raises:
+        ConfigurationError: If the URL, a key or a number is none.
+    """
+
+    def __init__(
+        self,
+        url_or_client: str | Redis | RedisCluster,
+        *,
+        keys: Sequence[str],
+        prefix: str = "okta-tokens:",
+        timeout: float = 0.25,
+        lease: float = 5.0,
+    ) -> None:
+        self._sealers = load_keys(keys)
+        self._prefix = prefix
+        self.timeout = timeout
+        self.lease = lease
+        self._owned: Redis | None = None
+        client: Any = url_or_client
+        if isinstance(url_or_client, str):
+            client = self._owned = _connect(url_or_client, timeout)
+            del url_or_client
+        self._client = client
+
+    async def aclose(self) -> None:
+        """Close the connections, unless they are of a client that was given."""
+        if self._owned is not None:
+            await self._owned.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return itself; connections are opened as they are needed."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None:
+        """Return the token that is kept for a key, under the name of whichever of the keys."""
+        found = await self._find(key)
+        return None if found is None else found[1:]
+
+    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None:
+        """Keep a token, sealed with the first key."""
+        sealer = self._sealers[0]
+        name = self._name(sealer, "token", key)
+        await self._client.set(name, sealer.seal(name, token), px=_milliseconds(seconds))
+
+    async def discard(self, key: TokenKey, value: str) -> None:
+        """Keep a token no more, if it is still this one."""
+        for sealer in self._sealers:
+            name = self._name(sealer, "token", key)
+            entry = await self._client.get(name)
+            token = None if entry is None else sealer.open(name, entry)
+            if token is not None and token.value == value:
+                await self._client.eval(_DELETE_IF_SAME, 1, name, entry)
+
+    async def acquire(self, key: TokenKey, seconds: float) -> str | None:
+        """Take the lease of a key, under the name of the first key."""
+        lease = uuid.uuid4().hex
+        name = self._name(self._sealers[0], "lease", key)
+        taken = await self._client.set(name, lease, nx=True, px=_milliseconds(seconds))
+        return lease if taken else None
+
+    async def release(self, key: TokenKey, lease: str) -> None:
+        """Give a lease back, if it is still this one."""
+        name = self._name(self._sealers[0], "lease", key)
+        await self._client.eval(_DELETE_IF_SAME, 1, name, lease)
+
+    async def pause(self, key: TokenKey, seconds: float) -> None:
+        """Let every process pause that would ask the same half of the key's domain."""
+        name = self._pause_name(key)
+        await self._client.eval(_EXTEND, 1, name, _milliseconds(seconds))
+
+    async def paused(self, key: TokenKey) -> float:
+        """Return how many seconds are left of such a pause; 0.0 if there is none."""
+        left = await self._client.pttl(self._pause_name(key))
+        return max(0.0, float(left) / 1000)
+
+    async def _find(self, key: TokenKey) -> tuple[str, SharedToken, float] | None:
+        unreadable: UnreadableEntry | None = None
+        names = [self._name(sealer, "token", key) for sealer in self._sealers]
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.get(name)
+            pipeline.pttl(name)
+        answers = await pipeline.execute()
+        for sealer, name, entry, left in zip(
+            self._sealers, names, answers[::2], answers[1::2], strict=True
+        ):
+            if entry is None or left <= 0:
+                continue
+            try:
+                token = sealer.open(name, entry)
+            except UnreadableEntry as error:
+                unreadable = error
+            else:
+                if token is not None:
+                    return name, token, left / 1000
+        if unreadable is not None:
+            raise unreadable
+        return None
+
+    def _name(self, sealer: Sealer, kind: str, key: TokenKey) -> str:
+        return f"{self._prefix}{kind}:{sealer.name(kind, *describe(key))}"
+
+    def _pause_name(self, key: TokenKey) -> str:
+        half = key.authorization_server is None
+        return f"{self._prefix}pause:{self._sealers[0].name('pause', key.client.origin, half)}"
+
+
+def _connect(url: str, timeout: float) -> Redis:
+    """Return a client that does not try again: the provider has better to do than to wait."""
+    try:
+        client: Redis = Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError:
+        del url  # it may hold a password
+    else:
+        return client
+    message = "url: must be redis://, rediss:// or unix://, as redis-py has it"
+    raise ConfigurationError(message)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
