@@ -14,12 +14,15 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    ("cli", "adapters"),  # the command, and what lets other clients carry the token
+    # The command, what lets other clients carry the token, and what processes share tokens by.
+    ("cli", "adapters", "stores"),
     ("__init__",),  # the face
     ("_provider",),  # where the parts meet
     ("_keeper", "_revoker", "_session", "_status", "_emitter"),
+    ("_fleet",),
     ("_endpoint", "_cache"),
     ("_exchange", "_entry", "events"),
+    ("_store",),
     ("_token",),
     ("_client", "_protocol", "_flight"),
     ("_assertions", "_scopes", "_policy", "_schedule", "_gate"),
@@ -44,6 +47,7 @@ EXTRAS = {
     "cli": {"joserfc", "rich"},
     "_keys": {"cryptography", "joserfc"},
     "_signing": {"cryptography"},
+    "stores": {"cryptography", "redis"},
     WING: {"joserfc"},
 }
 """What a part may import beyond the dependencies: each is an extra of its own."""
@@ -265,7 +269,7 @@ def test_the_face_loads_nothing_optional() -> None:
     dependencies = f"import {', '.join(sorted(DEPENDENCIES))}"
     loaded = loaded_by(dependencies, "import okta_tokens") - loaded_by(dependencies)
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names}
-    core = {name for name in modules() if part(name) not in {*LEAVES, "_keys", WING}}
+    core = {name for name in modules() if part(name) not in {*LEAVES, "_keys", "stores", WING}}
 
     assert foreign == core
     assert "argparse" not in loaded

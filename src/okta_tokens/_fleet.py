@@ -180,9 +180,10 @@ class Fleet:
             self._complain(key)
             return None
         left = token.expires_at - self._endpoint(key).server_time()
-        remaining = min(seconds, token.lifetime, left)
-        if remaining <= self._refresh.lead(token.lifetime):
+        lead = self._refresh.lead(token.lifetime)
+        if not (lead < seconds and lead < left):
             return None
+        remaining = min(seconds, token.lifetime, left)
         sent = read(self._clock).later(remaining - token.lifetime)
         return Grant(
             token.value,

@@ -1,0 +1,1 @@
+"""Tests of shared stores, and of what providers make of them."""

@@ -1,0 +1,101 @@
+"""A store in memory, on a clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+
+from okta_tokens import TokenKey
+from okta_tokens.stores import SharedToken, UnreadableEntry
+from tests.clock import ManualClock
+
+
+class MemoryTokenStore:
+    """A store in this process, whose time is a test's, and which fails on demand.
+
+    Args:
+        clock: Tells its time.
+    """
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.timeout = 0.25
+        self.lease = 5.0
+        self.error: Exception | None = None
+        """What every call raises."""
+        self.hangs = False
+        """Whether calls never end."""
+        self.takes = 0.0
+        """How many seconds a call takes."""
+        self.garbled = False
+        """Whether what is kept cannot be read."""
+        self.calls: list[str] = []
+        """What was asked, by the names of the methods."""
+        self.tokens: dict[object, tuple[SharedToken, float]] = {}
+        self.leases: dict[object, tuple[str, float]] = {}
+        self.pauses: dict[object, float] = {}
+        self._clock = clock
+
+    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None:
+        """See `TokenStore`."""
+        now = await self._now("load")
+        token, end = self.tokens.get(_name(key), (None, 0.0))
+        if token is None or end <= now:
+            return None
+        if self.garbled:
+            raise UnreadableEntry
+        return token, end - now
+
+    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None:
+        """See `TokenStore`."""
+        self.tokens[_name(key)] = token, await self._now("save") + seconds
+
+    async def discard(self, key: TokenKey, value: str) -> None:
+        """See `TokenStore`."""
+        await self._now("discard")
+        if _name(key) in self.tokens and self.tokens[_name(key)][0].value == value:
+            del self.tokens[_name(key)]
+
+    async def acquire(self, key: TokenKey, seconds: float) -> str | None:
+        """See `TokenStore`."""
+        now = await self._now("acquire")
+        if self.leases.get(_name(key), ("", 0.0))[1] > now:
+            return None
+        lease = f"lease {len(self.calls)}"
+        self.leases[_name(key)] = lease, now + seconds
+        return lease
+
+    async def release(self, key: TokenKey, lease: str) -> None:
+        """See `TokenStore`."""
+        await self._now("release")
+        if self.leases.get(_name(key), ("", 0.0))[0] == lease:
+            del self.leases[_name(key)]
+
+    async def pause(self, key: TokenKey, seconds: float) -> None:
+        """See `TokenStore`."""
+        end = await self._now("pause") + seconds
+        self.pauses[_half(key)] = max(self.pauses.get(_half(key), 0.0), end)
+
+    async def paused(self, key: TokenKey) -> float:
+        """See `TokenStore`."""
+        now = await self._now("paused")
+        return max(0.0, self.pauses.get(_half(key), 0.0) - now)
+
+    async def _now(self, call: str) -> float:
+        self.calls.append(call)
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        if self.error is not None:
+            raise self.error
+        await self._clock.sleep_until(self._clock.boot_time() + self.takes)
+        return self._clock.boot_time()
+
+
+def _name(key: TokenKey) -> object:
+    dpop = key.client.dpop
+    return (
+        *(key.client.origin, key.authorization_server, key.client_id, key.scopes),
+        None if dpop is None else dpop.thumbprint,
+    )
+
+
+def _half(key: TokenKey) -> object:
+    return key.client.origin, key.authorization_server is None
