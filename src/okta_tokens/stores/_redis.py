@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
@@ -60,6 +61,10 @@ class RedisTokenStore:
         timeout: float = 0.25,
         lease: float = 5.0,
     ) -> None:
+        for name, seconds in (("timeout", timeout), ("lease", lease)):
+            if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+                message = f"{name}: must be a positive number of seconds"
+                raise ConfigurationError(message)
         self._sealers = load_keys(keys)
         self._prefix = prefix
         self.timeout = timeout

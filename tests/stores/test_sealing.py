@@ -1,0 +1,161 @@
+"""Names that tell nothing, and entries that only their name opens."""
+
+from __future__ import annotations
+
+import base64
+import traceback
+from dataclasses import replace
+
+import pytest
+
+from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
+from okta_tokens.errors import ConfigurationError
+from okta_tokens.stores import SharedToken, UnreadableEntry, generate_key
+from okta_tokens.stores._sealing import Sealer, describe, load_keys
+
+TOKEN = SharedToken("Canary-Token-7d1f", "Bearer", frozenset({"a", "b"}), 300.0, 1_800_000_300.0)
+CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("secret"))
+KEY = TokenKey(CLIENT, frozenset({"a"}))
+
+
+def sealer() -> Sealer:
+    """Return a sealer with a new key."""
+    (made,) = load_keys([generate_key()])
+    return made
+
+
+def test_what_is_sealed_is_opened() -> None:
+    """A token comes out as it went in."""
+    it = sealer()
+
+    assert it.open("name", it.seal("name", TOKEN)) == TOKEN
+
+
+def test_an_entry_shows_nothing() -> None:
+    """An entry holds nothing of a token in clear, and no two are alike."""
+    it = sealer()
+    entries = {it.seal("name", TOKEN) for _ in range(100)}
+
+    assert len(entries) == 100
+    assert not any(part in entry for entry in entries for part in (b"Canary", b"Bearer", b"300"))
+
+
+def test_an_entry_opens_under_its_own_name_alone() -> None:
+    """What is copied to another name does not open there."""
+    it = sealer()
+
+    with pytest.raises(UnreadableEntry):
+        it.open("another", it.seal("name", TOKEN))
+
+
+def test_another_key_opens_nothing() -> None:
+    """What another key sealed does not open."""
+    with pytest.raises(UnreadableEntry):
+        sealer().open("name", sealer().seal("name", TOKEN))
+
+
+def test_no_byte_can_be_changed() -> None:
+    """An entry of which a bit was turned, or a byte is missing or too many, does not open."""
+    it = sealer()
+    entry = it.seal("name", TOKEN)
+    changed = [
+        *(entry[:at] + bytes([entry[at] ^ 1]) + entry[at + 1 :] for at in range(1, len(entry))),
+        *(entry[:length] for length in range(1, len(entry))),
+        entry + b"x",
+    ]
+
+    for other in changed:
+        with pytest.raises(UnreadableEntry):
+            it.open("name", other)
+
+
+@pytest.mark.parametrize("entry", [b"", b"\x00", b"\x02anything", b"{}"])
+def test_another_version_is_none_of_ours(entry: bytes) -> None:
+    """An entry of an unknown version is ignored: a newer process may have written it."""
+    assert sealer().open("name", entry) is None
+
+
+def test_an_error_shows_no_entry() -> None:
+    """What is raised holds neither what was kept nor what was decrypted."""
+    it = sealer()
+
+    with pytest.raises(UnreadableEntry) as raised:
+        it.open("another", it.seal("name", TOKEN))
+
+    assert raised.value.__context__ is None
+    report = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    assert "Canary" not in "".join(report.format())
+
+
+def test_names_tell_nothing_and_differ() -> None:
+    """A name is a fingerprint that nobody can compute who has no key."""
+    one, two = sealer(), sealer()
+    others = [
+        TokenKey(OktaClient("b.okta.com", "0oa1", CLIENT.authentication), KEY.scopes),
+        TokenKey(OktaClient("acme.okta.com", "0oa2", CLIENT.authentication), KEY.scopes),
+        TokenKey(
+            OktaClient("acme.okta.com", "0oa1", CLIENT.authentication, authorization_server="x"),
+            KEY.scopes,
+        ),
+        TokenKey(
+            OktaClient("acme.okta.com", "0oa1", CLIENT.authentication, authorization_server=None),
+            KEY.scopes,
+        ),
+        TokenKey(
+            OktaClient("acme.okta.com", "0oa1", CLIENT.authentication, dpop=DPoP()), KEY.scopes
+        ),
+        TokenKey(CLIENT, frozenset({"a", "b"})),
+        TokenKey(CLIENT, frozenset({"a b"})),
+        TokenKey(CLIENT, frozenset()),
+    ]
+    names = [one.name("token", *describe(key)) for key in (KEY, *others)]
+
+    assert len({*names, two.name("token", *describe(KEY)), one.name("lease", *describe(KEY))}) == 11
+    assert all(len(name) == 43 for name in names)
+
+
+def test_the_credential_is_not_in_a_name() -> None:
+    """A secret that is rotated, or asked for, is no other token."""
+    rotated = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(lambda: "other"))
+    it = sealer()
+
+    assert it.name(*describe(KEY)) == it.name(*describe(TokenKey(rotated, KEY.scopes)))
+
+
+def test_a_repr_shows_no_value() -> None:
+    """A shared token is printed without its value."""
+    assert "Canary" not in repr(replace(TOKEN))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        [""],
+        ["short"],
+        [base64.urlsafe_b64encode(b"x" * 31).decode()],
+        [base64.urlsafe_b64encode(b"x" * 33).decode()],
+        [base64.urlsafe_b64encode(b"x" * 32).decode()] * 2,
+        [generate_key(), "ö" * 44],
+        [generate_key(), None],
+    ],
+    ids=range(8),
+)
+def test_keys_must_be_keys(keys: list[str]) -> None:
+    """What is no key of 32 bytes, or given twice, is refused, and not repeated."""
+    with pytest.raises(ConfigurationError, match="keys: must be one or more different") as raised:
+        load_keys(keys)
+
+    error = raised.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # this function's own locals
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    shown = "".join(report.format())
+    assert not any(key in shown for key in keys if isinstance(key, str) and len(key) > 5)
+
+
+def test_one_key_needs_no_list() -> None:
+    """A single key may be given as it is."""
+    key = generate_key()
+
+    assert load_keys(key)[0].name(1) == load_keys([key])[0].name(1)
