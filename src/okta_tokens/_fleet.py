@@ -93,10 +93,11 @@ class Fleet:
             The grant, or the error of the last attempt.
         """
         key, lease = flight.key, None
-        with suppress(_Alone):
-            grant, lease = await self._adopt_or_lead(key, rejected)
-            if grant is not None:
-                return grant
+        if self._breaker.admits():
+            with suppress(_Alone):
+                grant, lease = await self._adopt_or_lead(key, rejected)
+                if grant is not None:
+                    return grant
         outcome = await self._endpoint(key).fetch(flight)
         self._later(self._publish(key, outcome, lease))
         return outcome
@@ -147,6 +148,7 @@ class Fleet:
         give_up, poll = clock.boot_time() + 2 * store.lease, _FIRST_POLL
         while True:
             lease = await self._call(partial(store.acquire, key, store.lease + pause), until)
+            self._breaker.closed()  # by what writes: a store that is full can still be read
             # Whoever had the lease before has saved a token by now, if there is one.
             grant = await self._look(key, rejected, until)
             if grant is not None and lease is not None:
@@ -221,36 +223,39 @@ class Fleet:
             until: When to give up, in seconds of boot time; as late as the store allows if None.
 
         Raises:
-            _Alone: If the store fails, takes too long, or did so a moment ago.
+            _Alone: If the store fails, or takes too long.
             UnreadableEntry: As from the store.
         """
-        if not self._breaker.admits():
-            raise _Alone
         if until is None:
             until = self._clock.boot_time() + self._store.timeout
         with anyio.CancelScope() as scope:
             timer = self._schedule.call_at(until, scope.cancel)
             try:
-                answer = await call()
+                return await call()
             except UnreadableEntry:
-                self._breaker.closed()
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, there is a way without
                 self._breaker.opened(type(error).__name__)
                 raise _Alone from None
             finally:
                 self._schedule.cancel(timer)
-            self._breaker.closed()
-            return answer
         self._breaker.opened(f"no answer within {self._store.timeout:g} s")
         raise _Alone
 
     def _later(self, work: Coroutine[object, object, object]) -> None:
-        """Do something that nobody waits for."""
+        """Do something that nobody waits for, unless the store is left alone just now."""
+        if not self._breaker.admits():
+            work.close()
+            return
         loop = asyncio.get_running_loop()
-        errand = loop.create_task(_quietly(work), context=self.context.copy())
+        errand = loop.create_task(self._quietly(work), context=self.context.copy())
         self._errands.add(errand)
         errand.add_done_callback(self._errands.discard)
+
+    async def _quietly(self, work: Coroutine[object, object, object]) -> None:
+        with suppress(_Alone, UnreadableEntry):
+            await work
+            self._breaker.closed()
 
     def _complain(self, key: TokenKey) -> None:
         now = self._clock.boot_time()
@@ -299,12 +304,7 @@ class _Breaker:
             self._emit(StoreFailed(reason=why, after=self._until - now))
 
     def closed(self) -> None:
-        """Take note of an answer."""
+        """Take note of something that was written."""
         if self._failures:
             self._failures = 0
             self._emit(StoreRecovered(seconds=self._clock.boot_time() - self._failed_at))
-
-
-async def _quietly(work: Coroutine[object, object, object]) -> None:
-    with suppress(_Alone, UnreadableEntry):
-        await work

@@ -39,8 +39,9 @@ class Server:
 
     async def entries(self) -> dict[bytes, bytes]:
         """Return all that is kept."""
-        names = await self.client.keys("*")
-        return {name: await self.client.get(name) for name in names}
+        names: Any = await self.client.keys("*")
+        kept: Any = {name: await self.client.get(name) for name in names}
+        return dict(kept)
 
 
 @asynccontextmanager

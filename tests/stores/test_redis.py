@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import AuthenticationError, RedisError
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
@@ -196,7 +196,8 @@ async def test_an_entry_cannot_be_moved(valkey: Server) -> None:
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(KEY, TOKEN, 100)
         await store.save(OTHER, NEWER, 100)
-        (one, two) = await valkey.client.keys("okta-tokens:token:*")
+        names: Any = await valkey.client.keys("okta-tokens:token:*")
+        one, two = names
         await valkey.client.copy(one, two, replace=True)
         outcomes = []
         for key in (KEY, OTHER):
@@ -259,6 +260,28 @@ async def test_a_client_that_was_given_is_not_closed(valkey: Server) -> None:
             await store.save(KEY, TOKEN, 100)
 
         assert await client.ping()
+
+
+async def test_a_cluster_is_used_by_its_client() -> None:
+    """With a client for a cluster all calls reach the nodes that their names belong to."""
+    async with server(cluster_enabled="yes") as made:
+        ask: Any = made.client.execute_command  # without types
+        await ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        async with asyncio.timeout(10):
+            while (await ask("CLUSTER INFO"))["cluster_state"] != "ok":
+                pass  # it takes a new node two seconds
+        async with RedisCluster.from_url(made.url) as client:
+            store = RedisTokenStore(client, keys=[OLD, NEW])
+            await store.save(KEY, TOKEN, 100)
+            await store.pause(KEY, 60)
+            lease = await store.acquire(KEY, 100)
+
+            assert await store.load(KEY) is not None
+            assert await store.paused(KEY) > 59
+            assert lease is not None
+            await store.release(KEY, lease)
+            await store.discard(KEY, TOKEN.value)
+            assert await store.load(KEY) is None
 
 
 async def test_a_call_that_is_cancelled_spoils_no_other(valkey: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import traceback
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_a_repr_shows_no_value() -> None:
     ],
     ids=range(8),
 )
-def test_keys_must_be_keys(keys: list[str]) -> None:
+def test_keys_must_be_keys(keys: list[Any]) -> None:
     """What is no key of 32 bytes, or given twice, is refused, and not repeated."""
     with pytest.raises(ConfigurationError, match="keys: must be one or more different") as raised:
         load_keys(keys)

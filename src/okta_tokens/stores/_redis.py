@@ -62,7 +62,7 @@ class RedisTokenStore:
         lease: float = 5.0,
     ) -> None:
         for name, seconds in (("timeout", timeout), ("lease", lease)):
-            if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            if not _are_seconds(seconds):
                 message = f"{name}: must be a positive number of seconds"
                 raise ConfigurationError(message)
         self._sealers = load_keys(keys)
@@ -187,3 +187,7 @@ def _connect(url: str, timeout: float) -> Redis:
 
 def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
+
+
+def _are_seconds(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and 0 < seconds < math.inf
