@@ -194,6 +194,32 @@ def test_an_origin_must_be_named(name: str) -> None:
             PACKAGES[name][1].TokenAuth(source, origins=origins)
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+async def test_an_upgrade_leads_to_an_allowed_origin(name: str) -> None:
+    """Since a redirect from http to https takes the token along, both must be allowed."""
+    package, adapter = PACKAGES[name]
+    seen: dict[str, str | None] = {}
+
+    def answer(request: Any) -> Any:  # noqa: ANN401 - httpx's
+        seen[request.url.scheme] = request.headers.get("Authorization")
+        upgraded = {"Location": "https://localhost/"}
+        return package.Response(307 if request.url.scheme == "http" else 204, headers=upgraded)
+
+    async with (
+        world() as made,
+        package.AsyncClient(
+            transport=package.MockTransport(answer), follow_redirects=True
+        ) as client,
+    ):
+        with pytest.raises(ConfigurationError, match=r"^TokenAuth: .* https://localhost "):
+            adapter.TokenAuth(made.source(), origins=["https://a.example", "http://localhost"])
+        auth = adapter.TokenAuth(made.source(), origins=["http://localhost", "https://localhost"])
+        response = await client.get("http://localhost/", auth=auth)
+
+        assert response.status_code == 204
+        assert {*seen.values()} == {(await made.source().get_token()).authorization}
+
+
 async def test_web_sockets_have_the_origin_of_their_server(here: Here) -> None:
     """The handshake of a web socket goes to an origin of http or https."""
     response = await here.client.get(here.api.url().replace("http:", "ws:"))

@@ -39,7 +39,8 @@ class Authorizer:
             message = f"{adapter}: takes a TokenSource: provider.source(client, scopes)"
             raise ConfigurationError(message)
         self.source = source
-        self._origins = parse_origins(adapter, origins)
+        self.origins = parse_origins(adapter, origins)
+        """Where tokens may be sent."""
         self._pass_others = pass_others
         self.bound = source.key.client.dpop is not None
         self.headers = ("Authorization", "DPoP") if self.bound else ("Authorization",)
@@ -49,7 +50,7 @@ class Authorizer:
 
     def allows(self, origin: Origin) -> bool:
         """Tell whether an origin may have the token."""
-        return origin in self._origins
+        return origin in self.origins
 
     def admits(self, origin: Origin, headers: Mapping[str, str], *, by_proxy: bool = False) -> bool:
         """Tell whether a request is to carry a token; False if it goes on as it is.
@@ -63,7 +64,7 @@ class Authorizer:
             ConfigurationError: If it goes elsewhere, also because a proxy would read along, or
                 carries credentials already.
         """
-        if origin not in self._origins:
+        if origin not in self.origins:
             if self._pass_others:
                 return False
             message = (

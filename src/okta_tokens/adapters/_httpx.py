@@ -68,7 +68,9 @@ class TokenFlow(Generic[Q]):
     def __init__(
         self, source: TokenSource, *, origins: Iterable[str], pass_others: bool = False
     ) -> None:
-        self._authorizer = Authorizer(type(self).__name__, source, origins, pass_others=pass_others)
+        adapter = type(self).__name__
+        self._authorizer = Authorizer(adapter, source, origins, pass_others=pass_others)
+        _refuse_upgrades_to_others(adapter, self._authorizer)
 
     def sync_auth_flow(self, request: Q) -> NoReturn:
         """Refuse a synchronous client, before anything is sent.
@@ -126,6 +128,19 @@ class TokenFlow(Generic[Q]):
             return False
         await response.aread()
         return await call.renew()
+
+
+def _refuse_upgrades_to_others(adapter: str, authorizer: Authorizer) -> None:
+    """Refuse to be set up so that httpx itself would take the token to another origin."""
+    for origin in authorizer.origins:
+        upgraded = Origin("https", origin.host, DEFAULT_PORTS["https"])
+        is_upgraded = (origin.scheme, origin.port) == ("http", DEFAULT_PORTS["http"])
+        if is_upgraded and not authorizer.allows(upgraded):
+            message = (
+                f"{adapter}: httpx takes the token along if {origin} redirects to https; add "
+                f"{upgraded} to the origins, or use another port than 80"
+            )
+            raise ConfigurationError(message)
 
 
 def _origin(request: _Request) -> Origin:

@@ -41,8 +41,8 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
 
     What httpx does by itself it does unseen by this. When it follows a redirect (it does only if
     told), it leaves the token out if that leads to another origin, save from http to https on the
-    default ports of one host. A proof goes along, and is of no use without the token and the key.
-    Where the redirects end, a 401 of an
+    default ports of one host: origins that have the one must have the other, too. A proof goes
+    along, and is of no use without the token and the key. Where the redirects end, a 401 of an
     allowed origin is tried once more with a token, and one of another origin is handed over.
 
     Nor does it see proxies. If the client has one for plain http, requests to this machine go
@@ -59,8 +59,8 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
             refused: for a client that talks to several APIs.
 
     Raises:
-        ConfigurationError: If there is no origin, or one that may not be; at a request, if it is
-            refused.
+        ConfigurationError: If there is no origin, or one that may not be, or an http one without
+            its https one; at a request, if it is refused.
         TokenProviderError: At a request, as from `TokenSource.get_token`.
     """
 
