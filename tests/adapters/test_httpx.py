@@ -113,6 +113,24 @@ async def test_elsewhere_nothing_is_sent(here: Here) -> None:
         assert (other.seen, here.requests) == ([], 0)
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+async def test_no_proxy_of_the_environment_reads_along(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Where httpx would send plain http to a proxy an adapter for it is not made."""
+    adapter = PACKAGES[name][1]
+    async with world() as made:
+        for variable in ("http_proxy", "all_proxy"):
+            monkeypatch.setenv(variable, "http://proxy.example:3128")
+            monkeypatch.setenv("no_proxy", "")
+            with pytest.raises(ConfigurationError, match="would get the token in clear"):
+                adapter.TokenAuth(made.source(), origins=["http://127.0.0.1:8080"])
+            adapter.TokenAuth(made.source(), origins=["https://api.acme.com"])
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            adapter.TokenAuth(made.source(), origins=["http://127.0.0.1:8080"])
+            monkeypatch.delenv(variable)
+
+
 @pytest.mark.parametrize("status", [200, 401])
 async def test_a_redirect_takes_no_token_elsewhere(here: Here, status: int) -> None:
     """A followed redirect has no token elsewhere, and what is answered there is not about it."""

@@ -73,12 +73,8 @@ class Authorizer:
                 "redirected ones, go on without"
             )
             raise ConfigurationError(message)
-        if by_proxy and origin.scheme == "http":
-            message = (
-                f"{self._adapter}: a proxy stands before {origin}, and would get the token in "
-                "clear, so nothing was sent; use https, or no proxy for this machine (NO_PROXY)"
-            )
-            raise ConfigurationError(message)
+        if by_proxy:
+            self.refuse_proxy(origin)
         for name in self.headers:
             if name in headers:
                 message = (
@@ -88,6 +84,22 @@ class Authorizer:
                 )
                 raise ConfigurationError(message)
         return True
+
+    def refuse_proxy(self, origin: Origin) -> None:
+        """Refuse to send a token through a proxy that could read it.
+
+        Args:
+            origin: Behind the proxy.
+
+        Raises:
+            ConfigurationError: If the proxy would see it in clear.
+        """
+        if origin.scheme == "http":
+            message = (
+                f"{self._adapter}: a proxy stands before {origin}, and would get the token in "
+                "clear, so nothing was sent; use https, or no proxy for this machine (NO_PROXY)"
+            )
+            raise ConfigurationError(message)
 
 
 class Call:

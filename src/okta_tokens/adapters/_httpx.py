@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 from okta_tokens import TokenSource
 from okta_tokens.adapters._authorizer import Authorizer, Call
@@ -71,6 +72,7 @@ class TokenFlow(Generic[Q]):
         adapter = type(self).__name__
         self._authorizer = Authorizer(adapter, source, origins, pass_others=pass_others)
         _refuse_upgrades_to_others(adapter, self._authorizer)
+        _refuse_proxies_in_the_environment(self._authorizer)
 
     def sync_auth_flow(self, request: Q) -> NoReturn:
         """Refuse a synchronous client, before anything is sent.
@@ -141,6 +143,15 @@ def _refuse_upgrades_to_others(adapter: str, authorizer: Authorizer) -> None:
                 f"{upgraded} to the origins, or use another port than 80"
             )
             raise ConfigurationError(message)
+
+
+def _refuse_proxies_in_the_environment(authorizer: Authorizer) -> None:
+    """Refuse to be set up where httpx would send plain http to a proxy: a flow sees no proxies."""
+    proxies = getproxies()
+    for origin in authorizer.origins:
+        bypassed = proxy_bypass(str(origin).partition("://")[2])
+        if not bypassed and (proxies.get("http") or proxies.get("all")):
+            authorizer.refuse_proxy(origin)
 
 
 def _origin(request: _Request) -> Origin:

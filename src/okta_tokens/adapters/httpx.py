@@ -45,8 +45,9 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
     along, and is of no use without the token and the key. Where the redirects end, a 401 of an
     allowed origin is tried once more with a token, and one of another origin is handed over.
 
-    Nor does it see proxies. If the client has one for plain http, requests to this machine go
-    through it, token and all: name this machine in `NO_PROXY`, or set `trust_env=False`.
+    Nor does it see proxies. If the environment names one for plain http, origins on this machine
+    are refused that `NO_PROXY` does not name; one that was given to the client itself gets what
+    goes there by plain http, token and all.
 
     Waiting for a token counts against no time-out of httpx's; `RetryPolicy.max_wait` bounds it.
     Cancellation leaves a fetch of the token to the others that wait for it.
