@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -13,6 +14,10 @@ if UVLOOP:
     asyncio.set_event_loop_policy(  # type: ignore[deprecated]  # the one way that reaches them all
         uvloop.EventLoopPolicy()
     )
+
+
+# What the environment says of proxies is not meant for servers on this machine.
+os.environ["no_proxy"] = "localhost,127.0.0.1"
 
 
 @pytest.fixture(scope="session")

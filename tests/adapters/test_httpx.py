@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import subprocess
+import sys
 import traceback
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +19,7 @@ import httpx
 import httpx2
 import pytest
 
-from okta_tokens import DPoP, TokenSource
+from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenSource
 from okta_tokens.adapters import httpx as of_httpx
 from okta_tokens.adapters import httpx2 as of_httpx2
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
@@ -111,6 +113,24 @@ async def test_elsewhere_nothing_is_sent(here: Here) -> None:
         assert (other.seen, here.requests) == ([], 0)
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+async def test_no_proxy_of_the_environment_reads_along(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Where httpx would send plain http to a proxy an adapter for it is not made."""
+    adapter = PACKAGES[name][1]
+    async with world() as made:
+        for variable in ("http_proxy", "all_proxy"):
+            monkeypatch.setenv(variable, "http://proxy.example:3128")
+            monkeypatch.setenv("no_proxy", "")
+            with pytest.raises(ConfigurationError, match="would get the token in clear"):
+                adapter.TokenAuth(made.source(), origins=["http://127.0.0.1:8080"])
+            adapter.TokenAuth(made.source(), origins=["https://api.acme.com"])
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            adapter.TokenAuth(made.source(), origins=["http://127.0.0.1:8080"])
+            monkeypatch.delenv(variable)
+
+
 @pytest.mark.parametrize("status", [200, 401])
 async def test_a_redirect_takes_no_token_elsewhere(here: Here, status: int) -> None:
     """A followed redirect has no token elsewhere, and what is answered there is not about it."""
@@ -190,6 +210,62 @@ def test_an_origin_must_be_named(name: str) -> None:
     for source, origins in ((object(), ["https://a.example"]), (None, [])):
         with pytest.raises(ConfigurationError, match=r"^TokenAuth: "):
             PACKAGES[name][1].TokenAuth(source, origins=origins)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+async def test_an_upgrade_leads_to_an_allowed_origin(name: str) -> None:
+    """Since a redirect from http to https takes the token along, both must be allowed."""
+    package, adapter = PACKAGES[name]
+    seen: dict[str, str | None] = {}
+
+    def answer(request: Any) -> Any:  # noqa: ANN401 - httpx's
+        seen[request.url.scheme] = request.headers.get("Authorization")
+        upgraded = {"Location": "https://localhost/"}
+        return package.Response(307 if request.url.scheme == "http" else 204, headers=upgraded)
+
+    async with (
+        world() as made,
+        package.AsyncClient(
+            transport=package.MockTransport(answer), follow_redirects=True
+        ) as client,
+    ):
+        with pytest.raises(ConfigurationError, match=r"^TokenAuth: .* https://localhost "):
+            adapter.TokenAuth(made.source(), origins=["https://a.example", "http://localhost"])
+        auth = adapter.TokenAuth(made.source(), origins=["http://localhost", "https://localhost"])
+        response = await client.get("http://localhost/", auth=auth)
+
+        assert response.status_code == 204
+        assert {*seen.values()} == {(await made.source().get_token()).authorization}
+
+
+async def test_web_sockets_have_the_origin_of_their_server(here: Here) -> None:
+    """The handshake of a web socket goes to an origin of http or https."""
+    response = await here.client.get(here.api.url().replace("http:", "ws:"))
+
+    assert response.status_code == 200
+    assert None not in here.api.tokens()
+
+
+async def test_port_0_is_no_default(here: Here) -> None:
+    """A port that nobody named is another origin, also if it counts as false."""
+    auth = here.auth(here.source, "https://api.acme.com")
+
+    with pytest.raises(ConfigurationError, match=r"https://api\.acme\.com:0 is none of its"):
+        await here.client.get("https://api.acme.com:0", auth=auth)
+
+
+async def test_only_the_api_is_called(here: Here) -> None:
+    """Tokens are fetched past the client that carries them."""
+    called: list[str] = []
+
+    async def keep(request: Any) -> None:  # noqa: ANN401 - httpx's
+        called.append(str(request.url))
+
+    here.client.event_hooks = {"request": [keep]}
+    here.api.answers.append((401, INVALID_TOKEN))
+
+    assert await here.get() == 200
+    assert (called, here.requests) == ([here.api.url()] * 2, 2)
 
 
 async def test_two_credentials_are_refused(here: Here) -> None:
@@ -272,6 +348,32 @@ async def test_one_connection_is_enough(here: Here) -> None:
         response = await client.get(here.api.url(), auth=auth, timeout=5)
 
     assert (response.status_code, len(response.text)) == (401, 1_000_000)
+
+
+async def test_the_connection_is_free_while_a_token_is_fetched(here: Here) -> None:
+    """A refused request that waits for another token keeps no other one from being sent."""
+    vault = asyncio.Event()
+    vault.set()
+
+    async def secret() -> str:
+        await vault.wait()
+        return SECRET
+
+    client = OktaClient(here.world.sandbox.origin, CLIENT_ID, ClientSecretBasic(secret))
+    source, url = here.world.provider.source(client, "a"), here.api.url()
+    await source.get_token()
+    vault.clear()
+    here.api.says = "x" * 1_000_000
+    here.api.answers.extend([(401, INVALID_TOKEN), (204, {})])
+    transport = here.package.AsyncHTTPTransport(limits=here.package.Limits(max_connections=1))
+
+    async with here.package.AsyncClient(transport=transport) as http:
+        auth = here.auth(source, here.api.origin)
+        refused = asyncio.create_task(http.get(url, auth=auth))
+        await until(lambda: bool(here.world.provider.stats().in_flight))
+        assert (await http.get(url)).status_code == 204
+        vault.set()
+        assert (await refused).status_code == 200
 
 
 async def test_without_a_token_nothing_is_sent(here: Here) -> None:
@@ -403,6 +505,40 @@ async def test_a_request_that_fails_carries_no_token_afterwards(here: Here) -> N
     assert "Authorization" not in request.headers
 
 
+async def test_waiting_for_a_token_counts_against_no_timeout(here: Here) -> None:
+    """The time-outs of a client are for the API alone."""
+    here.world.sandbox.latency = 0.6
+
+    assert await here.get(timeout=0.5) == 200
+
+
+async def test_a_request_that_timed_out_can_be_sent_again(here: Here) -> None:
+    """After a time-out a request carries no token, and the token is kept."""
+    silent = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silent.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    auth = here.auth(here.source, origin, here.api.origin)
+    limits = here.package.Timeout(5, read=0.1)
+    request = here.client.build_request("GET", origin, timeout=limits)
+    with pytest.raises(here.package.ReadTimeout) as failure:
+        await here.client.send(request, auth=auth)
+
+    value = (await here.source.get_token()).value
+    assert value not in report(failure.value)
+    request.url = here.package.URL(here.api.url())
+    request.extensions["timeout"]["read"] = 5
+    assert (await here.client.send(request, auth=auth)).status_code == 200
+    assert here.requests == 1
+    silent.set()
+    server.close()
+    await server.wait_closed()
+
+
 # Proofs
 
 
@@ -420,6 +556,14 @@ async def test_each_request_has_a_proof_of_its_own(bound: Here) -> None:
             assert (await bound.client.request(method, url)).status_code == 200
 
     assert bound.world.sandbox.resource_refused == 0
+
+
+async def test_two_proofs_are_refused(bound: Here) -> None:
+    """A request with a `DPoP` of its own is refused."""
+    with pytest.raises(ConfigurationError, match="has DPoP already"):
+        await bound.get(headers={"dpop": "mine"})
+
+    assert bound.api.seen == []
 
 
 async def test_a_redirect_gets_a_proof_of_its_own(bound: Here) -> None:
@@ -462,9 +606,25 @@ async def test_each_origin_has_its_own_nonce(bound: Here) -> None:
 # Secrets
 
 
+def report(error: BaseException) -> str:
+    """Return all that an error tells: text, attributes, its request, and each frame's locals."""
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # the locals of the test
+    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    sent = getattr(error, "request", None)
+    headers = [] if sent is None else [*sent.headers.multi_items()]
+    return "".join([*told.format(), repr(error), str(vars(error)), str(headers)])
+
+
+async def secrets(here: Here) -> list[str]:
+    """Return the token, and the proofs that the API received."""
+    proofs = [seen.headers["DPoP"] for seen in here.api.seen if "DPoP" in seen.headers]
+    return [(await here.source.get_token()).value, *proofs]
+
+
 async def test_what_is_raised_tells_no_token(bound: Here) -> None:
     """No error of a request, nor the frames that it passed through, show a token or a proof."""
-    bound.api.answers.extend([(500, {})])
+    bound.api.answers.append((500, {}))
     response = await bound.client.get(bound.api.url())
 
     with pytest.raises(bound.package.HTTPStatusError) as refused:
@@ -473,11 +633,77 @@ async def test_what_is_raised_tells_no_token(bound: Here) -> None:
     with pytest.raises(bound.package.ConnectError) as unreachable:
         await bound.client.get(nowhere, auth=bound.auth(bound.source, nowhere))
 
-    secrets = [(await bound.source.get_token()).value, bound.api.seen[0].headers["DPoP"]]
     for error in (refused.value, unreachable.value):
-        assert error.__traceback__ is not None
-        error.__traceback__ = error.__traceback__.tb_next  # this function's own locals
-        report = traceback.TracebackException.from_exception(error, capture_locals=True)
-        headers = str([*error.request.headers.multi_items()])
-        for text in (*report.format(), repr(error), str(vars(error)), headers):
-            assert not any(secret in text for secret in secrets)
+        told = report(error)
+        assert not any(secret in told for secret in await secrets(bound))
+
+
+async def raise_for_status(response: Any) -> None:  # noqa: ANN401 - httpx's
+    """Raise what many clients raise in a hook."""
+    if not response.has_redirect_location:
+        response.raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        ("/round", "TooManyRedirects"),
+        ("http://127.0.0.1:1", "ConnectError"),
+        ("/bad", "HTTPStatusError"),
+    ],
+)
+async def test_what_fails_behind_a_redirect_tells_no_token(
+    bound: Here, target: str, error: str
+) -> None:
+    """An error shows neither token nor proof, though its request is one that httpx made."""
+    redirects = 3 if target == "/round" else 1
+    bound.api.answers.extend([(307, {"Location": target})] * redirects + [(400, {})])
+    bound.client.max_redirects = 2
+    bound.client.event_hooks = {"response": [raise_for_status]}
+
+    with pytest.raises(getattr(bound.package, error)) as failure:
+        await bound.client.get(bound.api.url(), follow_redirects=True)
+
+    told = report(failure.value)
+    assert not any(secret in told for secret in await secrets(bound))
+    assert not {"authorization", "dpop"} & {*failure.value.request.headers}
+
+
+@pytest.mark.parametrize("error", ["ReadError", "InvalidURL", "CancelledError"])
+async def test_a_failure_that_names_no_request_is_raised(here: Here, error: str) -> None:
+    """What ends a request without naming it is raised, and leaves no token in it either."""
+    failure = getattr(here.package, error, asyncio.CancelledError)("mine")
+
+    async def fail(request: Any) -> None:  # noqa: ANN401 - httpx's
+        assert "Authorization" in request.headers
+        raise failure
+
+    here.client.event_hooks = {"request": [fail]}
+    request = here.client.build_request("GET", here.api.url())
+
+    with pytest.raises(type(failure), match=r"^mine$"):
+        await here.client.send(request)
+
+    assert "Authorization" not in request.headers
+
+
+# Packages
+
+
+@pytest.mark.parametrize(("name", "other"), [("httpx", "httpx2"), ("httpx2", "httpx")])
+def test_neither_package_needs_the_other(name: str, other: str) -> None:
+    """An adapter can be used where the other one's package is not there."""
+    program = f"import sys; sys.modules['{other}'] = None; import okta_tokens.adapters.{name}"
+
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_alias_of_httpx2_is_served() -> None:
+    """Where httpx2 stands in for httpx, the adapter of either is one of httpx2."""
+    program = """
+import httpx2
+httpx2.alias_httpx()
+from okta_tokens.adapters import httpx, httpx2 as of_httpx2
+assert issubclass(httpx.TokenAuth, httpx2.Auth) and issubclass(of_httpx2.TokenAuth, httpx2.Auth)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

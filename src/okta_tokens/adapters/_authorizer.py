@@ -39,7 +39,8 @@ class Authorizer:
             message = f"{adapter}: takes a TokenSource: provider.source(client, scopes)"
             raise ConfigurationError(message)
         self.source = source
-        self._origins = parse_origins(adapter, origins)
+        self.origins = parse_origins(adapter, origins)
+        """Where tokens may be sent."""
         self._pass_others = pass_others
         self.bound = source.key.client.dpop is not None
         self.headers = ("Authorization", "DPoP") if self.bound else ("Authorization",)
@@ -49,7 +50,7 @@ class Authorizer:
 
     def allows(self, origin: Origin) -> bool:
         """Tell whether an origin may have the token."""
-        return origin in self._origins
+        return origin in self.origins
 
     def admits(self, origin: Origin, headers: Mapping[str, str], *, by_proxy: bool = False) -> bool:
         """Tell whether a request is to carry a token; False if it goes on as it is.
@@ -63,7 +64,7 @@ class Authorizer:
             ConfigurationError: If it goes elsewhere, also because a proxy would read along, or
                 carries credentials already.
         """
-        if origin not in self._origins:
+        if origin not in self.origins:
             if self._pass_others:
                 return False
             message = (
@@ -72,12 +73,8 @@ class Authorizer:
                 "redirected ones, go on without"
             )
             raise ConfigurationError(message)
-        if by_proxy and origin.scheme == "http":
-            message = (
-                f"{self._adapter}: a proxy stands before {origin}, and would get the token in "
-                "clear, so nothing was sent; use https, or no proxy for this machine (NO_PROXY)"
-            )
-            raise ConfigurationError(message)
+        if by_proxy:
+            self.refuse_proxy(origin)
         for name in self.headers:
             if name in headers:
                 message = (
@@ -87,6 +84,22 @@ class Authorizer:
                 )
                 raise ConfigurationError(message)
         return True
+
+    def refuse_proxy(self, origin: Origin) -> None:
+        """Refuse to send a token through a proxy that could read it.
+
+        Args:
+            origin: Behind the proxy.
+
+        Raises:
+            ConfigurationError: If the proxy would see it in clear.
+        """
+        if origin.scheme == "http":
+            message = (
+                f"{self._adapter}: a proxy stands before {origin}, and would get the token in "
+                "clear, so nothing was sent; use https, or no proxy for this machine (NO_PROXY)"
+            )
+            raise ConfigurationError(message)
 
 
 class Call:

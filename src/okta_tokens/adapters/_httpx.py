@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, MutableMapping, Sequence
-from typing import Generic, NoReturn, Protocol, Self, TypeVar
+from contextlib import suppress
+from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 from okta_tokens import TokenSource
 from okta_tokens.adapters._authorizer import Authorizer, Call
 from okta_tokens.adapters._origins import DEFAULT_PORTS, Origin
 from okta_tokens.errors import ConfigurationError
+
+_SCHEMES = {"wss": "https", "ws": "http"}
 
 
 class _Url(Protocol):
@@ -52,6 +57,7 @@ class _Response(Protocol[Q_co]):
     def next_request(self) -> Q_co | None: ...
     @property
     def history(self) -> Sequence[Self]: ...
+    async def aread(self) -> bytes: ...
 
 
 class TokenFlow(Generic[Q]):
@@ -63,7 +69,10 @@ class TokenFlow(Generic[Q]):
     def __init__(
         self, source: TokenSource, *, origins: Iterable[str], pass_others: bool = False
     ) -> None:
-        self._authorizer = Authorizer(type(self).__name__, source, origins, pass_others=pass_others)
+        adapter = type(self).__name__
+        self._authorizer = Authorizer(adapter, source, origins, pass_others=pass_others)
+        _refuse_upgrades_to_others(adapter, self._authorizer)
+        _refuse_proxies_in_the_environment(self._authorizer)
 
     def sync_auth_flow(self, request: Q) -> NoReturn:
         """Refuse a synchronous client, before anything is sent.
@@ -92,8 +101,13 @@ class TokenFlow(Generic[Q]):
             await call.authorize(request.headers, request.method, path)
             try:
                 response = yield request
+            except GeneratorExit:
+                response = None
             finally:
                 call.withdraw(request.headers)
+            if response is None:
+                _withdraw_from_failure(call)
+                return
             redirected = response.request is not request
             request = response.request
             goes_on = not redirected or call.follow(_origin(request), request.headers)
@@ -103,19 +117,58 @@ class TokenFlow(Generic[Q]):
                 return
 
     async def _can_be_mended(self, call: Call, response: _Response[Q]) -> bool:
-        """Tell whether a request is to be sent again, with what its answer asks for."""
+        """Tell whether a request is to be sent again, with what its answer asks for.
+
+        The answer is read first: its connection is free while a token is fetched.
+        """
         for nonce in response.headers.get_list("DPoP-Nonce"):
             call.learn(nonce)
         challenges = response.headers.get_list("WWW-Authenticate")
         if not call.is_worth_another_try(response.status_code, challenges):
             return False
-        return isinstance(response.request.stream, self._BYTES) and await call.renew()
+        if not isinstance(response.request.stream, self._BYTES):
+            return False
+        await response.aread()
+        return await call.renew()
+
+
+def _refuse_upgrades_to_others(adapter: str, authorizer: Authorizer) -> None:
+    """Refuse to be set up so that httpx itself would take the token to another origin."""
+    for origin in authorizer.origins:
+        upgraded = Origin("https", origin.host, DEFAULT_PORTS["https"])
+        is_upgraded = (origin.scheme, origin.port) == ("http", DEFAULT_PORTS["http"])
+        if is_upgraded and not authorizer.allows(upgraded):
+            message = (
+                f"{adapter}: httpx takes the token along if {origin} redirects to https; add "
+                f"{upgraded} to the origins, or use another port than 80"
+            )
+            raise ConfigurationError(message)
+
+
+def _refuse_proxies_in_the_environment(authorizer: Authorizer) -> None:
+    """Refuse to be set up where httpx would send plain http to a proxy: a flow sees no proxies."""
+    proxies = getproxies()
+    for origin in authorizer.origins:
+        bypassed = proxy_bypass(str(origin).partition("://")[2])
+        if not bypassed and (proxies.get("http") or proxies.get("all")):
+            authorizer.refuse_proxy(origin)
 
 
 def _origin(request: _Request) -> Origin:
     url = request.url
-    port = url.port or DEFAULT_PORTS.get(url.scheme, 0)
-    return Origin(url.scheme, url.raw_host.decode("ascii"), port)
+    scheme = _SCHEMES.get(url.scheme, url.scheme)
+    port = DEFAULT_PORTS.get(scheme, 0) if url.port is None else url.port
+    return Origin(scheme, url.raw_host.decode("ascii"), port)
+
+
+def _withdraw_from_failure(call: Call) -> None:
+    """Take out what a redirected request carried that failed; the error names it.
+
+    httpx closes the flow while it handles the error, and tells no more of it.
+    """
+    error: Any = sys.exception()
+    with suppress(AttributeError, RuntimeError):  # what httpx raises if there is no request
+        call.withdraw(error.request.headers)
 
 
 def _requests(response: _Response[Q]) -> Iterator[Q]:

@@ -36,13 +36,18 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
       that is streamed is not sent again; the token is reported to the source all the same. What is
       refused again, and a 403, is handed over as it is.
     - Afterwards the headers are taken out of the requests again, so that a request can be sent once
-      more, and nothing that is logged of it shows a token.
+      more, and no error shows a token. Event hooks run before that, and see it; one that raises for
+      a 401 keeps it from being mended.
 
     What httpx does by itself it does unseen by this. When it follows a redirect (it does only if
-    told), it leaves the token out if that leads to another origin, save from plain http to https on
-    the same host; a proof goes along, and is of no use without the token and the key. What the
-    environment says of proxies counts for plain http to this machine, too, if `NO_PROXY` does not
-    name it.
+    told), it leaves the token out if that leads to another origin, save from http to https on the
+    default ports of one host: origins that have the one must have the other, too. A proof goes
+    along, and is of no use without the token and the key. Where the redirects end, a 401 of an
+    allowed origin is tried once more with a token, and one of another origin is handed over.
+
+    Nor does it see proxies. If the environment names one for plain http, origins on this machine
+    are refused that `NO_PROXY` does not name; one that was given to the client itself gets what
+    goes there by plain http, token and all.
 
     Waiting for a token counts against no time-out of httpx's; `RetryPolicy.max_wait` bounds it.
     Cancellation leaves a fetch of the token to the others that wait for it.
@@ -55,8 +60,8 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
             refused: for a client that talks to several APIs.
 
     Raises:
-        ConfigurationError: If there is no origin, or one that may not be; at a request, if it is
-            refused.
+        ConfigurationError: If there is no origin, or one that may not be, or an http one without
+            its https one; at a request, if it is refused.
         TokenProviderError: At a request, as from `TokenSource.get_token`.
     """
 

@@ -36,8 +36,8 @@ class TokenAuth(TokenFlow[httpx2.Request], httpx2.Auth):
             refused: for a client that talks to several APIs.
 
     Raises:
-        ConfigurationError: If there is no origin, or one that may not be; at a request, if it is
-            refused.
+        ConfigurationError: If there is no origin, or one that may not be, or an http one without
+            its https one; at a request, if it is refused.
         TokenProviderError: At a request, as from `TokenSource.get_token`.
     """
 
