@@ -36,6 +36,10 @@ from okta_tokens.events import (
     RenewalPostponed,
     RenewalScheduled,
     RequestsPaused,
+    StoreEntryIgnored,
+    StoreFailed,
+    StoreRecovered,
+    TokenAdopted,
     TokenFetched,
     TokenInvalidated,
     TokenRequested,
@@ -192,6 +196,20 @@ LOGGED: list[tuple[Event, str, str, dict[str, object]]] = [
             "request_id": "reqAb12",
         },
     ),
+    (
+        TokenAdopted(key=KEY, lifetime=300.0, remaining=200.0, scopes=frozenset({"a"}), waiters=2),
+        "info",
+        "token_adopted",
+        KEY_FIELDS | {"lifetime": 300.0, "remaining": 200.0, "scopes": "a", "waiters": 2},
+    ),
+    (
+        StoreFailed(reason="ConnectionError", after=1.5),
+        "warning",
+        "store_failed",
+        {"reason": "ConnectionError", "after": 1.5},
+    ),
+    (StoreRecovered(seconds=61.0), "info", "store_recovered", {"seconds": 61.0}),
+    (StoreEntryIgnored(key=KEY), "warning", "store_entry_ignored", KEY_FIELDS),
     (ProviderClosed(), "info", "provider_closed", {}),
     (
         ProviderDied(error=ProviderStateError("died")),
@@ -295,7 +313,10 @@ def test_events_of_a_key() -> None:
     """Whoever wants what happens to keys can ask for their base."""
     others = {kind_of(event) for event in EVENTS if not isinstance(event, KeyEvent)}
 
-    assert others == {"RequestsPaused", "ProviderClosed", "ProviderDied"}
+    assert others == {
+        *("ProviderClosed", "ProviderDied", "RequestsPaused"),
+        *("StoreFailed", "StoreRecovered"),
+    }
 
 
 @pytest.mark.parametrize(("event", "level", "name", "fields"), LOGGED, ids=[*map(kind_of, EVENTS)])

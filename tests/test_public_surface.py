@@ -24,6 +24,7 @@ from okta_tokens import (
     TokenSource,
     errors,
     events,
+    stores,
 )
 from okta_tokens.adapters import aiohttp as of_aiohttp
 from okta_tokens.adapters import grpc as of_grpc
@@ -35,12 +36,13 @@ from okta_tokens.events import Event, KeyEvent
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, errors, events, *ADAPTERS)
-"""The public modules that the package's face names, and the adapters."""
+MODULES = (okta_tokens, errors, events, *ADAPTERS, stores)
+"""The public modules that the package's face names, the adapters, and the stores."""
 
 OPTIONAL = [
     *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2"),
-    *("okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.sandbox"),
+    *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.sandbox"),
+    "okta_tokens.stores",
 ]
 """What only some part of the package needs."""
 
@@ -100,10 +102,10 @@ class RetryPolicy(*, attempts: int = 3, request_timeout: float = 10.0,
     def cooldown(self, failures: int, random: Random) -> float
     def delay(self, attempt: int, random: Random) -> float
 class Stats(*, keys: int, in_flight: int, waiters: int, requests: int, tokens_fetched: int,
-        fetches_failed: int, renewals_failed: int, renewals_postponed: int,
-        tokens_invalidated: int, tokens_revoked: int, invalidations_ignored: int,
-        pauses: int, keys_evicted: int, keys_forgotten: int, clock_offsets: Mapping[str,
-        float])
+        tokens_adopted: int, store_failures: int, fetches_failed: int, renewals_failed: int,
+        renewals_postponed: int, tokens_invalidated: int, tokens_revoked: int,
+        invalidations_ignored: int, pauses: int, keys_evicted: int, keys_forgotten: int,
+        clock_offsets: Mapping[str, float])
 class SystemClock()
     async def sleep_until(self, instant: float) -> None
 class TokenKey(client: OktaClient, scopes: frozenset[str])
@@ -113,8 +115,9 @@ class TokenKey(client: OktaClient, scopes: frozenset[str])
     token_type: str
 class TokenProvider(*, refresh: RefreshPolicy | None = None,
         retry: RetryPolicy | None = None, session: aiohttp.ClientSession | None = None,
-        max_tokens: int = 10000, max_concurrent_requests: int = 8,
-        observers: Iterable[Observer] = (), clock: Clock | None = None)
+        store: TokenStore | None = None, max_tokens: int = 10000,
+        max_concurrent_requests: int = 8, observers: Iterable[Observer] = (),
+        clock: Clock | None = None)
     async def __aenter__(self) -> Self
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None) -> None
@@ -141,25 +144,6 @@ class TokenSource(provider: TokenProvider, key: TokenKey)
         nonce: str | None = None) -> str
 module errors
 module events
-""",
-    "okta_tokens.adapters.aiohttp": """
-class TokenMiddleware(source: TokenSource, *, origins: Iterable[str],
-        pass_others: bool = False)
-    async def __call__(self, request: ClientRequest,
-        handler: ClientHandlerType) -> ClientResponse
-""",
-    "okta_tokens.adapters.grpc": """
-def token_channel(source: TokenSource, target: str, credentials: grpc.ChannelCredentials, *,
-        options: Sequence[tuple[str, str | int]] | None = None,
-        compression: grpc.Compression | None = None,
-        interceptors: Iterable[aio.ClientInterceptor] = ()) -> aio.Channel
-def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
-""",
-    "okta_tokens.adapters.httpx": """
-class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
-""",
-    "okta_tokens.adapters.httpx2": """
-class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
 """,
     "okta_tokens.errors": """
 class ConfigurationError
@@ -225,6 +209,19 @@ class RequestsPaused(*, origin: str, org_server: bool, seconds: float, concurren
         request_id: str | None)
     level = 'warning'
     name = 'okta_tokens.requests_paused'
+class StoreEntryIgnored(*, key: TokenKey)
+    level = 'warning'
+    name = 'okta_tokens.store_entry_ignored'
+class StoreFailed(*, reason: str, after: float)
+    level = 'warning'
+    name = 'okta_tokens.store_failed'
+class StoreRecovered(*, seconds: float)
+    level = 'info'
+    name = 'okta_tokens.store_recovered'
+class TokenAdopted(*, key: TokenKey, lifetime: float, remaining: float,
+        scopes: frozenset[str], waiters: int)
+    level = 'info'
+    name = 'okta_tokens.token_adopted'
 class TokenFetched(*, key: TokenKey, lifetime: float, duration: float,
         scopes: frozenset[str], missing_scopes: frozenset[str], waiters: int,
         request_id: str | None)
@@ -243,6 +240,54 @@ class UnusualRequest(*, key: TokenKey, advice: str)
     level = 'warning'
     name = 'okta_tokens.unusual_request'
 def log_event(event: Event) -> None
+""",
+    "okta_tokens.adapters.aiohttp": """
+class TokenMiddleware(source: TokenSource, *, origins: Iterable[str],
+        pass_others: bool = False)
+    async def __call__(self, request: ClientRequest,
+        handler: ClientHandlerType) -> ClientResponse
+""",
+    "okta_tokens.adapters.grpc": """
+def token_channel(source: TokenSource, target: str, credentials: grpc.ChannelCredentials, *,
+        options: Sequence[tuple[str, str | int]] | None = None,
+        compression: grpc.Compression | None = None,
+        interceptors: Iterable[aio.ClientInterceptor] = ()) -> aio.Channel
+def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
+""",
+    "okta_tokens.adapters.httpx": """
+class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
+""",
+    "okta_tokens.adapters.httpx2": """
+class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
+""",
+    "okta_tokens.stores": """
+class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *, keys: Sequence[str],
+        prefix: str = 'okta-tokens:', timeout: float = 0.25, lease: float = 5.0)
+    async def __aenter__(self) -> Self
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+        traceback: TracebackType | None) -> None
+    async def aclose(self) -> None
+    async def acquire(self, key: TokenKey, seconds: float) -> str | None
+    async def discard(self, key: TokenKey, value: str) -> None
+    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None
+    async def pause(self, key: TokenKey, seconds: float) -> None
+    async def paused(self, key: TokenKey) -> float
+    async def release(self, key: TokenKey, lease: str) -> None
+    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
+class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
+        expires_at: float)
+protocol TokenStore
+    async def acquire(self, key: TokenKey, seconds: float) -> str | None
+    async def discard(self, key: TokenKey, value: str) -> None
+    lease: float
+    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None
+    async def pause(self, key: TokenKey, seconds: float) -> None
+    async def paused(self, key: TokenKey) -> float
+    async def release(self, key: TokenKey, lease: str) -> None
+    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
+    timeout: float
+class UnreadableEntry
+def generate_key() -> str
 """,
 }
 """Of each public module: what users may name, how they call it, what they find in it."""

@@ -17,6 +17,8 @@ from okta_tokens.events import (
     RenewalFailed,
     RenewalPostponed,
     RequestsPaused,
+    StoreFailed,
+    TokenAdopted,
     TokenFetched,
     TokenInvalidated,
     TokenRequested,
@@ -76,6 +78,10 @@ class Stats:
     requests: int
     """Requests to token endpoints."""
     tokens_fetched: int
+    tokens_adopted: int
+    """Tokens that another process had fetched."""
+    store_failures: int
+    """Outages of the shared store."""
     fetches_failed: int
     """Fetches that ended with an error for callers."""
     renewals_failed: int
@@ -128,6 +134,8 @@ def count_up(
         waiters=sum(flight.waiting for flight in flights),
         requests=counts[TokenRequested],
         tokens_fetched=counts[TokenFetched],
+        tokens_adopted=counts[TokenAdopted],
+        store_failures=counts[StoreFailed],
         fetches_failed=counts[FetchFailed],
         renewals_failed=counts[RenewalFailed],
         renewals_postponed=counts[RenewalPostponed],
