@@ -12,7 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import adapters, cold, hit, imports, keys, renewal, sign, simulate, soak, stampede
+from benchmarks import (
+    adapters,
+    cold,
+    fleet,
+    hit,
+    imports,
+    keys,
+    renewal,
+    sign,
+    simulate,
+    soak,
+    stampede,
+)
 from benchmarks.figures import Figure
 from benchmarks.report import print_environment, print_table, quiet, write_json
 
@@ -29,6 +41,7 @@ BENCHMARKS: dict[str, _Benchmark] = {
     "renewal": renewal.run,
     "sign": sign.run,
     "adapters": adapters.run,
+    "fleet": fleet.run,
     "import": imports.run,
     "soak": soak.run,
 }

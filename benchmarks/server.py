@@ -55,7 +55,7 @@ class Server:
             secret: Its secret.
             number: Which of the clients.
         """
-        return OktaClient(self.origin, _client_id(number), ClientSecretBasic(secret))
+        return client_of(self.origin, secret, number=number)
 
     async def counts(self) -> dict[str, int]:
         """Return what the server has counted since it was last asked, by the sandbox's names."""
@@ -98,6 +98,17 @@ class Server:
         await self._process.stdin.drain()
         answer: dict[str, int] = json.loads(await self._process.stdout.readline())
         return answer
+
+
+def client_of(origin: str, secret: str = SECRET, *, number: int = 0) -> OktaClient:
+    """Return a client that a server knows, also in another process.
+
+    Args:
+        origin: Where the server listens.
+        secret: Its secret.
+        number: Which of the clients.
+    """
+    return OktaClient(origin, _client_id(number), ClientSecretBasic(secret))
 
 
 @asynccontextmanager
