@@ -58,7 +58,7 @@ class RedisTokenStore:
         *,
         keys: Sequence[str],
         prefix: str = "okta-tokens:",
-        timeout: float = 0.25,
+        timeout: float = 0.5,
         lease: float = 5.0,
     ) -> None:
         for name, seconds in (("timeout", timeout), ("lease", lease)):
@@ -169,13 +169,15 @@ class RedisTokenStore:
 
 
 def _connect(url: str, timeout: float) -> Redis:
-    """Return a client that does not try again: the provider has better to do than to wait."""
+    """Return a client that gives up soon: the provider has better to do than to wait."""
     try:
         client: Redis = Redis.from_url(
             url,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
+            retry=Retry(NoBackoff(), 1),  # a connection that was idle may be gone
+            protocol=2,  # with which a connection begins without a word
+            driver_info=None,
         )
     except ValueError:
         del url  # it may hold a password
