@@ -1,51 +1,105 @@
 """SDKs that carry the token, and threads that ask for it."""
 
 import asyncio
-import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import uvicorn
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError
 from mcp.server import MCPServer
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
+from openai import AsyncOpenAI, AuthenticationError
 from pydantic import AnyHttpUrl
 
+from okta_tokens import RetryPolicy, TokenSource
+from okta_tokens.errors import ServerError
 from okta_tokens.sandbox import Sandbox
+from tests.recipes.broker import TOPIC, Broker, broker
 from tests.recipes.support import is_live, recipe, replaced, run, serving, tokens
+from tests.support import world
 
 
-async def test_openai_asks_for_each_request() -> None:
-    """The `openai` client sends the token of the moment, also after it was replaced."""
-    seen: list[str] = []
+@dataclass
+class Model:
+    """An API like OpenAI's, which takes the tokens that a sandbox takes."""
 
-    async def respond(request: web.Request) -> web.Response:
-        seen.append(request.headers["Authorization"])
-        live = await is_live(okta, seen[-1])
+    sandbox: Sandbox
+    source: TokenSource | None = None
+    """If set, the next request is told to come again at once, and its token is replaced."""
+    seen: list[str] = field(default_factory=list)
+    """What stood in `Authorization`, request by request."""
+
+    async def respond(self, request: web.Request) -> web.Response:
+        """Answer as Okta's verdict is, unless it is to be asked once more."""
+        self.seen.append(request.headers["Authorization"])
+        if self.source:
+            self.source.invalidate(self.seen[-1].removeprefix("Bearer "))
+            self.source = None
+            return web.json_response({}, status=429, headers={"retry-after-ms": "1"})
+        live = await is_live(self.sandbox, self.seen[-1])
         answer = {"id": "resp_1", "object": "response", "output": [], "model": "acme-1"}
         return web.json_response(answer, status=200 if live else 401)
 
-    async with tokens() as (okta, _, orders):
-        app = web.Application()
-        app.router.add_post("/v1/responses", respond)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
-            code = replaced(recipe("openai"), {"https://llm.acme.com": origin})
-            names = await run(code, orders=orders)
-            orders.invalidate(await orders.get_token())
-            await names["client"].responses.create(model="acme-1", input="And now?")
-            await names["client"].close()
-        finally:
-            await runner.cleanup()
 
-    assert names["answer"].id == "resp_1"
-    assert len({*seen}) == 2
+@asynccontextmanager
+async def asking(orders: TokenSource, model: Model) -> AsyncIterator[AsyncOpenAI]:
+    """Run the recipe, which asks once, with another API than the one there."""
+    app = web.Application()
+    app.router.add_post("/v1/responses", model.respond)
+    async with TestServer(app) as server:
+        origin = f"http://127.0.0.1:{server.port}"
+        names = await run(
+            replaced(recipe("openai"), {"https://llm.acme.com": origin}), orders=orders
+        )
+        assert names["answer"].id == "resp_1"
+        async with names["client"] as client:
+            yield client
+
+
+async def test_openai_carries_the_token_of_the_moment() -> None:
+    """The `openai` client asks for each request; one that is refused says which token it was."""
+    async with tokens() as (okta, _, orders):
+        model = Model(okta)
+        async with asking(orders, model) as client:
+            okta.revoke_all()
+            with pytest.raises(AuthenticationError):
+                await client.responses.create(model="acme-1", input="And now?")
+            assert orders.invalidate(str(client.api_key))  # as the README says
+            await client.responses.create(model="acme-1", input="And now?")
+
+    one, again, other = model.seen
+    assert one == again != other
+    assert okta.token_requests == 2
+
+
+async def test_openai_asks_for_each_retry() -> None:
+    """What the `openai` client sends once more has the token of that moment."""
+    async with tokens() as (okta, _, orders):
+        model = Model(okta)
+        async with asking(orders, model) as client:
+            model.source = orders
+            await client.responses.create(model="acme-1", input="And now?")
+
+    one, again, retried = model.seen
+    assert one == again != retried
+
+
+async def test_openai_sends_nothing_without_a_token() -> None:
+    """When there is no token, the caller of the `openai` client gets the error that says why."""
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        model = Model(here.sandbox)
+        async with asking(here.source(), model) as client:
+            here.source().invalidate(await here.source().get_token())
+            with here.sandbox.outage(), pytest.raises(ServerError):
+                await client.responses.create(model="acme-1", input="And now?")
+
+    assert len(model.seen) == 1
 
 
 class Verifier(TokenVerifier):
@@ -89,64 +143,57 @@ async def test_mcp_carries_the_token() -> None:
     assert okta.token_requests == 2
 
 
-class Broker(asyncio.Protocol):
-    """As much of a Kafka broker as it takes to be sent a token, which it then refuses."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-        self._received = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the connection."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Answer each whole request."""
-        self._received += data
-        while len(self._received) >= 4:
-            (size,) = struct.unpack_from(">i", self._received)
-            if len(self._received) < 4 + size:
-                return
-            self._answer(self._received[4 : 4 + size])
-            self._received = self._received[4 + size :]
-
-    def _answer(self, request: bytes) -> None:
-        api, version, correlation = struct.unpack_from(">hhi", request)
-        if api == 18:  # ApiVersions: all that is asked for in their versions from 0 on
-            known = ((17, 0, 1), (18, 0, 0), (36, 0, 0))
-            body = struct.pack(">hi", 0, len(known)) + b"".join(
-                struct.pack(">hhh", *versions) for versions in known
-            )
-        elif api == 17:  # SaslHandshake
-            body = struct.pack(">hih", 0, 1, len(b"OAUTHBEARER")) + b"OAUTHBEARER"
-        else:  # SaslAuthenticate, or the bare token of handshakes of version 0
-            self.sent.append(request)
-            body = struct.pack(">h", 58) + struct.pack(">h", 2) + b"no" + struct.pack(">i", 0)
-        assert version >= 0
-        answer = struct.pack(">i", correlation) + body
-        self._transport.write(struct.pack(">i", len(answer)) + answer)
+@asynccontextmanager
+async def producing(orders: TokenSource, kafka: Broker) -> AsyncIterator[AIOKafkaProducer]:
+    """Run the producer of the recipe, with another broker than the one there."""
+    instead = {"kafka.acme.com:9093": f"127.0.0.1:{kafka.port}", "SASL_SSL": "SASL_PLAINTEXT"}
+    names = await run(replaced(recipe("aiokafka"), instead), orders=orders)
+    producer: AIOKafkaProducer = names["producer"]
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        async with asyncio.timeout(5):  # one that is broken may never end
+            await producer.stop()
 
 
-async def test_aiokafka_sends_the_token() -> None:
-    """A producer of `aiokafka` authenticates with the token of the moment."""
-    async with tokens() as (_, _, orders):
-        broker = Broker()
-        server = await asyncio.get_running_loop().create_server(lambda: broker, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        code = replaced(
-            recipe("aiokafka"),
-            {"kafka.acme.com:9093": f"127.0.0.1:{port}", "SASL_SSL": "SASL_PLAINTEXT"},
-        )
-        names = await run(code, orders=orders)
-        producer: AIOKafkaProducer = names["producer"]
-        with pytest.raises(KafkaConnectionError):
-            await producer.start()
-        await producer.stop()
-        server.close()
-        await server.wait_closed()
+async def test_aiokafka_sends_the_token_of_the_moment() -> None:
+    """A producer of `aiokafka` asks for each connection, and so outlives any token."""
+    async with (
+        tokens() as (okta, _, orders),
+        broker(okta) as kafka,
+        producing(orders, kafka) as producer,
+    ):
+        await producer.send_and_wait(TOPIC, b"one")
+        first = await orders.get_token()
+        okta.revoke_all()
+        orders.invalidate(first)
+        kafka.drop()
+        await producer.send_and_wait(TOPIC, b"two")
+        second = await orders.get_token()
 
-        assert f"auth={(await orders.get_token()).authorization}\x01".encode() in broker.sent[0]
+        assert {*kafka.authorizations} == {first.authorization, second.authorization}
+        assert first != second
+        assert (kafka.batches, kafka.refusals, okta.token_requests) == (2, 0, 2)
+
+
+async def test_aiokafka_outlives_an_outage() -> None:
+    """While there is no token a producer keeps what it is to send, and sends it afterwards."""
+    async with (
+        world(retry=RetryPolicy(attempts=1)) as here,
+        broker(here.sandbox) as kafka,
+        producing(here.source(), kafka) as producer,
+    ):
+        await producer.send_and_wait(TOPIC, b"one")
+        here.source().invalidate(await here.source().get_token())
+        with here.sandbox.outage():
+            kafka.drop()
+            sending = asyncio.create_task(producer.send_and_wait(TOPIC, b"two"))
+            await here.failures(1)
+        await here.advance(60)  # until a failure is not remembered any more
+        await asyncio.wait_for(sending, 10)
+
+        assert (kafka.batches, kafka.refusals) == (2, 0)
 
 
 async def test_a_thread_asks_the_event_loop() -> None:
