@@ -38,7 +38,10 @@ WING = "sandbox"
 would agree with its mistakes."""
 
 LEAVES = {"adapters", "cli"}
-PUBLIC = {"okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_tokens.sandbox"}
+PUBLIC = {
+    *("okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_tokens.sandbox"),
+    "okta_tokens.stores",
+}
 """All that the command and the adapters may import of what is not their own."""
 
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}

@@ -33,7 +33,7 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
         assert f"okta-tokens {command}" in shown.err
 
 
-@pytest.mark.parametrize("command", ["get", "doctor", "sandbox", "demo"])
+@pytest.mark.parametrize("command", ["get", "doctor", "sandbox", "store-key", "demo"])
 def test_help_has_an_example_and_the_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

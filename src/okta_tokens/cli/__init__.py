@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from okta_tokens import __version__
-from okta_tokens.cli import _demo, _doctor, _get, _sandbox
+from okta_tokens.cli import _demo, _doctor, _get, _sandbox, _store_key
 from okta_tokens.cli._console import (
     BROKEN_PIPE,
     EXIT_CODES,
@@ -27,9 +27,10 @@ Okta access tokens from the client-credentials flow.
   okta-tokens sandbox   run that server, an Okta-like one on this machine, for work without a tenant
   okta-tokens get       fetch one token, and print it
   okta-tokens doctor    tell why that does not work
+  okta-tokens store-key make a key for a store that several processes share
 """
 
-_COMMANDS = (_get, _doctor, _sandbox, _demo)
+_COMMANDS = (_get, _doctor, _sandbox, _store_key, _demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,34 @@
+"""A key for a shared store."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from okta_tokens.cli import main
+from okta_tokens.stores import RedisTokenStore
+
+
+def test_a_key_opens_a_store(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed is a key that a store takes, and each time another one."""
+    keys = []
+    for _ in range(2):
+        assert main(["store-key"]) == 0
+        keys.append(capsys.readouterr().out.strip())
+
+    assert len({*keys}) == 2
+    RedisTokenStore("redis://localhost", keys=keys)
+
+
+def test_without_the_extra_it_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the extra is missing the command says how to get it."""
+    for name in [name for name in sys.modules if name.startswith("okta_tokens.stores")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+
+    assert main(["store-key"]) == 2
+
+    assert "pip install 'okta-tokens[redis]'" in capsys.readouterr().err
