@@ -262,7 +262,7 @@ class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: boo
 """,
     "okta_tokens.stores": """
 class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *, keys: Sequence[str],
-        prefix: str = 'okta-tokens:', timeout: float = 0.25, lease: float = 5.0)
+        prefix: str = 'okta-tokens:', timeout: float = 0.5, lease: float = 5.0)
     async def __aenter__(self) -> Self
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None) -> None

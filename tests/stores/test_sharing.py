@@ -30,7 +30,7 @@ KEYS = [generate_key()]
 
 @asynccontextmanager
 async def fleet(
-    url: str, okta: Sandbox, number: int, **options: DPoP
+    url: str, okta: Sandbox, number: int, dpop: DPoP | None = None
 ) -> AsyncIterator[list[TokenSource]]:
     """Run some providers with connections of their own, and return a source of each."""
     async with AsyncExitStack() as stack:
@@ -40,7 +40,7 @@ async def fleet(
             provider = await stack.enter_async_context(
                 TokenProvider(store=store, retry=RetryPolicy(max_wait=5))
             )
-            client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET), **options)
+            client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET), dpop=dpop)
             sources.append(provider.source(client, "a"))
         yield sources
 

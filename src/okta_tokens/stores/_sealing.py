@@ -89,14 +89,13 @@ class Sealer:
         nonce, sealed = entry[1 : 1 + _NONCE], entry[1 + _NONCE :]
         try:
             plain = self._aead.decrypt(nonce, sealed, _VERSION + name.encode())
-            value, token_type, scopes, lifetime, expires_at = json.loads(plain)
-        except (InvalidTag, ValueError):
-            unreadable = True
-        else:
-            return SharedToken(value, token_type, frozenset(scopes), lifetime, expires_at)
-        assert unreadable  # noqa: S101 - raised outside, lest the error's context hold the entry
-        message = "an entry of the store was not sealed with this key for this name"
-        raise UnreadableEntry(message)
+        except (InvalidTag, ValueError):  # the latter, if it is too short
+            plain = None
+        if plain is None:
+            message = "an entry of the store was not sealed with this key for this name"
+            raise UnreadableEntry(message)
+        value, token_type, scopes, lifetime, expires_at = json.loads(plain)
+        return SharedToken(value, token_type, frozenset(scopes), lifetime, expires_at)
 
 
 def load_keys(keys: Sequence[str]) -> list[Sealer]:
