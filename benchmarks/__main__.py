@@ -22,6 +22,7 @@ from benchmarks import (
     renewal,
     sign,
     simulate,
+    simulate_fleet,
     soak,
     stampede,
 )
@@ -62,6 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     with quiet():
+        if options.name == "simulate-fleet":
+            return simulate_fleet.run(
+                processes=options.processes, hours=options.hours, seed=options.seed
+            )
         if options.name != "simulate":
             return asyncio.run(_run(_chosen(options), short=options.short, json=options.json))
         if options.replay is not None:
@@ -90,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
                 help="how long, if it is not short; %(default)g if not given",
             )
     _add_simulate(commands)
+    _add_simulate_fleet(commands)
     return parser
 
 
@@ -101,6 +107,15 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     add("--seed", type=int, default=1, help="draws everything; %(default)s if not given")
     add("--keys", type=_count, default=50, help="%(default)s if not given")
     add("--replay", type=Path, metavar="FILE", help="play the script that a broken rule printed")
+
+
+def _add_simulate_fleet(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    question = _question(simulate_fleet.run)
+    command = commands.add_parser("simulate-fleet", help=question, description=question)
+    add = command.add_argument
+    add("--processes", type=_count, default=1_000, help="%(default)s if not given")
+    add("--hours", type=_positive, default=24.0, help="%(default)g if not given")
+    add("--seed", type=int, default=1, help="draws everything; %(default)s if not given")
 
 
 def _question(run: Callable[..., object]) -> str:

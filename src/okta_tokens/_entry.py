@@ -107,6 +107,7 @@ class Entry:
         "kept_fresh",
         "key",
         "lifetime",
+        "look_after",
         "opens",
         "refresh_at",
         "refuse_until",
@@ -136,6 +137,8 @@ class Entry:
         """Before this no renewal is tried, in seconds of boot time."""
         self.refuse_until = _CLOSED
         """Until this callers get `error`, in seconds of boot time."""
+        self.look_after = _CLOSED
+        """Before this nobody looks into the store while it cools down, in seconds of boot time."""
         self.failed_renewals = 0
         """How many renewals failed since the token arrived."""
         self.failed_fetches = 0

@@ -95,12 +95,25 @@ class Fleet:
         key, lease = flight.key, None
         if self._breaker.admits():
             with suppress(_Alone):
-                grant, lease = await self._adopt_or_lead(key, rejected)
+                grant, lease = await self._adopt_or_lead(flight, rejected)
                 if grant is not None:
                     return grant
         outcome = await self._endpoint(key).fetch(flight)
         self._later(self._publish(key, outcome, lease))
         return outcome
+
+    async def look(self, flight: TokenFlight, rejected: Container[str]) -> Grant | None:
+        """Adopt a token that another process fetched, if there is one.
+
+        Args:
+            flight: On whose behalf.
+            rejected: As for `fetch`.
+        """
+        if self._breaker.admits():
+            with suppress(_Alone):
+                until = self._clock.boot_time() + self._store.timeout
+                return await self._look(flight, rejected, until)
+        return None
 
     def share_pause(self, key: TokenKey, seconds: float) -> None:
         """Let the other processes pause, too.
@@ -130,16 +143,16 @@ class Fleet:
             await asyncio.wait(self._errands)
 
     async def _adopt_or_lead(
-        self, key: TokenKey, rejected: Container[str]
+        self, flight: TokenFlight, rejected: Container[str]
     ) -> tuple[Grant | None, str | None]:
         """Return a token of another process, or the lease: this one is to fetch it.
 
         Raises:
             _Alone: If the store is not to be had.
         """
-        store, clock = self._store, self._clock
+        store, clock, key = self._store, self._clock, flight.key
         until = clock.boot_time() + store.timeout
-        grant = await self._look(key, rejected, until)
+        grant = await self._look(flight, rejected, until)
         if grant is not None:
             return grant, None
         pause = await self._call(partial(store.paused, key), until)
@@ -150,7 +163,7 @@ class Fleet:
             lease = await self._call(partial(store.acquire, key, store.lease + pause), until)
             self._breaker.closed()  # by what writes: a store that is full can still be read
             # Whoever had the lease before has saved a token by now, if there is one.
-            grant = await self._look(key, rejected, until)
+            grant = await self._look(flight, rejected, until)
             if grant is not None and lease is not None:
                 self._later(self._call(partial(store.release, key, lease)))
             if grant is not None or lease is not None:
@@ -161,12 +174,17 @@ class Fleet:
             poll = min(2 * poll, _LONGEST_POLL)
             until = clock.boot_time() + store.timeout
 
-    async def _look(self, key: TokenKey, rejected: Container[str], until: float) -> Grant | None:
-        """Return the token in the store, if it is fresh here.
+    async def _look(
+        self, flight: TokenFlight, rejected: Container[str], until: float
+    ) -> Grant | None:
+        """Return the token in the store, if it is fresh here; for whoever waits, if it is usable.
+
+        (Who starts while Okta is down is served, too, by what another process can do without.)
 
         Its remaining life is the least that anybody believes in: the store, by its own clock; who
         saved it; and this machine, by its clock and what it knows of Okta's.
         """
+        key = flight.key
         try:
             found = await self._call(partial(self._store.load, key), until)
         except UnreadableEntry:
@@ -182,8 +200,9 @@ class Fleet:
             self._complain(key)
             return None
         left = token.expires_at - self._endpoint(key).server_time()
-        lead = self._refresh.lead(token.lifetime)
-        if not (lead < seconds and lead < left):
+        policy = self._refresh
+        least = (policy.leeway if flight.wanted else policy.lead)(token.lifetime)
+        if not (least < seconds and least < left):
             return None
         remaining = min(seconds, token.lifetime, left)
         sent = read(self._clock).later(remaining - token.lifetime)

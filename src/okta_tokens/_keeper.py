@@ -48,6 +48,9 @@ Outcome = AccessToken | TokenProviderError
 
 _USABLE = {State.FRESH, State.DUE}
 
+_BETWEEN_LOOKS = 1.0
+"""Seconds between two looks into the store while a key cools down."""
+
 
 class Keeper:
     """Hold the entries of a provider, and start, join and land the flights that fill them.
@@ -174,7 +177,9 @@ class Keeper:
             entry.open_window(now)
             return entry.token
         if entry.error is not None and state is State.COOLING_DOWN:
-            raise copy.copy(entry.error)
+            if self._fleet is None or now.boot < entry.look_after:
+                raise copy.copy(entry.error)
+            entry.look_after = now.boot + _BETWEEN_LOOKS
         return None
 
     def _depart(self, key: TokenKey, deadline: float) -> TokenFlight:
@@ -254,15 +259,20 @@ class Keeper:
             raise asyncio.CancelledError  # once more: the callable for the secret swallowed it
         return self._land(flight, outcome)
 
-    async def _fetch(self, flight: TokenFlight) -> Grant | FetchError:
+    async def _fetch(self, flight: TokenFlight) -> Grant | TokenProviderError:
         if self._fleet is None:
             return await self._endpoint(flight.key).fetch(flight)
-        entry = self.entries.get(flight.key)
-        return await self._fleet.fetch(flight, () if entry is None else entry.rejected)
+        entry = self.entries.get_or_add(flight.key)
+        if entry.error is not None and entry.state(read(self._clock)) is State.COOLING_DOWN:
+            # Another process may have had better luck; Okta is not asked.
+            return await self._fleet.look(flight, entry.rejected) or entry.error
+        return await self._fleet.fetch(flight, entry.rejected)
 
     def _land(self, flight: TokenFlight, outcome: Grant | TokenProviderError) -> Outcome:
         entry = self.entries.get_or_add(flight.key)
         now = read(self._clock)
+        if outcome is entry.error:
+            return outcome  # which was looked at again, and has counted before
         if isinstance(outcome, Grant):
             token = self._make_token(entry.key, outcome)
             if token._usable_for(*now) > 0:

@@ -16,7 +16,7 @@ from okta_tokens import (
     TokenProvider,
     TokenSource,
 )
-from okta_tokens.errors import RateLimitedError
+from okta_tokens.errors import FetchError, RateLimitedError
 from okta_tokens.events import Event, TokenAdopted
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from okta_tokens.stores import RedisTokenStore, generate_key
@@ -125,6 +125,23 @@ async def test_a_pause_is_one_for_all(valkey: Server, okta: Sandbox) -> None:
                 await source.get_token()
 
     assert okta.token_requests == 1
+
+
+async def test_who_cools_down_adopts_what_others_got(valkey: Server, okta: Sandbox) -> None:
+    """After a failed fetch a process asks Okta no more for a while, and looks in the store."""
+    async with fleet(valkey.url, okta, 2) as (one, two):
+        okta.fail_next(Fault.html())
+        for _ in range(3):
+            with pytest.raises(FetchError):
+                await one.get_token()
+        assert okta.token_requests == 1
+
+        token = await two.get_token()
+        await until(lambda: not two._provider._fleet._errands)  # type: ignore[union-attr]  # there is one
+        one._entry.look_after = 0.0  # a second later
+
+        assert (await one.get_token()).value == token.value
+        assert okta.token_requests == 2
 
 
 async def test_one_renews_and_the_others_adopt() -> None:
