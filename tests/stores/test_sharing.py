@@ -38,7 +38,7 @@ async def fleet(
         for _ in range(number):
             store = await stack.enter_async_context(RedisTokenStore(url, keys=KEYS))
             provider = await stack.enter_async_context(
-                TokenProvider(store=store, retry=RetryPolicy(max_wait=5))
+                TokenProvider(store=store, retry=RetryPolicy(attempts=1, max_wait=5))
             )
             client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET), dpop=dpop)
             sources.append(provider.source(client, "a"))
@@ -130,7 +130,7 @@ async def test_a_pause_is_one_for_all(valkey: Server, okta: Sandbox) -> None:
 async def test_who_cools_down_adopts_what_others_got(valkey: Server, okta: Sandbox) -> None:
     """After a failed fetch a process asks Okta no more for a while, and looks in the store."""
     async with fleet(valkey.url, okta, 2) as (one, two):
-        okta.fail_next(Fault.html())
+        okta.fail_next(Fault.status(500))
         for _ in range(3):
             with pytest.raises(FetchError):
                 await one.get_token()
