@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -109,6 +110,7 @@ class World:
             random=lambda: 0.5,
             emit=events.append,
         )
+        fleet.attach(asyncio.get_running_loop(), copy_context())
         running = asyncio.create_task(schedule.run())
         try:
             yield Process(fleet, endpoint, self.clock, events)

@@ -75,9 +75,13 @@ class Fleet:
         self._breaker = _Breaker(clock, random, emit)
         self._emit = emit
         self._complained_at = -math.inf
-        self.context = Context()
-        """What runs behind the back of flights does so in a copy of it."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = Context()
         self._errands: set[asyncio.Task[None]] = set()
+
+    def attach(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        """Do what nobody waits for on a loop, each in a copy of a context."""
+        self._loop, self._context = loop, context
 
     async def fetch(self, flight: TokenFlight, rejected: Container[str]) -> Grant | FetchError:
         """Adopt a token that another process fetched, or fetch one for all of them.
@@ -263,11 +267,10 @@ class Fleet:
 
     def _later(self, work: Coroutine[object, object, object]) -> None:
         """Do something that nobody waits for, unless the store is left alone just now."""
-        if not self._breaker.admits():
+        if self._loop is None or not self._breaker.admits():
             work.close()
             return
-        loop = asyncio.get_running_loop()
-        errand = loop.create_task(self._quietly(work), context=self.context.copy())
+        errand = self._loop.create_task(self._quietly(work), context=self._context.copy())
         self._errands.add(errand)
         errand.add_done_callback(self._errands.discard)
 

@@ -159,7 +159,7 @@ class TokenProvider:
         self._session = self._given_session or open_session()
         self._keeper.flights.context = self._revoker.flights.context = context
         if self._fleet is not None:
-            self._fleet.context = context
+            self._fleet.attach(self._loop, context)
         self._emitter.attach(self._loop, context)
         # A task of its own, so that the provider can be closed from another task than this one, and
         # no error of ours can cancel the caller's code or wrap the caller's errors in a group.

@@ -177,3 +177,23 @@ async def test_one_renews_and_the_others_adopt() -> None:
 
         assert 19 <= okta.token_requests <= 25
         assert sum(isinstance(event, TokenAdopted) for event in events) > 300
+
+
+def test_a_rejection_may_be_reported_while_the_loop_rests() -> None:
+    """A token can be invalidated from a plain function, between two runs of the event loop."""
+    with asyncio.Runner() as runner:
+        clock = ManualClock()
+        store = MemoryTokenStore(clock)
+        okta = Sandbox([SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)])
+        provider = TokenProvider(store=store)
+        runner.run(okta.start())
+        runner.run(provider.start())
+        client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        token = runner.run(provider.get_token(client, "a"))
+
+        assert provider.invalidate(token)
+
+        runner.run(settle())
+        assert store.tokens == {}
+        runner.run(provider.aclose())
+        runner.run(okta.aclose())
