@@ -427,6 +427,39 @@ async def test_a_store_that_works_again_is_used_again(world: World) -> None:
         assert [type(event) for event in one.events] == [StoreFailed, StoreRecovered]
 
 
+async def test_a_look_is_all_that_it_says(world: World) -> None:
+    """Whoever just looks finds what others saved, asks Okta for nothing, and takes no lease."""
+    async with world.process("one") as one, world.process("two") as two:
+        assert await two.fleet.look(Flight(KEY), ()) is None
+        await one.fetch()
+
+        grant = await two.fleet.look(Flight(KEY), ())
+
+        assert grant is not None
+        assert grant.value == "one's 1"
+        world.store.error = ConnectionError()
+        for _ in range(2):
+            assert await two.fleet.look(Flight(KEY), ()) is None
+        assert two.endpoint.requests == 0
+        assert world.store.leases == {}
+
+
+async def test_who_waits_adopts_what_can_be_used(world: World) -> None:
+    """A token that is due for renewal is good enough for a caller who has none."""
+    async with world.process("one") as one, world.process("two") as two:
+        await one.fetch()
+        await world.clock.advance(LIFETIME - LEAD + 1)
+        flight: TokenFlight = Flight(KEY)
+        flight.wanted = True
+
+        grant = await two.fleet.fetch(flight, ())
+
+        assert isinstance(grant, Grant)
+        assert grant.value == "one's 1"
+        await world.clock.advance(LEAD - 6)
+        assert await two.fleet.look(flight, ()) is None
+
+
 async def test_an_entry_that_cannot_be_read_is_replaced(world: World) -> None:
     """Garbage in the store is no outage: the token is fetched, and put in its place."""
     async with world.process("one") as one, world.process("two") as two:
