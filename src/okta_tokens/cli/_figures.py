@@ -31,6 +31,17 @@ def exactly(wanted: int, what: str, value: int) -> Figure:
     return Figure(what, value, f"{wanted:,}", value == wanted)
 
 
+def at_most(most: int, what: str, value: int) -> Figure:
+    """Return a figure that must not exceed a number, nor be nothing.
+
+    Args:
+        most: That number.
+        what: What it counts.
+        value: What was counted.
+    """
+    return Figure(what, value, f"1 to {most:,}", 0 < value <= most)
+
+
 def at_least(least: int, what: str, value: int) -> Figure:
     """Return a figure that must reach a number.
 
