@@ -158,7 +158,8 @@ async def _running(program: str, socket: Path) -> AsyncIterator[asyncio.subproce
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        while process.returncode is None and not await anyio.Path(socket).exists():
+        # A file gives no signal.
+        while process.returncode is None and not await anyio.Path(socket).exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         yield process
     finally:
