@@ -170,8 +170,8 @@ MUTANTS = {
     "keep a rejected token": (
         Rule.REJECTION,
         "_entry",
-        "        if not kept:\n            self.drop_token()",
-        "",
+        "            self.remember(value)\n            self.drop_token()",
+        "            self.remember(value)",
     ),
     "drop one rejected token after the other": (
         Rule.REJECTION,
