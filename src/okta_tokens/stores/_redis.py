@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
@@ -15,7 +17,10 @@ from redis.backoff import NoBackoff
 from okta_tokens._store import SharedToken, UnreadableEntry
 from okta_tokens._token import TokenKey
 from okta_tokens.errors import ConfigurationError
-from okta_tokens.stores._sealing import Sealer, describe, load_keys
+from okta_tokens.stores._sealing import Sealer, describe, load_keys, open_token, seal_token
+
+_LONGEST_ENTRY = 65_536
+"""Bytes: four times what Okta's longest tokens take. More is none of ours, and is not read."""
 
 _DELETE_IF_SAME = """
 if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("del", KEYS[1]) end
@@ -23,7 +28,7 @@ return 0
 """
 _EXTEND = """
 if redis.call("pttl", KEYS[1]) < tonumber(ARGV[1]) then
-    redis.call("set", KEYS[1], "", "px", ARGV[1])
+    redis.call("set", KEYS[1], ARGV[2], "px", ARGV[1])
 end
 return 0
 """
@@ -69,17 +74,20 @@ class RedisTokenStore:
         self._prefix = prefix
         self.timeout = timeout
         self.lease = lease
-        self._owned: Redis | None = None
-        client: Any = url_or_client
-        if isinstance(url_or_client, str):
-            client = self._owned = _connect(url_or_client, timeout)
+        self._given: Any = None if isinstance(url_or_client, str) else url_or_client
+        self._url = url_or_client if isinstance(url_or_client, str) else ""
+        if self._given is None:
             del url_or_client
-        self._client = client
+            _ = _connect(self._url, timeout)  # refuses what is no URL; nothing is opened yet
+        # A connection belongs to one event loop of one process. Those of another one are left
+        # alone: to close them here would reach into the other.
+        self._clients: dict[tuple[int, asyncio.AbstractEventLoop], Redis] = {}
 
     async def aclose(self) -> None:
         """Close the connections, unless they are of a client that was given."""
-        if self._owned is not None:
-            await self._owned.aclose()
+        client = self._clients.pop(_here(), None)
+        if client is not None:
+            await client.aclose()
 
     async def __aenter__(self) -> Self:
         """Return itself; connections are opened as they are needed."""
@@ -103,14 +111,15 @@ class RedisTokenStore:
         """Keep a token, sealed with the first key."""
         sealer = self._sealers[0]
         name = self._name(sealer, "token", key)
-        await self._client.set(name, sealer.seal(name, token), px=_milliseconds(seconds))
+        entry = seal_token(sealer, name, token)
+        await self._client.set(name, entry, px=_milliseconds(seconds))
 
     async def discard(self, key: TokenKey, value: str) -> None:
         """Keep a token no more, if it is still this one."""
         for sealer in self._sealers:
             name = self._name(sealer, "token", key)
-            entry = await self._client.get(name)
-            token = None if entry is None else sealer.open(name, entry)
+            entry, _ = await self._read(name)
+            token = open_token(sealer, name, entry) if entry else None
             if token is not None and token.value == value:
                 await self._client.eval(_DELETE_IF_SAME, 1, name, entry)
 
@@ -126,31 +135,30 @@ class RedisTokenStore:
         name = self._name(self._sealers[0], "lease", key)
         await self._client.eval(_DELETE_IF_SAME, 1, name, lease)
 
-    async def pause(self, key: TokenKey, seconds: float) -> None:
+    async def pause(self, key: TokenKey, seconds: float, until: float) -> None:
         """Let every process pause that would ask the same half of the key's domain."""
-        name = self._pause_name(key)
-        await self._client.eval(_EXTEND, 1, name, _milliseconds(seconds))
+        sealer, name = self._sealers[0], self._pause_name(key)
+        entry = sealer.seal(name, until)
+        await self._client.eval(_EXTEND, 1, name, _milliseconds(seconds), entry)
 
-    async def paused(self, key: TokenKey) -> float:
-        """Return how many seconds are left of such a pause; 0.0 if there is none."""
-        left = await self._client.pttl(self._pause_name(key))
-        return max(0.0, float(left) / 1000)
+    async def paused(self, key: TokenKey) -> tuple[float, float] | None:
+        """Return how many seconds are left of such a pause, and its end; None if there is none."""
+        sealer, name = self._sealers[0], self._pause_name(key)
+        entry, left = await self._read(name)
+        fields = sealer.open(name, entry) if entry and left > 0 else None
+        return None if fields is None else (left / 1000, fields[0])
 
     async def _find(self, key: TokenKey) -> tuple[str, SharedToken, float] | None:
         unreadable: UnreadableEntry | None = None
         names = [self._name(sealer, "token", key) for sealer in self._sealers]
-        pipeline = self._client.pipeline(transaction=False)
-        for name in names:
-            pipeline.get(name)
-            pipeline.pttl(name)
-        answers = await pipeline.execute()
+        answers = await self._read(*names)
         for sealer, name, entry, left in zip(
             self._sealers, names, answers[::2], answers[1::2], strict=True
         ):
-            if entry is None or left <= 0:
+            if not entry or left <= 0:
                 continue
             try:
-                token = sealer.open(name, entry)
+                token = open_token(sealer, name, entry)
             except UnreadableEntry as error:
                 unreadable = error
             else:
@@ -160,12 +168,34 @@ class RedisTokenStore:
             raise unreadable
         return None
 
+    async def _read(self, *names: str) -> list[Any]:
+        """Return what is kept under each name, as much as can be one of ours, and its time left."""
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.getrange(name, 0, _LONGEST_ENTRY)
+            pipeline.pttl(name)
+        answers: list[Any] = await pipeline.execute()
+        return answers
+
+    @property
+    def _client(self) -> Any:  # noqa: ANN401 - that of a single server, or of a cluster
+        if self._given is not None:
+            return self._given
+        here = _here()
+        if here not in self._clients:
+            self._clients[here] = _connect(self._url, self.timeout)
+        return self._clients[here]
+
     def _name(self, sealer: Sealer, kind: str, key: TokenKey) -> str:
         return f"{self._prefix}{kind}:{sealer.name(kind, *describe(key))}"
 
     def _pause_name(self, key: TokenKey) -> str:
         half = key.authorization_server is None
         return f"{self._prefix}pause:{self._sealers[0].name('pause', key.client.origin, half)}"
+
+
+def _here() -> tuple[int, asyncio.AbstractEventLoop]:
+    return os.getpid(), asyncio.get_running_loop()
 
 
 def _connect(url: str, timeout: float) -> Redis:

@@ -1,7 +1,7 @@
 """Seal what goes into a store: names that tell nothing, and entries that only their name opens.
 
 From each key two others are derived (HKDF, RFC 5869): one for names, one for entries. A name is an
-HMAC. An entry is a version, a nonce, and a token that is encrypted and authenticated by AES-256-GCM
+HMAC. An entry is a version, a nonce, and values that are encrypted and authenticated by AES-256-GCM
 with version and name as associated data: what is copied to another name does not open there.
 """
 
@@ -12,6 +12,7 @@ import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NoBase64
 from collections.abc import Sequence
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -56,26 +57,19 @@ class Sealer:
         mac.update(json.dumps(what, separators=(",", ":")).encode())
         return urlsafe_b64encode(mac.finalize()).decode().rstrip("=")
 
-    def seal(self, name: str, token: SharedToken) -> bytes:
-        """Return a token as an entry.
+    def seal(self, name: str, *fields: object) -> bytes:
+        """Return plain values as an entry.
 
         Args:
             name: Under which it is kept.
-            token: The token.
+            *fields: The values.
         """
-        fields = [
-            token.value,
-            token.token_type,
-            sorted(token.scopes),
-            token.lifetime,
-            token.expires_at,
-        ]
         nonce = os.urandom(_NONCE)
         plain = json.dumps(fields, separators=(",", ":")).encode()
         return _VERSION + nonce + self._aead.encrypt(nonce, plain, _VERSION + name.encode())
 
-    def open(self, name: str, entry: bytes) -> SharedToken | None:
-        """Return the token of an entry; None if that is of another version.
+    def open(self, name: str, entry: bytes) -> list[Any] | None:
+        """Return the values of an entry; None if that is of another version.
 
         Args:
             name: Under which it was kept.
@@ -94,8 +88,40 @@ class Sealer:
         if plain is None:
             message = "an entry of the store was not sealed with this key for this name"
             raise UnreadableEntry(message)
-        value, token_type, scopes, lifetime, expires_at = json.loads(plain)
-        return SharedToken(value, token_type, frozenset(scopes), lifetime, expires_at)
+        fields: list[Any] = json.loads(plain)
+        return fields
+
+
+def seal_token(sealer: Sealer, name: str, token: SharedToken) -> bytes:
+    """Return a token as an entry.
+
+    Args:
+        sealer: Seals it.
+        name: Under which it is kept.
+        token: The token.
+    """
+    scopes = sorted(token.scopes)
+    return sealer.seal(
+        name, token.value, token.token_type, scopes, token.lifetime, token.expires_at
+    )
+
+
+def open_token(sealer: Sealer, name: str, entry: bytes) -> SharedToken | None:
+    """Return the token of an entry; None if that is of another version.
+
+    Args:
+        sealer: Opens it.
+        name: Under which it was kept.
+        entry: What was kept.
+
+    Raises:
+        UnreadableEntry: If it was not sealed with this key, under this name.
+    """
+    fields = sealer.open(name, entry)
+    if fields is None:
+        return None
+    value, token_type, scopes, lifetime, expires_at = fields
+    return SharedToken(value, token_type, frozenset(scopes), lifetime, expires_at)
 
 
 def load_keys(keys: Sequence[str]) -> list[Sealer]:
