@@ -205,6 +205,19 @@ async def test_the_strictest_clock_decides(world: World, offset: float, remainin
         assert left == pytest.approx(remaining, abs=0.2)
 
 
+async def test_an_end_is_told_by_oktas_clock(world: World) -> None:
+    """Two machines whose clocks are wrong, and who know it, agree on when a token ends."""
+    async with world.process("one") as one, world.process("two") as two:
+        one.endpoint.clock_offset = two.endpoint.clock_offset = 100
+        await one.fetch()
+
+        grant = await two.fetch()
+
+        assert isinstance(grant, Grant)
+        left = grant.sent.boot + grant.lifetime - world.clock.boot_time()
+        assert left == pytest.approx(LIFETIME, abs=0.3)
+
+
 async def test_no_more_life_is_adopted_than_was_granted(world: World) -> None:
     """A store that keeps a token for too long, or for ever, does not make it live longer."""
     async with world.process("one") as one, world.process("two") as two:
