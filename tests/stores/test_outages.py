@@ -83,6 +83,11 @@ async def kill(it: Server) -> None:
     it.signal(signal.SIGKILL)
 
 
+async def slow_down(it: Server) -> None:
+    """Let the server take longer than anybody waits for it."""
+    await it.client.client_pause(1_000)
+
+
 async def fill(it: Server) -> None:
     """Let the server have no memory left for anything."""
     await it.client.config_set("maxmemory-policy", "noeviction")
@@ -100,7 +105,7 @@ async def refuse(it: Server) -> None:
     await it.client.client_kill_filter(_type="normal", skipme=True)
 
 
-@pytest.mark.parametrize("harm", [stop, kill, fill, make_read_only, refuse])
+@pytest.mark.parametrize("harm", [stop, kill, slow_down, fill, make_read_only, refuse])
 async def test_a_store_that_fails_in_between_is_done_without(
     okta: Sandbox, doomed: Server, harm: Callable[[Server], Awaitable[None]]
 ) -> None:
