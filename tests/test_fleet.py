@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -20,12 +20,16 @@ from okta_tokens._protocol import Grant
 from okta_tokens._schedule import Schedule
 from okta_tokens.errors import FetchError, TransportError
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
+from okta_tokens.stores import SharedToken
 from tests.clock import ManualClock, settle
 from tests.stores.support import MemoryTokenStore
 
 KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s")), frozenset({"a"}))
 OTHER = TokenKey(KEY.client, frozenset({"b"}))
 LIFETIME = 300.0
+NOBODY = ().__contains__
+"""Nothing was rejected."""
+
 LEAD = 60.0
 """What `RefreshPolicy` makes of it."""
 
@@ -71,15 +75,13 @@ class Process:
     clock: ManualClock
     events: list[Event]
 
-    def begin(
-        self, key: TokenKey = KEY, rejected: Container[str] = ()
-    ) -> asyncio.Task[Grant | FetchError]:
+    def begin(self, key: TokenKey = KEY, *rejected: str) -> asyncio.Task[Grant | FetchError]:
         """Begin a fetch."""
-        return asyncio.create_task(self.fleet.fetch(Flight(key), rejected))
+        return asyncio.create_task(self.fleet.fetch(Flight(key), rejected.__contains__))
 
-    async def fetch(self, key: TokenKey = KEY, rejected: Container[str] = ()) -> Grant | FetchError:
+    async def fetch(self, key: TokenKey = KEY, *rejected: str) -> Grant | FetchError:
         """Fetch, and let the time pass that it takes."""
-        fetching = self.begin(key, rejected)
+        fetching = self.begin(key, *rejected)
         for _ in range(400):
             await settle()
             if fetching.done():
@@ -252,11 +254,32 @@ async def test_a_rejected_token_is_not_adopted_again(world: World) -> None:
     async with world.process("one") as one, world.process("two") as two:
         await one.fetch()
 
-        grant = await two.fetch(rejected=["one's 1"])
+        grant = await two.fetch(KEY, "one's 1")
         assert isinstance(grant, Grant)
         assert grant.value == "two's 1"
         await settle()
         assert (await value(one.begin())) == "two's 1"
+
+
+async def test_a_token_that_is_rejected_meanwhile_is_not_adopted(world: World) -> None:
+    """What is rejected while a flight waits for others is no token for that flight either."""
+    async with world.process("one") as one, world.process("two") as two:
+        await world.store.acquire(KEY, 1)
+        rejected: list[str] = []
+        flight: TokenFlight = Flight(KEY)
+        flight.wanted = True
+        fetching = asyncio.create_task(two.fleet.fetch(flight, rejected.__contains__))
+        await world.clock.advance(0.5)
+        rejected.append("one's 1")
+        saved = SharedToken(
+            "one's 1", "Bearer", frozenset(), LIFETIME, two.endpoint.server_time() + 200
+        )
+        await world.store.save(KEY, saved, 200)
+
+        await world.clock.advance(5)
+
+        assert await value(fetching) == "two's 1"
+        assert one.endpoint.requests == 0
 
 
 async def test_only_that_token_is_discarded(world: World) -> None:
@@ -470,16 +493,16 @@ async def test_a_store_that_works_again_is_used_again(world: World) -> None:
 async def test_a_look_is_all_that_it_says(world: World) -> None:
     """Whoever just looks finds what others saved, asks Okta for nothing, and takes no lease."""
     async with world.process("one") as one, world.process("two") as two:
-        assert await two.fleet.look(Flight(KEY), ()) is None
+        assert await two.fleet.look(Flight(KEY), NOBODY) is None
         await one.fetch()
 
-        grant = await two.fleet.look(Flight(KEY), ())
+        grant = await two.fleet.look(Flight(KEY), NOBODY)
 
         assert grant is not None
         assert grant.value == "one's 1"
         world.store.error = ConnectionError()
         for _ in range(2):
-            assert await two.fleet.look(Flight(KEY), ()) is None
+            assert await two.fleet.look(Flight(KEY), NOBODY) is None
         assert two.endpoint.requests == 0
         assert world.store.leases == {}
 
@@ -492,12 +515,12 @@ async def test_who_waits_adopts_what_can_be_used(world: World) -> None:
         flight: TokenFlight = Flight(KEY)
         flight.wanted = True
 
-        grant = await two.fleet.fetch(flight, ())
+        grant = await two.fleet.fetch(flight, NOBODY)
 
         assert isinstance(grant, Grant)
         assert grant.value == "one's 1"
         await world.clock.advance(LEAD - 6)
-        assert await two.fleet.look(flight, ()) is None
+        assert await two.fleet.look(flight, NOBODY) is None
 
 
 async def test_an_entry_that_cannot_be_read_is_replaced(world: World) -> None:

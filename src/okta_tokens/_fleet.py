@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Container, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
@@ -27,12 +27,16 @@ from okta_tokens.errors import FetchError
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
 
 T = TypeVar("T")
+Rejected = Callable[[str], bool]
 
 _FIRST_POLL, _LONGEST_POLL = 0.02, 0.25
 """Seconds between two looks for what another process fetches."""
 
 _LONGEST_BREAK = 30.0
 """Seconds for which a store that keeps failing is left alone."""
+
+_PATIENCE = 0.5
+"""Seconds between two cancellations of an errand that does not end."""
 
 _COMPLAINTS_APART = 60.0
 """Seconds between two events about entries that cannot be used."""
@@ -83,7 +87,7 @@ class Fleet:
         """Do what nobody waits for on a loop, each in a copy of a context."""
         self._loop, self._context = loop, context
 
-    async def fetch(self, flight: TokenFlight, rejected: Container[str]) -> Grant | FetchError:
+    async def fetch(self, flight: TokenFlight, is_rejected: Rejected) -> Grant | FetchError:
         """Adopt a token that another process fetched, or fetch one for all of them.
 
         Cancellation gives up what the endpoint's own fetch gives up, and leaves the lease to its
@@ -91,7 +95,8 @@ class Fleet:
 
         Args:
             flight: On whose behalf.
-            rejected: Values of tokens that are not to be adopted.
+            is_rejected: Tells of a value whether that token is not to be adopted; asked when one is
+                found, since it may be rejected while a flight is under way.
 
         Returns:
             The grant, or the error of the last attempt.
@@ -99,24 +104,24 @@ class Fleet:
         key, lease = flight.key, None
         if self._breaker.admits():
             with suppress(_Alone):
-                grant, lease = await self._adopt_or_lead(flight, rejected)
+                grant, lease = await self._adopt_or_lead(flight, is_rejected)
                 if grant is not None:
                     return grant
         outcome = await self._endpoint(key).fetch(flight)
         self._later(self._publish(key, outcome, lease))
         return outcome
 
-    async def look(self, flight: TokenFlight, rejected: Container[str]) -> Grant | None:
+    async def look(self, flight: TokenFlight, is_rejected: Rejected) -> Grant | None:
         """Adopt a token that another process fetched, if there is one.
 
         Args:
             flight: On whose behalf.
-            rejected: As for `fetch`.
+            is_rejected: As for `fetch`.
         """
         if self._breaker.admits():
             with suppress(_Alone):
                 until = self._clock.boot_time() + self._store.timeout
-                return await self._look(flight, rejected, until)
+                return await self._look(flight, is_rejected, until)
         return None
 
     def share_pause(self, key: TokenKey, seconds: float) -> None:
@@ -145,10 +150,11 @@ class Fleet:
         while self._errands:
             for errand in self._errands:
                 errand.cancel()
-            await asyncio.wait(self._errands)
+            # Whoever swallowed the cancellation hears it again.
+            await asyncio.wait(self._errands, timeout=_PATIENCE)
 
     async def _adopt_or_lead(
-        self, flight: TokenFlight, rejected: Container[str]
+        self, flight: TokenFlight, is_rejected: Rejected
     ) -> tuple[Grant | None, str | None]:
         """Return a token of another process, or the lease: this one is to fetch it.
 
@@ -157,7 +163,7 @@ class Fleet:
         """
         store, clock, key = self._store, self._clock, flight.key
         until = clock.boot_time() + store.timeout
-        grant = await self._look(flight, rejected, until)
+        grant = await self._look(flight, is_rejected, until)
         if grant is not None:
             return grant, None
         pause = await self._pause(key, until)
@@ -168,7 +174,7 @@ class Fleet:
             lease = await self._call(partial(store.acquire, key, store.lease + pause), until)
             self._breaker.closed()  # by what writes: a store that is full can still be read
             # Whoever had the lease before has saved a token by now, if there is one.
-            grant = await self._look(flight, rejected, until)
+            grant = await self._look(flight, is_rejected, until)
             if grant is not None and lease is not None:
                 self._later(self._call(partial(store.release, key, lease)))
             if grant is not None or lease is not None:
@@ -179,9 +185,7 @@ class Fleet:
             poll = min(2 * poll, _LONGEST_POLL)
             until = clock.boot_time() + store.timeout
 
-    async def _look(
-        self, flight: TokenFlight, rejected: Container[str], until: float
-    ) -> Grant | None:
+    async def _look(self, flight: TokenFlight, is_rejected: Rejected, until: float) -> Grant | None:
         """Return the token in the store, if it is fresh here; for whoever waits, if it is usable.
 
         (Who starts while Okta is down is served, too, by what another process can do without.)
@@ -198,7 +202,7 @@ class Fleet:
         if found is None:
             return None
         token, seconds = found
-        if token.value in rejected:
+        if is_rejected(token.value):
             self.discard(key, token.value)
             return None
         if token.token_type != key.token_type:

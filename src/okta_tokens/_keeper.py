@@ -262,11 +262,15 @@ class Keeper:
     async def _fetch(self, flight: TokenFlight) -> Grant | TokenProviderError:
         if self._fleet is None:
             return await self._endpoint(flight.key).fetch(flight)
+
+        def is_rejected(value: str) -> bool:
+            return value in self.entries.get_or_add(flight.key).rejected
+
         entry = self.entries.get_or_add(flight.key)
         if entry.error is not None and entry.state(read(self._clock)) is State.COOLING_DOWN:
             # Another process may have had better luck; Okta is not asked.
-            return await self._fleet.look(flight, entry.rejected) or entry.error
-        return await self._fleet.fetch(flight, entry.rejected)
+            return await self._fleet.look(flight, is_rejected) or entry.error
+        return await self._fleet.fetch(flight, is_rejected)
 
     def _land(self, flight: TokenFlight, outcome: Grant | TokenProviderError) -> Outcome:
         entry = self.entries.get_or_add(flight.key)
