@@ -341,6 +341,10 @@ NUMBER = "must be a whole number of at least 1"
             f"max_tokens {NUMBER}; max_concurrent_requests {NUMBER}",
         ),
         ({"observers": [print, "this"]}, "observers must be callables that take an event"),
+        (
+            {"store": "redis://localhost"},
+            "store must be a TokenStore, such as RedisTokenStore(url, keys=…)",
+        ),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], problems: str) -> None:

@@ -261,8 +261,9 @@ class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: boo
 class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
 """,
     "okta_tokens.stores": """
-class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *, keys: Sequence[str],
-        prefix: str = 'okta-tokens:', timeout: float = 0.5, lease: float = 5.0)
+class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
+        keys: str | bytes | Sequence[str | bytes], prefix: str = 'okta-tokens:',
+        timeout: float = 0.5, lease: float = 5.0)
     async def __aenter__(self) -> Self
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None) -> None

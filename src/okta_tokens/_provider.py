@@ -90,7 +90,7 @@ class TokenProvider:
         clock: Clock | None = None,
     ) -> None:
         observers = tuple(observers)
-        _refuse_unusable(max_tokens, max_concurrent_requests, observers)
+        _refuse_unusable(max_tokens, max_concurrent_requests, observers, store)
         if session is not None:
             check_session(session)
         self._life = _Life.NEW
@@ -628,11 +628,14 @@ class TokenSource:
         return f"<TokenSource {self.key!r}>"
 
 
+_STORE = ("load", "save", "discard", "acquire", "release", "pause", "paused")
 _HASHABLE_SPELLINGS = {str, tuple, frozenset}
 _PROVIDERS: WeakSet[TokenProvider] = WeakSet()
 
 
-def _refuse_unusable(max_tokens: object, places: object, observers: tuple[Observer, ...]) -> None:
+def _refuse_unusable(
+    max_tokens: object, places: object, observers: tuple[Observer, ...], store: object
+) -> None:
     problems = [
         f"{name} must be a whole number of at least 1"
         for name, number in (("max_tokens", max_tokens), ("max_concurrent_requests", places))
@@ -640,6 +643,8 @@ def _refuse_unusable(max_tokens: object, places: object, observers: tuple[Observ
     ]
     if not all(callable(observer) for observer in observers):
         problems.append("observers must be callables that take an event")
+    if store is not None and not all(callable(getattr(store, name, None)) for name in _STORE):
+        problems.append("store must be a TokenStore, such as RedisTokenStore(url, keys=…)")
     if problems:
         message = f"TokenProvider: {'; '.join(problems)}"
         raise ConfigurationError(message)

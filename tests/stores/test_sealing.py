@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
 from okta_tokens.errors import ConfigurationError
@@ -156,7 +157,10 @@ def test_keys_must_be_keys(keys: list[Any]) -> None:
 
 
 def test_one_key_needs_no_list() -> None:
-    """A single key may be given as it is."""
+    """A single key may be given as it is, also as the bytes that Fernet makes."""
     key = generate_key()
 
-    assert load_keys(key)[0].name(1) == load_keys([key])[0].name(1)
+    given: tuple[Any, ...] = (key, [key], key.encode(), [key.encode()])
+    names = {load_keys(keys)[0].name(1) for keys in given}
+    assert len(names) == 1
+    assert load_keys(Fernet.generate_key())

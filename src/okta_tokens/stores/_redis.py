@@ -45,9 +45,9 @@ class RedisTokenStore:
         url_or_client: `redis://…`, `rediss://…` or `unix://…`, as redis-py has it, with the
             credentials in it; or an asynchronous client of redis-py's, also one for Sentinel or
             Cluster, which is never closed here.
-        keys: One or more keys, each 32 bytes in URL-safe base64, as `okta-tokens store-key` prints
-            them. The first seals, all open: to replace one, let every process know [old, new], then
-            [new, old], then [new].
+        keys: One or more keys, each 32 bytes in URL-safe base64, as `okta-tokens store-key` or
+            `cryptography.fernet.Fernet.generate_key()` makes them. The first seals, all open: to
+            replace one, let every process know [old, new], then [new, old], then [new].
         prefix: What the names of all entries begin with.
         timeout: For how long a token request waits for the store, in seconds.
         lease: For how long the others wait for the process that fetches a token, before one of
@@ -61,7 +61,7 @@ class RedisTokenStore:
         self,
         url_or_client: str | Redis | RedisCluster,
         *,
-        keys: Sequence[str],
+        keys: str | bytes | Sequence[str | bytes],
         prefix: str = "okta-tokens:",
         timeout: float = 0.5,
         lease: float = 5.0,

@@ -124,16 +124,16 @@ def open_token(sealer: Sealer, name: str, entry: bytes) -> SharedToken | None:
     return SharedToken(value, token_type, frozenset(scopes), lifetime, expires_at)
 
 
-def load_keys(keys: Sequence[str]) -> list[Sealer]:
+def load_keys(keys: str | bytes | Sequence[str | bytes]) -> list[Sealer]:
     """Return a sealer for each key.
 
     Args:
-        keys: As `generate_key` returns them.
+        keys: As `generate_key` returns them, or as bytes.
 
     Raises:
         ConfigurationError: If there is none, or one that is no such key, or the same one twice.
     """
-    secrets = [_decode(key) for key in ([keys] if isinstance(keys, str) else keys)]
+    secrets = [_decode(key) for key in ([keys] if isinstance(keys, str | bytes) else keys)]
     good = [secret for secret in secrets if secret is not None]
     wanted = len(good) == len(secrets) == len({*good}) > 0
     sealers = [Sealer(secret) for secret in good] if wanted else []
@@ -148,9 +148,11 @@ def load_keys(keys: Sequence[str]) -> list[Sealer]:
 
 
 def _decode(key: object) -> bytes | None:
+    if not isinstance(key, str | bytes):
+        return None
     try:
-        secret = urlsafe_b64decode(key.encode("ascii")) if isinstance(key, str) else b""
-    except (NoBase64, UnicodeEncodeError):
+        secret = urlsafe_b64decode(key)
+    except (NoBase64, ValueError):  # the latter, if it is not ASCII
         return None
     return secret if len(secret) == _KEY else None
 
