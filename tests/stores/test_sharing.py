@@ -36,7 +36,8 @@ async def fleet(
     async with AsyncExitStack() as stack:
         sources = []
         for _ in range(number):
-            store = await stack.enter_async_context(RedisTokenStore(url, keys=KEYS))
+            patient = RedisTokenStore(url, keys=KEYS, timeout=5)  # on however busy a machine
+            store = await stack.enter_async_context(patient)
             provider = await stack.enter_async_context(
                 TokenProvider(store=store, retry=RetryPolicy(attempts=1, max_wait=5))
             )

@@ -22,7 +22,8 @@ async def _main() -> None:
     secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
     client = OktaClient(told["origin"], DEFAULT_CLIENT.client_id, secret)
     async with (
-        RedisTokenStore(told["store"], keys=told["keys"]) as store,
+        # Patient, since a demo may share two cores with whatever else there is.
+        RedisTokenStore(told["store"], keys=told["keys"], timeout=5) as store,
         TokenProvider(store=store) as provider,
     ):
         print(json.dumps("ready"), flush=True)
