@@ -179,6 +179,17 @@ async def test_two_credentials_are_refused(here: Here, name: str) -> None:
     assert (here.api.seen, here.requests) == ([], 0)
 
 
+async def test_the_callers_own_credentials_are_not_shown(here: Here) -> None:
+    """The error about two credentials shows the caller's own in none of this package's frames."""
+    with pytest.raises(ConfigurationError) as refused:
+        await here.get(headers={"Authorization": "Basic Canary"})
+
+    report = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
+    for frame in report.stack:
+        if "okta_tokens" in frame.filename:
+            assert "Canary" not in str(frame.locals)
+
+
 async def test_credentials_of_the_session_are_refused_too() -> None:
     """It does not matter whether the session, the URL or the request brings the credentials."""
     async with running(headers={"Authorization": "Basic abc"}) as here:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import traceback
 import tracemalloc
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -398,21 +399,42 @@ def test_a_forked_process_has_its_own_connections(
     assert (run.returncode, complaints(run.stderr)) == (0, "")
 
 
-@pytest.mark.parametrize("url", ["", "http://x", "redis://:Canary-Password@host:port", "localhost"])
-def test_a_url_must_be_one_of_redis(url: str) -> None:
-    """Another URL is refused before anything is asked, and not repeated."""
-    with pytest.raises(ConfigurationError, match=r"url: must be redis://") as raised:
-        RedisTokenStore(url, keys=[NEW])
-
-    assert "Canary" not in str(raised.value)
-    assert raised.value.__context__ is None
+GOOD = ("redis://:Canary-Password@localhost", [NEW])
 
 
-@pytest.mark.parametrize("options", [{"timeout": 0}, {"lease": -1}, {"timeout": "1"}])
-def test_numbers_must_be_seconds(options: dict[str, Any]) -> None:
-    """A time-out and a lease are positive numbers."""
-    with pytest.raises(ConfigurationError, match="must be a positive"):
-        RedisTokenStore("redis://localhost", keys=[NEW], **options)
+@pytest.mark.parametrize(
+    ("arguments", "options", "problem"),
+    [
+        (("", [NEW]), {}, "url: must be redis://"),
+        (("http://:Canary-Password@localhost", [NEW]), {}, "url: must be redis://"),
+        (("redis://:Canary-Password@host:port", [NEW]), {}, "url: must be redis://"),
+        ((GOOD[0], []), {}, "keys: must be one or more different keys"),
+        ((GOOD[0], [NEW, NEW]), {}, "keys: must be one or more different keys"),
+        ((GOOD[0], [NEW, "Canary-Key"]), {}, "keys: must be one or more different keys"),
+        ((GOOD[0], None), {}, "keys: must be one or more different keys"),
+        (GOOD, {"timeout": 0}, "timeout: must be a positive"),
+        (GOOD, {"lease": -1}, "lease: must be a positive"),
+        (GOOD, {"timeout": "1"}, "timeout: must be a positive"),
+    ],
+    ids=range(10),
+)
+def test_what_cannot_be_right_is_refused(
+    arguments: tuple[str, Any], options: dict[str, Any], problem: str
+) -> None:
+    """A wrong URL, key or number is refused, and neither the error nor its frames show a secret."""
+    url, keys = arguments
+
+    with pytest.raises(ConfigurationError, match=f"^{problem}") as raised:
+        RedisTokenStore(url, keys=keys, **options)
+
+    error = raised.value
+    assert error.__context__ is None
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # this function's own locals
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    told = "".join(report.format())
+    assert "Canary" not in told
+    assert NEW not in told
 
 
 async def test_tls_and_a_password(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from cryptography.fernet import Fernet
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
-from okta_tokens.errors import ConfigurationError
 from okta_tokens.stores import SharedToken, UnreadableEntry, generate_key
 from okta_tokens.stores._sealing import Sealer, describe, load_keys, open_token, seal_token
 
@@ -144,16 +143,8 @@ def test_a_repr_shows_no_value() -> None:
     ids=range(8),
 )
 def test_keys_must_be_keys(keys: list[Any]) -> None:
-    """What is no key of 32 bytes, or given twice, is refused, and not repeated."""
-    with pytest.raises(ConfigurationError, match="keys: must be one or more different") as raised:
-        load_keys(keys)
-
-    error = raised.value
-    assert error.__traceback__ is not None
-    error.__traceback__ = error.__traceback__.tb_next  # this function's own locals
-    report = traceback.TracebackException.from_exception(error, capture_locals=True)
-    shown = "".join(report.format())
-    assert not any(key in shown for key in keys if isinstance(key, str) and len(key) > 5)
+    """What is no key of 32 bytes, or given twice, makes a list of keys none."""
+    assert load_keys(keys) == []
 
 
 def test_one_key_needs_no_list() -> None:

@@ -77,6 +77,7 @@ class Authorizer:
             self.refuse_proxy(origin)
         for name in self.headers:
             if name in headers:
+                del headers  # an error tracker records the locals of the frame that raises
                 message = (
                     f"{self._adapter}: the request has {name} already, so nothing was sent; leave "
                     "that header out (also of the client's defaults, and .netrc), or send this "

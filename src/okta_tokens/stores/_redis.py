@@ -66,19 +66,18 @@ class RedisTokenStore:
         timeout: float = 0.5,
         lease: float = 5.0,
     ) -> None:
-        for name, seconds in (("timeout", timeout), ("lease", lease)):
-            if not _are_seconds(seconds):
-                message = f"{name}: must be a positive number of seconds"
-                raise ConfigurationError(message)
-        self._sealers = load_keys(keys)
+        sealers = load_keys(keys)
+        problem = _problem(url_or_client, sealers, timeout=timeout, lease=lease)
+        if problem is not None:
+            # An error tracker records the locals of the frame that raises.
+            del self, url_or_client, keys
+            raise ConfigurationError(problem)
+        self._sealers = sealers
         self._prefix = prefix
         self.timeout = timeout
         self.lease = lease
         self._given: Any = None if isinstance(url_or_client, str) else url_or_client
         self._url = url_or_client if isinstance(url_or_client, str) else ""
-        if self._given is None:
-            del url_or_client
-            _ = _connect(self._url, timeout)  # refuses what is no URL; nothing is opened yet
         # A connection belongs to one event loop of one process. Those of another one are left
         # alone: to close them here would reach into the other.
         self._clients: dict[tuple[int, asyncio.AbstractEventLoop], Redis] = {}
@@ -182,9 +181,10 @@ class RedisTokenStore:
         if self._given is not None:
             return self._given
         here = _here()
-        if here not in self._clients:
-            self._clients[here] = _connect(self._url, self.timeout)
-        return self._clients[here]
+        client = self._clients.get(here)
+        if client is None:
+            client = self._clients[here] = _connect(self._url, self.timeout)
+        return client
 
     def _name(self, sealer: Sealer, kind: str, key: TokenKey) -> str:
         return f"{self._prefix}{kind}:{sealer.name(kind, *describe(key))}"
@@ -198,28 +198,40 @@ def _here() -> tuple[int, asyncio.AbstractEventLoop]:
     return os.getpid(), asyncio.get_running_loop()
 
 
+def _problem(
+    url_or_client: object,
+    sealers: list[Sealer],
+    **seconds: object,
+) -> str | None:
+    """Return what is wrong with the arguments of a store, without repeating one; else None."""
+    for name, value in seconds.items():
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            return f"{name}: must be a positive number of seconds"
+    if not sealers:
+        return (
+            "keys: must be one or more different keys of 32 bytes in URL-safe base64; "
+            "`okta-tokens store-key` makes one"
+        )
+    if isinstance(url_or_client, str):
+        try:
+            _ = _connect(url_or_client, 1.0)  # which opens nothing yet
+        except ValueError:
+            return "url: must be redis://, rediss:// or unix://, as redis-py has it"
+    return None
+
+
 def _connect(url: str, timeout: float) -> Redis:
     """Return a client that gives up soon: the provider has better to do than to wait."""
-    try:
-        client: Redis = Redis.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 1),  # a connection that was idle may be gone
-            protocol=2,  # with which a connection begins without a word
-            driver_info=None,
-        )
-    except ValueError:
-        del url  # it may hold a password
-    else:
-        return client
-    message = "url: must be redis://, rediss:// or unix://, as redis-py has it"
-    raise ConfigurationError(message)
+    client: Redis = Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 1),  # a connection that was idle may be gone
+        protocol=2,  # with which a connection begins without a word
+        driver_info=None,
+    )
+    return client
 
 
 def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
-
-
-def _are_seconds(seconds: object) -> bool:
-    return isinstance(seconds, int | float) and 0 < seconds < math.inf

@@ -11,7 +11,7 @@ import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NoBase64
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from okta_tokens._store import SharedToken, UnreadableEntry
 from okta_tokens._token import TokenKey
-from okta_tokens.errors import ConfigurationError
 
 _VERSION = b"\x01"
 _NONCE = 12
@@ -124,27 +123,16 @@ def open_token(sealer: Sealer, name: str, entry: bytes) -> SharedToken | None:
     return SharedToken(value, token_type, frozenset(scopes), lifetime, expires_at)
 
 
-def load_keys(keys: str | bytes | Sequence[str | bytes]) -> list[Sealer]:
-    """Return a sealer for each key.
+def load_keys(keys: object) -> list[Sealer]:
+    """Return a sealer for each key; none if there is no key, a wrong one, or the same one twice.
 
     Args:
         keys: As `generate_key` returns them, or as bytes.
-
-    Raises:
-        ConfigurationError: If there is none, or one that is no such key, or the same one twice.
     """
-    secrets = [_decode(key) for key in ([keys] if isinstance(keys, str | bytes) else keys)]
-    good = [secret for secret in secrets if secret is not None]
-    wanted = len(good) == len(secrets) == len({*good}) > 0
-    sealers = [Sealer(secret) for secret in good] if wanted else []
-    del keys, secrets, good  # an error tracker records the locals of the frame that raises
-    if not sealers:
-        message = (
-            "keys: must be one or more different keys of 32 bytes in URL-safe base64; "
-            "`okta-tokens store-key` makes one"
-        )
-        raise ConfigurationError(message)
-    return sealers
+    given = [keys] if isinstance(keys, str | bytes) or not isinstance(keys, Iterable) else [*keys]
+    secrets = [secret for key in given if (secret := _decode(key)) is not None]
+    right = len(secrets) == len(given) == len({*secrets})
+    return [Sealer(secret) for secret in secrets] if right else []
 
 
 def _decode(key: object) -> bytes | None:
