@@ -1068,6 +1068,7 @@ def plugins() -> list[object]:
     return [it for it in gc.get_objects() if type(it).__name__ == "_Plugin"]
 
 
+@pytest.mark.timeout(60)
 async def test_a_channel_loses_no_memory() -> None:
     """Calls leave no task, and nothing in gRPC, behind; and a closed channel nothing at all."""
     others = {id(it) for it in plugins()}
@@ -1079,11 +1080,11 @@ async def test_a_channel_loses_no_memory() -> None:
         before = sys.getrefcount(gone()), len(asyncio.all_tasks())
         for kind in 25 * KINDS:
             await here.stub.result(kind)
-        await until(lambda: (sys.getrefcount(gone()), len(asyncio.all_tasks())) == before)
+        await until(lambda: (sys.getrefcount(gone()), len(asyncio.all_tasks())) == before, 20)
         del here
 
     def is_gone() -> bool:
         gc.collect()
         return gone() is None
 
-    await until(is_gone)
+    await until(is_gone, 20)

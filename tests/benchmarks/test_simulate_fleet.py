@@ -10,6 +10,7 @@ from okta_tokens._fleet import Fleet
 SHORT = ["simulate-fleet", "--processes", "40", "--hours", "24", "--seed", "1"]
 
 
+@pytest.mark.timeout(180)
 def test_a_fleet_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
     """A day of outages and restarts costs no caller anything that could be had."""
     assert command.main(SHORT) == 0
@@ -25,6 +26,7 @@ def test_a_fleet_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
     assert counts["requests that met an outage"] > 0
 
 
+@pytest.mark.timeout(180)
 def test_a_fleet_that_never_looks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """If processes do not adopt what others fetched, somebody gets an error for nothing."""
     shared = Fleet._look
