@@ -119,6 +119,8 @@ class Wire:
 
     async def send(self, data: bytes) -> None:
         """Send bytes, in one piece if the network can."""
+        if self._writer.is_closing():  # which uvloop's transports take for a mistake of ours
+            raise ConnectionResetError
         if self._tls is None:
             self._writer.write(data)
             await self._writer.drain()
