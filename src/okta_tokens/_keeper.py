@@ -275,8 +275,10 @@ class Keeper:
     def _land(self, flight: TokenFlight, outcome: Grant | TokenProviderError) -> Outcome:
         entry = self.entries.get_or_add(flight.key)
         now = read(self._clock)
-        if outcome is entry.error:
-            return outcome  # which was looked at again, and has counted before
+        if outcome is entry.error:  # which was looked at again, and has counted before
+            if entry.timer is None:  # it fell due while this flight was under way
+                self._call(entry, now.boot)
+            return outcome
         if isinstance(outcome, Grant):
             token = self._make_token(entry.key, outcome)
             if token._usable_for(*now) > 0:

@@ -180,6 +180,35 @@ async def test_one_renews_and_the_others_adopt() -> None:
         assert sum(isinstance(event, TokenAdopted) for event in events) > 300
 
 
+async def test_a_key_that_cools_down_is_not_forgotten_about() -> None:
+    """A key that is kept fresh is fetched after its cool-down, also if a look was under way."""
+    clock = ManualClock()
+    store = MemoryTokenStore(clock)
+    app = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)
+    policy = RetryPolicy(attempts=1)
+    async with (
+        Sandbox([app], wall_time=clock.wall_time) as okta,
+        TokenProvider(store=store, clock=clock, retry=policy) as provider,
+    ):
+        client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        source = provider.source(client, "a", keep_fresh=True)
+        okta.fail_next(Fault.status(500))
+        with pytest.raises(FetchError):
+            await source.get_token()
+        cooled = source._entry.refuse_until
+        await clock.advance(cooled - clock.boot - 0.05)
+        store.takes = 0.1
+        source._entry.look_after = 0.0
+        looking = asyncio.create_task(source.get_token())
+        await clock.advance(0.2)
+        with pytest.raises(FetchError):
+            await looking
+        store.takes = 0.0
+
+        await clock.advance(1)
+        await until(lambda: okta.token_requests == 2)
+
+
 def test_a_rejection_may_be_reported_while_the_loop_rests() -> None:
     """A token can be invalidated from a plain function, between two runs of the event loop."""
     with asyncio.Runner() as runner:
