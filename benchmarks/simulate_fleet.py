@@ -26,11 +26,11 @@ from multidict import CIMultiDict
 
 from benchmarks.figures import Figure
 from benchmarks.report import print_table, steps
-from okta_tokens import ClientSecretBasic, OktaClient, TokenKey, TokenProvider
+from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
 from okta_tokens.errors import FetchError
-from okta_tokens.stores import SharedToken
 from tests.simulation.machine import NEW_YEAR, VirtualLoop
 from tests.simulation.machine import run as run_virtually
+from tests.stores.support import MemoryTokenStore
 
 LIFETIME = 3_600
 DAY = 86_400.0
@@ -120,76 +120,6 @@ class _Response:
         """Nothing is open."""
 
 
-class Store:
-    """A store in virtual time, which fails now and then, and hangs now and then."""
-
-    timeout = 0.5
-    lease = 5.0
-
-    def __init__(self, loop: VirtualLoop, chance: Random, day: float) -> None:
-        self._loop = loop
-        self.failures = _spells(chance, 4, 3_600, day)
-        self.hangs = _spells(chance, 2, 1_800, day)
-        self._tokens: dict[frozenset[str], tuple[SharedToken, float]] = {}
-        self._leases: dict[frozenset[str], tuple[str, float]] = {}
-
-    async def load(  # noqa: D102 - see `TokenStore`
-        self, key: TokenKey
-    ) -> tuple[SharedToken, float] | None:
-        now = await self._call()
-        token, end = self._tokens.get(key.scopes, (None, 0.0))
-        return None if token is None or end <= now else (token, end - now)
-
-    async def save(  # noqa: D102 - see `TokenStore`
-        self, key: TokenKey, token: SharedToken, seconds: float
-    ) -> None:
-        self._tokens[key.scopes] = token, await self._call() + seconds
-
-    async def discard(self, *_: object) -> None:  # noqa: D102 - see `TokenStore`
-        await self._call()
-
-    async def acquire(  # noqa: D102 - see `TokenStore`
-        self, key: TokenKey, seconds: float
-    ) -> str | None:
-        now = await self._call()
-        if self._leases.get(key.scopes, ("", 0.0))[1] > now:
-            return None
-        lease = repr(now)
-        self._leases[key.scopes] = lease, now + seconds
-        return lease
-
-    async def release(  # noqa: D102 - see `TokenStore`
-        self, key: TokenKey, lease: str
-    ) -> None:
-        await self._call()
-        if self._leases.get(key.scopes, ("", 0.0))[0] == lease:
-            del self._leases[key.scopes]
-
-    async def pause(self, *_: object) -> None:  # noqa: D102 - see `TokenStore`
-        await self._call()
-
-    async def paused(self, *_: object) -> None:  # noqa: D102 - see `TokenStore`
-        await self._call()
-
-    def works(self, now: float) -> bool:
-        """Tell whether it has answered for a minute: for so long it may be left alone."""
-        spells = (*self.failures, *self.hangs)
-        return not any(spell.begin <= now < spell.end + 60 for spell in spells)
-
-    def holds(self, now: float) -> bool:
-        """Tell whether a token is kept that lives."""
-        return any(end > now for _, end in self._tokens.values())
-
-    async def _call(self) -> float:
-        await asyncio.sleep(0.001)
-        now = self._loop.time()
-        if any(spell.covers(now) for spell in self.hangs):
-            await self._loop.create_future()
-        if any(spell.covers(now) for spell in self.failures):
-            raise ConnectionError
-        return now
-
-
 class _Clock:
     """A machine's clocks, of which the wall clock is wrong."""
 
@@ -202,6 +132,34 @@ class _Clock:
         if delay == math.inf:
             await asyncio.get_running_loop().create_future()
         await asyncio.sleep(max(0.0, delay))
+
+
+class Store(MemoryTokenStore):
+    """A store in virtual time, which fails now and then, and hangs now and then."""
+
+    def __init__(self, loop: VirtualLoop, chance: Random, day: float) -> None:
+        super().__init__(_Clock(loop, 0.0))
+        self.timeout = 0.5
+        self.failures = _spells(chance, 4, 3_600, day)
+        self.spells_of_silence = _spells(chance, 2, 1_800, day)
+
+    def works(self, now: float) -> bool:
+        """Tell whether it has answered for a minute: for so long it may be left alone."""
+        spells = (*self.failures, *self.spells_of_silence)
+        return not any(spell.begin <= now < spell.end + 60 for spell in spells)
+
+    def holds(self, now: float) -> bool:
+        """Tell whether a token is kept that lives."""
+        return any(end > now for _, end in self.tokens.values())
+
+    async def _now(self, call: str) -> float:
+        await asyncio.sleep(0.001)
+        now = self._clock.boot_time()
+        if any(spell.covers(now) for spell in self.spells_of_silence):
+            await asyncio.get_running_loop().create_future()
+        if any(spell.covers(now) for spell in self.failures):
+            raise ConnectionError(call)
+        return now
 
 
 @dataclass

@@ -93,6 +93,7 @@ class TokenProvider:
         _refuse_unusable(max_tokens, max_concurrent_requests, observers, store)
         if session is not None:
             check_session(session)
+        refresh = refresh or RefreshPolicy()
         self._life = _Life.NEW
         self._retry = retry or RetryPolicy()
         self._given_session = session
@@ -110,7 +111,7 @@ class TokenProvider:
                 store,
                 clock=self._clock,
                 schedule=self._schedule,
-                refresh=refresh or RefreshPolicy(),
+                refresh=refresh,
                 endpoint=self._endpoint,
                 random=random.random,
                 emit=self._emitter,
@@ -118,7 +119,7 @@ class TokenProvider:
         self._keeper = Keeper(
             clock=self._clock,
             schedule=self._schedule,
-            refresh=refresh or RefreshPolicy(),
+            refresh=refresh,
             retry=self._retry,
             max_tokens=max_tokens,
             endpoint=self._endpoint,
@@ -628,7 +629,6 @@ class TokenSource:
         return f"<TokenSource {self.key!r}>"
 
 
-_STORE = ("load", "save", "discard", "acquire", "release", "pause", "paused")
 _HASHABLE_SPELLINGS = {str, tuple, frozenset}
 _PROVIDERS: WeakSet[TokenProvider] = WeakSet()
 
@@ -643,7 +643,7 @@ def _refuse_unusable(
     ]
     if not all(callable(observer) for observer in observers):
         problems.append("observers must be callables that take an event")
-    if store is not None and not all(callable(getattr(store, name, None)) for name in _STORE):
+    if store is not None and not isinstance(store, TokenStore):
         problems.append("store must be a TokenStore, such as RedisTokenStore(url, keys=…)")
     if problems:
         message = f"TokenProvider: {'; '.join(problems)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from okta_tokens._token import TokenKey
 
@@ -31,6 +31,7 @@ class UnreadableEntry(Exception):  # noqa: N818 - it is no failure of the store'
     """Something is in the store that none of the keys opens, or that makes no sense."""
 
 
+@runtime_checkable
 class TokenStore(Protocol):
     """Where processes share tokens. What it raises makes the provider go on as if alone.
 

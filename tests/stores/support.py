@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from okta_tokens import TokenKey
+from okta_tokens import Clock, TokenKey
 from okta_tokens.stores import SharedToken, UnreadableEntry
-from tests.clock import ManualClock
 
 
 class MemoryTokenStore:
@@ -16,7 +15,7 @@ class MemoryTokenStore:
         clock: Tells its time.
     """
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.timeout = 0.25
         self.lease = 5.0
         self.error: Exception | None = None

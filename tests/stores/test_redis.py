@@ -221,10 +221,10 @@ async def test_an_entry_cannot_be_moved(valkey: Server) -> None:
                 outcomes.append(None)
         assert sum(outcome is None for outcome in outcomes) == 1
 
-        await valkey.client.set(one, b"\x01garbage", px=1000)
-        await valkey.client.set(two, b"\x63from the future", px=1000)
-        for _ in range(2):
-            await asyncio.gather(store.load(KEY), store.load(OTHER), return_exceptions=True)
+        await valkey.client.set(one, b"\x01garbage", px=60_000)
+        await valkey.client.set(two, b"\x63from the future", px=60_000)
+        loads = await asyncio.gather(store.load(KEY), store.load(OTHER), return_exceptions=True)
+        assert {type(outcome) for outcome in loads} == {UnreadableEntry, type(None)}
         await valkey.client.delete(one, two)
         await valkey.client.lpush(one, "a list")
         await valkey.client.lpush(two, "a list")

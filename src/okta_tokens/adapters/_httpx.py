@@ -10,10 +10,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from okta_tokens import TokenSource
 from okta_tokens.adapters._authorizer import Authorizer, Call
-from okta_tokens.adapters._origins import DEFAULT_PORTS, Origin
+from okta_tokens.adapters._origins import DEFAULT_PORTS, Origin, origin_of
 from okta_tokens.errors import ConfigurationError
-
-_SCHEMES = {"wss": "https", "ws": "http"}
 
 
 class _Url(Protocol):
@@ -156,9 +154,7 @@ def _refuse_proxies_in_the_environment(authorizer: Authorizer) -> None:
 
 def _origin(request: _Request) -> Origin:
     url = request.url
-    scheme = _SCHEMES.get(url.scheme, url.scheme)
-    port = DEFAULT_PORTS.get(scheme, 0) if url.port is None else url.port
-    return Origin(scheme, url.raw_host.decode("ascii"), port)
+    return origin_of(url.scheme, url.raw_host.decode("ascii"), url.port)
 
 
 def _withdraw_from_failure(call: Call) -> None:

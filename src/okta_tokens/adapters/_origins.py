@@ -10,6 +10,7 @@ from typing import NamedTuple
 from okta_tokens.errors import ConfigurationError
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
+_WEB_SOCKETS = {"wss": "https", "ws": "http"}
 
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[0-9]{1,5}))?/?"
@@ -32,6 +33,18 @@ class Origin(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
+
+
+def origin_of(scheme: str, host: str, port: int | None) -> Origin:
+    """Return the origin of a request's URL; a web socket is of the origin that its handshake has.
+
+    Args:
+        scheme: The URL's.
+        host: The URL's, in small letters, and without brackets.
+        port: The URL's; None if it names none.
+    """
+    scheme = _WEB_SOCKETS.get(scheme, scheme)
+    return Origin(scheme, host, DEFAULT_PORTS.get(scheme, 0) if port is None else port)
 
 
 def parse_origins(adapter: str, origins: Iterable[str]) -> frozenset[Origin]:

@@ -17,11 +17,9 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, Payload
 
 from okta_tokens import TokenSource
 from okta_tokens.adapters._authorizer import Authorizer, Call
-from okta_tokens.adapters._origins import Origin
+from okta_tokens.adapters._origins import origin_of
 
 __all__ = ["TokenMiddleware"]
-
-_SCHEMES = {"wss": "https", "ws": "http"}
 
 
 class TokenMiddleware:
@@ -63,13 +61,14 @@ class TokenMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request with a token; see the class."""
-        origin = _origin(request)
+        url = request.url
+        origin = origin_of(url.scheme, url.raw_host or "", url.port)
         by_proxy = request.proxy is not None
         if not self._authorizer.admits(origin, request.headers, by_proxy=by_proxy):
             return await handler(request)
         call = Call(self._authorizer, origin)
         while True:
-            await call.authorize(request.headers, request.method, request.url.raw_path)
+            await call.authorize(request.headers, request.method, url.raw_path)
             try:
                 response = await handler(request)
             finally:
@@ -80,11 +79,6 @@ class TokenMiddleware:
                 return response
             if not await _prepare_another_try(request, response, call):
                 return response
-
-
-def _origin(request: ClientRequest) -> Origin:
-    url = request.url
-    return Origin(_SCHEMES.get(url.scheme, url.scheme), url.raw_host or "", url.port or 0)
 
 
 async def _prepare_another_try(

@@ -41,6 +41,8 @@ class RedisTokenStore:
     processes that may have each other's tokens. Whoever has none, and reads or writes the store,
     learns how many tokens there are, and can make them be fetched anew.
 
+    A call that is cancelled gives its connection up. The methods are those of `TokenStore`.
+
     Args:
         url_or_client: `redis://…`, `rediss://…` or `unix://…`, as redis-py has it, with the
             credentials in it; or an asynchronous client of redis-py's, also one for Sentinel or
@@ -103,8 +105,24 @@ class RedisTokenStore:
 
     async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None:
         """Return the token that is kept for a key, under the name of whichever of the keys."""
-        found = await self._find(key)
-        return None if found is None else found[1:]
+        unreadable: UnreadableEntry | None = None
+        names = [self._name(sealer, "token", key) for sealer in self._sealers]
+        answers = await self._read(*names)
+        for sealer, name, entry, left in zip(
+            self._sealers, names, answers[::2], answers[1::2], strict=True
+        ):
+            if not entry or left <= 0:
+                continue
+            try:
+                token = open_token(sealer, name, entry)
+            except UnreadableEntry as error:
+                unreadable = error
+            else:
+                if token is not None:
+                    return token, left / 1000
+        if unreadable is not None:
+            raise unreadable
+        return None
 
     async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None:
         """Keep a token, sealed with the first key."""
@@ -146,26 +164,6 @@ class RedisTokenStore:
         entry, left = await self._read(name)
         fields = sealer.open(name, entry) if entry and left > 0 else None
         return None if fields is None else (left / 1000, fields[0])
-
-    async def _find(self, key: TokenKey) -> tuple[str, SharedToken, float] | None:
-        unreadable: UnreadableEntry | None = None
-        names = [self._name(sealer, "token", key) for sealer in self._sealers]
-        answers = await self._read(*names)
-        for sealer, name, entry, left in zip(
-            self._sealers, names, answers[::2], answers[1::2], strict=True
-        ):
-            if not entry or left <= 0:
-                continue
-            try:
-                token = open_token(sealer, name, entry)
-            except UnreadableEntry as error:
-                unreadable = error
-            else:
-                if token is not None:
-                    return name, token, left / 1000
-        if unreadable is not None:
-            raise unreadable
-        return None
 
     async def _read(self, *names: str) -> list[Any]:
         """Return what is kept under each name, as much as can be one of ours, and its time left."""
