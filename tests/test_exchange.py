@@ -222,17 +222,10 @@ async def test_a_session_that_was_closed_is_named() -> None:
 # Connections
 
 
-def refused() -> str:
-    """Return the origin of a port on which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
-async def test_no_connection_is_a_transport_error() -> None:
+async def test_no_connection_is_a_transport_error(closed_port: int) -> None:
     """A port on which nobody listens gives an error that names the host and keeps the cause."""
     async with world() as here:
-        client = OktaClient(refused(), CLIENT_ID, ClientSecretBasic(SECRET))
+        client = OktaClient(f"http://127.0.0.1:{closed_port}", CLIENT_ID, ClientSecretBasic(SECRET))
         caller = asyncio.ensure_future(here.provider.get_token(client, "a"))
         for failures in (1, 2, 3):
             await here.failures(failures)

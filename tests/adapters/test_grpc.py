@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import socket
 import sys
 import weakref
 from collections import deque
@@ -679,47 +678,42 @@ async def late_server(here: Scene, port: int) -> AsyncIterator[None]:
         await server.stop(1)
 
 
-def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 FAST = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 50)]
 
 
 @kinds
-async def test_a_call_that_waits_for_its_server_gets_a_live_token(kind: str) -> None:
+async def test_a_call_that_waits_for_its_server_gets_a_live_token(
+    kind: str, closed_port: int
+) -> None:
     """A token that expires while a call waits for a connection is replaced before it is sent."""
     async with scene(lifetime=60) as here:
-        port = free_port()
-        target = f"127.0.0.1:{port}"
+        target = f"127.0.0.1:{closed_port}"
         async with token_channel(here.source, target, here.credentials, options=FAST) as channel:
             call = Stub(channel).call(kind, wait_for_ready=True)
             result = asyncio.ensure_future(result_of(call))
             await until(lambda: channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE)
             old = await here.held()
             await here.world.advance(100)
-            async with late_server(here, port):
+            async with late_server(here, closed_port):
                 assert await result == b"ab"
 
         assert len(here.service.seen) == 1
         assert here.service.seen != [old]
 
 
-async def test_a_call_that_waits_for_its_server_is_not_sent_without_a_token() -> None:
+async def test_a_call_that_waits_for_its_server_is_not_sent_without_a_token(
+    closed_port: int,
+) -> None:
     """If there is no live token by then, gRPC ends the call and tells why."""
     async with scene(lifetime=60) as here:
-        port = free_port()
-        target = f"127.0.0.1:{port}"
+        target = f"127.0.0.1:{closed_port}"
         async with token_channel(here.source, target, here.credentials, options=FAST) as channel:
             call = Stub(channel).call("unary_unary", wait_for_ready=True)
             status = asyncio.ensure_future(status_of(call))
             await until(lambda: channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE)
             here.world.clock.wall += 100
             here.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
-            async with late_server(here, port):
+            async with late_server(here, closed_port):
                 assert await status is grpc.StatusCode.UNAVAILABLE
             details = await call.details()
 

