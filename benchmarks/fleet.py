@@ -173,7 +173,8 @@ async def _renewals(fleet: list[_Worker], server: Server, lifetimes: int) -> lis
 
 async def _warm(url: str, keys: list[str], server: Server, scope: str, rounds: int) -> list[Figure]:
     """Compare a process's first token with one call of the store."""
-    key = token_key(server.client(), scope)
+    client = server.client()
+    key = token_key(client, scope)
 
     async def loaded() -> float:
         async with RedisTokenStore(url, keys=keys) as store:
@@ -184,7 +185,7 @@ async def _warm(url: str, keys: list[str], server: Server, scope: str, rounds: i
     async def got() -> float:
         async with RedisTokenStore(url, keys=keys) as store, TokenProvider(store=store) as provider:
             begun = time.perf_counter()
-            await provider.get_token(server.client(), scope)
+            await provider.get_token(client, scope)
             return time.perf_counter() - begun
 
     await server.counts()
