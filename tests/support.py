@@ -15,6 +15,7 @@ from okta_tokens import (
     AccessToken,
     ClientAuthentication,
     ClientSecretBasic,
+    Clock,
     DPoP,
     OktaClient,
     RefreshPolicy,
@@ -25,6 +26,7 @@ from okta_tokens import (
 from okta_tokens.events import AttemptFailed, Event
 from okta_tokens.sandbox import Sandbox, SandboxClient
 from tests.clock import ManualClock, settle
+from tests.stores.support import MemoryTokenStore
 
 CLIENT_ID = "0oa1client"
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
@@ -45,6 +47,7 @@ class World:
     provider: TokenProvider
     client: OktaClient
     events: list[Event] = field(default_factory=list)
+    store: MemoryTokenStore | None = None
 
     def source(self, scopes: str = "a", *, keep_fresh: bool = False) -> TokenSource:
         """Return a source of the provider's for the client."""
@@ -93,6 +96,7 @@ async def world(  # noqa: PLR0913 - each is what some test chooses
     authentication: ClientAuthentication | None = None,
     dpop: DPoP | None = None,
     signed_tokens: bool = False,
+    store: Callable[[Clock], MemoryTokenStore] | None = None,
 ) -> AsyncIterator[World]:
     """Run a sandbox and a provider whose time is the test's.
 
@@ -108,6 +112,7 @@ async def world(  # noqa: PLR0913 - each is what some test chooses
         authentication: How the client authenticates; with that secret if None.
         dpop: The client's.
         signed_tokens: The sandbox's.
+        store: Makes the provider's store; it has none if None.
     """
     clock = ManualClock()
     app = app or SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, integration=True)
@@ -119,6 +124,7 @@ async def world(  # noqa: PLR0913 - each is what some test chooses
         signed_tokens=signed_tokens,
     )
     events: list[Event] = []
+    made = None if store is None else store(clock)
     async with (
         okta,
         TokenProvider(
@@ -128,11 +134,12 @@ async def world(  # noqa: PLR0913 - each is what some test chooses
             retry=retry,
             max_tokens=max_tokens,
             max_concurrent_requests=max_concurrent_requests,
+            store=made,
         ) as provider,
     ):
         method = authentication or ClientSecretBasic(SECRET)
         client = OktaClient(okta.origin, CLIENT_ID, method, dpop=dpop)
-        yield World(clock, okta, provider, client, events)
+        yield World(clock, okta, provider, client, events, made)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

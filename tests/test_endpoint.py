@@ -13,6 +13,7 @@ from okta_tokens._protocol import Answer, read_answer
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
 from okta_tokens.events import AttemptFailed, RenewalPostponed, RequestsPaused, TokenRequested
 from okta_tokens.sandbox import Fault
+from tests.stores.support import MemoryTokenStore
 from tests.support import CLIENT_ID, SECRET, World, until, world
 
 
@@ -169,6 +170,28 @@ async def test_a_pause_is_capped() -> None:
             await here.source().get_token()
 
         assert caught.value.retry_at.timestamp() - here.clock.wall == pytest.approx(20, abs=1)
+
+
+async def test_a_pause_of_another_process_is_one_here() -> None:
+    """A pause that is found in the store holds for its half of the domain, and as one of a 429's.
+
+    It is as long as the policy lets pauses be, and no shorter one ends it.
+    """
+    patience = RetryPolicy(max_wait=5, total_timeout=10, max_pause=20)
+    async with world(retry=patience, store=MemoryTokenStore) as here:
+        assert here.store is not None
+        key = (await here.source("a").get_token()).key
+        for seconds, scope in ((86_400, "b"), (10, "c")):
+            await here.store.pause(key, seconds, here.clock.wall + seconds)
+            with pytest.raises(RateLimitedError) as caught:
+                await here.source(scope).get_token()
+            here.store.pauses.clear()
+
+            left = caught.value.retry_at.timestamp() - here.clock.wall
+            assert left == pytest.approx(20, abs=1)
+
+        await here.provider.get_token(org(here), "okta.users.read")
+        assert here.sandbox.token_requests == 2
 
 
 async def test_a_limit_on_concurrency_is_waited_out_briefly() -> None:

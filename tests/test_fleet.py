@@ -6,8 +6,10 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,7 @@ class StubEndpoint:
 
     def pause(self, key: TokenKey, seconds: float) -> None:
         """Take note of a pause."""
+        assert key in (KEY, OTHER)
         self.pauses.append(seconds)
 
     async def fetch(self, flight: TokenFlight) -> Grant | FetchError:
@@ -63,7 +66,7 @@ class StubEndpoint:
         await self.clock.sleep_until(self.clock.boot_time() + self.takes)
         if self.error is not None:
             return self.error
-        return Grant(value, "Bearer", LIFETIME, frozenset({"a"}), sent, "req1")
+        return Grant(value, "Bearer", LIFETIME, flight.key.scopes, sent, "req1")
 
 
 @dataclass
@@ -74,6 +77,7 @@ class Process:
     endpoint: StubEndpoint
     clock: ManualClock
     events: list[Event]
+    schedule: Schedule
 
     def begin(self, key: TokenKey = KEY, *rejected: str) -> asyncio.Task[Grant | FetchError]:
         """Begin a fetch."""
@@ -98,9 +102,12 @@ class World:
     store: MemoryTokenStore
 
     @asynccontextmanager
-    async def process(self, name: str = "one") -> AsyncIterator[Process]:
-        """Run a process."""
+    async def process(self, name: str = "one", draw: float = 0.5) -> AsyncIterator[Process]:
+        """Run a process, whose random numbers are all the same."""
         events: list[Event] = []
+        complaints: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, told: complaints.append(told))
         schedule = Schedule(self.clock)
         endpoint = StubEndpoint(self.clock, name)
         fleet = Fleet(
@@ -108,19 +115,21 @@ class World:
             clock=self.clock,
             schedule=schedule,
             refresh=RefreshPolicy(),
-            endpoint=lambda _: endpoint,  # type: ignore[arg-type,return-value]  # as much as it uses
-            random=lambda: 0.5,
+            endpoint=dict.fromkeys((KEY, OTHER), endpoint).__getitem__,  # type: ignore[arg-type]  # as much as it uses
+            random=lambda: draw,
             emit=events.append,
         )
-        fleet.attach(asyncio.get_running_loop(), copy_context())
+        fleet.attach(loop, copy_context())
         running = asyncio.create_task(schedule.run())
         try:
-            yield Process(fleet, endpoint, self.clock, events)
+            yield Process(fleet, endpoint, self.clock, events, schedule)
         finally:
             self.store.hangs = False
             await fleet.aclose()
             running.cancel()
             await asyncio.wait([running])
+            loop.set_exception_handler(None)
+        assert complaints == []
 
 
 @pytest.fixture
@@ -151,14 +160,15 @@ async def test_one_fetches_and_the_others_adopt(world: World) -> None:
 async def test_who_comes_later_asks_the_store_once(world: World) -> None:
     """A process that starts while a fresh token is kept asks for nothing else."""
     async with world.process("one") as one, world.process("two") as two:
-        await one.fetch()
+        first = await one.fetch()
         world.store.calls.clear()
         await world.clock.advance(100)
 
         grant = await two.fetch()
 
+        assert isinstance(first, Grant)
         assert isinstance(grant, Grant)
-        assert (grant.value, grant.adopted, grant.request_id) == ("one's 1", True, None)
+        assert grant == replace(first, sent=grant.sent, request_id=None, adopted=True)
         assert world.store.calls == ["load"]
         assert two.endpoint.requests == 0
 
@@ -247,6 +257,18 @@ async def test_a_token_that_is_none_is_not_adopted(world: World, change: dict[st
         await two.fetch()
 
         assert two.endpoint.requests == 1
+        assert two.events == [StoreEntryIgnored(key=KEY)] * ("token_type" in change)
+
+
+async def test_a_rejected_token_is_kept_no_longer(world: World) -> None:
+    """Whoever finds a token that was rejected here removes it, for all."""
+    async with world.process("one") as one:
+        await one.fetch()
+
+        assert await one.fleet.look(Flight(KEY), ["one's 1"].__contains__) is None
+        await settle()
+
+        assert world.store.tokens == {}
 
 
 async def test_a_rejected_token_is_not_adopted_again(world: World) -> None:
@@ -310,6 +332,31 @@ async def test_the_others_go_on_when_the_one_dies(world: World) -> None:
         assert two.endpoint.requests == 1
 
 
+@pytest.mark.parametrize(
+    ("draw", "gaps"),
+    [(0.0, [0.01, 0.02, 0.04, 0.08, 0.125, 0.125]), (1.0, [0.02, 0.04, 0.08, 0.16, 0.25, 0.25])],
+)
+async def test_who_waits_looks_less_and_less_often(
+    world: World, draw: float, gaps: list[float]
+) -> None:
+    """Looks for what another process fetches begin close together, and end up far apart."""
+    async with world.process(draw=draw) as one:
+        await world.store.acquire(KEY, 1)
+        instants = []
+        acquire = world.store.acquire
+
+        async def watched(key: TokenKey, seconds: float) -> str | None:
+            instants.append(world.clock.boot_time())
+            return await acquire(key, seconds)
+
+        world.store.acquire = watched  # type: ignore[method-assign]  # for the moment
+        fetching = one.begin()
+        await world.clock.advance(1.5)
+
+        await fetching
+        assert [after - before for before, after in pairwise(instants[:7])] == pytest.approx(gaps)
+
+
 async def test_nobody_waits_for_ever(world: World) -> None:
     """Who never gets the lease, and never a token, asks Okta after two leases."""
     async with world.process() as one:
@@ -371,7 +418,9 @@ async def test_a_pause_that_cannot_be_read_is_none(world: World) -> None:
         await one.fetch()
 
         assert one.endpoint.pauses == [0.0]
-        assert [type(event) for event in one.events] == [StoreEntryIgnored]
+        one.fleet.discard(KEY, "x")
+        await settle()
+        assert one.events == [StoreEntryIgnored(key=KEY)]
 
 
 async def test_a_lease_outlasts_a_pause(world: World) -> None:
@@ -402,9 +451,7 @@ async def test_a_store_that_fails_costs_nothing(world: World) -> None:
         await world.clock.advance(one.endpoint.takes)
 
         assert await value(fetching) == "one's 1"
-        (event,) = one.events
-        assert isinstance(event, StoreFailed)
-        assert event.reason == "ConnectionError"
+        assert one.events == [StoreFailed(reason="ConnectionError", after=1.5)]
 
 
 async def test_a_store_that_hangs_costs_its_time_out(world: World) -> None:
@@ -418,15 +465,14 @@ async def test_a_store_that_hangs_costs_its_time_out(world: World) -> None:
         await world.clock.advance(0.02 + one.endpoint.takes)
 
         assert await value(fetching) == "one's 1"
-        (event,) = one.events
-        assert isinstance(event, StoreFailed)
-        assert event.reason == "no answer within 0.25 s"
+        assert one.events == [StoreFailed(reason="no answer within 0.25 s", after=1.5)]
 
 
-async def test_a_slow_store_costs_no_more_than_one_that_hangs(world: World) -> None:
+@pytest.mark.parametrize("takes", [0.2, 0.1, 0.07])
+async def test_a_slow_store_costs_no_more_than_one_that_hangs(world: World, takes: float) -> None:
     """However many calls a fetch makes before it may ask Okta, they share one time-out."""
     async with world.process() as one:
-        world.store.takes = 0.2
+        world.store.takes = takes
         fetching = one.begin()
 
         await world.clock.advance(world.store.timeout + 0.01)
@@ -473,21 +519,72 @@ async def test_after_a_break_one_asks(world: World) -> None:
         assert len({await value(fetching) for fetching in fetches}) == 10
 
 
+async def test_one_asks_a_second(world: World) -> None:
+    """Until it is known whether the store works again, another one looks each second."""
+    async with world.process() as one:
+        world.store.timeout = 10
+        world.store.error = ConnectionError()
+        await one.fetch()
+        await world.clock.advance(5)
+        world.store.error, world.store.hangs = None, True
+        world.store.calls.clear()
+
+        fetches = []
+        for _ in range(6):
+            fetches.append(one.begin())
+            await world.clock.advance(0.5)
+
+        assert world.store.calls == ["load"] * 3
+        await world.clock.advance(12)
+        await asyncio.gather(*fetches)
+
+
+async def test_a_call_that_ended_leaves_nothing(world: World) -> None:
+    """What ends a call that takes too long is called off as soon as the store has answered."""
+    async with world.process() as one:
+        await one.fetch()
+        await settle()
+
+        assert len(one.schedule) == 0
+
+
+async def test_what_nobody_waits_for_has_the_context_of_all(world: World) -> None:
+    """What happens for all happens in nobody's context."""
+    whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+    seen = []
+    discard = world.store.discard
+
+    async def watched(key: TokenKey, value: str) -> None:
+        seen.append(whose.get())
+        await discard(key, value)
+
+    world.store.discard = watched  # type: ignore[method-assign]  # for the moment
+    async with world.process() as one:
+        whose.set("a caller's")
+        one.fleet.discard(KEY, "x")
+
+    assert seen == ["nobody's"]
+
+
 async def test_a_store_that_works_again_is_used_again(world: World) -> None:
     """After an outage tokens are shared again, and an event says so."""
     async with world.process("one") as one, world.process("two") as two:
         world.store.error = ConnectionError()
+        begun = world.clock.boot_time()
         await one.fetch()
         await two.fetch()
         world.store.error = None
         await world.clock.advance(5)
+        ended = world.clock.boot_time()
 
         await one.fetch()
         grant = await two.fetch()
 
         assert isinstance(grant, Grant)
         assert grant.adopted
-        assert [type(event) for event in one.events] == [StoreFailed, StoreRecovered]
+        failed, recovered = one.events
+        assert isinstance(failed, StoreFailed)
+        assert recovered == StoreRecovered(seconds=ended - begun)
 
 
 async def test_a_look_is_all_that_it_says(world: World) -> None:
@@ -536,11 +633,11 @@ async def test_an_entry_that_cannot_be_read_is_replaced(world: World) -> None:
         world.store.garbled = False
 
         assert (await value(one.begin())) == "two's 2"
-        assert [type(event) for event in two.events] == [StoreEntryIgnored]
+        assert two.events == [StoreEntryIgnored(key=KEY)]
         await world.clock.advance(60)
         world.store.garbled = True
         await two.fetch()
-        assert [type(event) for event in two.events] == [StoreEntryIgnored] * 2
+        assert two.events == [StoreEntryIgnored(key=KEY)] * 2
 
 
 async def test_the_store_dies_while_others_fetch(world: World) -> None:
@@ -553,6 +650,22 @@ async def test_the_store_dies_while_others_fetch(world: World) -> None:
 
         await world.clock.advance(0.5)
 
+        assert await value(fetching) == "one's 1"
+
+
+async def test_the_store_gets_slow_while_others_fetch(world: World) -> None:
+    """Each look for what another process fetches may take one time-out in all."""
+    async with world.process(draw=0.0) as one:
+        await world.store.acquire(KEY, math.inf)
+        fetching = one.begin()
+        await world.clock.advance(1)
+        world.store.takes = 0.2
+
+        await world.clock.advance(0.125 + world.store.timeout)  # to the next look, and for it
+
+        assert one.endpoint.requests == 1
+        world.store.takes = 0.0
+        await world.clock.advance(1)
         assert await value(fetching) == "one's 1"
 
 

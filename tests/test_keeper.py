@@ -34,6 +34,7 @@ from okta_tokens.events import (
 )
 from okta_tokens.sandbox import Fault
 from tests.clock import settle
+from tests.stores.support import MemoryTokenStore
 from tests.support import CLIENT_ID, World, at_once, until, value_of, world
 
 
@@ -1108,6 +1109,40 @@ async def test_a_rejected_token_that_is_kept_fresh_is_replaced_at_once() -> None
         await here.quiet()
 
         assert at_once(source.get_token()).value
+
+
+async def test_a_rejected_token_is_none_for_anybody() -> None:
+    """What was rejected is taken out of the store; should it come back, it is not adopted."""
+    async with world(store=MemoryTokenStore) as here:
+        assert here.store is not None
+        token = await here.source().get_token()
+        await settle()
+        kept = dict(here.store.tokens)
+        assert kept != {}
+
+        assert here.provider.invalidate(token)
+        await settle()
+        assert here.store.tokens == {}
+        here.store.tokens.update(kept)
+
+        assert (await here.source().get_token()).value != token.value
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_revoked_token_is_none_for_anybody() -> None:
+    """What was revoked is taken out of the store; should it come back, it is not adopted."""
+    async with world(store=MemoryTokenStore) as here:
+        assert here.store is not None
+        token = await here.source().get_token()
+        await settle()
+        kept = dict(here.store.tokens)
+
+        await here.provider.revoke(token)
+        assert here.store.tokens == {}
+        here.store.tokens.update(kept)
+
+        assert (await here.source().get_token()).value != token.value
+        assert here.sandbox.token_requests == 2
 
 
 # Eviction

@@ -752,6 +752,15 @@ async def test_a_proof_is_dated_by_oktas_clock() -> None:
         assert "nonce" not in claims
 
 
+async def test_a_proof_has_the_nonce_that_it_is_asked_for() -> None:
+    """The nonce that an API demanded goes into the proof for it."""
+    async with world(dpop=DPoP(ec_key())) as here:
+        token = await here.source().get_token()
+        proof = await here.source().proof(token, "GET", "https://api.example/", "n-1")
+
+        assert verified(proof, ec_key()).claims["nonce"] == "n-1"
+
+
 async def test_a_proof_is_for_a_token_of_the_source() -> None:
     """A token and a proof that do not belong together are refused here, not by the API."""
     async with world(dpop=DPoP()) as here:
@@ -764,8 +773,12 @@ async def test_a_proof_is_for_a_token_of_the_source() -> None:
             (here.source(), await unbound.get_token()),
             (here.source(), "a bare token"),
         ):
-            with pytest.raises(ConfigurationError, match="do not belong together") as caught:
+            with pytest.raises(ConfigurationError) as caught:
                 await source.proof(wrong, "GET", "https://api.example/")  # type: ignore[arg-type]  # deliberately
+            assert str(caught.value) == (
+                "proof: the token and this source do not belong together; take a token of this "
+                "source's, of a client with dpop=DPoP()"
+            )
             assert locals_with(caught.value, token.value) == []
         await here.provider.aclose()
         with pytest.raises(ProviderStateError):
@@ -779,10 +792,12 @@ async def test_a_proof_is_for_a_token_of_the_source() -> None:
 async def test_headers_are_for_a_request(method: str, url: str) -> None:
     """What is no method or no absolute URL is refused before a token is asked for, or shown."""
     async with world(dpop=DPoP()) as here:
-        with pytest.raises(ConfigurationError, match="absolute") as caught:
+        with pytest.raises(ConfigurationError) as caught:
             await here.source().headers(method, url)
 
-        assert "secret" not in str(caught.value)
+        assert str(caught.value) == (
+            "a request has an HTTP method, and an absolute http(s) URL without a user name"
+        )
         assert here.sandbox.token_requests == 0
 
         token = await here.source().get_token()
@@ -794,7 +809,7 @@ async def test_headers_are_for_a_request(method: str, url: str) -> None:
 async def test_a_bare_token_is_not_given_where_it_is_of_no_use() -> None:
     """A bound token without a proof is refused by every API, so the bare value is, too."""
     async with world(dpop=DPoP()) as here:
-        with pytest.raises(ConfigurationError, match=r"use headers\(\)"):
+        with pytest.raises(ConfigurationError, match=r"^a DPoP token .* use headers"):
             await here.source().access_token()
 
         assert here.sandbox.token_requests == 0

@@ -120,8 +120,7 @@ class Fleet:
         """
         if self._breaker.admits():
             with suppress(_Alone):
-                until = self._clock.boot_time() + self._store.timeout
-                return await self._look(flight, is_rejected, until)
+                return await self._look(flight, is_rejected)
         return None
 
     def share_pause(self, key: TokenKey, seconds: float) -> None:
@@ -185,7 +184,9 @@ class Fleet:
             poll = min(2 * poll, _LONGEST_POLL)
             until = clock.boot_time() + store.timeout
 
-    async def _look(self, flight: TokenFlight, is_rejected: Rejected, until: float) -> Grant | None:
+    async def _look(
+        self, flight: TokenFlight, is_rejected: Rejected, until: float | None = None
+    ) -> Grant | None:
         """Return the token in the store, if it is fresh here; for whoever waits, if it is usable.
 
         (Who starts while Okta is down is served, too, by what another process can do without.)

@@ -50,6 +50,8 @@ class MemoryTokenStore:
     async def discard(self, key: TokenKey, value: str) -> None:
         """See `TokenStore`."""
         await self._now("discard")
+        if self.garbled:
+            raise UnreadableEntry
         if _name(key) in self.tokens and self.tokens[_name(key)][0].value == value:
             del self.tokens[_name(key)]
 
