@@ -1,4 +1,4 @@
-"""Several providers, one store, one Okta: what a fleet sees."""
+"""Several providers, one server, one Okta: what a fleet sees."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from okta_tokens import (
     TokenSource,
 )
 from okta_tokens.errors import FetchError, RateLimitedError
-from okta_tokens.events import Event, TokenAdopted
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from okta_tokens.stores import RedisTokenStore, generate_key
-from tests.clock import ManualClock, settle
 from tests.stores.servers import Server
-from tests.stores.support import MemoryTokenStore
 from tests.support import CLIENT_ID, SCOPES, SECRET, until
 
 KEYS = [generate_key()]
@@ -143,87 +140,3 @@ async def test_who_cools_down_adopts_what_others_got(valkey: Server, okta: Sandb
 
         assert (await one.get_token()).value == token.value
         assert okta.token_requests == 2
-
-
-async def test_one_renews_and_the_others_adopt() -> None:
-    """In twenty lifetimes twenty processes make some twenty requests, and adopt the rest."""
-    clock = ManualClock()
-    store = MemoryTokenStore(clock)
-    app = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)
-    events: list[Event] = []
-    async with (
-        Sandbox([app], lifetime=300, wall_time=clock.wall_time) as okta,
-        AsyncExitStack() as stack,
-    ):
-        client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
-        sources = []
-        for _ in range(20):
-            provider = TokenProvider(store=store, clock=clock, observers=[events.append])
-            await stack.enter_async_context(provider)
-            sources.append(provider.source(client, "a", keep_fresh=True))
-
-        async def quiet() -> None:
-            await settle()
-            before = -1
-            while before != okta.token_requests:
-                before = okta.token_requests
-                await asyncio.sleep(0.002)  # sockets take real time
-                await settle()
-
-        starting = asyncio.gather(*(source.get_token() for source in sources))
-        await clock.advance(1, quiet)
-        await starting
-        for _ in range(20):
-            await clock.advance(250, quiet)
-
-        assert 19 <= okta.token_requests <= 25
-        assert sum(isinstance(event, TokenAdopted) for event in events) > 300
-
-
-async def test_a_key_that_cools_down_is_not_forgotten_about() -> None:
-    """A key that is kept fresh is fetched after its cool-down, also if a look was under way."""
-    clock = ManualClock()
-    store = MemoryTokenStore(clock)
-    app = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)
-    policy = RetryPolicy(attempts=1)
-    async with (
-        Sandbox([app], wall_time=clock.wall_time) as okta,
-        TokenProvider(store=store, clock=clock, retry=policy) as provider,
-    ):
-        client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
-        source = provider.source(client, "a", keep_fresh=True)
-        okta.fail_next(Fault.status(500))
-        with pytest.raises(FetchError):
-            await source.get_token()
-        cooled = source._entry.refuse_until
-        await clock.advance(cooled - clock.boot - 0.05)
-        store.takes = 0.1
-        source._entry.look_after = 0.0
-        looking = asyncio.create_task(source.get_token())
-        await clock.advance(0.2)
-        with pytest.raises(FetchError):
-            await looking
-        store.takes = 0.0
-
-        await clock.advance(1)
-        await until(lambda: okta.token_requests == 2)
-
-
-def test_a_rejection_may_be_reported_while_the_loop_rests() -> None:
-    """A token can be invalidated from a plain function, between two runs of the event loop."""
-    with asyncio.Runner() as runner:
-        clock = ManualClock()
-        store = MemoryTokenStore(clock)
-        okta = Sandbox([SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)])
-        provider = TokenProvider(store=store)
-        runner.run(okta.start())
-        runner.run(provider.start())
-        client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
-        token = runner.run(provider.get_token(client, "a"))
-
-        assert provider.invalidate(token)
-
-        runner.run(settle())
-        assert store.tokens == {}
-        runner.run(provider.aclose())
-        runner.run(okta.aclose())
