@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -128,6 +129,7 @@ class World:
             await fleet.aclose()
             running.cancel()
             await asyncio.wait([running])
+            gc.collect()  # what nobody asked a task about is told when the task goes
             loop.set_exception_handler(None)
         assert complaints == []
 
@@ -693,3 +695,35 @@ async def test_closing_does_not_wait_for_a_store_that_hangs(world: World) -> Non
         await one.fleet.aclose()
 
         assert not one.fleet._errands
+
+
+async def test_what_nobody_waits_for_fails_quietly(world: World) -> None:
+    """A store that fails when a token is discarded is one that failed: an event, and no more."""
+    async with world.process() as one:
+        world.store.error = ConnectionError()
+        one.fleet.discard(KEY, "x")
+        await settle()
+
+        assert one.events == [StoreFailed(reason="ConnectionError", after=1.5)]
+
+
+async def test_closing_insists(world: World) -> None:
+    """A store that swallows a cancellation hears it again."""
+    swallowed = []
+
+    async def stubborn(key: TokenKey, value: str) -> None:
+        for _ in range(2):
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                swallowed.append((key, value))
+
+    world.store.discard = stubborn  # type: ignore[method-assign]  # for the moment
+    async with world.process() as one:
+        world.store.timeout = 0.01
+        one.fleet.discard(KEY, "x")
+        await settle()
+
+        await asyncio.wait_for(one.fleet.aclose(), 5)
+
+    assert swallowed == [(KEY, "x")] * 2

@@ -4,8 +4,16 @@ import asyncio
 from typing import cast
 
 import pytest
+from aiohttp import web
 
-from okta_tokens import AccessToken, OktaClient, PrivateKeyJWT, RetryPolicy
+from okta_tokens import (
+    AccessToken,
+    ClientSecretBasic,
+    OktaClient,
+    PrivateKeyJWT,
+    RetryPolicy,
+    TokenProvider,
+)
 from okta_tokens.errors import (
     ConfigurationError,
     OAuthError,
@@ -18,6 +26,7 @@ from okta_tokens.events import KeyForgotten, TokenRequested, TokenRevoked
 from okta_tokens.sandbox import Fault, SandboxClient
 from tests.keys import ec_key, public_jwk
 from tests.support import CLIENT_ID, SCOPES, SECRET, at_once, until, world
+from tests.test_exchange import server
 
 
 async def test_a_revoked_token_is_of_no_use_to_anybody() -> None:
@@ -114,6 +123,23 @@ async def test_the_client_authenticates_as_for_a_token() -> None:
             "/oauth2/v1/revoke",
         ]
         assert here.sandbox.tokens_revoked == 2
+
+
+async def test_the_request_is_that_of_rfc_7009() -> None:
+    """The form holds the token, and the hint that it is an access token."""
+    forms = []
+
+    async def handler(request: web.Request) -> web.Response:
+        form = await request.post()
+        forms.append(dict(form))
+        granted = {"access_token": "t0k", "token_type": "Bearer", "expires_in": 3600}
+        return web.json_response(granted)
+
+    async with server(handler) as origin, TokenProvider() as provider:
+        client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        await provider.revoke(await provider.get_token(client, "a"))
+
+    assert forms[1:] == [{"token": "t0k", "token_type_hint": "access_token"}]
 
 
 async def test_a_refusal_is_told() -> None:
@@ -240,7 +266,7 @@ async def test_a_defect_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPat
 async def test_what_is_no_token_is_refused() -> None:
     """A bare value has no client, so the provider cannot know who should revoke it."""
     async with world() as here:
-        with pytest.raises(ConfigurationError, match="must be an AccessToken") as caught:
+        with pytest.raises(ConfigurationError, match=r"^token: must be an AccessToken$") as caught:
             await here.provider.revoke(cast("AccessToken", "a-bare-token"))
 
         assert "a-bare-token" not in str(caught.value)
