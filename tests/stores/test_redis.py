@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 import traceback
 import tracemalloc
@@ -43,6 +44,7 @@ ORG = TokenKey(
 TOKEN = SharedToken("Canary-Token", "Bearer", frozenset({"orders:read"}), 300.0, 1_800_000_300.125)
 NEWER = SharedToken("Newer", "Bearer", frozenset(), 300.0, 1_800_000_600.0)
 OLD, NEW = generate_key(), generate_key()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 class Watched:
@@ -471,3 +473,21 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
         async with RedisTokenStore(url.format("wrong"), keys=[NEW]) as store:
             with pytest.raises(AuthenticationError):
                 await store.load(KEY)
+
+
+async def test_few_rights_suffice() -> None:
+    """The rights that the README names are enough for every call."""
+    (rights,) = re.findall(r"`(~okta-tokens:\*[^`]*)`", README)
+    async with server(user=f"fleet on >password {rights}") as made:
+        url = f"redis://fleet:password@127.0.0.1:{made.port}/0"
+        async with RedisTokenStore(url, keys=[OLD, NEW]) as store:
+            for _ in range(2):
+                await store.save(KEY, TOKEN, 100)
+                assert await store.load(KEY) is not None
+                await store.discard(KEY, TOKEN.value)
+                assert await store.load(KEY) is None
+                lease = await store.acquire(KEY, 100)
+                assert lease is not None
+                await store.release(KEY, lease)
+                await store.pause(KEY, 60, 1_800_000_000.0)
+                assert await left(store, KEY) > 59
