@@ -180,8 +180,10 @@ async def test_a_server_need_not_say_that_the_time_is_wrong(
         here.sandbox.date_offset = offset
         here.sandbox.fault = Fault.refuse(401, "invalid_client", "Authentication failed.")
         await refused(here, here.client)
-
         assert here.sandbox.token_requests == requests
+
+        await refused(here, here.client, "b")  # by when the time is known
+        assert here.sandbox.token_requests == requests + 1
 
 
 @pytest.mark.parametrize("offset", [-25, 0, 250])

@@ -10,7 +10,7 @@ import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens.errors import FetchError, RateLimitedError
-from okta_tokens.events import Event, TokenAdopted
+from okta_tokens.events import Event, StoreFailed, TokenAdopted
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.clock import ManualClock, settle
 from tests.stores.support import MemoryTokenStore
@@ -142,6 +142,19 @@ def test_a_rejection_may_be_reported_while_the_loop_rests() -> None:
 
 
 # Failures
+
+
+async def test_a_store_that_fails_is_told_of_once() -> None:
+    """Tokens are fetched without the store, and one event says why."""
+    async with world(store=MemoryTokenStore) as here:
+        assert here.store is not None
+        here.store.error = ConnectionError()
+        for scope in ("a", "b"):
+            await here.source(scope).get_token()
+
+        (failed,) = here.seen(StoreFailed)
+        assert isinstance(failed, StoreFailed)
+        assert failed.reason == "ConnectionError"
 
 
 async def test_a_429_is_one_for_all() -> None:
