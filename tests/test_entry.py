@@ -482,3 +482,13 @@ def test_detach() -> None:
     assert entry.detached
     assert entry.token is None
     assert not is_open(entry, START.wall)
+
+
+def test_the_last_rejections_are_remembered() -> None:
+    """A key remembers the values of a few rejected tokens, not of all there ever were."""
+    entry = Entry(KEY)
+    values = [f"token {number}" for number in range(100)]
+    for value in values:
+        entry.remember(value)
+
+    assert [value for value in values if value in entry.rejected] == values[-4:]

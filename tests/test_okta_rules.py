@@ -23,6 +23,7 @@ from okta_tokens import (
     DPoP,
     OktaClient,
     PrivateKeyJWT,
+    TokenKey,
     TokenSource,
 )
 from okta_tokens.errors import ConfigurationError, InvalidResponseError, OAuthError
@@ -251,12 +252,19 @@ async def test_the_org_server_wants_a_key() -> None:
         error = await refused(here, org(here), "okta.users.read")
 
         assert "must use the private_key_jwt" in error.description
-        (warned,) = here.seen(UnusualRequest)
-        assert isinstance(warned, UnusualRequest)
-        assert warned.advice == (
+        await refused(here, org(here), "openid")
+        advice = (
             "the org's own authorization server takes PrivateKeyJWT alone, save from API service "
             "integrations"
         )
+        more = (
+            "the org's own authorization server grants okta.* scopes alone; name a custom one; "
+            f"{advice}; scopes of OpenID Connect are for people, and here is none"
+        )
+        assert here.seen(UnusualRequest) == [
+            UnusualRequest(key=TokenKey(org(here), frozenset({scope})), advice=told)
+            for scope, told in (("okta.users.read", advice), ("openid", more))
+        ]
 
 
 async def test_an_integration_may_use_its_secret() -> None:
