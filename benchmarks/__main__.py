@@ -94,28 +94,27 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="M",
                 help="how long, if it is not short; %(default)g if not given",
             )
-    _add_simulate(commands)
-    _add_simulate_fleet(commands)
+    _add_simulations(commands)
     return parser
 
 
-def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    question = _question(simulate.run)
-    command = commands.add_parser("simulate", help=question, description=question)
-    add = command.add_argument
+def _add_simulations(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    seeded = argparse.ArgumentParser(add_help=False)
+    seeded.add_argument(
+        "--seed", type=int, default=1, help="draws everything; %(default)s if not given"
+    )
+    add_argument = {}
+    for name, run in (("simulate", simulate.run), ("simulate-fleet", simulate_fleet.run)):
+        question = _question(run)
+        command = commands.add_parser(name, parents=[seeded], help=question, description=question)
+        add_argument[name] = command.add_argument
+    add = add_argument["simulate"]
     add("--days", type=_positive, default=30.0, help="%(default)g if not given")
-    add("--seed", type=int, default=1, help="draws everything; %(default)s if not given")
     add("--keys", type=_count, default=50, help="%(default)s if not given")
     add("--replay", type=Path, metavar="FILE", help="play the script that a broken rule printed")
-
-
-def _add_simulate_fleet(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    question = _question(simulate_fleet.run)
-    command = commands.add_parser("simulate-fleet", help=question, description=question)
-    add = command.add_argument
+    add = add_argument["simulate-fleet"]
     add("--processes", type=_count, default=1_000, help="%(default)s if not given")
     add("--hours", type=_positive, default=24.0, help="%(default)g if not given")
-    add("--seed", type=int, default=1, help="draws everything; %(default)s if not given")
 
 
 def _question(run: Callable[..., object]) -> str:

@@ -19,14 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from random import Random
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 from multidict import CIMultiDict
 
 from benchmarks.figures import Figure
 from benchmarks.report import print_table, steps
-from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, TokenSource
 from okta_tokens.errors import FetchError
 from tests.simulation.machine import NEW_YEAR, VirtualLoop
 from tests.simulation.machine import run as run_virtually
@@ -192,7 +192,7 @@ class Fleet:
                     value = await self._call(source, value)
                     await asyncio.sleep(chance.uniform(*_CALLS_APART))
 
-    async def _call(self, source: Any, held: str) -> str:  # noqa: ANN401 - a token source
+    async def _call(self, source: TokenSource, held: str) -> str:
         begun = self.loop.time()
         self.counts["calls"] += 1
         # As long as clocks that are wrong by so much can agree on it.
@@ -205,8 +205,7 @@ class Fleet:
             now = self.loop.time()
             self.worst_wait = max(self.worst_wait, now - begun)
             self.counts["expired tokens"] += self.okta.issued[token.value] <= now
-            value: str = token.value
-            return value
+            return token.value
         self.counts["errors"] += 1
         self.counts["errors while a token was to be had"] += could
         return held

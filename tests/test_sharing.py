@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens.errors import FetchError, RateLimitedError
 from okta_tokens.events import Event, StoreFailed, TokenAdopted
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
@@ -18,10 +18,9 @@ from tests.support import CLIENT_ID, SCOPES, SECRET, World, until, world
 
 
 @asynccontextmanager
-async def another(here: World) -> AsyncIterator[World]:
+async def another(here: World, retry: RetryPolicy | None = None) -> AsyncIterator[World]:
     """Run another process's provider beside a first one."""
     events: list[Event] = []
-    retry = here.provider._keeper._retry
     async with TokenProvider(
         clock=here.clock, store=here.store, retry=retry, observers=[events.append]
     ) as provider:
@@ -87,8 +86,22 @@ async def test_one_renews_and_the_others_adopt() -> None:
 # Rejections
 
 
-async def test_a_rejected_token_is_none_for_anybody() -> None:
-    """What was rejected is taken out of the store; should it come back, it is not adopted."""
+async def invalidate(here: World, token: AccessToken) -> None:
+    """Report that an API rejected a token, and let the store hear of it."""
+    assert here.provider.invalidate(token)
+    await settle()
+
+
+async def revoke(here: World, token: AccessToken) -> None:
+    """Let Okta revoke a token."""
+    await here.provider.revoke(token)
+
+
+@pytest.mark.parametrize("end", [invalidate, revoke])
+async def test_a_token_that_is_no_good_is_none_for_anybody(
+    end: Callable[[World, AccessToken], Awaitable[None]],
+) -> None:
+    """What was rejected or revoked leaves the store; should it come back, it is not adopted."""
     async with world(store=MemoryTokenStore) as here:
         assert here.store is not None
         token = await here.source().get_token()
@@ -96,24 +109,7 @@ async def test_a_rejected_token_is_none_for_anybody() -> None:
         kept = dict(here.store.tokens)
         assert kept != {}
 
-        assert here.provider.invalidate(token)
-        await settle()
-        assert here.store.tokens == {}
-        here.store.tokens.update(kept)
-
-        assert (await here.source().get_token()).value != token.value
-        assert here.sandbox.token_requests == 2
-
-
-async def test_a_revoked_token_is_none_for_anybody() -> None:
-    """What was revoked is taken out of the store; should it come back, it is not adopted."""
-    async with world(store=MemoryTokenStore) as here:
-        assert here.store is not None
-        token = await here.source().get_token()
-        await settle()
-        kept = dict(here.store.tokens)
-
-        await here.provider.revoke(token)
+        await end(here, token)
         assert here.store.tokens == {}
         here.store.tokens.update(kept)
 
@@ -160,7 +156,10 @@ async def test_a_store_that_fails_is_told_of_once() -> None:
 async def test_a_429_is_one_for_all() -> None:
     """Who sees a 429 lets the others pause, also for other tokens."""
     patience = RetryPolicy(attempts=1, max_wait=5)
-    async with world(retry=patience, store=MemoryTokenStore) as here, another(here) as other:
+    async with (
+        world(retry=patience, store=MemoryTokenStore) as here,
+        another(here, patience) as other,
+    ):
         here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
         with pytest.raises(RateLimitedError):
             await here.source().get_token()

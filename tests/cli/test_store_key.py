@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from okta_tokens.cli import main
@@ -21,14 +19,9 @@ def test_a_key_opens_a_store(capsys: pytest.CaptureFixture[str]) -> None:
     RedisTokenStore("redis://localhost", keys=keys)
 
 
-def test_without_the_extra_it_says_so(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("without_redis")
+def test_without_the_extra_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """Where the extra is missing the command says how to get it."""
-    for name in [name for name in sys.modules if name.startswith("okta_tokens.stores")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-
     assert main(["store-key"]) == 2
 
     assert "pip install 'okta-tokens[redis]'" in capsys.readouterr().err
