@@ -304,7 +304,7 @@ async def test_a_cluster_is_used_by_its_client() -> None:
 async def test_a_sentinel_is_used_by_its_client(tmp_path: Path) -> None:
     """With a client that a sentinel tells the server, all calls reach that server."""
     async with server() as made, watched(made, "fleet", tmp_path) as port:
-        sentinel = Sentinel([("127.0.0.1", port)])  # type: ignore[no-untyped-call]
+        sentinel = Sentinel([("127.0.0.1", port)])  # type: ignore[no-untyped-call]  # it has none
         async with sentinel.master_for("fleet") as client, sentinel.sentinels[0]:
             store = RedisTokenStore(client, keys=[NEW])
             await store.save(KEY, TOKEN, 100)
