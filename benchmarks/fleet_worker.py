@@ -14,7 +14,7 @@ from benchmarks.report import quiet
 from benchmarks.server import client_of
 from okta_tokens import OktaClient, TokenProvider, TokenSource
 from okta_tokens.events import Event, TokenRequested
-from okta_tokens.stores import RedisTokenStore
+from okta_tokens.stores.redis import RedisTokenStore
 
 _BETWEEN_CALLS = 0.005
 

@@ -475,7 +475,7 @@ class _Story:
     # What is left
 
     def _sample(self) -> Sample:
-        schedule, keeper = self._provider._schedule, self._provider._keeper
+        schedule, keeper = self._provider._schedule, self._provider._manager
         callers = sum(not task.done() for task in self._callers)
         flights, entries = len(keeper.flights.under_way), len(keeper.entries)
         return Sample(
@@ -518,11 +518,11 @@ class _Story:
     async def _forgotten(self) -> list[Figure]:
         """Wait for as long as the provider may remember keys that nobody uses."""
         provider = self._provider
-        await _until(lambda: not provider._keeper.entries, 3.0 * self._plan.lifetime)
+        await _until(lambda: not provider._manager.entries, 3.0 * self._plan.lifetime)
         return [
-            _none("entries left when nobody asks any more", len(provider._keeper.entries)),
+            _none("entries left when nobody asks any more", len(provider._manager.entries)),
             _none("timers left when nobody asks any more", len(provider._schedule)),
-            _none("flights left when nobody asks any more", len(provider._keeper.flights._tasks)),
+            _none("flights left when nobody asks any more", len(provider._manager.flights._tasks)),
         ]
 
 

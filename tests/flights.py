@@ -23,8 +23,8 @@ from okta_tokens import (
     TokenProvider,
     TokenSource,
 )
-from okta_tokens._flight import SingleFlight
-from okta_tokens._gate import Gate
+from okta_tokens._runtime.flight import SingleFlight
+from okta_tokens._runtime.gate import Gate
 from okta_tokens.errors import TokenProviderError
 from okta_tokens.sandbox import Sandbox
 from tests.clock import settle
@@ -287,7 +287,7 @@ class Here:
         gates = [vars(endpoint._gate) for endpoint in provider._endpoints.values()]
         return Left(
             connections=self.okta.connections,
-            flights=len(provider._keeper.flights.under_way),
+            flights=len(provider._manager.flights.under_way),
             timers=len(provider._schedule),
             tasks=len([*filter(_is_ours, asyncio.all_tasks() - self._strangers)]),
             gates_are_free=all(gate == vars(Gate(provider._places)) for gate in gates),

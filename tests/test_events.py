@@ -31,7 +31,7 @@ from okta_tokens.events import (
     KeyForgotten,
     KeyIdle,
     ProviderClosed,
-    ProviderDied,
+    ProviderFailed,
     RenewalFailed,
     RenewalPostponed,
     RenewalScheduled,
@@ -212,9 +212,9 @@ LOGGED: list[tuple[Event, str, str, dict[str, object]]] = [
     (StoreEntryIgnored(key=KEY), "warning", "store_entry_ignored", KEY_FIELDS),
     (ProviderClosed(), "info", "provider_closed", {}),
     (
-        ProviderDied(error=ProviderStateError("died")),
+        ProviderFailed(error=ProviderStateError("died")),
         "error",
-        "provider_died",
+        "provider_failed",
         {"error": "ProviderStateError", "reason": "died"},
     ),
 ]
@@ -314,7 +314,7 @@ def test_events_of_a_key() -> None:
     others = {kind_of(event) for event in EVENTS if not isinstance(event, KeyEvent)}
 
     assert others == {
-        *("ProviderClosed", "ProviderDied", "RequestsPaused"),
+        *("ProviderClosed", "ProviderFailed", "RequestsPaused"),
         *("StoreFailed", "StoreRecovered"),
     }
 
@@ -370,7 +370,7 @@ def broken(event):
     raise RuntimeError
 from okta_tokens._emitter import Emitter
 emit = Emitter([events.log_event, broken])
-emit(events.ProviderDied(error=ProviderStateError("died")))
+emit(events.ProviderFailed(error=ProviderStateError("died")))
 emit.deliver()
 """
     run = subprocess.run(

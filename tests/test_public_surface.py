@@ -32,17 +32,18 @@ from okta_tokens.adapters import httpx as of_httpx
 from okta_tokens.adapters import httpx2 as of_httpx2
 from okta_tokens.errors import TokenProviderError
 from okta_tokens.events import Event, KeyEvent
+from okta_tokens.stores import redis as of_redis
 
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, errors, events, *ADAPTERS, stores)
+MODULES = (okta_tokens, errors, events, *ADAPTERS, stores, of_redis)
 """The public modules that the package's face names, the adapters, and the stores."""
 
 OPTIONAL = [
     *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2"),
     *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.sandbox"),
-    "okta_tokens.stores",
+    "okta_tokens.stores.redis",
 ]
 """What only some part of the package needs."""
 
@@ -192,9 +193,9 @@ protocol Observer
 class ProviderClosed()
     level = 'info'
     name = 'okta_tokens.provider_closed'
-class ProviderDied(*, error: ProviderStateError)
+class ProviderFailed(*, error: ProviderStateError)
     level = 'error'
-    name = 'okta_tokens.provider_died'
+    name = 'okta_tokens.provider_failed'
 class RenewalFailed(*, key: TokenKey, error: TokenProviderError, failures: int,
         remaining: float, after: float | None)
     level = 'warning'
@@ -261,6 +262,21 @@ class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: boo
 class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
 """,
     "okta_tokens.stores": """
+class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
+        expires_at: float)
+protocol TokenStore
+    async def acquire(self, key: TokenKey, seconds: float) -> str | None
+    async def discard(self, key: TokenKey, value: str) -> None
+    lease: float
+    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None
+    async def pause(self, key: TokenKey, seconds: float, until: float) -> None
+    async def paused(self, key: TokenKey) -> tuple[float, float] | None
+    async def release(self, key: TokenKey, lease: str) -> None
+    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
+    timeout: float
+class UnreadableEntry
+""",
+    "okta_tokens.stores.redis": """
 class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
         keys: str | bytes | Sequence[str | bytes], prefix: str = 'okta-tokens:',
         timeout: float = 0.5, lease: float = 5.0)
@@ -275,19 +291,6 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
     async def paused(self, key: TokenKey) -> tuple[float, float] | None
     async def release(self, key: TokenKey, lease: str) -> None
     async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
-class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
-        expires_at: float)
-protocol TokenStore
-    async def acquire(self, key: TokenKey, seconds: float) -> str | None
-    async def discard(self, key: TokenKey, value: str) -> None
-    lease: float
-    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None
-    async def pause(self, key: TokenKey, seconds: float, until: float) -> None
-    async def paused(self, key: TokenKey) -> tuple[float, float] | None
-    async def release(self, key: TokenKey, lease: str) -> None
-    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
-    timeout: float
-class UnreadableEntry
 def generate_key() -> str
 """,
 }

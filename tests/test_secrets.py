@@ -31,8 +31,8 @@ from okta_tokens import (
 )
 from okta_tokens.events import Event
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
+from tests.endpoint.test_exchange import server
 from tests.keys import ec_key, jwk, pem
-from tests.test_exchange import server
 
 CLIENT_ID = "0oa1client"
 SECRET = "C4nary+Secret/7f3b%91=d0e5a8c2b6%94"

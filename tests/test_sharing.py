@@ -195,7 +195,7 @@ async def test_who_cools_down_looks_once_a_second() -> None:
         assert here.store.calls == []
 
         # A cool-down of a minute, as after a row of failures.
-        here.provider._keeper.entries.get_or_add(theirs.key).refuse_until += 60
+        here.provider._manager.entries.get_or_add(theirs.key).refuse_until += 60
         await here.clock.advance(1)
         assert (await here.source().get_token()).value == theirs.value
         assert here.store.calls == ["load"]

@@ -48,7 +48,8 @@ from okta_tokens.events import (
     RenewalPostponed,
     TokenFetched,
 )
-from tests.model import (
+from tests.puppet import ERRORS, HOPELESS, Puppet, Reply, Request
+from tests.reference_model import (
     ATTEMPTS,
     MAX_COOLDOWN,
     MAX_PAUSE,
@@ -60,7 +61,6 @@ from tests.model import (
     Now,
     Token,
 )
-from tests.puppet import ERRORS, HOPELESS, Puppet, Reply, Request
 from tests.simulation.machine import Machine, VirtualLoop
 from tests.support import SECRET
 
@@ -69,7 +69,7 @@ EXAMPLES = int(os.environ.get("OKTA_TOKENS_EXAMPLES", "0"))
 MAX_TOKENS = 3
 PLACES = 2
 WINDOW = 1.0
-LONGEST_NAP = 30.0
+MAX_NAP = 30.0
 A_MOMENT = 1e-6
 """Seconds between two steps."""
 ROUNDING = 1e-5
@@ -225,7 +225,7 @@ class ProviderMachine(RuleBasedStateMachine):
     @property
     def flying(self) -> set[str]:
         """The keys for which a flight is under way."""
-        return {" ".join(key.scopes) for key in self.provider._keeper.flights.under_way}
+        return {" ".join(key.scopes) for key in self.provider._manager.flights.under_way}
 
     @property
     def callers(self) -> list[Caller]:
@@ -682,7 +682,7 @@ class ProviderMachine(RuleBasedStateMachine):
         now, flying = self.now(), self.flying
         for caller in self.callers:
             assert caller.book.scope in flying
-        if self.loop.time() > self.slept_at + LONGEST_NAP:
+        if self.loop.time() > self.slept_at + MAX_NAP:
             for caller in self.callers:
                 assert now.boot < caller.began.boot + MAX_WAIT + ROUNDING
             for request in self.okta.pending:
@@ -692,7 +692,7 @@ class ProviderMachine(RuleBasedStateMachine):
     def what_is_used_is_renewed(self) -> None:
         """The renewal of a token that is used, or kept fresh, has begun in time."""
         now, flying = self.now(), self.flying
-        if self.loop.time() < self.slept_at + LONGEST_NAP + ROUNDING:
+        if self.loop.time() < self.slept_at + MAX_NAP + ROUNDING:
             return
         for scope, book in self.books.items():
             model = book.model

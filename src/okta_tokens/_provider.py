@@ -16,26 +16,31 @@ from weakref import WeakSet
 import aiohttp
 import anyio
 
-from okta_tokens._client import OktaClient, is_okta
-from okta_tokens._clock import Clock, SystemClock, read
-from okta_tokens._dpop import DPoP
+from okta_tokens._auth.dpop import DPoP
+from okta_tokens._cache.entry import USED
+from okta_tokens._cache.sharing import Sharing
+from okta_tokens._cache.token_manager import TokenManager
 from okta_tokens._emitter import Emitter
-from okta_tokens._endpoint import Endpoint
-from okta_tokens._entry import USED
-from okta_tokens._exchange import Exchange
-from okta_tokens._fleet import Fleet
-from okta_tokens._keeper import Keeper
-from okta_tokens._policy import RefreshPolicy, RetryPolicy
-from okta_tokens._redaction import sever
-from okta_tokens._revoker import Revoker
-from okta_tokens._schedule import Schedule
-from okta_tokens._session import check_netrc, check_session, environment_proxy, open_session
+from okta_tokens._endpoint.endpoint import Endpoint
+from okta_tokens._endpoint.exchange import Exchange
+from okta_tokens._endpoint.revocation import TokenRevoker
+from okta_tokens._endpoint.session import (
+    check_netrc,
+    check_session,
+    environment_proxy,
+    open_session,
+)
+from okta_tokens._model.client import OktaClient, is_okta
+from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
+from okta_tokens._model.token import AccessToken, TokenKey, token_key
+from okta_tokens._model.urls import as_okta_reads, request_target
+from okta_tokens._runtime.clock import Clock, SystemClock, read
+from okta_tokens._runtime.redaction import sanitize
+from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._sharing.store import TokenStore
 from okta_tokens._status import KeyStatus, Stats, count_up, key_status
-from okta_tokens._store import TokenStore
-from okta_tokens._token import AccessToken, TokenKey, token_key
-from okta_tokens._urls import as_okta_reads, request_target
 from okta_tokens.errors import ConfigurationError, FetchError, ProviderStateError
-from okta_tokens.events import Observer, ProviderClosed, ProviderDied, log_event
+from okta_tokens.events import Observer, ProviderClosed, ProviderFailed, log_event
 
 
 class _Life(enum.Enum):
@@ -105,9 +110,9 @@ class TokenProvider:
         self._emitter = Emitter((log_event, *observers))
         self._schedule = Schedule(self._clock)
         self._endpoints: dict[str, Endpoint] = {}
-        self._fleet = None
+        self._sharing = None
         if store is not None:
-            self._fleet = Fleet(
+            self._sharing = Sharing(
                 store,
                 clock=self._clock,
                 schedule=self._schedule,
@@ -116,7 +121,7 @@ class TokenProvider:
                 random=random.random,
                 emit=self._emitter,
             )
-        self._keeper = Keeper(
+        self._manager = TokenManager(
             clock=self._clock,
             schedule=self._schedule,
             refresh=refresh,
@@ -125,9 +130,9 @@ class TokenProvider:
             endpoint=self._endpoint,
             random=random.random,
             emit=self._emitter,
-            fleet=self._fleet,
+            fleet=self._sharing,
         )
-        self._revoker = Revoker(
+        self._revoker = TokenRevoker(
             schedule=self._schedule, endpoint=self._endpoint, emit=self._emitter
         )
         # Sources by client and by scopes as the caller spells them, so that a hit parses nothing.
@@ -158,9 +163,9 @@ class TokenProvider:
         self._loop = asyncio.get_running_loop()
         context = copy_context()
         self._session = self._given_session or open_session()
-        self._keeper.flights.context = self._revoker.flights.context = context
-        if self._fleet is not None:
-            self._fleet.attach(self._loop, context)
+        self._manager.flights.context = self._revoker.flights.context = context
+        if self._sharing is not None:
+            self._sharing.attach(self._loop, context)
         self._emitter.attach(self._loop, context)
         # A task of its own, so that the provider can be closed from another task than this one, and
         # no error of ours can cancel the caller's code or wrap the caller's errors in a group.
@@ -270,7 +275,7 @@ class TokenProvider:
         """
         self._present_life()
         key = token_key(client, scopes)
-        if keep_fresh and not self._keeper.keep_fresh(key):
+        if keep_fresh and not self._manager.keep_fresh(key):
             message = "keep_fresh: as many keys as max_tokens are kept fresh already; raise it"
             raise ConfigurationError(message)
         return TokenSource(self, key)
@@ -296,7 +301,7 @@ class TokenProvider:
             message = "token: must be an AccessToken; a bare value goes to a source's invalidate"
             raise ConfigurationError(message)
         self._present_life()
-        return self._keeper.reject(token.key, token.value)
+        return self._manager.reject(token.key, token.value)
 
     async def revoke(self, token: AccessToken) -> None:
         """Have Okta revoke a token (RFC 7009), so that it is of no use to anybody.
@@ -321,8 +326,8 @@ class TokenProvider:
             message = "token: must be an AccessToken"
             raise ConfigurationError(message)
         self._check()
-        self._keeper.forget(token.key, token.value)
-        flight = await self._revoker.ask(token, self._keeper.deadline())
+        self._manager.forget(token.key, token.value)
+        flight = await self._revoker.ask(token, self._manager.deadline())
         self._revoker.confirm(token.key, flight)
 
     async def warm(
@@ -377,20 +382,20 @@ class TokenProvider:
     def inspect(self) -> list[KeyStatus]:
         """Return how each key in the cache fares: a snapshot, without token values."""
         now = read(self._clock)
-        under_way = self._keeper.flights.under_way
-        entries = self._keeper.entries
+        under_way = self._manager.flights.under_way
+        entries = self._manager.entries
         return [key_status(entry, under_way.get(entry.key), now) for entry in entries]
 
     def stats(self) -> Stats:
         """Return what the provider has done so far: a snapshot."""
         offsets = {origin: endpoint.clock_offset for origin, endpoint in self._endpoints.items()}
-        flights = self._keeper.flights.under_way.values()
-        return count_up(self._emitter.counts, len(self._keeper.entries), flights, offsets)
+        flights = self._manager.flights.under_way.values()
+        return count_up(self._emitter.counts, len(self._manager.entries), flights, offsets)
 
     def __repr__(self) -> str:
         """Return the state at a glance."""
         life = self._life.name.lower()
-        keys, flights = len(self._keeper.entries), len(self._keeper.flights.under_way)
+        keys, flights = len(self._manager.entries), len(self._manager.flights.under_way)
         return f"<TokenProvider {life}: {keys} keys, {flights} in flight>"
 
     def _check(self) -> None:
@@ -411,7 +416,7 @@ class TokenProvider:
     def _abandon(self, life: _Life) -> None:
         """Hand out nothing any more, and leave alone what only its event loop could end."""
         self._life = life
-        self._keeper.shut()
+        self._manager.shut()
         self._emitter.mute()
 
     def _spell(self, client: OktaClient, scopes: str | Iterable[str]) -> TokenSource:
@@ -451,7 +456,7 @@ class TokenProvider:
             places=self._places,
             random=random.random,
             emit=self._emitter,
-            on_pause=None if self._fleet is None else self._fleet.share_pause,
+            on_pause=None if self._sharing is None else self._sharing.share_pause,
         )
 
     async def _own(self) -> None:
@@ -462,16 +467,16 @@ class TokenProvider:
             self._life = _Life.CLOSED
         except Exception as error:  # noqa: BLE001 - a defect here must not bring the host down
             self._life = _Life.DIED
-            self._cause = sever(error)
+            self._cause = sanitize(error)
             failure = ProviderStateError(self._life.value)
             failure.__cause__ = self._cause
-            self._emitter(ProviderDied(error=failure))
-        self._keeper.shut()
+            self._emitter(ProviderFailed(error=failure))
+        self._manager.shut()
         try:
-            await self._keeper.flights.aclose()
+            await self._manager.flights.aclose()
             await self._revoker.flights.aclose()
-            if self._fleet is not None:
-                await self._fleet.aclose()
+            if self._sharing is not None:
+                await self._sharing.aclose()
         finally:
             if self._session is not None and self._session is not self._given_session:
                 await self._session.close()
@@ -483,13 +488,13 @@ class TokenProvider:
 class TokenSource:
     """A provider with the client and the scopes filled in; made by `TokenProvider.source`."""
 
-    __slots__ = ("_entry", "_keeper", "_provider", "_wall_time")
+    __slots__ = ("_entry", "_manager", "_provider", "_wall_time")
 
     def __init__(self, provider: TokenProvider, key: TokenKey) -> None:
         self._provider = provider
-        self._keeper = provider._keeper
+        self._manager = provider._manager
         self._wall_time = provider._wall_time
-        self._entry = provider._keeper.entries.get_or_add(key)
+        self._entry = provider._manager.entries.get_or_add(key)
 
     @property
     def key(self) -> TokenKey:
@@ -514,14 +519,14 @@ class TokenSource:
             return entry.token  # type: ignore[return-value]  # an open window is over a token
         self._provider._check()
         if entry.detached:
-            entry = self._entry = self._keeper.entries.get_or_add(entry.key)
-        deadline = self._keeper.deadline()
-        offer = self._keeper.ask(entry, deadline)
+            entry = self._entry = self._manager.entries.get_or_add(entry.key)
+        deadline = self._manager.deadline()
+        offer = self._manager.ask(entry, deadline)
         if isinstance(offer, AccessToken):
             return offer
         # Waiting here, not in a coroutine of the keeper's, is a tenth of what a waiter costs.
-        token = self._keeper.take(entry.key, await offer)
-        return token or await self._keeper.ask_again(entry.key, deadline)
+        token = self._manager.take(entry.key, await offer)
+        return token or await self._manager.ask_again(entry.key, deadline)
 
     async def access_token(self) -> str:
         """Return the bare token, for SDKs that take an async callable which returns one.
@@ -622,7 +627,7 @@ class TokenSource:
         """
         value = token.value if isinstance(token, AccessToken) else token
         self._provider._present_life()
-        return self._keeper.reject(self.key, value)
+        return self._manager.reject(self.key, value)
 
     def __repr__(self) -> str:
         """Return whose tokens it gives."""

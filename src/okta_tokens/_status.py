@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from okta_tokens._clock import Instant
-from okta_tokens._endpoint import TokenFlight
-from okta_tokens._entry import FOR_RENEWAL, Entry, State
+from okta_tokens._cache.entry import FOR_RENEWAL, Entry, State
+from okta_tokens._endpoint.endpoint import TokenFlight
+from okta_tokens._runtime.clock import Instant
 from okta_tokens.events import (
     Event,
     FetchFailed,

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
 import structlog
 
-from okta_tokens._scopes import format_scopes
-from okta_tokens._token import TokenKey
+from okta_tokens._model.scopes import format_scopes
+from okta_tokens._model.token import TokenKey
 from okta_tokens.errors import FetchError, ProviderStateError, TokenProviderError
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "KeyIdle",
     "Observer",
     "ProviderClosed",
-    "ProviderDied",
+    "ProviderFailed",
     "RenewalFailed",
     "RenewalPostponed",
     "RenewalScheduled",
@@ -341,10 +341,10 @@ class ProviderClosed(Event):
 
 
 @_event
-class ProviderDied(Event):
+class ProviderFailed(Event):
     """The provider's own background work ended by an error, a defect of this package's."""
 
-    name: ClassVar[str] = "okta_tokens.provider_died"
+    name: ClassVar[str] = "okta_tokens.provider_failed"
     level: ClassVar[Level] = "error"
 
     error: ProviderStateError

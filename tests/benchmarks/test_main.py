@@ -11,8 +11,8 @@ from benchmarks import __main__ as command
 from benchmarks import soak, stampede
 from benchmarks.figures import Figure
 from benchmarks.server import serve
-from okta_tokens._flight import SingleFlight
-from okta_tokens._token import TokenKey
+from okta_tokens._model.token import TokenKey
+from okta_tokens._runtime.flight import SingleFlight
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, *figures: Figure) -> list[bool]:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from benchmarks import sign
 from benchmarks.stub import serve_stub
 from okta_tokens import DPoP, PrivateKeyJWT, TokenProvider
-from okta_tokens._protocol import Answer
+from okta_tokens._endpoint.token_response import Response
 
 
 async def test_a_late_tick_makes_those_late_that_it_holds_up() -> None:
@@ -27,10 +27,10 @@ async def test_a_client_that_keeps_no_nonce_counts_wrong(
     monkeypatch: pytest.MonkeyPatch, *, forgetful: bool
 ) -> None:
     """A nonce soon gets old: who takes them from refusals only is refused again and again."""
-    nonce_of = Answer.dpop_nonce.fget  # type: ignore[attr-defined]  # a property
+    nonce_of = Response.dpop_nonce.fget  # type: ignore[attr-defined]  # a property
     if forgetful:
         monkeypatch.setattr(
-            Answer, "dpop_nonce", property(lambda it: nonce_of(it) if it.status != 200 else None)
+            Response, "dpop_nonce", property(lambda it: nonce_of(it) if it.status != 200 else None)
         )
     authentication = PrivateKeyJWT(ec.generate_private_key(ec.SECP256R1()))
     async with serve_stub() as stub, TokenProvider() as provider:

@@ -15,8 +15,8 @@ from benchmarks.probe import Probe
 from benchmarks.server import CLIENT_ID, SECRET, serve
 from benchmarks.soak import Plan, Sample, _Caller, _Key, _Tally, judge, soak
 from okta_tokens import AccessToken
-from okta_tokens._endpoint import Endpoint, TokenFlight
-from okta_tokens._protocol import Grant
+from okta_tokens._endpoint.endpoint import Endpoint, TokenFlight
+from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens.errors import FetchError, TransportError
 from tests.support import World, world
 
@@ -33,7 +33,7 @@ async def test_what_piles_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
     tasks: list[asyncio.Task[None]] = []
     fetch = Endpoint.fetch
 
-    async def leaking(self: Endpoint, flight: TokenFlight) -> Grant | FetchError:
+    async def leaking(self: Endpoint, flight: TokenFlight) -> TokenResponse | FetchError:
         tasks.append(asyncio.create_task(asyncio.sleep(3600)))
         for _ in range(4):
             files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it

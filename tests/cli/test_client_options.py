@@ -296,7 +296,7 @@ def test_what_has_no_flag_is_told_as_it_is() -> None:
 
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where what signs is not installed, a key and a proof are told to need it."""
-    monkeypatch.setitem(sys.modules, "okta_tokens._keys", None)
+    monkeypatch.setitem(sys.modules, "okta_tokens._auth.keys", None)
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM)
     extra = "the key takes an extra to sign with: pip install 'okta-tokens[jwt]'"
 

@@ -627,7 +627,7 @@ async def test_proofs_are_demanded_and_cannot_be_made(
     bound_app: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the extra the doctor makes no proofs either; how to get it is told."""
-    monkeypatch.setitem(sys.modules, "okta_tokens._keys", None)
+    monkeypatch.setitem(sys.modules, "okta_tokens._auth.keys", None)
     async with Sandbox([bound_app]) as okta:
         report = await examine(okta.origin)
 

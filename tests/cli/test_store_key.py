@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from okta_tokens.cli import main
-from okta_tokens.stores import RedisTokenStore
+from okta_tokens.stores.redis import RedisTokenStore
 
 
 def test_a_key_opens_a_store(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from tests.fuzz.engine import TARGETS, load
 
 _SECONDS_PER_INPUT = 10
 _MEGABYTES = 1_024
-_LONGEST_INPUT = 2_048
+_MAX_INPUT = 2_048
 _SEEDS = 64
 _STATISTIC = re.compile(r"stat::(\w+): +(\d+)")
 _COVERAGE = re.compile(r"\bcov: (\d+) ft: (\d+) corp: (\d+)")
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"-max_total_time={options.seconds}",
             f"-timeout={_SECONDS_PER_INPUT}",
             f"-rss_limit_mb={_MEGABYTES}",
-            f"-max_len={_LONGEST_INPUT}",
+            f"-max_len={_MAX_INPUT}",
             "-len_control=0",
             "-print_final_stats=1",
         ]

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from okta_tokens._clock import Instant
-from okta_tokens._protocol import LONGEST_BODY, Answer
+from okta_tokens._endpoint.token_response import MAX_BODY, Response
+from okta_tokens._runtime.clock import Instant
 
 FUZZ = settings(
     max_examples=150,
@@ -293,7 +293,7 @@ def _sent(draw: st.DrawFn, text: str, *, whole: bool) -> bytes:
         case 2:
             return BOM_UTF8 * draw(st.integers(1, 2)) + body
         case 3:
-            return body.ljust(LONGEST_BODY + 1)
+            return body.ljust(MAX_BODY + 1)
         case 4 | 5 if not whole:
             at = draw(st.integers(0, len(body)))
             return body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)) :]
@@ -314,13 +314,13 @@ def headers(draw: st.DrawFn, secret: str) -> CIMultiDict[str]:
 
 def new_answer(
     status: int, headers: CIMultiDict[str], body: bytes, secrets: Iterable[str] = ()
-) -> Answer:
+) -> Response:
     """Return an answer to a request that held some secrets."""
-    return Answer(status, headers, body, SENT, NOW, secrets)
+    return Response(status, headers, body, SENT, NOW, secrets)
 
 
 @st.composite
-def answers(draw: st.DrawFn, *, empty: bool = False) -> Answer:
+def answers(draw: st.DrawFn, *, empty: bool = False) -> Response:
     """Draw any answer to a request that held a secret.
 
     Args:

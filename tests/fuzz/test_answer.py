@@ -10,21 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from okta_tokens._protocol import (
-    LONGEST_BODY,
-    LONGEST_LIFETIME,
-    LONGEST_PAUSE,
-    Answer,
-    Grant,
+from okta_tokens._endpoint.token_response import (
+    MAX_BODY,
+    MAX_LIFETIME,
+    MAX_PAUSE,
+    Response,
+    TokenResponse,
     is_concurrency_limit,
+    parse_token_response,
     pause_of,
-    read_answer,
 )
 from okta_tokens.errors import FetchError
 from tests.fuzz.inputs import FUZZ, GRANT, SECRET, SENT, TOKEN, answers, literals, new_answer
 
-LONGEST_MESSAGE = 2_000
-LONGEST_TEXT = 500
+MAX_MESSAGE = 2_000
+MAX_TEXT = 500
 
 
 def everything(error: BaseException) -> str:
@@ -39,23 +39,23 @@ def check_error(error: FetchError) -> None:
     assert SECRET not in told
     assert TOKEN not in told
     assert str(error).isprintable()
-    assert len(str(error)) <= LONGEST_MESSAGE
-    assert all(len(text) <= LONGEST_TEXT for pair in error.headers.items() for text in pair)
+    assert len(str(error)) <= MAX_MESSAGE
+    assert all(len(text) <= MAX_TEXT for pair in error.headers.items() for text in pair)
     assert everything(copy.copy(error)) == told
 
 
-def check_outcome(answer: Answer, outcome: Grant | FetchError) -> None:
+def check_outcome(answer: Response, outcome: TokenResponse | FetchError) -> None:
     """Assert that an answer became a grant that can be kept, or an error that can be told."""
     if isinstance(outcome, FetchError):
         check_error(outcome)
         return
 
     assert answer.status == 200
-    assert len(answer.body) <= LONGEST_BODY
+    assert len(answer.body) <= MAX_BODY
     assert outcome.value.isascii()
     assert outcome.value.isprintable()
     assert " " not in outcome.value
-    assert 0 < outcome.lifetime <= LONGEST_LIFETIME
+    assert 0 < outcome.lifetime <= MAX_LIFETIME
     assert outcome.sent == SENT
     assert TOKEN not in repr(outcome)
     assert SECRET not in repr(outcome)
@@ -64,9 +64,9 @@ def check_outcome(answer: Answer, outcome: Grant | FetchError) -> None:
 
 @settings(FUZZ, max_examples=250)
 @given(answers(), st.frozensets(st.sampled_from("abc")))
-def test_any_answer_is_read(answer: Answer, requested: frozenset[str]) -> None:
+def test_any_answer_is_read(answer: Response, requested: frozenset[str]) -> None:
     """Any answer is a grant or an error, neither of which shows a secret or the token."""
-    check_outcome(answer, read_answer(answer, requested))
+    check_outcome(answer, parse_token_response(answer, requested))
 
 
 @FUZZ
@@ -77,16 +77,16 @@ def test_any_value_is_read(name: str, literal: str) -> None:
     body = ",".join(f'"{key}":{value}' for key, value in members.items()).encode()
     answer = new_answer(200, CIMultiDict(), b"{%b}" % body)
 
-    check_outcome(answer, read_answer(answer, frozenset()))
+    check_outcome(answer, parse_token_response(answer, frozenset()))
 
 
 @FUZZ
 @given(answers(empty=True), st.floats(-1e12, 1e12))
-def test_any_pause_is_told(answer: Answer, clock_offset: float) -> None:
+def test_any_pause_is_told(answer: Response, clock_offset: float) -> None:
     """Whatever the headers hold, a pause is unknown, or finite and not over before it began."""
     pause = pause_of(answer, clock_offset)
 
-    assert pause is None or 0 <= pause <= LONGEST_PAUSE
+    assert pause is None or 0 <= pause <= MAX_PAUSE
     assert is_concurrency_limit(answer) in {True, False}
     assert answer.server_time is None or math.isfinite(answer.server_time)
     assert answer.request_id is None or SECRET not in answer.request_id

@@ -12,15 +12,15 @@ import pytest
 from multidict import CIMultiDict
 
 from okta_tokens import OktaClient
-from okta_tokens._protocol import LONGEST_BODY, Answer, pause_of, read_answer
-from okta_tokens._redaction import scrub, sever
-from okta_tokens._scopes import parse_scopes
+from okta_tokens._endpoint.token_response import MAX_BODY, Response, parse_token_response, pause_of
+from okta_tokens._model.scopes import parse_scopes
+from okta_tokens._runtime.redaction import sanitize, scrub
 from okta_tokens.errors import ConfigurationError
 from tests.fuzz.inputs import GRANT, new_answer
 from tests.fuzz.test_validators import BASIC
 
 SECRETS = ["Kq7vR2mXw9/+ 1", "S3E3dlIybVh3OS8rIDE="]
-LONGEST_HEADER = 8_190  # aiohttp's limit
+MAX_HEADER = 8_190  # aiohttp's limit
 
 SECONDS = 2.0
 """Of CPU, while memory is watched. The slowest takes a twentieth, most a thousandth; what is
@@ -29,7 +29,7 @@ MEGABYTES = 8.0
 """What 64 KiB may become at the worst: a list of lists is thirty times its JSON."""
 
 
-def filled(begin: str, piece: str, end: str, size: int = LONGEST_BODY) -> str:
+def filled(begin: str, piece: str, end: str, size: int = MAX_BODY) -> str:
     """Return a text of nearly a size, made of one piece again and again."""
     return begin + piece * ((size - len(begin) - len(end)) // len(piece)) + end
 
@@ -47,7 +47,7 @@ BODIES = {
     "lists": filled('{"a": [', "[],", "0]}"),
     "objects": filled('{"a": [', '{"":0},', "0]}"),
     "floats": filled('{"a": [', "0.1,", "0]}"),
-    "nested lists": "[" * LONGEST_BODY,
+    "nested lists": "[" * MAX_BODY,
     "nested objects": filled("", '{"":', ""),
     "names": "{" + ",".join(f'"{number}":0' for number in range(7_000)) + "}",
     "one name": filled("{", '"error":"a",', '"error":"a"}'),
@@ -95,7 +95,7 @@ def check_cost(work: Callable[[], object]) -> None:
     assert megabytes < MEGABYTES
 
 
-def answer(body: str, status: int, headers: CIMultiDict[str] | None = None) -> Answer:
+def answer(body: str, status: int, headers: CIMultiDict[str] | None = None) -> Response:
     """Return an answer to a request that held two secrets."""
     return new_answer(status, headers or CIMultiDict(), body.encode(), SECRETS)
 
@@ -104,27 +104,27 @@ def answer(body: str, status: int, headers: CIMultiDict[str] | None = None) -> A
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_no_body_is_expensive(body: str, status: int) -> None:
     """Any 64 KiB are read in bounded time and memory."""
-    assert LONGEST_BODY - 6_000 < len(body) <= LONGEST_BODY
-    check_cost(lambda: read_answer(answer(body, status), frozenset()))
+    assert MAX_BODY - 6_000 < len(body) <= MAX_BODY
+    check_cost(lambda: parse_token_response(answer(body, status), frozenset()))
 
 
 @pytest.mark.parametrize(("name", "piece"), HEADERS.values(), ids=HEADERS)
 def test_no_header_is_expensive(name: str, piece: str) -> None:
     """Any headers of the length that HTTP allows are read in bounded time and memory."""
-    value = filled("", piece, "", LONGEST_HEADER)
+    value = filled("", piece, "", MAX_HEADER)
     headers = CIMultiDict([(name, value)] * 8)
 
-    check_cost(lambda: read_answer(answer("", 429, headers), frozenset()))
+    check_cost(lambda: parse_token_response(answer("", 429, headers), frozenset()))
     check_cost(lambda: pause_of(answer("", 429, headers), 0.0))
 
 
 @pytest.mark.parametrize("piece", ["a", "aA", "f" * 31 + "g", "0", "aA0 ", "%25", "&", "\\", "\n"])
 def test_no_text_is_expensive(piece: str) -> None:
     """Any text is searched for secrets, and for what looks like one, in linear time."""
-    text = filled("", piece, "", LONGEST_BODY // 4)  # an error repeats it as str, repr, argument
+    text = filled("", piece, "", MAX_BODY // 4)  # an error repeats it as str, repr, argument
 
     check_cost(lambda: scrub(text, SECRETS))
-    check_cost(lambda: sever(ValueError(text), SECRETS))
+    check_cost(lambda: sanitize(ValueError(text), SECRETS))
 
 
 @pytest.mark.parametrize("piece", ["a", "a.", "a-", "-", ":", "[", "9", "@", "your-okta", "{"])

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from okta_tokens import ClientSecretBasic, ClientSecretPost, OktaClient
-from okta_tokens._authentication import secret_problem
-from okta_tokens._policy import RefreshPolicy, RetryPolicy
-from okta_tokens._protocol import LONGEST_LIFETIME
-from okta_tokens._redaction import holds_any, scrub, sever
-from okta_tokens._scopes import format_scopes, parse_scopes
-from okta_tokens._session import environment_proxy
+from okta_tokens._auth.authentication import secret_problem
+from okta_tokens._endpoint.session import environment_proxy
+from okta_tokens._endpoint.token_response import MAX_LIFETIME
+from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
+from okta_tokens._model.scopes import format_scopes, parse_scopes
+from okta_tokens._runtime.redaction import holds_any, sanitize, scrub
 from okta_tokens.errors import ConfigurationError
 from tests.fuzz.inputs import (
     FUZZ,
@@ -34,7 +34,7 @@ from tests.fuzz.inputs import (
     secrets,
     spellings,
 )
-from tests.fuzz.test_answer import LONGEST_MESSAGE, LONGEST_TEXT, everything
+from tests.fuzz.test_answer import MAX_MESSAGE, MAX_TEXT, everything
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ _DOMAIN = re.compile(
 )
 _SEGMENT = re.compile(r"[\w-]+", re.ASCII)
 
-lifetimes = st.floats(1e-3, LONGEST_LIFETIME)
+lifetimes = st.floats(1e-3, MAX_LIFETIME)
 draws = st.floats(0, 1, exclude_max=True)
 failures = st.integers(1, 10**9)
 
@@ -114,7 +114,7 @@ def made_or_refused(make: Callable[..., T], *args: object, **options: object) ->
 
     assert SECRET not in everything(refusal)
     assert str(refusal).isprintable()
-    assert len(str(refusal)) <= LONGEST_MESSAGE
+    assert len(str(refusal)) <= MAX_MESSAGE
     assert refusal.__cause__ is None
     return None
 
@@ -278,7 +278,7 @@ def test_any_text_is_scrubbed(secret: str, data: st.DataObject) -> None:
     assert SECRET not in line
     assert line.isprintable()
     assert line.isascii()
-    assert len(line) <= LONGEST_TEXT
+    assert len(line) <= MAX_TEXT
     assert not holds_any(line, [secret])
 
 
@@ -289,7 +289,7 @@ def test_any_text_can_be_scrubbed(text: str, secret: str) -> None:
     line = scrub(text, [secret])
 
     assert line.isprintable()
-    assert len(line) <= LONGEST_TEXT
+    assert len(line) <= MAX_TEXT
     assert holds_any(text, [secret]) in {True, False}
 
 
@@ -358,7 +358,7 @@ def test_any_error_can_be_severed(
     if place == "cause":
         BaseException.__setattr__(error, "__cause__", ValueError(text))
 
-    severed = sever(error, [secret])
+    severed = sanitize(error, [secret])
 
     notes = getattr(severed, "__notes__", "")
     attributes = [getattr(severed, name, None) for name in ("about", "obj", "name", "filename")]

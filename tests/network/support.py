@@ -22,8 +22,8 @@ from okta_tokens.events import Event, TokenFetched, TokenRequested
 from okta_tokens.sandbox import Sandbox, SandboxClient
 from tests.clock import ManualClock
 from tests.network.proxy import LOOPBACK, Proxy
+from tests.runtime.test_redaction import locals_with
 from tests.support import CLIENT_ID, SCOPES, SECRET, World, until
-from tests.test_redaction import locals_with
 from tests.test_secrets import everything_logged
 
 LIFETIME = 3600

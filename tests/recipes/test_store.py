@@ -5,7 +5,7 @@ import os
 import pytest
 
 from okta_tokens import TokenProvider
-from okta_tokens.stores import generate_key
+from okta_tokens.stores.redis import generate_key
 from tests.recipes.support import recipe, replaced, run, tokens
 from tests.stores.servers import server
 

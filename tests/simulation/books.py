@@ -19,8 +19,8 @@ MAX_COOLDOWN = 30.0
 ATTEMPTS = 3
 QUEUE = 600.0
 """Seconds for which a renewal may wait for a place while every request of its domain hangs."""
-LONGEST_NAP = 30.0
-FIRST_DAMPING, LONGEST_DAMPING = 5.0, 300.0
+MAX_NAP = 30.0
+FIRST_DAMPING, MAX_DAMPING = 5.0, 300.0
 REJECTIONS_AN_HOUR = 20
 
 A_MOMENT = 1e-6

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from okta_tokens._clock import SystemClock
+from okta_tokens._runtime.clock import SystemClock
 
 T = TypeVar("T")
 

@@ -21,9 +21,9 @@ from tests.simulation.books import (
     A_MOMENT,
     ATTEMPTS,
     FIRST_DAMPING,
-    LONGEST_DAMPING,
-    LONGEST_NAP,
     MAX_COOLDOWN,
+    MAX_DAMPING,
+    MAX_NAP,
     MAX_PAUSE,
     MAX_WAIT,
     PLACES,
@@ -157,7 +157,7 @@ class Referee:
     def _judge_patience(self, key: Key, began: float) -> None:
         elapsed = self._loop.time() - began
         boot, _ = self._now()
-        if elapsed > MAX_WAIT + A_MOMENT and boot - self.slept_at > MAX_WAIT + LONGEST_NAP:
+        if elapsed > MAX_WAIT + A_MOMENT and boot - self.slept_at > MAX_WAIT + MAX_NAP:
             self.breaks(Rule.NOTHING_LEFT, key, f"a caller waited for {elapsed:.1f} s")
 
     def left(self, key: Key) -> None:
@@ -482,7 +482,7 @@ class Referee:
             key.rejected = True
         else:
             key.rejected = True
-            damped = token.replaces_a_rejected_one is not False and age < LONGEST_DAMPING + A_MOMENT
+            damped = token.replaces_a_rejected_one is not False and age < MAX_DAMPING + A_MOMENT
             gone = token.perhaps_forgotten or token.left(boot, wall) <= token.leeway
             if not damped and not gone:
                 self.breaks(Rule.REJECTION, key, "a rejected token was kept")

@@ -60,12 +60,12 @@ MUTANTS = {
     "let one clock decide for an hour": (
         Rule.LIFETIME,
         "_entry",
-        "seconds = min(LONGEST_WINDOW, self.token._leeway, self.token._usable_for(*now))",
+        "seconds = min(MAX_WINDOW, self.token._leeway, self.token._usable_for(*now))",
         "seconds = 3_600.0",
     ),
     "begin a flight for each caller": (
         Rule.SINGLE_FLIGHT,
-        "_keeper",
+        "_manager",
         "flight = flight or self._depart(key, deadline)",
         "flight = self._depart(key, deadline)",
     ),
@@ -81,7 +81,7 @@ MUTANTS = {
     ),
     "show callers why a renewal failed": (
         Rule.UNNOTICED,
-        "_keeper",
+        "_manager",
         "        state = entry.state(now)\n        if entry.token is not None and state",
         """\
         state = entry.state(now)
@@ -91,43 +91,43 @@ MUTANTS = {
     ),
     "let callers wait for a renewal": (
         Rule.UNNOTICED,
-        "_keeper",
+        "_manager",
         "_USABLE = {State.FRESH, State.DUE}",
         "_USABLE = {State.FRESH}",
     ),
     "do not renew": (
         Rule.UNNOTICED,
-        "_keeper",
+        "_manager",
         "self.flights.start(entry.key)\n\n    def _postpone",
         "pass\n\n    def _postpone",
     ),
     "try a failed renewal again at once": (
         Rule.UNNOTICED,
-        "_keeper",
+        "_manager",
         "entry.renew_after = now.boot + wait",
         "entry.renew_after = now.boot + 0.01",
     ),
     "do not try a failed renewal again": (
         Rule.UNNOTICED,
-        "_keeper",
+        "_manager",
         "self._call(entry, entry.renew_after if goes_on else unusable)",
         "entry.renew_after = unusable",
     ),
     "ask again at once after a failed fetch": (
         Rule.ONE_ERROR,
-        "_keeper",
+        "_manager",
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
         "entry.refuse_until = entry.renew_after = now.boot",
     ),
     "refuse callers for an hour": (
         Rule.ONE_ERROR,
-        "_keeper",
+        "_manager",
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
         "entry.refuse_until = entry.renew_after = now.boot + 3600",
     ),
     "give the same error to all": (
         Rule.ONE_ERROR,
-        "_keeper",
+        "_manager",
         "raise copy.copy(outcome)",
         "raise outcome",
     ),
@@ -181,19 +181,19 @@ MUTANTS = {
     ),
     "forget rejections": (
         Rule.REJECTION,
-        "_keeper",
-        "now.boot + LONGEST_DAMPING",
+        "_manager",
+        "now.boot + MAX_DAMPING",
         "now.boot + entry.damping",
     ),
     "renew what nobody uses": (
         Rule.IDLE,
-        "_keeper",
+        "_manager",
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
         "elif False:",
     ),
     "do not keep fresh": (
         Rule.IDLE,
-        "_keeper",
+        "_manager",
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
         "elif usable and not entry.used & FOR_RENEWAL:",
     ),
@@ -212,7 +212,7 @@ MUTANTS = {
     "leave flights behind": (
         Rule.NOTHING_LEFT,
         "_provider",
-        "await self._keeper.flights.aclose()",
+        "await self._manager.flights.aclose()",
         "pass",
     ),
 }

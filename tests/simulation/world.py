@@ -16,7 +16,7 @@ import aiohttp
 
 from okta_tokens import AccessToken, ClientSecretBasic, DPoP, OktaClient, TokenProvider
 from okta_tokens.errors import TokenProviderError
-from tests.simulation.books import LONGEST_NAP, MAX_WAIT, Breach, Key, Rule
+from tests.simulation.books import MAX_NAP, MAX_WAIT, Breach, Key, Rule
 from tests.simulation.machine import Machine, VirtualLoop, run
 from tests.simulation.okta import App, Domain, Okta
 from tests.simulation.referee import Referee
@@ -191,7 +191,7 @@ class World:
     async def _calm_down(self) -> None:
         """Let everyone who still waits have an answer."""
         if self._callers:
-            await asyncio.wait(self._callers, timeout=MAX_WAIT + 2 * LONGEST_NAP)
+            await asyncio.wait(self._callers, timeout=MAX_WAIT + 2 * MAX_NAP)
         if forgotten := len(self._callers):
             why = f"{forgotten} callers were never answered"
             self.referee.breaks(Rule.NOTHING_LEFT, None, why)
@@ -199,7 +199,7 @@ class World:
     def _audit(self) -> None:
         """Look for what piles up, and for what was forgotten."""
         provider, referee = self._provider, self.referee
-        keeper = provider._keeper
+        keeper = provider._manager
         flights = len(keeper.flights.under_way)
         tasks = len(asyncio.all_tasks()) - len(self._callers) - 2  # this one and the owner
         timers, entries = len(provider._schedule), len(keeper.entries)
@@ -207,7 +207,7 @@ class World:
         oldest = next(iter(self._callers.values()), math.inf)
         waited = self._loop.time() - oldest
         for wrong, why in (
-            (waited > MAX_WAIT + LONGEST_NAP, f"somebody has waited for {waited:.0f} s"),
+            (waited > MAX_WAIT + MAX_NAP, f"somebody has waited for {waited:.0f} s"),
             (tasks != flights, f"there are {tasks} tasks for {flights} flights"),
             (timers > pending + 2 * flights, f"{timers} timers wait, and {pending} entries"),
             (len(provider._schedule._heap) > 2 * timers + 100, "cancelled timers pile up"),

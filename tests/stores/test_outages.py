@@ -15,7 +15,7 @@ import pytest
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered, TokenAdopted
 from okta_tokens.sandbox import Sandbox, SandboxClient
-from okta_tokens.stores import RedisTokenStore, generate_key
+from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.stores.servers import Server, server
 from tests.support import CLIENT_ID, SECRET, until
 

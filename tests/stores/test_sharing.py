@@ -18,7 +18,7 @@ from okta_tokens import (
 )
 from okta_tokens.errors import FetchError, RateLimitedError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
-from okta_tokens.stores import RedisTokenStore, generate_key
+from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.stores.servers import Server
 from tests.support import CLIENT_ID, SCOPES, SECRET, until
 
@@ -86,7 +86,7 @@ async def test_a_revoked_token_is_not_adopted(valkey: Server, okta: Sandbox) -> 
     """What one process has revoked is not in the store any more."""
     async with fleet(valkey.url, okta, 1) as (source,):
         token = await source.get_token()
-        await until(lambda: not source._provider._fleet._errands)  # type: ignore[union-attr]  # there is one
+        await until(lambda: not source._provider._sharing._errands)  # type: ignore[union-attr]  # there is one
 
         await source._provider.revoke(token)
 
@@ -116,7 +116,7 @@ async def test_a_pause_is_one_for_all(valkey: Server, okta: Sandbox) -> None:
         okta.fail_next(Fault.rate_limited(reset_in=60))
         with pytest.raises(RateLimitedError):
             await one.get_token()
-        await until(lambda: not one._provider._fleet._errands)  # type: ignore[union-attr]  # there is one
+        await until(lambda: not one._provider._sharing._errands)  # type: ignore[union-attr]  # there is one
 
         for source in (two, three):
             with pytest.raises(RateLimitedError):
@@ -135,7 +135,7 @@ async def test_who_cools_down_adopts_what_others_got(valkey: Server, okta: Sandb
         assert okta.token_requests == 1
 
         token = await two.get_token()
-        await until(lambda: not two._provider._fleet._errands)  # type: ignore[union-attr]  # there is one
+        await until(lambda: not two._provider._sharing._errands)  # type: ignore[union-attr]  # there is one
         one._entry.look_after = 0.0  # a second later
 
         assert (await one.get_token()).value == token.value

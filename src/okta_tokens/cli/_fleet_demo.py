@@ -37,7 +37,7 @@ async def perform(processes: int) -> int:
         The exit code.
     """
     try:
-        from okta_tokens.stores import generate_key  # noqa: PLC0415 - of an extra
+        from okta_tokens.stores.redis import generate_key  # noqa: PLC0415 - of an extra
     except ModuleNotFoundError:
         complain(_NO_EXTRA)
         return MISCONFIGURED

@@ -10,7 +10,7 @@ from hashlib import sha256
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
 from okta_tokens.errors import FetchError
 from okta_tokens.sandbox import DEFAULT_CLIENT
-from okta_tokens.stores import RedisTokenStore
+from okta_tokens.stores.redis import RedisTokenStore
 
 
 async def _main() -> None:

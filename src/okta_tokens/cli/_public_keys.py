@@ -8,7 +8,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from pathlib import Path
 
-_LONGEST_FILE = 64 * 1024
+_MAX_FILE = 64 * 1024
 
 
 def public_keys(path: str) -> list[Mapping[str, object]]:
@@ -22,7 +22,7 @@ def public_keys(path: str) -> list[Mapping[str, object]]:
     """
     try:
         with Path(path).open(encoding="ascii") as file:
-            text = file.read(_LONGEST_FILE)
+            text = file.read(_MAX_FILE)
     except (OSError, ValueError):
         raise ArgumentTypeError(f"{path!r} cannot be read as a file of a key") from None
     if "PRIVATE KEY-----" in text:

@@ -7,8 +7,8 @@ import argparse
 from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, complain
 
 _DESCRIPTION = """\
-Print a new key for okta_tokens.stores.RedisTokenStore: 32 random bytes in URL-safe base64. Whoever
-has it can read the tokens in the store, so keep it where you keep your other secrets.
+Print a new key for okta_tokens.stores.redis.RedisTokenStore: 32 random bytes in URL-safe base64.
+A process that has the key can read the tokens in the store, so keep it with your other secrets.
 """
 
 
@@ -35,7 +35,7 @@ def run(_: argparse.Namespace) -> int:
         The exit code.
     """
     try:
-        from okta_tokens.stores import generate_key  # noqa: PLC0415 - of an extra
+        from okta_tokens.stores.redis import generate_key  # noqa: PLC0415 - of an extra
     except ModuleNotFoundError as error:
         complain(f"{error.name} is missing: pip install 'okta-tokens[redis]'")
         return MISCONFIGURED

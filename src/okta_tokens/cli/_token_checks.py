@@ -19,7 +19,7 @@ DPOP = "dpop"
 LIFETIME = "lifetime"
 RATE_LIMIT = "rate limit"
 
-_SHORTEST_LIFETIME = 300.0  # seconds; the least that Okta lets one choose
+_MIN_LIFETIME = 300.0  # seconds; the least that Okta lets one choose
 _HEADROOM = 0.2  # of the limit
 
 _PROOF_CODES = {"invalid_dpop_proof", "use_dpop_nonce"}
@@ -181,7 +181,7 @@ def check_lifetime(asked: Sequence[Asked]) -> Finding:
     alike = len({*lifetimes.values()}) == 1
     each = [f"{name} {lifetime:g} s" for name, lifetime in lifetimes.items()]
     detail = f"{min(lifetimes.values()):g} s" if alike else ", ".join(each)
-    if min(lifetimes.values()) < _SHORTEST_LIFETIME:
+    if min(lifetimes.values()) < _MIN_LIFETIME:
         remedy = "see whether the access policy, or a token hook, means it: Okta's least is 300 s"
         return warned(LIFETIME, detail, remedy)
     if not alike:

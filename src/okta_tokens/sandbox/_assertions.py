@@ -18,9 +18,9 @@ from okta_tokens.sandbox._clients import SandboxClient
 from okta_tokens.sandbox._jwt import Jwt, date, read, text
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-LONGEST_LIFE: Final = 3600
+MAX_LIFE: Final = 3600
 """Seconds; an assertion that expires so far ahead or further is refused."""
-SHORTEST_SECRET: Final = 32
+MIN_SECRET: Final = 32
 
 
 def _refusal(description: str) -> Refusal:
@@ -144,7 +144,7 @@ def _unsigned(jwt: Jwt, client: SandboxClient, method: str) -> Refusal | None:
     from okta_tokens.sandbox import _keys  # noqa: PLC0415
 
     if method == CLIENT_SECRET_JWT:
-        secrets = [secret for secret in client.secrets if len(secret) >= SHORTEST_SECRET]
+        secrets = [secret for secret in client.secrets if len(secret) >= MIN_SECRET]
         if any(_keys.signed_with(jwt.text, secret) for secret in secrets):
             return None
         return SHORT_SECRET if client.secrets and not secrets else WRONG_SIGNATURE
@@ -163,7 +163,7 @@ def _untimely(jwt: Jwt, expiry: float | None, now: float) -> Refusal | None:
         return NO_EXPIRY
     if expiry <= now:
         return EXPIRED
-    if expiry >= now + LONGEST_LIFE:
+    if expiry >= now + MAX_LIFE:
         return EXPIRES_TOO_LATE
     if not _past(jwt, "iat", now):
         return NOT_YET_ISSUED

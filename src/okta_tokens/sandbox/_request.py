@@ -18,7 +18,7 @@ from okta_tokens.sandbox._answers import Refusal
 from okta_tokens.sandbox._proofs import Proof
 
 _FORM: Final = "application/x-www-form-urlencoded"
-_LONGEST_BODY: Final = 64 * 1024
+_MAX_BODY: Final = 64 * 1024
 _NO_FORM: Final = b"%"  # refused as malformed
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -81,11 +81,11 @@ async def receive(request: web.BaseRequest) -> ParsedRequest:
     body = bytearray()
     try:
         async for chunk in request.content.iter_any():
-            if len(body) <= _LONGEST_BODY:  # the rest is received, too: else no answer arrives
+            if len(body) <= _MAX_BODY:  # the rest is received, too: else no answer arrives
                 body += chunk
     except (web.RequestPayloadError, ConnectionError):
         body[:] = _NO_FORM
-    if len(body) > _LONGEST_BODY:
+    if len(body) > _MAX_BODY:
         body[:] = _NO_FORM
     return parse(
         bytes(body),

@@ -1,0 +1,1 @@
+"""Client authentication: the four methods, client assertions, DPoP proofs, and keys."""

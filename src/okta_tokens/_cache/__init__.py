@@ -1,0 +1,1 @@
+"""The token manager, the cache entries, and sharing with other processes."""

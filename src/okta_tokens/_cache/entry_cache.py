@@ -1,0 +1,81 @@
+"""The entries of a provider: as many as allowed, the used ones longest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import cachetools
+
+from okta_tokens._cache.entry import FOR_EVICTION, Entry
+from okta_tokens._model.token import TokenKey
+
+
+class EntryCache:
+    """Hold a bounded number of entries, and beside them those that are kept fresh.
+
+    A full cache evicts the oldest entry that was not used since it was last considered: every used
+    one gets a second chance. A hit so needs to set a bit, not to move an entry in a list.
+
+    Args:
+        maxsize: How many entries of either sort.
+        evicted: Called with each entry that had to go.
+    """
+
+    def __init__(self, maxsize: int, evicted: Callable[[Entry], None]) -> None:
+        self._entries = _SecondChanceCache(maxsize, evicted)
+        self._kept: dict[TokenKey, Entry] = {}
+        self._maxsize = maxsize
+
+    def __len__(self) -> int:
+        """Return how many entries there are."""
+        return len(self._entries) + len(self._kept)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Iterate over a copy of the entries, the kept ones first."""
+        return iter([*self._kept.values(), *self._entries.values()])
+
+    def get(self, key: TokenKey) -> Entry | None:
+        """Return the entry of a key, or None."""
+        return self._kept.get(key) or self._entries.get(key)
+
+    def get_or_add(self, key: TokenKey) -> Entry:
+        """Return the entry of a key; an empty one if there was none."""
+        entry = self.get(key)
+        if entry is None:
+            entry = self._entries[key] = Entry(key)
+        return entry
+
+    def keep(self, entry: Entry) -> bool:
+        """Never evict an entry; return False if as many as allowed are kept already."""
+        if not entry.kept_fresh:
+            if len(self._kept) >= self._maxsize:
+                return False
+            self._entries.pop(entry.key, None)
+            self._kept[entry.key] = entry
+            entry.kept_fresh = True
+        return True
+
+    def remove(self, entry: Entry) -> None:
+        """Drop an entry that is in the cache."""
+        del self._entries[entry.key]
+        entry.detach()
+
+
+class _SecondChanceCache(cachetools.Cache[TokenKey, Entry]):
+    """The clock algorithm on the insertion order of a cachetools cache."""
+
+    def __init__(self, maxsize: int, evicted: Callable[[Entry], None]) -> None:
+        super().__init__(maxsize)
+        self._evicted = evicted
+
+    def popitem(self) -> tuple[TokenKey, Entry]:
+        """Remove the oldest entry that was not used lately; used ones become the youngest."""
+        while True:
+            key = next(iter(self))
+            entry = self.pop(key)
+            if entry.used & FOR_EVICTION:
+                entry.used &= ~FOR_EVICTION
+                self[key] = entry
+                continue
+            self._evicted(entry)
+            return key, entry

@@ -1,0 +1,1 @@
+"""Machinery that knows no tokens: clock, schedule, single flight, gate, redaction."""

@@ -1,0 +1,300 @@
+"""Private keys: which are taken, in which form, and what is said of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import pickle
+import threading
+import warnings
+from collections.abc import Callable
+from typing import cast
+from unittest.mock import patch
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from okta_tokens._auth.keys import LoadedKey, new_key, read_key
+from okta_tokens._auth.signing import sign_jwt
+from tests.keys import (
+    CURVES,
+    PrivateKey,
+    der,
+    ec_key,
+    jwk,
+    old_pem,
+    pem,
+    public_der,
+    public_jwk,
+    public_pem,
+    rsa_key,
+    verified,
+)
+
+QUICK = settings(max_examples=150, deadline=None, database=None, derandomize=True)
+
+NO_KEY = (
+    "is none that can be used; give PEM or a JWK as text, PEM or DER as bytes, a JWK as a mapping, "
+    "a pathlib.Path, or a key object of the cryptography package"
+)
+EMPTY = "is empty, or its file cannot be read; check the path, and who may read it"
+PUBLIC = "is a public key; it takes the private one to sign"
+ENCRYPTED = "is encrypted; decrypt it first, or give a callable that does"
+WRONG_TYPE = "is neither an RSA key nor one of the curves P-256, P-384 and P-521"
+NO_D = "is a JWK without `d`, so a public key; it takes the private one to sign"
+BROKEN = "is a JWK whose members do not make a key"
+
+FORMS: dict[str, Callable[[PrivateKey], object]] = {
+    "pem": pem,
+    "pem-text": lambda key: pem(key).decode(),
+    "pem-text-of-one-line": lambda key: pem(key).decode().replace("\n", "\\n"),
+    "pem-with-space-around": lambda key: b"\n\n" + pem(key) + b"\n ",
+    "old-pem": old_pem,
+    "der": der,
+    "jwk": jwk,
+    "jwk-text": lambda key: json.dumps(jwk(key)),
+    "jwk-bytes": lambda key: json.dumps(jwk(key), indent=2).encode(),
+    "object": lambda key: key,
+}
+KEYS: list[tuple[PrivateKey, str]] = [
+    (rsa_key(), "RS256"),
+    *((ec_key(algorithm), algorithm) for algorithm in CURVES),
+]
+
+
+def loaded(material: object, kid: str | None = None, algorithm: str | None = None) -> LoadedKey:
+    """Return a key that can be used."""
+    key = read_key(material, kid=kid, algorithm=algorithm)
+    assert isinstance(key, LoadedKey), key
+    return key
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(("key", "algorithm"), KEYS, ids=[name for _, name in KEYS])
+async def test_every_form_of_a_key_signs(
+    key: PrivateKey, algorithm: str, form: Callable[[PrivateKey], object]
+) -> None:
+    """In whatever form it comes, a key signs by the algorithm that it is made for."""
+    token = await sign_jwt(loaded(form(key)), {"iss": "me"}, {})
+
+    decoded = verified(token, key)
+    assert decoded.header == {"alg": algorithm}
+    assert decoded.claims == {"iss": "me"}
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512"])
+async def test_an_rsa_key_signs_by_each_of_its_algorithms(algorithm: str) -> None:
+    """The algorithm may be chosen, by the caller before the JWK."""
+    key = rsa_key()
+
+    for each in (
+        loaded(key, algorithm=algorithm),
+        loaded(jwk(key, alg=algorithm)),
+        loaded(jwk(key, alg="RS256"), algorithm=algorithm),
+    ):
+        assert verified(await sign_jwt(each, {}, {}), key).header["alg"] == algorithm
+
+
+def test_the_id_is_that_of_the_jwk_unless_it_is_told() -> None:
+    """A `kid` that the caller gives counts before that of the JWK."""
+    key = ec_key()
+
+    assert loaded(key).kid is None
+    assert loaded(jwk(key)).kid is None
+    assert loaded(jwk(key, kid="of the jwk")).kid == "of the jwk"
+    assert loaded(jwk(key, kid="of the jwk"), kid="told").kid == "told"
+    assert loaded(jwk(key, kid=7)).kid is None
+
+
+def test_the_public_key_and_its_thumbprint_hold_nothing_private() -> None:
+    """The public JWK has the required members alone, and its thumbprint is that of RFC 7638."""
+    for key in (rsa_key(), ec_key()):
+        public = loaded(jwk(key, kid="1", use="sig", alg=None)).public_jwk
+        members = {"kty", "n", "e"} if key is rsa_key() else {"kty", "crv", "x", "y"}
+
+        assert {*public} == members
+        assert public == {name: public_jwk(key)[name] for name in members}
+        assert loaded(pem(key)).thumbprint == loaded(jwk(key)).thumbprint
+        assert len(loaded(key).thumbprint) == 43
+
+
+def small_rsa_key() -> object:
+    """Return an RSA key that is too short, of 1024 bits, as a JWK."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return rsa_key(1_024)
+
+
+BAD: list[tuple[str, Callable[[], object], str]] = [
+    ("nothing", lambda: b"", EMPTY),
+    ("nothing-text", lambda: "", EMPTY),
+    ("none", lambda: None, NO_KEY),
+    ("number", lambda: 5, NO_KEY),
+    ("junk", lambda: b"\x00\x01", NO_KEY),
+    ("text", lambda: "a secret, perhaps", NO_KEY),
+    ("surrogates", lambda: "\ud800", NO_KEY),
+    ("a-path-as-text", lambda: "/etc/key.pem", NO_KEY),
+    ("half-a-pem", lambda: pem(ec_key())[:-80], NO_KEY),
+    ("list", lambda: "[1]", NO_KEY),
+    ("deep-json", lambda: "[" * 100_000, NO_KEY),
+    ("empty-jwk", dict, NO_KEY),
+    ("encrypted-pem", lambda: pem(ec_key(), b"x"), ENCRYPTED),
+    ("encrypted-der", lambda: der(ec_key(), b"x"), ENCRYPTED),
+    ("public-pem", lambda: public_pem(rsa_key()), PUBLIC),
+    ("public-der", lambda: public_der(rsa_key()), PUBLIC),
+    ("public-object", lambda: rsa_key().public_key(), PUBLIC),
+    ("certificate", lambda: b"-----BEGIN CERTIFICATE-----\nAAAA\n", PUBLIC),
+    ("public-jwk", lambda: public_jwk(ec_key()), NO_D),
+    ("short", small_rsa_key, "has 1024 bits; an RSA key takes 2048 at least"),
+    ("another-curve", lambda: ec.generate_private_key(ec.SECP256K1()), WRONG_TYPE),
+    ("ed25519", ed25519.Ed25519PrivateKey.generate, WRONG_TYPE),
+    ("dsa", lambda: dsa.generate_private_key(2_048), WRONG_TYPE),
+    ("oct", lambda: {"kty": "oct", "k": "AAAA"}, WRONG_TYPE),
+    ("kty-list", lambda: {"kty": ["RSA"]}, WRONG_TYPE),
+    ("jwk-of-nonsense", lambda: {"kty": "EC", "crv": "P-256", "x": "!", "y": 5, "d": []}, BROKEN),
+    ("jwk-of-two-keys", lambda: {**jwk(ec_key()), "d": jwk(ec_key(number=1))["d"]}, BROKEN),
+    ("jwk-without-y", lambda: {k: v for k, v in jwk(ec_key()).items() if k != "y"}, BROKEN),
+    ("for-encryption", lambda: jwk(ec_key(), use="enc"), "is a JWK whose `use` is not sig"),
+    (
+        "another-algorithm",
+        lambda: jwk(ec_key(), alg="ES384"),
+        "does not fit the algorithm; this one signs by ES256",
+    ),
+    (
+        "an-algorithm-of-pss",
+        lambda: jwk(rsa_key(), alg="PS256"),
+        "does not fit the algorithm; this one signs by RS256 or RS384 or RS512",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "problem"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+def test_what_cannot_sign_is_refused(make: Callable[[], object], problem: str) -> None:
+    """A key that cannot be used is told from one that can, in words that repeat nothing of it."""
+    assert read_key(make(), kid=None, algorithm=None) == problem
+
+
+def test_an_algorithm_that_does_not_fit_is_refused() -> None:
+    """A key for one algorithm does not sign by another."""
+    assert read_key(rsa_key(), kid=None, algorithm="ES256") == (
+        "does not fit the algorithm; this one signs by RS256 or RS384 or RS512"
+    )
+
+
+def test_an_object_of_another_kind_of_public_key_is_refused() -> None:
+    """A public key of any kind is called one."""
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+
+    assert read_key(public, kid=None, algorithm=None) == PUBLIC
+    raw = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert read_key(raw, kid=None, algorithm=None) == PUBLIC
+
+
+@QUICK
+@given(
+    st.one_of(
+        st.binary(max_size=80),
+        st.text(max_size=40),
+        st.binary(max_size=20).map(lambda tail: der(ec_key())[:60] + tail),
+        st.dictionaries(
+            st.sampled_from(["kty", "crv", "x", "y", "d", "n", "e", "alg", "use", "kid", "p", "q"]),
+            st.sampled_from(["RSA", "EC", "P-256", "AQAB", "", "sig", "ES256"])
+            | st.none()
+            | st.integers(),
+        ),
+        st.integers(),
+    )
+)
+def test_any_key_is_read_or_refused(material: object) -> None:
+    """Whatever comes is a key or is refused by a short sentence; no error of others' comes out."""
+    answer = read_key(material, kid=None, algorithm=None)
+
+    assert isinstance(answer, str)
+    assert len(answer) < 200
+    assert answer.isprintable()
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "ES384", "ES512", "RS256"])
+async def test_a_new_key_signs(algorithm: str) -> None:
+    """A key is made for each algorithm, another one each time."""
+    key, other = new_key(algorithm), new_key(algorithm)
+
+    assert isinstance(key, LoadedKey)
+    assert isinstance(other, LoadedKey)
+    assert key.algorithm == algorithm
+    assert key != other
+    assert (await key.sign(b"x")) != b""
+
+
+def test_a_key_for_an_unknown_algorithm_is_not_made() -> None:
+    """Only what Okta verifies can be made."""
+    assert new_key("HS256") == (
+        "has no known algorithm; there are RS256, RS384, RS512, ES256, ES384, ES512"
+    )
+
+
+async def test_rsa_signs_in_a_worker_thread_and_curves_in_place() -> None:
+    """The event loop does not wait for the milliseconds of an RSA signature."""
+    threads: list[int] = []
+
+    def spy(key: LoadedKey) -> None:
+        sign = key._model.sign
+
+        def noted(signing_input: bytes, own: object) -> bytes:
+            threads.append(threading.get_ident())
+            return sign(signing_input, own)
+
+        key._model = type("Model", (), {"sign": staticmethod(noted)})()
+
+    for key in (rsa_key(), ec_key()):
+        one = loaded(key)
+        spy(one)
+        await one.sign(b"x")
+
+    assert threads[0] != threading.get_ident()
+    assert threads[1] == threading.get_ident()
+
+
+async def test_a_cancelled_signature_does_not_keep_its_caller() -> None:
+    """Whoever is cancelled while a worker thread signs does not wait for it."""
+    release = threading.Event()
+    key = loaded(rsa_key())
+    with patch.object(key._model, "sign", lambda *_: release.wait(10) and b""):
+        task = asyncio.ensure_future(key.sign(b"x"))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not release.is_set()
+        release.set()
+
+
+@pytest.mark.parametrize("key", [rsa_key(), ec_key("ES384")], ids=["rsa", "ec"])
+def test_equality_and_copies(key: PrivateKey) -> None:
+    """Two are equal if key, id and algorithm are; a copy, also one that was pickled, is equal."""
+    one = loaded(key, kid="1")
+    travelled = cast("object", pickle.loads(pickle.dumps(one)))  # noqa: S301 - our own bytes
+
+    assert one == loaded(pem(key), kid="1")
+    assert hash(one) == hash(loaded(pem(key), kid="1"))
+    assert one != loaded(key, kid="2")
+    assert one != loaded(ec_key(number=2), kid="1")
+    assert one != "something else"
+    assert travelled == one
+    assert copy.deepcopy(one) is one
+
+
+def test_an_algorithm_counts_for_the_equality() -> None:
+    """The same key is another one where it signs in another way."""
+    assert loaded(rsa_key()) != loaded(rsa_key(), algorithm="RS512")
+
+
+def test_the_repr_tells_which_key_it_is() -> None:
+    """The repr tells the algorithm and the public thumbprint."""
+    key = loaded(ec_key())
+
+    assert repr(key) == f"<ES256 key {key.thumbprint}>"

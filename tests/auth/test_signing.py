@@ -1,0 +1,122 @@
+"""Signed JSON: how it is put together, and what of a signature somebody else made is taken."""
+
+from __future__ import annotations
+
+import json
+import sys
+from base64 import urlsafe_b64decode
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from okta_tokens._auth.signing import (
+    encode,
+    generate_key,
+    load_key,
+    raw_signature,
+    read_file,
+    sign_jwt,
+)
+from tests.keys import CURVES, ec_key, pem
+
+EXTRA = "takes an extra to sign with: pip install 'okta-tokens[jwt]'"
+
+
+class Echo:
+    """Signs with what it is asked to sign, the other way round."""
+
+    algorithm = "X"
+    kid = None
+
+    async def sign(self, signing_input: bytes, /) -> bytes:
+        """Return it."""
+        return signing_input[::-1]
+
+    def __hash__(self) -> int:
+        """Return the same for all."""
+        return 1
+
+
+async def test_a_jwt_is_header_claims_and_signature() -> None:
+    """Three parts in base64url without padding, of which the third signs the first two."""
+    token = await sign_jwt(Echo(), {"a": "\u00e9", "b": [1]}, {"kid": "k"})
+
+    head, claims, signature = token.split(".")
+    assert "=" not in token
+    assert json.loads(urlsafe_b64decode(head + "==")) == {"alg": "X", "kid": "k"}
+    assert json.loads(urlsafe_b64decode(claims + "==")) == {"a": "\u00e9", "b": [1]}
+    assert signature == encode(f"{head}.{claims}".encode()[::-1]).decode()
+
+
+def test_base64url_has_no_padding() -> None:
+    """The two letters that differ from base64 are those of RFC 4648 section 5."""
+    assert encode(b"\xfb\xff\xfe\xff") == b"-__-_w"
+
+
+def test_a_file_is_read_or_not(tmp_path: Path) -> None:
+    """A file that cannot be read is like an empty one; of a large one not all is read."""
+    path = tmp_path / "key"
+    assert read_file(path) == b""
+    assert read_file(tmp_path) == b""
+    assert read_file(Path("\0")) == b""
+    path.write_bytes(b"x" * 100_000)
+    assert read_file(path) == b"x" * 65_536
+
+
+@pytest.mark.parametrize(
+    "missing", ["joserfc.jwk", "cryptography.hazmat.primitives.asymmetric.rsa"]
+)
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Where the packages for signing are not installed, the message says what to install."""
+    monkeypatch.delitem(sys.modules, "okta_tokens._auth.keys")
+    monkeypatch.setitem(sys.modules, missing, None)
+
+    assert load_key(pem(ec_key())) == EXTRA
+    assert generate_key("ES256") == EXTRA
+
+
+def test_keys_are_loaded_and_made() -> None:
+    """With them, what `_keys` says is passed on."""
+    key = load_key(pem(ec_key()), kid="1", algorithm="ES256")
+
+    assert not isinstance(key, str)
+    assert (key.kid, key.algorithm) == ("1", "ES256")
+    assert str(load_key(b"x")).startswith("is none that can be used")
+    assert not isinstance(generate_key("ES256"), str)
+
+
+@pytest.mark.parametrize("algorithm", CURVES)
+def test_a_signature_in_der_becomes_one_of_jws(algorithm: str) -> None:
+    """What key management services return of a curve is told from the form of RFC 7518."""
+    size = {"ES256": 32, "ES384": 48, "ES512": 66}[algorithm]
+    in_der = encode_dss_signature(1, 2)
+
+    raw = b"\x00" * (size - 1) + b"\x01" + b"\x00" * (size - 1) + b"\x02"
+    assert raw_signature(in_der, algorithm) == raw
+    assert raw_signature(raw, algorithm) == raw
+    signature = ec_key(algorithm).sign(b"x", ec.ECDSA(hashes.SHA256()))
+    assert len(raw_signature(signature, algorithm) or b"") == 2 * size
+
+
+@pytest.mark.parametrize("signature", [b"", b"x", b"x" * 63, encode_dss_signature(1, 1 << 300)])
+def test_what_is_neither_is_no_signature(signature: bytes) -> None:
+    """Anything else of a curve is refused."""
+    assert raw_signature(signature, "ES256") is None
+
+
+def test_a_signature_of_rsa_is_taken_as_it_is() -> None:
+    """RSA has one form; that there is nothing at all is noticed."""
+    assert raw_signature(b"x" * 300, "RS256") == b"x" * 300
+    assert raw_signature(b"", "RS256") is None
+
+
+def test_without_the_extra_a_signature_in_der_is_refused() -> None:
+    """Who signs elsewhere needs no extra, as long as the signature has the form of RFC 7518."""
+    name = "cryptography.hazmat.primitives.asymmetric"
+    with patch.dict(sys.modules, {name: None}):
+        assert raw_signature(encode_dss_signature(1, 2), "ES256") is None
+        assert raw_signature(b"x" * 64, "ES256") == b"x" * 64

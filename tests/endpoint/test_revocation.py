@@ -1,0 +1,272 @@
+"""Revocation: what becomes of the token, here and at Okta, and what is told when it fails."""
+
+import asyncio
+from typing import cast
+
+import pytest
+from aiohttp import web
+
+from okta_tokens import (
+    AccessToken,
+    ClientSecretBasic,
+    OktaClient,
+    PrivateKeyJWT,
+    RetryPolicy,
+    TokenProvider,
+)
+from okta_tokens.errors import (
+    ConfigurationError,
+    OAuthError,
+    ProviderStateError,
+    RateLimitedError,
+    ServerError,
+    TransportError,
+)
+from okta_tokens.events import KeyForgotten, TokenRequested, TokenRevoked
+from okta_tokens.sandbox import Fault, SandboxClient
+from tests.endpoint.test_exchange import server
+from tests.keys import ec_key, public_jwk
+from tests.support import CLIENT_ID, SCOPES, SECRET, at_once, until, world
+
+
+async def test_a_revoked_token_is_of_no_use_to_anybody() -> None:
+    """Okta is told, the token is not handed out any more, and the next caller gets another one."""
+    async with world() as here:
+        source = here.source()
+        token = await source.get_token()
+        await here.provider.revoke(token)
+        await here.clock.advance(0)
+
+        assert here.sandbox.tokens_revoked == 1
+        assert here.provider.stats().tokens_revoked == 1
+        (revoked,) = here.seen(TokenRevoked)
+        assert isinstance(revoked, TokenRevoked)
+        assert revoked.key == source.key
+        assert (await source.get_token()).value != token.value
+        assert len(here.seen(TokenRequested)) == 2
+
+
+async def test_nothing_is_fetched_in_its_place_until_somebody_asks() -> None:
+    """Also of a key that is kept fresh; one that is not is forgotten after a while."""
+    async with world(lifetime=300) as here:
+        kept, other = here.source("a", keep_fresh=True), here.source("b")
+        for source in (kept, other):
+            await here.provider.revoke(await source.get_token())
+        await here.advance(1_000)
+
+        assert here.sandbox.token_requests == 2
+        assert len(here.seen(KeyForgotten)) == 1
+        assert (await kept.get_token()).remaining() > 0
+        await here.advance(1_000)
+        assert here.sandbox.token_requests > 3
+
+
+async def test_a_token_is_dropped_before_okta_answers() -> None:
+    """Nobody gets a token whose revocation is under way."""
+    async with world() as here:
+        source = here.source()
+        token = await source.get_token()
+        revoking = asyncio.ensure_future(here.provider.revoke(token))
+        await asyncio.sleep(0)
+
+        assert (await source.get_token()).value != token.value
+        await revoking
+
+
+async def test_only_that_very_token_is_dropped() -> None:
+    """To revoke a token that was replaced leaves the new one where it is."""
+    async with world() as here:
+        source = here.source()
+        old = await source.get_token()
+        source.invalidate(old)
+        new = await source.get_token()
+        await here.provider.revoke(old)
+
+        assert at_once(source.get_token()) is new
+        assert here.sandbox.tokens_revoked == 1
+
+
+async def test_to_revoke_twice_is_no_error() -> None:
+    """A token that is of no use already is revoked all the same (RFC 7009 section 2.2)."""
+    async with world() as here:
+        token = await here.source().get_token()
+        await here.provider.revoke(token)
+        await here.provider.revoke(token)
+
+        assert here.sandbox.tokens_revoked == 1
+
+
+async def test_many_callers_make_one_request() -> None:
+    """Whoever asks for the same revocation at the same time shares its request."""
+    async with world() as here:
+        token = await here.source().get_token()
+        await asyncio.gather(*(here.provider.revoke(token) for _ in range(10)))
+
+        assert [it.path for it in here.sandbox.received] == [
+            "/oauth2/default/v1/token",
+            "/oauth2/default/v1/revoke",
+        ]
+
+
+async def test_the_client_authenticates_as_for_a_token() -> None:
+    """The assertion is for the URL of the revocation; the org's own server has one, too."""
+    app = SandboxClient(CLIENT_ID, scopes=SCOPES, keys=[public_jwk(ec_key())])
+    async with world(app=app, authentication=PrivateKeyJWT(ec_key())) as here:
+        org = OktaClient(
+            here.sandbox.origin, CLIENT_ID, PrivateKeyJWT(ec_key()), authorization_server=None
+        )
+        for client, scopes in ((here.client, "a"), (org, "okta.users.read")):
+            await here.provider.revoke(await here.provider.get_token(client, scopes))
+
+        assert [it.path for it in here.sandbox.received if it.path.endswith("revoke")] == [
+            "/oauth2/default/v1/revoke",
+            "/oauth2/v1/revoke",
+        ]
+        assert here.sandbox.tokens_revoked == 2
+
+
+async def test_the_request_is_that_of_rfc_7009() -> None:
+    """The form holds the token, and the hint that it is an access token."""
+    forms = []
+
+    async def handler(request: web.Request) -> web.Response:
+        form = await request.post()
+        forms.append(dict(form))
+        granted = {"access_token": "t0k", "token_type": "Bearer", "expires_in": 3600}
+        return web.json_response(granted)
+
+    async with server(handler) as origin, TokenProvider() as provider:
+        client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        await provider.revoke(await provider.get_token(client, "a"))
+
+    assert forms[1:] == [{"token": "t0k", "token_type_hint": "access_token"}]
+
+
+async def test_a_refusal_is_told() -> None:
+    """If Okta refuses, the caller gets its typed error, without the token in it."""
+    async with world() as here:
+        token = await here.source().get_token()
+        here.sandbox.put_client(SandboxClient(CLIENT_ID, ["another-secret"], scopes=SCOPES))
+        callers = [asyncio.ensure_future(here.provider.revoke(token)) for _ in range(2)]
+        errors = await asyncio.gather(*callers, return_exceptions=True)
+
+        assert all(isinstance(error, OAuthError) for error in errors)
+        assert errors[0] is not errors[1]
+        assert token.value not in f"{errors[0]} {errors[0]!r} {vars(errors[0])}"
+        assert not here.seen(TokenRevoked)
+
+
+async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that may mend itself is retried, as with a token; then it is the caller's."""
+    async with world(retry=RetryPolicy(attempts=2)) as here:
+        token = await here.source().get_token()
+        endpoint = here.provider._endpoint(token.key)
+        send = endpoint._send
+        failing = [True]
+
+        async def broken(*arguments: object, **options: object) -> object:
+            outcome, request = await send(*arguments, **options)  # type: ignore[arg-type]  # passed on
+            if failing[0]:
+                outcome = ServerError("it failed", status=503, retryable=True)
+            return outcome, request
+
+        monkeypatch.setattr(endpoint, "_send", broken)
+        caller = asyncio.ensure_future(here.provider.revoke(token))
+        await until(lambda: here.sandbox.tokens_revoked == 1)
+        failing[0] = False
+        await here.clock.advance(0.5)
+        await caller
+
+        failing[0] = True
+        caller = asyncio.ensure_future(here.provider.revoke(token))
+        await until(lambda: len(here.sandbox.received) == 4)
+        await here.clock.advance(0.5)
+        with pytest.raises(ServerError):
+            await caller
+
+
+async def test_a_pause_that_is_too_long_is_an_error() -> None:
+    """During a pause that outlasts the caller's patience no request is made."""
+    async with world(retry=RetryPolicy(max_wait=5, total_timeout=10)) as here:
+        token = await here.source().get_token()
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
+        with pytest.raises(RateLimitedError):
+            await here.source("b").get_token()
+        with pytest.raises(RateLimitedError):
+            await here.provider.revoke(token)
+
+        assert here.sandbox.tokens_revoked == 0
+
+
+async def test_nobody_waits_longer_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller gives up after `max_wait`; the request goes on."""
+    async with world(retry=RetryPolicy(max_wait=7)) as here:
+        token = await here.source().get_token()
+        begun = asyncio.Event()
+
+        async def hang(_: object) -> bool:
+            begun.set()
+            await asyncio.sleep(3_600)
+            return True
+
+        monkeypatch.setattr(here.provider._endpoint(token.key), "revoke", hang)
+        caller = asyncio.ensure_future(here.provider.revoke(token))
+        await begun.wait()
+        await here.clock.advance(7)
+        with pytest.raises(TransportError, match="the request goes on") as caught:
+            await caller
+
+        assert caught.value.key == token.key
+        assert caught.value.retryable
+        assert len(here.provider._revoker.flights.under_way) == 1
+
+
+async def test_closing_ends_it() -> None:
+    """Whoever waits for a revocation when the provider closes is told so; nothing goes on."""
+    async with world() as here:
+        token = await here.source().get_token()
+        caller = asyncio.ensure_future(here.provider.revoke(token))
+        await asyncio.sleep(0)
+        await here.provider.aclose()
+
+        with pytest.raises(ProviderStateError, match="closed, or died, while this caller waited"):
+            await caller
+        with pytest.raises(ProviderStateError, match="closed"):
+            await here.provider.revoke(token)
+        assert not here.provider._revoker.flights.under_way
+
+
+async def test_a_caller_that_is_cancelled_just_leaves() -> None:
+    """The request goes on: the token is to be of no use."""
+    async with world() as here:
+        token = await here.source().get_token()
+        caller = asyncio.ensure_future(here.provider.revoke(token))
+        await asyncio.sleep(0)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        await until(lambda: here.sandbox.tokens_revoked == 1)
+
+
+async def test_a_defect_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If our own code raises, the caller gets an error that says so."""
+    async with world() as here:
+        token = await here.source().get_token()
+
+        async def broken(_: object) -> bool:
+            raise ZeroDivisionError(SECRET)
+
+        monkeypatch.setattr(here.provider._endpoint(token.key), "revoke", broken)
+        with pytest.raises(ProviderStateError, match="died of ZeroDivisionError") as caught:
+            await here.provider.revoke(token)
+
+        assert SECRET not in str(caught.value.__cause__)
+
+
+async def test_what_is_no_token_is_refused() -> None:
+    """A bare value has no client, so the provider cannot know who should revoke it."""
+    async with world() as here:
+        with pytest.raises(ConfigurationError, match=r"^token: must be an AccessToken$") as caught:
+            await here.provider.revoke(cast("AccessToken", "a-bare-token"))
+
+        assert "a-bare-token" not in str(caught.value)

@@ -1,0 +1,257 @@
+"""The token, and the key under which it is kept."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenKey
+from okta_tokens._model.token import token_key
+from okta_tokens._runtime.clock import read
+from okta_tokens.errors import ConfigurationError
+from tests.clock import ManualClock
+
+QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
+SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
+VALUE = "Canary-Token-7d8e1a6f3b5c0d4f9b2c"
+
+
+def new_key(
+    *scopes: str, domain: str = "acme.okta.com", client_id: str = "0oa1", secret: str = SECRET
+) -> TokenKey:
+    """Return a key."""
+    client = OktaClient(domain, client_id, ClientSecretBasic(secret))
+    return TokenKey(client, frozenset(scopes))
+
+
+def new_token(
+    clock: ManualClock, lifetime: float = 3_600.0, leeway: float = 5.0, value: str = VALUE
+) -> AccessToken:
+    """Return a token whose lifetime begins now."""
+    expiry = read(clock).later(lifetime)
+    return AccessToken(
+        value=value,
+        token_type="Bearer",
+        scopes=frozenset({"a"}),
+        key=new_key("a"),
+        _boot_expiry=expiry.boot,
+        _wall_expiry=expiry.wall,
+        _leeway=leeway,
+        _clock=clock,
+    )
+
+
+def test_equal_keys() -> None:
+    """Keys with equal clients and the same scopes are one key of a cache."""
+    assert new_key("a", "b") == new_key("b", "a")
+    assert hash(new_key("a", "b")) == hash(new_key("b", "a"))
+    assert {new_key("a"): "held"}[new_key("a")] == "held"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        new_key(),
+        new_key("a", "b"),
+        new_key("a", domain="acme.oktapreview.com"),
+        new_key("a", client_id="0oa2"),
+        new_key("a", secret="another"),
+    ],
+    ids=["no-scopes", "more-scopes", "domain", "client_id", "secret"],
+)
+def test_different_keys(other: TokenKey) -> None:
+    """Whatever changes which token comes back, or who may have it, makes another key."""
+    assert new_key("a") != other
+    assert {new_key("a"): "held"}.get(other) is None
+
+
+def test_what_a_key_tells() -> None:
+    """A key tells what an error needs to describe it."""
+    client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET))
+    org = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET), authorization_server=None)
+    key = TokenKey(client, frozenset({"a"}))
+
+    assert (key.domain, key.client_id) == ("acme.okta.com", "0oa1")
+    assert key.authorization_server == "default"
+    assert TokenKey(org, frozenset()).authorization_server is None
+
+
+def test_a_key_shows_no_secret() -> None:
+    """The repr of a key holds the client without its secret."""
+    key = new_key("a")
+
+    assert repr(key) == f"TokenKey(client={key.client!r}, scopes=frozenset({{'a'}}))"
+    assert SECRET not in repr(key)
+
+
+def test_copies_of_keys() -> None:
+    """A copy of a key, also one that was pickled, finds what the key finds."""
+    key = new_key("a")
+    copies = [copy.copy(key), copy.deepcopy(key), pickle.loads(pickle.dumps(key))]  # noqa: S301 - our own bytes
+
+    assert copies == [key] * 3
+    assert {hash(each) for each in copies} == {hash(key)}
+
+
+def test_a_key_is_made_of_any_spelling() -> None:
+    """However the scopes are spelt, one key is meant."""
+    client = new_key().client
+
+    assert token_key(client, "b a") == token_key(client, ["a", "b", "a"]) == new_key("a", "b")
+    assert token_key(client, ()) == new_key()
+
+
+@pytest.mark.parametrize("client", ["acme.okta.com", None, OktaClient], ids=repr)
+def test_a_key_needs_a_client(client: object) -> None:
+    """What is no client, but perhaps its domain, is refused by its type and not repeated."""
+    with pytest.raises(ConfigurationError) as caught:
+        token_key(client, "a")
+
+    assert str(caught.value) == f"client: must be an OktaClient, not {type(client).__name__}"
+
+
+def test_a_key_needs_scope_names() -> None:
+    """Scopes that are none are refused."""
+    with pytest.raises(ConfigurationError, match="is no scope name"):
+        token_key(new_key().client, 'a"')
+
+
+@pytest.mark.parametrize("scopes", ["", " ", (), []], ids=repr)
+def test_the_org_server_needs_scopes(scopes: str | list[str]) -> None:
+    """The org's own server, which has no default scopes, must be asked for some."""
+    basic = ClientSecretBasic(SECRET)
+    org = OktaClient("acme.okta.com", "0oa1", basic, authorization_server=None)
+
+    with pytest.raises(ConfigurationError, match="has no default scopes; name some"):
+        token_key(org, scopes)
+
+    assert token_key(org, "okta.users.read").scopes == {"okta.users.read"}
+
+
+def test_values() -> None:
+    """Keys and tokens cannot be changed: every caller gets the same object."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        new_key().scopes = frozenset()  # type: ignore[misc]  # deliberately
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        new_token(ManualClock()).value = "x"  # type: ignore[misc]  # deliberately
+
+
+def test_the_header() -> None:
+    """The ready header is the type, a space and the value."""
+    assert new_token(ManualClock()).authorization == f"Bearer {VALUE}"
+
+
+def test_a_token_shows_nothing() -> None:
+    """Neither repr nor str of a token hold its value or its client's secret."""
+    token = new_token(ManualClock())
+
+    assert repr(token) == "AccessToken(token_type='Bearer', scopes=frozenset({'a'}))"
+    assert str(token) == repr(token)
+
+
+def test_equal_tokens() -> None:
+    """Tokens are equal by what they are, not by when they were read or what the clock says."""
+    assert new_token(ManualClock(), 300) == new_token(ManualClock(), 3_600)
+    assert hash(new_token(ManualClock(), 300)) == hash(new_token(ManualClock(), 3_600))
+    assert new_token(ManualClock()) != new_token(ManualClock(), value="another")
+
+
+def test_expires_at() -> None:
+    """A token tells its expiry as an aware instant in UTC."""
+    clock = ManualClock(wall=1_800_000_000.5)
+    expires_at = new_token(clock, 300).expires_at
+
+    assert expires_at == datetime(2027, 1, 15, 8, 5, 0, 500_000, tzinfo=UTC)
+    assert expires_at.utcoffset() == timedelta(0)
+
+
+def test_remaining_counts_down() -> None:
+    """The seconds that remain go by with the clock, leeway included, and never below zero."""
+    clock = ManualClock()
+    token = new_token(clock, 300)
+
+    assert token.remaining() == 300
+    clock.boot += 299
+    clock.wall += 299
+    assert token.remaining() == 1
+    clock.boot += 1
+    clock.wall += 1
+    assert token.remaining() == 0
+    clock.boot += 10_000
+    clock.wall += 10_000
+    assert token.remaining() == 0
+
+
+@pytest.mark.parametrize(("boot", "wall"), [(100, 0), (0, 100), (100, 40), (100, -5_000)])
+def test_the_stricter_clock_counts(boot: float, wall: float) -> None:
+    """Of two clocks that disagree, the one that leaves less time counts."""
+    clock = ManualClock()
+    token = new_token(clock, 300)
+
+    clock.boot += boot
+    clock.wall += wall
+
+    assert token.remaining() == 200
+
+
+@pytest.mark.parametrize(("boot", "wall"), [(0, 0), (294.5, 294.5), (294, -40), (0, -86_400)])
+def test_usable(boot: float, wall: float) -> None:
+    """A token is usable while neither clock has reached its leeway."""
+    clock = ManualClock()
+    token = new_token(clock, 300)
+    now = read(clock)
+
+    assert token._usable_for(now.boot + boot, now.wall + wall) > 0
+
+
+@pytest.mark.parametrize(
+    ("boot", "wall"), [(295, 294), (294, 295), (295, -1_000), (0, 86_400), (86_400, 86_400)]
+)
+def test_unusable(boot: float, wall: float) -> None:
+    """A token is not usable any more once either clock has reached its leeway."""
+    clock = ManualClock()
+    token = new_token(clock, 300)
+    now = read(clock)
+
+    assert token._usable_for(now.boot + boot, now.wall + wall) <= 0
+
+
+@QUICK
+@given(
+    st.floats(0.1, 1e7),
+    st.floats(0.0, 0.05),
+    st.floats(0.0, 1e8),
+    st.floats(-1e8, 1e8),
+)
+def test_usable_means_that_time_remains(
+    lifetime: float, share: float, boot: float, wall: float
+) -> None:
+    """Whatever the two clocks do, a usable token has more than its leeway left."""
+    clock = ManualClock()
+    leeway = lifetime * share
+    token = new_token(clock, lifetime, leeway)
+
+    clock.boot += boot
+    clock.wall += wall
+
+    if token._usable_for(*read(clock)) > 0:
+        assert token.remaining() > 0
+        assert token.remaining() >= leeway - 1e-6
+    else:
+        assert token.remaining() <= leeway + 1e-6
+
+
+def test_a_token_is_not_pickled() -> None:
+    """A token carries its client's secret with it, so it does not get into a pickle."""
+    token = new_token(ManualClock())
+
+    assert copy.copy(token) is token
+    assert copy.deepcopy([token])[0] is token
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(token)

@@ -1,0 +1,418 @@
+"""Keep secrets out of texts that others wrote, and of errors that are chained."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import string
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import okta_tokens
+from okta_tokens._runtime.redaction import WITHHELD, sanitize, scrub
+from okta_tokens.errors import ConfigurationError
+
+QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
+PACKAGE = Path(okta_tokens.__file__).parent
+SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
+AWKWARD = """p%ss +&=w/o\\r"d's?"""
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "raw": str,
+    "url": lambda secret: quote(secret, safe=""),
+    "form": quote_plus,
+    "json": json.dumps,
+    "repr": repr,
+}
+
+PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F))
+secrets = st.text(PRINTABLE.replace("[", "").replace("]", ""), min_size=4, max_size=60)
+
+
+def frames_of(error: BaseException, package: Path = PACKAGE) -> Iterator[FrameType]:
+    """Yield the frames of a package that an error, or one in its chain, leaves behind."""
+    pending, seen = [error], set[int]()
+    while pending:
+        error = pending.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        traceback = error.__traceback__
+        while traceback is not None:
+            if package in Path(traceback.tb_frame.f_code.co_filename).parents:
+                yield traceback.tb_frame
+            traceback = traceback.tb_next
+        pending += [each for each in (error.__cause__, error.__context__) if each is not None]
+
+
+def locals_with(error: BaseException, secret: str, package: Path = PACKAGE) -> list[str]:
+    """Return the local variables of the package's frames that an error tracker would leak from."""
+    return [
+        f"{frame.f_code.co_qualname}: {name}"
+        for frame in frames_of(error, package)
+        for name, value in frame.f_locals.items()
+        if secret in safe_repr(value)
+    ]
+
+
+def safe_repr(value: object) -> str:
+    """Return a repr as an error tracker makes it: also of what is half built."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - the point: whatever goes wrong is no leak
+        return ""
+
+
+def raised(error: BaseException, *, cause: BaseException | None = None) -> BaseException:
+    """Return an error with the frame that raised it, which holds the secret."""
+    try:
+        fail(SECRET, error, cause)
+    except type(error) as caught:
+        return caught
+
+
+def fail(secret: str, error: BaseException, cause: BaseException | None) -> NoReturn:
+    """Raise an error from a frame that holds a secret."""
+    assert secret
+    raise error from cause
+
+
+def test_the_search_finds_what_is_to_be_found() -> None:
+    """The search for secrets in frames sees those of causes and contexts."""
+    here = Path(__file__).parent
+    inner = raised(ValueError("inner"))
+    outer = raised(KeyError("outer"), cause=inner)
+
+    assert locals_with(outer, SECRET, here) == ["fail: secret", "fail: secret"]
+    assert locals_with(outer, "something else", here) == []
+    assert locals_with(outer, SECRET) == []
+
+
+@pytest.mark.parametrize("secret", [SECRET, AWKWARD], ids=["plain", "awkward"])
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_every_spelling_is_replaced(spell: Callable[[str], str], secret: str) -> None:
+    """A secret is replaced as it is, and as a URL, a form, JSON or a repr would spell it."""
+    spelt = spell(secret).strip("\"'") if spell in {json.dumps, repr} else spell(secret)
+
+    assert scrub(f"no {spelt} here, nor {spelt}", [secret]) == f"no {WITHHELD} here, nor {WITHHELD}"
+
+
+def test_every_secret_is_replaced() -> None:
+    """All secrets of a request are replaced."""
+    assert scrub("one two three", ["one", "three"]) == f"{WITHHELD} two {WITHHELD}"
+
+
+@QUICK
+@given(secrets, st.sampled_from(sorted(SPELLINGS)), st.text(max_size=30), st.text(max_size=30))
+def test_no_secret_survives(secret: str, spelling: str, before: str, after: str) -> None:
+    """Whatever stands around a secret, and however it is spelt, it does not come out."""
+    assume(secret not in WITHHELD)
+    text = scrub(before + SPELLINGS[spelling](secret) + after, [secret])
+
+    assert secret not in text
+    assert WITHHELD in text
+
+
+@QUICK
+@given(st.text(max_size=700), st.lists(secrets, max_size=3))
+def test_a_fit_text(text: str, hidden: list[str]) -> None:
+    """What comes out is one line of at most 500 printable characters, without outer white space."""
+    clean = scrub(text, hidden)
+
+    assert len(clean) <= 500
+    assert all(character in PRINTABLE for character in clean)
+    assert clean == clean.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("", ""),
+        ("  as it is  ", "as it is"),
+        ("two\r\nlines", "two lines"),
+        ("\x1b[31mred\x1b[0m", "[31mred [0m"),
+        ("caf\u00e9 \u202eevil", "caf   evil"),
+        ("\x00", ""),
+    ],
+    ids=ascii,
+)
+def test_control_characters(text: str, clean: str) -> None:
+    """A run of anything but printable ASCII becomes one space: no log line can be forged."""
+    assert scrub(text) == clean
+
+
+def test_long_texts_are_cut() -> None:
+    """A text of more than 500 characters is cut, and one can see it."""
+    assert scrub("a" * 500) == "a" * 500
+    assert scrub("a" * 501) == "a" * 497 + "..."
+
+
+def test_a_secret_is_replaced_before_the_cut() -> None:
+    """A secret that the cut would break is replaced as a whole."""
+    assert SECRET[:8] not in scrub("a" * 485 + SECRET, [SECRET])
+
+
+def test_a_harmless_error_is_kept() -> None:
+    """An error without a secret is the same object afterwards, without frames and chain."""
+    error = raised(ValueError("no such file"), cause=raised(KeyError(SECRET)))
+    error.add_note("asked twice")
+
+    severed = sanitize(error, [SECRET])
+
+    assert severed is error
+    assert error.__traceback__ is None
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert error.__notes__ == ["asked twice"]
+    assert locals_with(severed, SECRET, Path(__file__).parent) == []
+
+
+def test_a_context_is_cut() -> None:
+    """What an error was raised during goes as well as what it was raised from."""
+    error = ValueError("while handling another")
+    error.__context__ = KeyError(SECRET)
+
+    assert sanitize(error).__context__ is None
+
+
+@pytest.mark.parametrize("secret", ["hunter two", "p+ss", 'it\'s "so"', "back\\slash"])
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_plain_secret_is_withheld(spell: Callable[[str], str], secret: str) -> None:
+    """A secret that does not look like one is found by what it is, however it is spelt."""
+    text = f"cannot use {spell(secret)} here"
+
+    assert type(sanitize(ValueError(text), ["other", secret])) is RuntimeError
+    assert type(sanitize(with_note(ValueError("bad"), text), ["other", secret])) is RuntimeError
+
+
+@pytest.mark.parametrize("secret", ["hunter two", 'it\'s "so"', "back\\slash"])
+def test_an_argument_is_withheld(secret: str) -> None:
+    """A secret among the arguments is found although the text does not tell them."""
+    assert type(sanitize(QuietError("a", secret), [secret])) is RuntimeError
+    assert type(sanitize(QuietError("a", secret), ["other"])) is QuietError
+
+
+class MuteError(Exception):
+    """An error that cannot be printed."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError(SECRET)
+
+
+class QuietError(Exception):
+    """An error whose text does not tell its arguments."""
+
+    def __str__(self) -> str:
+        """Tell nothing."""
+        return "quiet"
+
+
+def with_note(error: BaseException, note: str) -> BaseException:
+    """Return an error with a note."""
+    error.add_note(note)
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(ValueError(f"bad secret {SECRET}"), id="text"),
+        pytest.param(KeyError(SECRET), id="argument"),
+        pytest.param(QuietError("a", SECRET), id="silent-argument"),
+        pytest.param(with_note(ValueError("bad"), f"it was {SECRET}"), id="note"),
+        pytest.param(ValueError(f"?token={quote(SECRET)}"), id="url"),
+        pytest.param(UnicodeDecodeError("utf-8", SECRET.encode(), 0, 1, "bad"), id="object"),
+        pytest.param(MuteError("x"), id="unprintable"),
+        pytest.param(ExceptionGroup("two", [ValueError("a")]), id="group"),
+        pytest.param(BaseExceptionGroup("two", [KeyboardInterrupt()]), id="base-group"),
+    ],
+)
+def test_a_telling_error_is_replaced(error: BaseException) -> None:
+    """Of an error that holds a secret, cannot be printed or is a group, only the type is told."""
+    kind = type(error)
+
+    severed = sanitize(raised(error), [SECRET])
+
+    assert type(severed) is RuntimeError
+    assert str(severed) == f"{kind.__module__}.{kind.__qualname__} (its text is withheld)"
+    assert (severed.__cause__, severed.__context__, severed.__traceback__) == (None, None, None)
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    """An error that cannot be changed."""
+
+    path: str
+
+
+def test_an_error_that_forbids_changes_is_severed() -> None:
+    """An error whose class is frozen loses frames and chain, too, and nothing fails."""
+    error = raised(FrozenError("/run/secrets"), cause=raised(KeyError(SECRET)))
+
+    assert sanitize(error, [SECRET]) is error
+    assert (error.__cause__, error.__context__, error.__traceback__) == (None, None, None)
+    assert sanitize(FrozenError(SECRET), [SECRET]) is not error
+
+
+class VaultError(Exception):
+    """An error that keeps what was answered."""
+
+    def __init__(self, response: object) -> None:
+        super().__init__("the vault refused")
+        self.response = response
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(VaultError(SECRET), id="text"),
+        pytest.param(VaultError({"data": SECRET.encode()}), id="mapping"),
+        pytest.param(json.JSONDecodeError("bad", f'{{"secret": "{SECRET}"', 0), id="document"),
+    ],
+)
+def test_an_attribute_is_withheld(error: Exception) -> None:
+    """A secret in an attribute, which a tracker records although no text tells it, is found."""
+    assert type(sanitize(error)) is RuntimeError
+    assert sanitize(VaultError(404)).args == ("the vault refused",)
+
+
+def test_what_has_no_such_attribute_is_cut() -> None:
+    """An error about an attribute keeps its text and lets go of the object, maybe the secret."""
+    error = AttributeError("'str' object has no attribute 'get'", name="get", obj=SECRET)
+
+    assert sanitize(error, [SECRET]) is error
+    assert error.obj is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"vault says {'Ab3' * 4}", id="mixed-run"),
+        pytest.param("-----BEGIN MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", id="key"),
+        pytest.param("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIwb2ExIn0.c2ln", id="jwt"),
+        pytest.param(f"hash {'0a1b2c3d' * 4}", id="hexadecimal"),
+        pytest.param(f"hash {'0123456789' * 4}", id="digits"),
+    ],
+)
+def test_what_looks_like_a_secret_is_withheld(text: str) -> None:
+    """A text with what looks like a credential is withheld although nobody said it is one."""
+    assert str(sanitize(ValueError(text))) == "builtins.ValueError (its text is withheld)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "No such file or directory", "/var/run/secrets/okta/client_secret"),
+        ConnectionRefusedError(111, "Connect call failed ('10.0.0.12', 8200)"),
+        KeyError("OKTA_CLIENT_SECRET"),
+        TimeoutError(),
+        asyncio.CancelledError(),
+        ValueError("the_configuration_of_the_vault_is_wrong"),
+        ValueError("d" * 31),
+        ValueError("Ab3" * 3 + "xx"),
+    ],
+    ids=repr,
+)
+def test_what_helps_is_kept(error: BaseException) -> None:
+    """Paths, addresses and names of variables are no credentials: they say what to mend."""
+    assert sanitize(error, [SECRET]) is error
+
+
+@QUICK
+@given(
+    st.text(string.printable, max_size=40),
+    st.text(string.printable, max_size=40),
+    st.sampled_from([ValueError, KeyError, OSError, QuietError]),
+    st.sampled_from(["argument", "note"]),
+)
+def test_no_error_tells_a_secret(
+    before: str, after: str, kind: type[Exception], place: str
+) -> None:
+    """Wherever an error holds a secret: afterwards its text, arguments and notes do not."""
+    text = before + SECRET + after
+    error = kind(text) if place == "argument" else with_note(kind("x"), text)
+
+    severed = sanitize(raised(error), [SECRET])
+
+    assert SECRET not in f"{severed} {severed!r} {getattr(severed, '__notes__', '')}"
+
+
+def test_errors_of_ours_are_ordinary() -> None:
+    """An error of this package is treated like any other one."""
+    assert sanitize(ConfigurationError("is empty")).args == ("is empty",)
+    assert type(sanitize(ConfigurationError(SECRET), [SECRET])) is RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("said", "secret"),
+    [
+        ("my\nsecret pass", "my secret pass"),
+        ("you sent ab%2fcd%2bef", "ab/cd+ef"),
+        ("you sent ab&amp;cd&lt;ef", "ab&cd<ef"),
+        ("you sent ab&quot;cd&#x27;ef", "ab\"cd'ef"),
+    ],
+)
+def test_unusual_spellings_are_withheld(said: str, secret: str) -> None:
+    """A secret is found across a line break, with small hexadecimal digits, and in HTML."""
+    assert WITHHELD in scrub(said, [secret])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param("sent=a+b%2fc", id="form-in-small-letters"),
+        pytest.param("sent=a%20b/c", id="url-but-for-slashes"),
+        pytest.param("sent=a%2520b%252Fc", id="url-twice"),
+        pytest.param("a&#32;b&#47;c", id="html-in-decimal"),
+        pytest.param("a b\\/c", id="json-as-php-does-it"),
+        pytest.param("\\u0061 b\\x2fc", id="all-escaped"),
+        pytest.param(f"&#{'9' * 5_000}; a b\\u002fc", id="beside-what-cannot-be-decoded"),
+    ],
+)
+def test_what_only_shows_when_decoded_is_withheld(said: str) -> None:
+    """A text that holds a secret in a spelling that nobody listed is withheld as a whole."""
+    assert scrub(said, ["a b/c"]) == WITHHELD
+    assert scrub(said, ["another"]) != WITHHELD
+    assert type(sanitize(ValueError(said), ["a b/c"])) is RuntimeError
+
+
+@pytest.mark.parametrize("text", ["100 %", "a%zz&b", "C:\\users", "1 &lt; 2", "\\", "a+b"])
+def test_what_merely_looks_escaped_is_kept(text: str) -> None:
+    """A text is told as it is: what was decoded only served to search it."""
+    assert scrub(text, ["a b/c"]) == text
+
+
+def test_an_empty_secret_is_none() -> None:
+    """A method of authentication that sends nothing secret does not make all texts unreadable."""
+    assert scrub("as it is", ["", SECRET]) == "as it is"
+    assert sanitize(ValueError("as it is"), [""]).args == ("as it is",)
+
+
+def test_an_argument_that_is_escaped_twice_is_withheld() -> None:
+    """An error is judged by its arguments too: its text may show them in another spelling."""
+    error = KeyError(json.dumps({"client_secret": 'a"b'}))
+
+    assert sanitize(error, ['a"b']) is not error
+
+
+@pytest.mark.parametrize("place", ["argument", "attribute", "note"])
+def test_what_is_escaped_twice_and_quoted_is_withheld(place: str) -> None:
+    """A list, an attribute or a note is read as it was written, not only as it is quoted."""
+    said = json.dumps(json.dumps("a\\b"))[3:-3]
+    error = with_note(ValueError(), said) if place == "note" else ValueError()
+    if place == "argument":
+        error.args = ([said],)
+    if place == "attribute":
+        vars(error)["about"] = said
+
+    assert type(sanitize(error, ["a\\b"])) is RuntimeError
+    assert sanitize(error, ["another"]) is error

@@ -1,0 +1,483 @@
+"""One heap of timers: what fires, when, in which order, and what ends the waiting."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from okta_tokens._runtime.schedule import Schedule, Timer
+from tests.clock import ManualClock, settle
+
+START = 1_000.0
+"""The instant at which a `ManualClock` begins."""
+
+instants = st.integers(-2, 8).map(lambda seconds: START + seconds)
+
+
+class CountingClock(ManualClock):
+    """Remembers until when somebody wanted to sleep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.naps: list[float] = []
+
+    async def sleep_until(self, instant: float) -> None:
+        """Remember it, and sleep."""
+        self.naps.append(instant)
+        await super().sleep_until(instant)
+
+
+class RestlessClock(ManualClock):
+    """Wakes whoever sleeps in the event loop's next turn, whatever the time."""
+
+    async def sleep_until(self, instant: float) -> None:
+        """Yield once; whether the instant has come does not matter."""
+        del instant
+        await asyncio.sleep(0)
+
+
+class Fired:
+    """What has fired so far, and when."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.log: list[tuple[object, float]] = []
+
+    def __call__(self, name: object) -> Callable[[], None]:
+        """Return a callback that notes a name and the time."""
+        return lambda: self.log.append((name, self._clock.boot))
+
+    @property
+    def names(self) -> list[object]:
+        """What has fired, in order."""
+        return [name for name, _ in self.log]
+
+
+@asynccontextmanager
+async def running(schedule: Schedule) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a schedule in a task of its own."""
+    task = asyncio.create_task(schedule.run())
+    await settle()
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def test_it_is_made_before_there_is_an_event_loop() -> None:
+    """A schedule can be made, and filled, where no event loop runs yet."""
+    schedule = Schedule(ManualClock())
+
+    timer = schedule.call_at(START + 1.0, lambda: None)
+
+    assert timer.instant == START + 1.0
+    assert len(schedule) == 1
+
+
+async def test_timers_fire_at_their_instants_and_in_that_order() -> None:
+    """A timer fires at its instant, whatever the order in which timers were added."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    for seconds in (3.0, 1.0, 2.0):
+        schedule.call_at(START + seconds, fired(seconds))
+
+    async with running(schedule):
+        await clock.advance(5.0)
+
+    assert fired.log == [(1.0, START + 1.0), (2.0, START + 2.0), (3.0, START + 3.0)]
+
+
+async def test_timers_of_one_instant_fire_in_the_order_of_arrival() -> None:
+    """Of timers with one instant the one that was added first fires first."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    for name in range(20):
+        schedule.call_at(START + 1.0, fired(name))
+
+    async with running(schedule):
+        await clock.advance(1.0)
+
+    assert fired.names == [*range(20)]
+
+
+async def test_a_timer_does_not_fire_before_its_instant() -> None:
+    """Nothing fires as long as its instant has not come, and it fires when the instant has."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    schedule.call_at(START + 1.0, fired("timer"))
+
+    async with running(schedule):
+        await clock.advance(0.999)
+        early = fired.names.copy()
+        await clock.advance(0.001)
+
+    assert early == []
+    assert fired.names == ["timer"]
+
+
+async def test_a_wait_that_ends_early_fires_nothing() -> None:
+    """The clock decides what is due, not that the waiting is over."""
+    clock = RestlessClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    schedule.call_at(START + 1.0, fired("timer"))
+
+    async with running(schedule):
+        await settle()
+        early = fired.names.copy()
+        clock.boot += 1.0
+        await settle()
+
+    assert early == []
+    assert fired.names == ["timer"]
+
+
+async def test_all_that_fell_due_during_a_long_sleep_fires() -> None:
+    """When time has jumped over several instants, all their timers fire, in order."""
+    clock = RestlessClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    for seconds in (2.0, 1.0, 9.0):
+        schedule.call_at(START + seconds, fired(seconds))
+
+    async with running(schedule):
+        clock.boot += 5.0
+        await settle()
+
+    assert fired.names == [1.0, 2.0]
+
+
+async def test_a_new_earliest_timer_shortens_the_nap() -> None:
+    """A timer that is added during a nap fires in time, though it is earlier than all others."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    schedule.call_at(START + 10.0, fired("late"))
+
+    async with running(schedule):
+        for seconds in (5.0, 3.0, 1.0):
+            schedule.call_at(START + seconds, fired(seconds))
+        await clock.advance(4.0)
+
+    assert fired.log == [(1.0, START + 1.0), (3.0, START + 3.0)]
+
+
+async def test_a_first_timer_ends_the_endless_nap() -> None:
+    """A timer that is added while there is none fires in time."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+
+    async with running(schedule):
+        schedule.call_at(START + 1.0, fired("timer"))
+        await clock.advance(1.0)
+
+    assert fired.names == ["timer"]
+
+
+async def test_a_timer_that_is_not_the_earliest_ends_no_nap() -> None:
+    """Adding a timer that is due with the earliest one, or later, wakes nobody."""
+    clock = CountingClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    schedule.call_at(START + 1.0, fired("first"))
+
+    async with running(schedule):
+        for seconds in (1.0, 2.0, 3.0):
+            schedule.call_at(START + seconds, fired(seconds))
+            await settle()
+
+    assert clock.naps == [START + 1.0]
+
+
+async def test_a_timer_in_the_past_fires_at_once_but_not_within_the_call() -> None:
+    """A timer whose instant has passed fires as soon as the schedule's task runs, not before."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+
+    async with running(schedule):
+        schedule.call_at(START - 1.0, fired("timer"))
+        within = fired.names.copy()
+        await settle()
+
+    assert within == []
+    assert fired.log == [("timer", START)]
+
+
+async def test_a_cancelled_timer_does_not_fire() -> None:
+    """A timer that was called off does not fire, and the others do."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    timers = [schedule.call_at(START + seconds, fired(seconds)) for seconds in range(5)]
+
+    schedule.cancel(timers[1])
+    schedule.cancel(timers[3])
+    async with running(schedule):
+        await clock.advance(5.0)
+
+    assert fired.names == [0, 2, 4]
+
+
+async def test_a_callback_may_call_off_what_is_due_with_it() -> None:
+    """A timer that another one of the same instant calls off does not fire."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    second: list[Timer] = []
+    schedule.call_at(START + 1.0, lambda: schedule.cancel(second[0]))
+    second.append(schedule.call_at(START + 1.0, fired("second")))
+    schedule.call_at(START + 1.0, fired("third"))
+
+    async with running(schedule):
+        await clock.advance(1.0)
+
+    assert fired.names == ["third"]
+    assert len(schedule) == 0
+
+
+async def test_calling_off_what_cannot_fire_any_more_does_nothing() -> None:
+    """To cancel a timer that has fired or was cancelled, or none, changes nothing."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    over, called_off, *_ = [
+        schedule.call_at(START + seconds, fired(seconds)) for seconds in (1.0, 2.0, 3.0, 4.0)
+    ]
+    schedule.cancel(called_off)
+    async with running(schedule):
+        await clock.advance(1.0)
+
+        for timer in (over, called_off, None):
+            schedule.cancel(timer)
+
+        assert len(schedule) == 2
+        await clock.advance(5.0)
+
+    assert fired.names == [1.0, 3.0, 4.0]
+
+
+async def test_its_length_is_the_number_of_timers_yet_to_come() -> None:
+    """Timers that have fired or were called off do not count."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    timers = [schedule.call_at(START + seconds, fired(seconds)) for seconds in range(1, 6)]
+    lengths = [len(schedule)]
+    schedule.cancel(timers[1])
+    lengths.append(len(schedule))
+    async with running(schedule):
+        for _ in range(5):
+            await clock.advance(1.0)
+            lengths.append(len(schedule))
+
+    assert lengths == [5, 4, 3, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_cancelled_timers_do_not_pile_up(*, backwards: bool) -> None:
+    """However many timers were called off, those that are kept are at most half of what is kept."""
+    schedule = Schedule(ManualClock())
+    timers = [schedule.call_at(START + order, lambda: None) for order in range(10_000)]
+
+    for timer in timers[:10:-1] if backwards else timers[:-10]:
+        schedule.cancel(timer)
+
+        assert len(schedule._heap) <= 4 / 3 * len(schedule) + 1
+
+
+def test_a_timer_that_is_set_anew_again_and_again_takes_bounded_room() -> None:
+    """Calling one timer off to set the next one costs no memory, however often it is done."""
+    schedule = Schedule(ManualClock())
+    schedule.call_at(START, lambda: None)
+    timer = None
+
+    for order in range(1_000):
+        schedule.cancel(timer)
+        timer = schedule.call_at(START + order, lambda: None)
+
+        assert len(schedule._heap) <= 4
+
+
+def test_a_cancelled_timer_lets_go_of_its_callback() -> None:
+    """A timer that was called off keeps nothing alive but itself."""
+    schedule = Schedule(ManualClock())
+    for _ in range(4):
+        schedule.call_at(START, lambda: None)
+    timer = schedule.call_at(START, print, "an argument")
+
+    schedule.cancel(timer)
+
+    assert timer in schedule._heap
+    assert timer.callback is None
+    assert timer.argument is None
+
+
+async def test_all_timers_are_called_off_together() -> None:
+    """Clearing calls every timer off, lets go of what it held, and later ones fire all the same."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    timers = [schedule.call_at(START + seconds, fired(seconds)) for seconds in (1.0, 2.0, 3.0)]
+    schedule.cancel(timers[0])
+
+    schedule.clear()
+
+    assert len(schedule) == 0
+    assert [timer.callback for timer in timers] == [None, None, None]
+    schedule.call_at(START + 2.0, fired("later"))
+    for timer in timers:
+        schedule.cancel(timer)
+    assert len(schedule) == 1
+    async with running(schedule):
+        await clock.advance(5.0)
+    assert fired.names == ["later"]
+
+
+async def test_a_callback_gets_its_argument() -> None:
+    """A timer that was set with an argument hands it to its callback, also if it is None."""
+    clock = ManualClock()
+    schedule = Schedule(clock)
+    heard: list[object] = []
+    schedule.call_at(START, heard.append, "an argument")
+    schedule.call_at(START, heard.append, None)
+
+    async with running(schedule):
+        await clock.advance(0.0)
+
+    assert heard == ["an argument", None]
+
+
+async def test_what_a_callback_adds_in_the_past_waits_for_the_next_turn() -> None:
+    """A timer that a callback adds is not fired in the same go, even if it is due."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+
+    def first() -> None:
+        schedule.call_at(START, fired("added"))
+        asyncio.get_running_loop().call_soon(fired("the event loop's next turn"))
+
+    schedule.call_at(START + 1.0, first)
+    schedule.call_at(START + 0.5, fired("earlier"))
+    async with running(schedule):
+        await clock.advance(1.0)
+
+    assert fired.names == ["earlier", "the event loop's next turn", "added"]
+
+
+async def test_callbacks_that_add_timers_for_ever_do_not_starve_the_event_loop() -> None:
+    """Others run between the firing of a timer in the past and that of the one it adds."""
+    clock = ManualClock()
+    schedule = Schedule(clock)
+    calls = 0
+
+    def again() -> None:
+        nonlocal calls
+        calls += 1
+        if calls < 1_000:
+            schedule.call_at(START - 1.0, again)
+
+    schedule.call_at(START, again)
+    async with running(schedule):
+        await settle(10)
+
+        assert 1 < calls < 50
+
+
+async def test_callbacks_that_add_timers_for_ever_do_not_starve_other_timers() -> None:
+    """What has been due all along is fired in one go, whatever its neighbours add in the past."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+
+    def again() -> None:
+        schedule.call_at(START - 1.0, again)
+
+    schedule.call_at(START, again)
+    schedule.call_at(START + 1.0, fired("patient"))
+    clock.boot += 2.0
+    async with running(schedule):
+        await settle(3)
+
+        assert fired.names == ["patient"]
+
+
+async def test_an_error_of_a_callback_ends_the_run() -> None:
+    """The error of a callback comes out of `run`; what was not called yet is still there."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+
+    def fail() -> None:
+        raise LookupError
+
+    schedule.call_at(START + 1.0, fail)
+    schedule.call_at(START + 1.0, fired("next"))
+    async with running(schedule) as task:
+        await clock.advance(1.0)
+
+        assert isinstance(task.exception(), LookupError)
+        assert fired.names == []
+        assert len(schedule) == 1
+
+
+@pytest.mark.parametrize("timer_first", [False, True])
+async def test_a_cancellation_that_coincides_with_the_end_of_a_nap_is_not_lost(
+    *, timer_first: bool
+) -> None:
+    """The run ends when it is cancelled, also if a new timer ends its nap in the same turn."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    schedule.call_at(START + 10.0, fired("late"))
+    async with running(schedule) as task:
+        if timer_first:
+            schedule.call_at(START + 1.0, fired("early"))
+        task.cancel()
+        if not timer_first:
+            schedule.call_at(START + 1.0, fired("early"))
+        await settle()
+
+        assert task.cancelled()
+        assert len(schedule) == 2
+
+
+async def test_timers_of_a_run_that_ended_are_fired_by_the_next_one() -> None:
+    """A schedule that is not running takes timers, and fires them when it runs again."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    async with running(schedule):
+        schedule.call_at(START + 1.0, fired("first"))
+    schedule.call_at(START + 0.5, fired("second"))
+
+    async with running(schedule):
+        await clock.advance(1.0)
+
+    assert fired.names == ["second", "first"]
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=100)
+@given(
+    before=st.lists(st.tuples(instants, st.booleans()), max_size=12),
+    during=st.lists(st.tuples(instants, st.booleans()), max_size=12),
+)
+async def test_whatever_is_added_and_called_off_the_rest_fires_once_in_order(
+    before: list[tuple[float, bool]], during: list[tuple[float, bool]]
+) -> None:
+    """Each timer fires once unless it was called off, never early, in the order of instants."""
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+
+    def add(first: int, some: list[tuple[float, bool]]) -> None:
+        timers = [
+            schedule.call_at(instant, fired(first + order))
+            for order, (instant, _) in enumerate(some)
+        ]
+        for timer, (_, stays) in zip(timers, some, strict=True):
+            if not stays:
+                schedule.cancel(timer)
+
+    add(0, before)
+    async with running(schedule):
+        await clock.advance(2.5)
+        add(len(before), during)
+        await clock.advance(10.0)
+
+    expected = [
+        (max(instant, START if order < len(before) else START + 2.5), instant, order)
+        for order, (instant, stays) in enumerate([*before, *during])
+        if stays
+    ]
+    assert fired.log == [(order, fires_at) for fires_at, _, order in sorted(expected)]
+    assert len(schedule) == 0
