@@ -1,11 +1,13 @@
-"""The README keeps its word: every example in it runs."""
+"""The README and the guides are true: every example runs, every link and every name exists."""
 
 import ast
 import asyncio
 import inspect
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,16 +15,34 @@ from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, errors
 from okta_tokens.cli import main
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox, SandboxClient
 from tests.keys import ec_key, pem, public_jwk
+from tests.pages import PAGES, ROOT, page
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-RECIPES = r"^<!-- recipe: [\w.]+ -->\n```python\n.*?^```$"
-"""Marked examples, which `tests/recipes` runs."""
-EXAMPLES = re.findall(
-    r"^```python\n(.*?)^```$",
-    re.sub(RECIPES, "", README, flags=re.MULTILINE | re.DOTALL),
-    flags=re.MULTILINE | re.DOTALL,
-)
+MARKED = r"^<!-- (recipe|diff): ([\w.]+) -->\n```(?:python|diff)\n.*?^```$"
+"""A marked example, which a test in `tests/recipes` runs."""
+
+PROSE = [
+    *PAGES.values(),
+    *(ROOT / name for name in ("CHANGELOG.md", "benchmarks/README.md", "tests/README.md")),
+    *sorted((ROOT / ".github").glob("*.md")),
+]
+"""Every page, with examples or without."""
+
 SECRET = "the-secret-of-the-readme-is-long-enough-to-sign"
+
+
+def examples(text: str) -> list[str]:
+    """Return the unmarked Python examples of a page."""
+    unmarked = re.sub(MARKED, "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```python\n(.*?)^```$", unmarked, flags=re.MULTILINE | re.DOTALL)
+
+
+README = page("README")
+FIRST = examples(README)[0]
+
+
+def path_id(path: Path) -> str:
+    """Return the name of a page for a test's id."""
+    return str(path.relative_to(ROOT))
 
 
 def sandbox() -> Sandbox:
@@ -39,55 +59,79 @@ def sandbox() -> Sandbox:
 async def test_the_first_example_is_a_whole_program(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a real host and secret the first example prints a ready header."""
+    """With a real host and secret the first example prints a header."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     async with sandbox() as okta:
-        program = EXAMPLES[0].replace("acme.okta.com", okta.origin)
+        program = FIRST.replace("acme.okta.com", okta.origin)
         await asyncio.to_thread(exec, compile(program, "README.md", "exec"), {})
 
         assert "{'Authorization': 'Bearer " in capsys.readouterr().out
         assert okta.token_requests == 1
 
 
-async def test_the_other_examples_run_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The examples after the first one use its names, and run as they stand."""
+@pytest.mark.parametrize(
+    ("name", "requests"),
+    [
+        pytest.param("README", 3, id="README"),  # one of them for a nonce
+        pytest.param("sandbox", 0, id="sandbox"),  # the example has a sandbox of its own
+    ],
+)
+async def test_the_examples_of_a_page_run_in_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, requests: int
+) -> None:
+    """The examples of a page run as they stand, with the names of the first example."""
     monkeypatch.setenv("ACME_SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "key.pem").write_bytes(pem(ec_key()))
+    file = path_id(PAGES[name])
     async with sandbox() as okta:
         acme = OktaClient(okta.origin, "0oa1b2c3", ClientSecretBasic(SECRET))
         names: dict[str, object] = {"acme": acme, "secret": SECRET}
-        imports = "\n".join(re.findall(r"^(?:import|from) .*$", EXAMPLES[0], re.MULTILINE))
-        exec(compile(imports, "README.md", "exec"), names)  # noqa: S102 - our own README
-        for text in EXAMPLES[1:]:
+        imports = "\n".join(re.findall(r"^(?:import|from) .*$", FIRST, re.MULTILINE))
+        exec(compile(imports, file, "exec"), names)  # noqa: S102 - our own page
+        for text in examples(page(name)):
+            if text == FIRST:  # has a test of its own
+                continue
             example = text.replace('"acme.okta.com"', repr(okta.origin))
-            code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            code = compile(example, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             running = eval(code, names)  # noqa: S307 - the same
             if inspect.isawaitable(running):
                 await running
 
-        assert okta.token_requests == 3  # one of them for a nonce
+        assert okta.token_requests == requests
         assert isinstance(names["provider"], TokenProvider)
 
 
-def without_chance(report: str) -> str:
-    """Return a report of the doctor's without what differs from one time to the next."""
-    for chance in (
+def test_every_example_has_a_test() -> None:
+    """An unmarked example is on a page that is run; `tests/recipes` names each marked one."""
+    unmarked = {name for name in PAGES if examples(page(name))}
+    texts = "\n".join(map(page, PAGES))
+    marked = {name for _, name in re.findall(MARKED, texts, flags=re.MULTILINE | re.DOTALL)}
+    tests = "".join(path.read_text() for path in (ROOT / "tests/recipes").glob("test_*.py"))
+
+    assert unmarked == {"README", "sandbox"}
+    assert marked
+    assert {name for name in marked if f'"{name}"' not in tests} == set()
+
+
+def without_variable_parts(report: str) -> str:
+    """Return a report of the doctor without the parts that differ from run to run."""
+    for variable in (
         r"127\.0\.0\.1:\d+",
         r"request id \S+",
         r"in \d+ m?s",
         r"\d+\.\d s (ahead of|behind) Okta, give or take \d+\.\d",
     ):
-        report = re.sub(chance, "…", report)
+        report = re.sub(variable, "…", report)
     return report
 
 
 async def test_the_doctors_report_is_a_real_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the README shows of the doctor is what it says of that sandbox."""
+    """The report of the doctor in the guide is what the doctor prints for that sandbox."""
     ((command, shown),) = re.findall(
-        r"^\$ okta-tokens ([^\n]*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL
+        r"^\$ okta-tokens ([^\n]*)\n(.*?)^```$", page("cli"), flags=re.MULTILINE | re.DOTALL
     )
     app = SandboxClient(DEFAULT_CLIENT.client_id, [SECRET], scopes=["orders:read"])
     async with Sandbox([app]) as okta:
@@ -97,7 +141,7 @@ async def test_the_doctors_report_is_a_real_one(
         code = await asyncio.to_thread(main, shlex.split(command))
 
     assert code == 1
-    assert without_chance(capsys.readouterr().out) == without_chance(shown)
+    assert without_variable_parts(capsys.readouterr().out) == without_variable_parts(shown)
 
 
 def test_every_error_is_in_the_table() -> None:
@@ -109,8 +153,51 @@ def test_every_error_is_in_the_table() -> None:
 
 
 def test_the_first_example_comes_early_and_is_short() -> None:
-    """Whoever opens the README sees how it is used before line 30, in less than 20 lines."""
-    before = README[: README.index(EXAMPLES[0])].count("\n")
+    """The first example begins before line 30 of the README, and has less than 20 lines."""
+    before = README[: README.index(FIRST)].count("\n")
 
     assert before < 30
-    assert EXAMPLES[0].count("\n") < 20
+    assert FIRST.count("\n") < 20
+
+
+@pytest.mark.parametrize("path", PROSE, ids=path_id)
+def test_every_relative_link_leads_to_a_file(path: Path) -> None:
+    """A link to a file of this repository is relative, and the file exists."""
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text("utf-8"))
+
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_readme_links_to_every_guide() -> None:
+    """A reader finds each guide from the README."""
+    targets = {(ROOT / target).resolve() for target in re.findall(r"\]\(([^)]+\.md)\)", README)}
+
+    assert {*PAGES.values()} - targets == {PAGES["README"]}
+
+
+def find(name: str) -> object:
+    """Return what a dotted name stands for.
+
+    Raises:
+        AttributeError: If there is no such name.
+        ModuleNotFoundError: If there is no such module.
+    """
+    first, *rest = name.split(".")
+    found: object = import_module(first)
+    path = first
+    for part in rest:
+        path = f"{path}.{part}"
+        if isinstance(found, ModuleType) and not hasattr(found, part):
+            found = import_module(path)
+        else:
+            found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("path", PROSE, ids=path_id)
+def test_every_full_name_exists(path: Path) -> None:
+    """A dotted name on any page that begins with `okta_tokens` exists."""
+    names = set(re.findall(r"\bokta_tokens(?:\.[A-Za-z]\w*)+", path.read_text("utf-8")))
+
+    for name in names:
+        assert find(name) is not None

@@ -1,1 +1,1 @@
-"""The README's recipes, each as it stands there, with what it is a recipe for."""
+"""Run the recipes and the diffs of the guides with the software that they are for."""

@@ -1,4 +1,4 @@
-"""The README's recipes, and a source for them."""
+"""The recipes of the guides, and a source for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import inspect
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,22 +15,26 @@ import uvicorn
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, TokenSource
 from okta_tokens.sandbox import Sandbox, SandboxClient
+from tests.pages import PAGES, page
 from tests.support import until
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 SECRET = "the-secret-of-the-recipes-is-long-enough"
 APP = SandboxClient("0oa1b2c3", [SECRET], scopes=["orders:read"])
 
 
 def block(kind: str, name: str) -> str:
-    """Return the code that follows a marker in the README.
+    """Return the code that follows a marker in one of the pages.
 
     Args:
         kind: Of the marker: `recipe` or `diff`.
         name: Which one.
     """
     pattern = rf"^<!-- {kind}: {re.escape(name)} -->\n```\w+\n(.*?)^```$"
-    (found,) = re.findall(pattern, README, flags=re.MULTILINE | re.DOTALL)
+    (found,) = [
+        found
+        for text in map(page, PAGES)
+        for found in re.findall(pattern, text, flags=re.MULTILINE | re.DOTALL)
+    ]
     return str(found)
 
 
@@ -42,7 +45,8 @@ def recipe(name: str) -> str:
 
 def first_example_with(name: str) -> str:
     """Return the README's first example, changed as one of the diffs says."""
-    program = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)[0]
+    blocks = r"^```python\n(.*?)^```$"
+    program = re.findall(blocks, page("README"), flags=re.MULTILINE | re.DOTALL)[0]
     for hunk in block("diff", name).split("@@\n"):
         lines = hunk.splitlines(keepends=True)
         before = "".join(line[1:] for line in lines if line[0] in " -")
@@ -68,8 +72,8 @@ async def run(code: str, **names: object) -> dict[str, Any]:
         **names: What it finds.
     """
     space: dict[str, Any] = {"__name__": "recipe", **names}
-    compiled = compile(code, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    running = eval(compiled, space)  # noqa: S307 - our own README
+    compiled = compile(code, "recipe", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    running = eval(compiled, space)  # noqa: S307 - our own page
     if inspect.isawaitable(running):
         await running
     return space

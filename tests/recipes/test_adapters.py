@@ -29,7 +29,7 @@ async def test_a_client_of_http_carries_the_token(
     """With an adapter, the first example calls an API that wants a token."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     program = first_example_with(name.removesuffix("2"))
-    if name == "httpx2":  # as the README says
+    if name == "httpx2":  # as the guide says
         program = re.sub(r"\bhttpx\b", "httpx2", program)
     async with Sandbox([APP]) as okta:
 

@@ -70,7 +70,7 @@ async def test_openai_carries_the_token_of_the_moment() -> None:
             okta.revoke_all()
             with pytest.raises(AuthenticationError):
                 await client.responses.create(model="acme-1", input="And now?")
-            assert orders.invalidate(str(client.api_key))  # as the README says
+            assert orders.invalidate(str(client.api_key))  # as the recipe says
             await client.responses.create(model="acme-1", input="And now?")
 
     one, again, other = model.seen

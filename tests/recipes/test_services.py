@@ -24,7 +24,7 @@ import asyncio, os
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
 acme = OktaClient(os.environ["OKTA"], "{APP.client_id}", ClientSecretBasic("{SECRET}"))
 """
-"""What the README's recipes go on from."""
+"""What the recipes take for granted."""
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from okta_tokens.errors import ConfigurationError
 from okta_tokens.stores import SharedToken, TokenStore, UnreadableEntry
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.clock import ManualClock
+from tests.pages import page
 from tests.stores.servers import Server, encrypted, server, watched
 from tests.stores.support import MemoryTokenStore
 from tests.support import complaints, run_script
@@ -39,7 +40,6 @@ ORG = TokenKey(
 TOKEN = SharedToken("Canary-Token", "Bearer", frozenset({"orders:read"}), 300.0, 1_800_000_300.125)
 NEWER = SharedToken("Newer", "Bearer", frozenset(), 300.0, 1_800_000_600.0)
 OLD, NEW = generate_key(), generate_key()
-README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 class Watched:
@@ -472,8 +472,8 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
 
 
 async def test_few_rights_suffice() -> None:
-    """The rights that the README names are enough for every call."""
-    (rights,) = re.findall(r"`(~okta-tokens:\*[^`]*)`", README)
+    """The rights that the guide to stores names are enough for every call."""
+    (rights,) = re.findall(r"`(~okta-tokens:\*[^`]*)`", page("stores"))
     async with server(user=f"fleet on >password {rights}") as made:
         url = f"redis://fleet:password@127.0.0.1:{made.port}/0"
         async with RedisTokenStore(url, keys=[OLD, NEW]) as store:
