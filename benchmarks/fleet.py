@@ -19,7 +19,7 @@ from benchmarks.hit import interleave
 from benchmarks.report import steps
 from benchmarks.server import Server, serve
 from okta_tokens import TokenKey, TokenProvider, TokenSource
-from okta_tokens._model.token import token_key
+from okta_tokens._model.token_key import token_key
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.stores import servers
 

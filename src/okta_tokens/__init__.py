@@ -10,17 +10,14 @@ async with TokenProvider() as provider:
 """
 
 from okta_tokens import errors, events
-from okta_tokens._auth.authentication import (
-    ClientAuthentication,
-    ClientSecretBasic,
-    ClientSecretPost,
-    TokenRequest,
-)
+from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest
 from okta_tokens._auth.client_assertion import ClientSecretJWT, PrivateKeyJWT
+from okta_tokens._auth.client_secret import ClientSecretBasic, ClientSecretPost
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
-from okta_tokens._model.token import AccessToken, TokenKey
+from okta_tokens._model.token import AccessToken
+from okta_tokens._model.token_key import TokenKey
 from okta_tokens._provider import TokenProvider, TokenSource
 from okta_tokens._runtime.clock import Clock, SystemClock
 from okta_tokens._status import KeyStatus, Stats

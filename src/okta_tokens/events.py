@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 import structlog
 
 from okta_tokens._model.scopes import format_scopes
-from okta_tokens._model.token import TokenKey
+from okta_tokens._model.token_key import TokenKey
 from okta_tokens.errors import FetchError, ProviderStateError, TokenProviderError
 
 __all__ = [

@@ -15,12 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okta_tokens import ClientAuthentication, ClientSecretBasic, ClientSecretPost
-from okta_tokens._auth.authentication import (
-    SecretCallable,
-    TokenRequest,
-    authenticate,
-    secret_problem,
-)
+from okta_tokens._auth.authentication import TokenRequest, authenticate
+from okta_tokens._auth.client_secret import SecretCallable, secret_problem
 from okta_tokens.errors import ConfigurationError, CredentialError
 from tests.runtime.test_redaction import frames_of, locals_with
 

@@ -11,7 +11,7 @@ from benchmarks import __main__ as command
 from benchmarks import soak, stampede
 from benchmarks.figures import Figure
 from benchmarks.server import serve
-from okta_tokens._model.token import TokenKey
+from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.flight import SingleFlight
 
 

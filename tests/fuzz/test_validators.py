@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from okta_tokens import ClientSecretBasic, ClientSecretPost, OktaClient
-from okta_tokens._auth.authentication import secret_problem
+from okta_tokens._auth.client_secret import secret_problem
 from okta_tokens._endpoint.session import environment_proxy
 from okta_tokens._endpoint.token_response import MAX_LIFETIME
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenKey
-from okta_tokens._model.token import token_key
+from okta_tokens._model.token_key import token_key
 from okta_tokens._runtime.clock import read
 from okta_tokens.errors import ConfigurationError
 from tests.clock import ManualClock

@@ -11,15 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self, cast
 
-from okta_tokens._auth.authentication import (
-    ClientSecret,
-    Credential,
-    SecretCallable,
-    TokenRequest,
-    ask,
-    name_of,
-    secret_problem,
-)
+from okta_tokens._auth.authentication import Credential, TokenRequest, ask, name_of
+from okta_tokens._auth.client_secret import ClientSecret, SecretCallable, secret_problem
 from okta_tokens._auth.signing import (
     ALGORITHMS,
     KeyMaterial,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,17 @@ from okta_tokens._auth.signing import (
     sign_jwt,
 )
 from okta_tokens.errors import ConfigurationError
+
+_NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")  # RFC 9449 section 8.1
+
+
+def is_nonce(text: str) -> bool:
+    """Tell whether a text is a DPoP nonce (RFC 9449 section 8.1) of at most 1,024 characters.
+
+    Args:
+        text: The value of a `DPoP-Nonce` header.
+    """
+    return _NONCE.fullmatch(text) is not None
 
 
 class DPoP:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Hashable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from okta_tokens._auth.authentication import ClientAuthentication, ClientSecretBasic, secret_problem
+from okta_tokens._auth.authentication import ClientAuthentication
 from okta_tokens._auth.client_assertion import PrivateKeyJWT
+from okta_tokens._auth.client_secret import ClientSecretBasic, secret_problem
 from okta_tokens._auth.dpop import DPoP
-from okta_tokens._model.urls import split
+from okta_tokens._model.urls import is_address, is_loopback, split
 from okta_tokens.errors import ConfigurationError
 
 ORG_SERVER = "org"
@@ -281,7 +281,7 @@ def _domain_problems(domain: str, url: SplitResult) -> list[str]:
     problems = []
     if url.scheme not in {"https", "http"}:
         problems.append("the scheme must be https")
-    if url.scheme == "http" and not _is_loopback(host):
+    if url.scheme == "http" and not is_loopback(host):
         problems.append("plain http would send the secret in clear; only this machine may use it")
     if "@" in url.netloc:
         problems.append("holds a user name or password; credentials go into the authentication")
@@ -289,7 +289,7 @@ def _domain_problems(domain: str, url: SplitResult) -> list[str]:
         problems.append("holds a path; give the host alone, and authorization_server by itself")
     if set(domain) & {"?", "#"}:
         problems.append("holds a query or fragment; give the host alone")
-    if not url.netloc.isascii() or not (_is_name(host) or _is_address(host)):
+    if not url.netloc.isascii() or not (_is_name(host) or is_address(host)):
         problems.append("is no host name (an international one is written in its xn-- form)")
     if url.port == 0:
         problems.append("port 0 is none")
@@ -313,20 +313,6 @@ def is_okta(origin: str, client: OktaClient) -> bool:
 
 def _is_name(host: str) -> bool:
     return len(host) <= _MAX_HOST and _HOST.fullmatch(host) is not None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return "%" not in host  # the zone of an IPv6 address may be any text
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    return _is_address(host) and ip_address(host).is_loopback
 
 
 def _client_id_problems(client_id: object) -> list[str]:

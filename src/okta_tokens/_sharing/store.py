@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from okta_tokens._model.token import TokenKey
+from okta_tokens._model.token_key import TokenKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ except ModuleNotFoundError as error:
     error.add_note("it comes with the extra: pip install 'okta-tokens[redis]'")
     raise
 
-from okta_tokens._model.token import TokenKey
+from okta_tokens._model.token_key import TokenKey
 from okta_tokens._sharing.store import SharedToken, UnreadableEntry
 from okta_tokens.errors import ConfigurationError
 
