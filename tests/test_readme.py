@@ -201,3 +201,12 @@ def test_every_full_name_exists(path: Path) -> None:
 
     for name in names:
         assert find(name) is not None
+
+
+@pytest.mark.parametrize("path", PROSE, ids=path_id)
+def test_every_file_that_a_page_names_exists(path: Path) -> None:
+    """A path in code quotes is that of a file, seen from the root, the package, or the page."""
+    names = set(re.findall(r"`((?:\.?\w+/)+[\w.]+\.\w+|_\w+\.py)`", path.read_text("utf-8")))
+    bases = (ROOT, ROOT / "src", ROOT / "src/okta_tokens", path.parent)
+
+    assert {name for name in names if not any((base / name).exists() for base in bases)} == set()
