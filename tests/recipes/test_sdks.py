@@ -57,7 +57,7 @@ async def asking(orders: TokenSource, model: Model) -> AsyncIterator[AsyncOpenAI
         names = await run(
             replaced(recipe("openai"), {"https://llm.acme.com": origin}), orders=orders
         )
-        assert names["answer"].id == "resp_1"
+        assert names["response"].id == "resp_1"
         async with names["client"] as client:
             yield client
 
