@@ -12,7 +12,8 @@ from structlog.typing import EventDict
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._emitter import Emitter
-from okta_tokens.events import Event, KeyEvicted, ProviderClosed, TokenRequested, log_event
+from okta_tokens._logging import log_event
+from okta_tokens.events import Event, KeyEvicted, ProviderClosed, TokenRequested
 
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET)), frozenset({"a"}))

@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenKey, events
+from okta_tokens._logging import log_event
 from okta_tokens.errors import OAuthError, ProviderStateError, RateLimitedError, TransportError
 from okta_tokens.events import (
     AttemptFailed,
@@ -45,7 +46,6 @@ from okta_tokens.events import (
     TokenRequested,
     TokenRevoked,
     UnusualRequest,
-    log_event,
 )
 
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
@@ -369,7 +369,8 @@ from okta_tokens.errors import ProviderStateError
 def broken(event):
     raise RuntimeError
 from okta_tokens._emitter import Emitter
-emit = Emitter([events.log_event, broken])
+from okta_tokens._logging import log_event
+emit = Emitter([log_event, broken])
 emit(events.ProviderFailed(error=ProviderStateError("died")))
 emit.deliver()
 """

@@ -240,7 +240,6 @@ class TokenRevoked(*, key: TokenKey)
 class UnusualRequest(*, key: TokenKey, advice: str)
     level = 'warning'
     name = 'okta_tokens.unusual_request'
-def log_event(event: Event) -> None
 """,
     "okta_tokens.adapters.aiohttp": """
 class TokenMiddleware(source: TokenSource, *, origins: Iterable[str],
@@ -335,7 +334,9 @@ def describe_class(kind: type) -> Iterator[str]:
     else:
         yield f"class {kind.__name__}{signature(kind).removesuffix(' -> None')}"
         shown = {*inspect.signature(kind).parameters}
-    annotations = inspect.get_annotations(kind)
+    annotations: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        annotations |= inspect.get_annotations(base)
     for name, thing in members(kind).items():
         if name not in shown:
             yield f"    {describe(name, thing, annotations.get(name, ''))}"
@@ -437,11 +438,11 @@ import {", ".join(sorted({"aiohttp", "anyio", "cachetools", "structlog"}))}
 sys.modules.update(dict.fromkeys({OPTIONAL!r}))
 from okta_tokens import *
 
-print(TokenProvider.__name__, errors.FetchError.__name__, events.log_event.__name__)
+print(TokenProvider.__name__, errors.FetchError.__name__, events.TokenFetched.__name__)
 """
     run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
 
-    assert run.stdout.split() == [b"TokenProvider", b"FetchError", b"log_event"]
+    assert run.stdout.split() == [b"TokenProvider", b"FetchError", b"TokenFetched"]
 
 
 def test_the_version_is_a_version() -> None:
@@ -545,7 +546,7 @@ def test_all_events_are_public() -> None:
     kinds = family(Event)
 
     assert {kind.__module__ for kind in kinds} == {"okta_tokens.events"}
-    assert {kind.__name__ for kind in kinds} | {"Observer", "log_event"} == {*events.__all__}
+    assert {kind.__name__ for kind in kinds} | {"Observer"} == {*events.__all__}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in family(Event) if kind is not Event])

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import Context
 
-from okta_tokens.events import Event, Observer, event_logger
+from okta_tokens._logging import event_logger
+from okta_tokens.events import Event, Observer
 
 
 class Emitter:

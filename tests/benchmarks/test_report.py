@@ -10,7 +10,7 @@ import pytest
 from benchmarks import report
 from benchmarks.figures import Figure
 from benchmarks.report import environment, print_environment, print_table, quiet, steps, write_json
-from okta_tokens.events import event_logger
+from okta_tokens._logging import event_logger
 
 TIMED = Figure.ratio("tokens[scopes]", [1.25, 1.5, 1.75], [1.0, 1.0, 1.0], at_most=1.2)
 COUNTED = Figure.count("requests", 100_000, "", exactly=100_000)
