@@ -1,6 +1,7 @@
 """One heap of timers: what fires, when, in which order, and what ends the waiting."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -445,6 +446,80 @@ async def test_timers_of_a_run_that_ended_are_fired_by_the_next_one() -> None:
         await clock.advance(1.0)
 
     assert fired.names == ["second", "first"]
+
+
+async def test_a_deadline_cancels_its_body_at_its_instant() -> None:
+    """The body is cancelled at the deadline, not before it, and the code after it continues."""
+    clock = ManualClock()
+    schedule = Schedule(clock)
+    cancelled: list[bool] = []
+
+    async def wait_for_ever() -> None:
+        with schedule.deadline(START + 1.0) as scope:
+            await asyncio.Event().wait()
+        cancelled.append(scope.cancelled_caught)
+
+    async with running(schedule):
+        body = asyncio.create_task(wait_for_ever())
+        await clock.advance(0.999)
+        early = cancelled.copy()
+        await clock.advance(0.001)
+        await body
+
+    assert early == []
+    assert cancelled == [True]
+
+
+async def test_a_body_that_ends_before_its_deadline_leaves_no_timer() -> None:
+    """A deadline counts as a timer while its body runs, and is cancelled when the body ends."""
+    schedule = Schedule(ManualClock())
+
+    with schedule.deadline(START + 1.0) as scope:
+        assert len(schedule) == 1
+
+    assert len(schedule) == 0
+    assert not scope.cancelled_caught
+
+
+async def test_an_error_passes_through_a_deadline() -> None:
+    """An exception of the body is raised as it is, and no timer stays behind."""
+    schedule = Schedule(ManualClock())
+
+    with pytest.raises(LookupError), schedule.deadline(START + 1.0):
+        raise LookupError
+
+    assert len(schedule) == 0
+
+
+async def test_a_cancellation_from_outside_passes_through_a_deadline() -> None:
+    """A deadline stops only its own cancellation: a cancelled task ends as cancelled."""
+    clock = ManualClock()
+    schedule = Schedule(clock)
+
+    async def wait_for_ever() -> None:
+        with schedule.deadline(START + 1.0):
+            await asyncio.Event().wait()
+
+    async with running(schedule):
+        task = asyncio.create_task(wait_for_ever())
+        await settle()
+        task.cancel()
+        await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert len(schedule) == 0
+
+
+async def test_a_deadline_at_infinity_never_comes() -> None:
+    """A deadline of infinity cancels nothing, however much time passes."""
+    clock = ManualClock()
+    schedule = Schedule(clock)
+
+    async with running(schedule):
+        with schedule.deadline(math.inf) as scope:
+            await clock.advance(1e9)
+
+    assert not scope.cancelled_caught
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=100)

@@ -1,4 +1,4 @@
-"""One heap of timers, one task that waits for the earliest. It knows nothing of tokens."""
+"""Timers: one heap that holds all of them, and one task that waits for the earliest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Callable
 from itertools import count
+from types import TracebackType
 from typing import TypeVar, overload
 
 import anyio
@@ -14,11 +15,11 @@ from okta_tokens._runtime.clock import Clock
 
 A = TypeVar("A")
 
-_NOTHING = object()
+_NO_ARGUMENT = object()
 
 
 class Timer:
-    """A callback that is due at an instant; made by `Schedule.call_at`."""
+    """A callback that is due at an instant; `Schedule.call_at` makes it."""
 
     __slots__ = ("argument", "callback", "instant", "order")
 
@@ -31,20 +32,20 @@ class Timer:
         self.argument = argument
 
     def __lt__(self, other: Timer) -> bool:
-        """Sort by instant; of one instant, whoever came first."""
+        """Sort by instant; of two timers with the same instant, the older one comes first."""
         if self.instant == other.instant:
             return self.order < other.order
         return self.instant < other.instant
 
 
 class Schedule:
-    """Call plain functions at instants of a clock's boot time.
+    """A set of timers that call plain functions at instants of a clock's boot time.
 
     Timers change only between awaits, on the event loop that runs `run`. A cancelled timer stays in
-    the heap until it surfaces or until such timers are a quarter of all.
+    the heap until its instant, or until a quarter of the heap is cancelled.
 
     Args:
-        clock: What tells and waits for the time.
+        clock: Tells the time and waits for it.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -52,11 +53,11 @@ class Schedule:
         self._heap: list[Timer] = []
         self._order = count()
         self._cancelled = 0
-        self._nap: anyio.CancelScope | None = None
-        self._napping_until = math.inf
+        self._sleep: anyio.CancelScope | None = None
+        self._sleeps_until = math.inf
 
     def __len__(self) -> int:
-        """Return how many timers are yet to come."""
+        """Return the number of timers that will still fire."""
         return len(self._heap) - self._cancelled
 
     @overload
@@ -66,26 +67,27 @@ class Schedule:
     def call_at(self, instant: float, callback: Callable[[A], object], argument: A) -> Timer: ...
 
     def call_at(
-        self, instant: float, callback: Callable[..., object], argument: object = _NOTHING
+        self, instant: float, callback: Callable[..., object], argument: object = _NO_ARGUMENT
     ) -> Timer:
-        """Arrange for a call.
+        """Set a timer.
 
         Args:
-            instant: When, in seconds of boot time; a past one means at once, but not in this call.
-            callback: Called from the schedule's task; an exception of it ends `run`.
-            argument: What it is called with, if it takes an argument.
+            instant: When to call, in seconds of boot time. If the instant has passed, the call
+                comes in the next turn of `run`, never inside this method.
+            callback: The function that `run` calls. An exception that it raises ends `run`.
+            argument: The argument of the call, if `callback` takes one.
 
         Returns:
             The timer, for `cancel`.
         """
         timer = Timer(instant, next(self._order), callback, argument)
         heapq.heappush(self._heap, timer)
-        if self._nap is not None and instant < self._napping_until:
-            self._nap.cancel()
+        if self._sleep is not None and instant < self._sleeps_until:
+            self._sleep.cancel()
         return timer
 
     def cancel(self, timer: Timer | None) -> None:
-        """Call a timer off; one that has fired, was cancelled, or is None is left alone."""
+        """Cancel a timer; do nothing for `None` and for a timer that has fired or was cancelled."""
         if timer is None or timer.callback is None:
             return
         timer.callback = timer.argument = None
@@ -95,24 +97,39 @@ class Schedule:
             heapq.heapify(self._heap)
             self._cancelled = 0
 
+    def deadline(self, instant: float) -> Deadline:
+        """Return a context manager that cancels its body at an instant.
+
+        `with schedule.deadline(instant) as scope` gives the cancel scope of the body. The code after
+        the body continues in any case; `scope.cancelled_caught` is true if the body was cancelled.
+
+        Args:
+            instant: The deadline, in seconds of boot time; `math.inf` sets no deadline.
+        """
+        return Deadline(self, instant)
+
     def clear(self) -> None:
-        """Call every timer off."""
+        """Cancel every timer."""
         for timer in self._heap:
             timer.callback = timer.argument = None
         self._heap.clear()
         self._cancelled = 0
 
     async def run(self) -> None:
-        """Fire timers as they fall due, until cancelled."""
+        """Fire each timer at its instant, until this coroutine is cancelled."""
         while True:
             self._fire()
-            with anyio.CancelScope() as self._nap:
-                self._napping_until = self._heap[0].instant if self._heap else math.inf
-                await self._clock.sleep_until(self._napping_until)
-            self._nap = None
+            with anyio.CancelScope() as self._sleep:
+                self._sleeps_until = self._heap[0].instant if self._heap else math.inf
+                await self._clock.sleep_until(self._sleeps_until)
+            self._sleep = None
 
     def _fire(self) -> None:
-        """Call what is due now. What the calls add, even in the past, waits for the next turn."""
+        """Fire the timers that are due.
+
+        Three cases: a cancelled timer is dropped; a timer that one of the calls added waits for the
+        next turn, even if it is due, so that other tasks get the event loop; any other is called.
+        """
         now = self._clock.boot_time()
         newest = next(self._order)
         added = []
@@ -124,6 +141,35 @@ class Schedule:
                 added.append(timer)
             else:
                 callback, timer.callback = timer.callback, None
-                callback() if timer.argument is _NOTHING else callback(timer.argument)
+                callback() if timer.argument is _NO_ARGUMENT else callback(timer.argument)
         for timer in added:
             heapq.heappush(self._heap, timer)
+
+
+class Deadline:
+    """A context manager that cancels its body at an instant; `Schedule.deadline` makes it.
+
+    Every request enters one, and a class with slots is cheaper than a generator.
+    """
+
+    __slots__ = ("_instant", "_schedule", "_scope", "_timer")
+
+    def __init__(self, schedule: Schedule, instant: float) -> None:
+        self._schedule = schedule
+        self._instant = instant
+
+    def __enter__(self) -> anyio.CancelScope:
+        """Set the timer and return the cancel scope of the body."""
+        self._scope = anyio.CancelScope()
+        self._timer = self._schedule.call_at(self._instant, self._scope.cancel)
+        return self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Cancel the timer; return whether the body's exception is the deadline's cancellation."""
+        self._schedule.cancel(self._timer)
+        return self._scope.__exit__(kind, error, traceback)
