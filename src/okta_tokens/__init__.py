@@ -18,8 +18,9 @@ from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._provider import TokenProvider, TokenSource
+from okta_tokens._provider import TokenProvider
 from okta_tokens._runtime.clock import Clock, SystemClock
+from okta_tokens._source import TokenSource
 from okta_tokens._status import KeyStatus, Stats
 from okta_tokens._version import __version__
 

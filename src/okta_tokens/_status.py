@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from okta_tokens._cache.entry import FOR_RENEWAL, Entry, State
-from okta_tokens._endpoint.endpoint import TokenFlight
+from okta_tokens._endpoint.operation import TokenFlight
+from okta_tokens._model.identity import status_fields
 from okta_tokens._runtime.clock import Instant
 from okta_tokens.events import (
     Event,
@@ -100,14 +101,10 @@ class Stats:
 
 def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeyStatus:
     """Return how a key fares, from its entry and the flight that is under way for it."""
-    key, error, state = entry.key, entry.error, entry.state(now)
+    error, state = entry.error, entry.state(now)
     usable = state in {State.FRESH, State.DUE}
     return KeyStatus(
-        domain=key.domain,
-        authorization_server=key.authorization_server,
-        client_id=key.client_id,
-        scopes=tuple(sorted(key.scopes)),
-        dpop_thumbprint=None if key.client.dpop is None else key.client.dpop.thumbprint,
+        **status_fields(entry.key),
         state=state.value,
         remaining=entry.unusable_at - now.boot if usable else None,
         next_action_in=None if entry.timer is None else entry.timer.instant - now.boot,

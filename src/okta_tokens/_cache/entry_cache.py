@@ -1,4 +1,4 @@
-"""The entries of a provider: as many as allowed, the used ones longest."""
+"""The bounded cache of entries, which evicts unused entries first."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator
 import cachetools
 
 from okta_tokens._cache.entry import FOR_EVICTION, Entry
-from okta_tokens._model.token import TokenKey
+from okta_tokens._model.token_key import TokenKey
 
 
 class EntryCache:
-    """Hold a bounded number of entries, and beside them those that are kept fresh.
+    """A bounded number of entries, and beside them the entries that are kept fresh.
 
-    A full cache evicts the oldest entry that was not used since it was last considered: every used
-    one gets a second chance. A hit so needs to set a bit, not to move an entry in a list.
+    A full cache evicts the oldest entry that was not used since the cache last considered it: a
+    used entry gets a second chance. So a hit only sets a bit and moves no entry in a list.
 
     Args:
-        maxsize: How many entries of either sort.
-        evicted: Called with each entry that had to go.
+        maxsize: How many entries of each kind.
+        evicted: Called with each evicted entry.
     """
 
     def __init__(self, maxsize: int, evicted: Callable[[Entry], None]) -> None:
@@ -31,7 +31,7 @@ class EntryCache:
         return len(self._entries) + len(self._kept)
 
     def __iter__(self) -> Iterator[Entry]:
-        """Iterate over a copy of the entries, the kept ones first."""
+        """Iterate over a copy of the entries, those that are kept fresh first."""
         return iter([*self._kept.values(), *self._entries.values()])
 
     def get(self, key: TokenKey) -> Entry | None:
@@ -39,14 +39,14 @@ class EntryCache:
         return self._kept.get(key) or self._entries.get(key)
 
     def get_or_add(self, key: TokenKey) -> Entry:
-        """Return the entry of a key; an empty one if there was none."""
+        """Return the entry of a key; add an empty entry if there is none."""
         entry = self.get(key)
         if entry is None:
             entry = self._entries[key] = Entry(key)
         return entry
 
     def keep(self, entry: Entry) -> bool:
-        """Never evict an entry; return False if as many as allowed are kept already."""
+        """Never evict an entry; return False if the limit of such entries is reached."""
         if not entry.kept_fresh:
             if len(self._kept) >= self._maxsize:
                 return False
@@ -62,14 +62,14 @@ class EntryCache:
 
 
 class _SecondChanceCache(cachetools.Cache[TokenKey, Entry]):
-    """The clock algorithm on the insertion order of a cachetools cache."""
+    """The clock algorithm (second chance) on the insertion order of a cachetools cache."""
 
     def __init__(self, maxsize: int, evicted: Callable[[Entry], None]) -> None:
         super().__init__(maxsize)
         self._evicted = evicted
 
     def popitem(self) -> tuple[TokenKey, Entry]:
-        """Remove the oldest entry that was not used lately; used ones become the youngest."""
+        """Remove the oldest unused entry; used entries become the youngest."""
         while True:
             key = next(iter(self))
             entry = self.pop(key)

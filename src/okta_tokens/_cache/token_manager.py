@@ -1,6 +1,6 @@
-"""Keep tokens: what a caller gets, what a flight leaves behind, what happens in the background.
+"""The token manager: what a caller gets, when a renewal starts, what a result changes.
 
-Everything here decides in plain functions, save what waits for a flight, and what flies.
+Everything here decides in plain functions, except the coroutines that wait for a flight or fly.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from collections.abc import Callable
 from okta_tokens._cache.entry import FOR_RENEWAL, MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
 from okta_tokens._cache.sharing import Sharing
-from okta_tokens._endpoint.endpoint import Endpoint, TokenFlight, internal_error
+from okta_tokens._endpoint.operation import TokenFlight
+from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_response import TokenResponse
+from okta_tokens._model.advice import advice_for
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
-from okta_tokens._model.token import AccessToken, TokenKey, advice_for
+from okta_tokens._model.token import AccessToken
+from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, Instant, read
 from okta_tokens._runtime.flight import SingleFlight
+from okta_tokens._runtime.internal_error import internal_error
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens.errors import (
     FetchError,
@@ -44,27 +48,32 @@ from okta_tokens.events import (
     UnusualRequest,
 )
 
-Outcome = AccessToken | TokenProviderError
+Result = AccessToken | TokenProviderError
 
 _USABLE = {State.FRESH, State.DUE}
 
-_BETWEEN_LOOKS = 1.0
+_ADOPT_INTERVAL = 1.0
 """Seconds between two looks into the store while a key cools down."""
+
+_LIFETIME_TOO_SHORT = (
+    "the token was past its leeway when {event}; its lifetime is too short for this machine or "
+    "network, so raise the lifetime in the authorization server's access policy"
+)
 
 
 class TokenManager:
-    """Hold the entries of a provider, and start, join and land the flights that fill them.
+    """Hold the cache entries of a provider, and start, join and land the flights that fill them.
 
     Args:
         clock: Tells the time.
         schedule: Calls back when something falls due.
         refresh: When tokens are renewed.
-        retry: How long callers wait, and for how long an error answers them.
+        retry: How long callers wait, and how long a cool-down lasts.
         max_tokens: How many entries are kept.
-        endpoint: Returns the endpoint of a key's domain.
+        registry: Has the endpoint of each domain.
         random: Draws from the unit interval.
-        emit: Hears what happens.
-        fleet: Shares tokens with other processes; None if this one is alone.
+        emit: Called with every event.
+        sharing: Shares tokens with other processes; None if there is no store.
     """
 
     def __init__(  # noqa: PLR0913 - each is another part, and given once
@@ -75,23 +84,23 @@ class TokenManager:
         refresh: RefreshPolicy,
         retry: RetryPolicy,
         max_tokens: int,
-        endpoint: Callable[[TokenKey], Endpoint],
+        registry: EndpointRegistry,
         random: Random,
         emit: Callable[[Event], None],
-        fleet: Sharing | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         self._clock = clock
         self._schedule = schedule
         self._refresh = refresh
         self._retry = retry
-        self._endpoint = endpoint
+        self._registry = registry
         self._random = random
         self._emit = emit
-        self._sharing = fleet
-        self._look = self._fall_due  # one bound method for all timers
-        self._is_shut = False
-        self.entries = EntryCache(max_tokens, self._evicted)
-        self.flights = SingleFlight[TokenKey, Outcome](self._fly, schedule)
+        self._sharing = sharing
+        self._on_timer = self._fall_due  # one bound method for all timers
+        self._is_stopped = False
+        self.entries = EntryCache(max_tokens, self._evict)
+        self.flights = SingleFlight[TokenKey, Result](self._fly, schedule)
 
     # What callers get
 
@@ -99,71 +108,84 @@ class TokenManager:
         """Return when a caller who begins to wait now gives up, in seconds of boot time."""
         return self._clock.boot_time() + self._retry.max_wait
 
-    def ask(
+    def get_or_join(
         self, entry: Entry, deadline: float
     ) -> AccessToken | asyncio.Future[TokenFlight | None]:
-        """Return a usable token, or what to wait for: a flight that is joined, or begun.
+        """Return a usable token, or the future of the flight that the caller joins.
 
         Args:
-            entry: Whose token; an entry that is in the cache.
+            entry: An entry that is in the cache.
             deadline: When the caller gives up, in seconds of boot time.
 
         Raises:
-            FetchError: A copy of what a flight ended with a moment ago; or because a pause outlasts
-                the deadline.
+            FetchError: A copy of the last error, while the entry cools down; or because a pause
+                outlasts the deadline.
         """
         key = entry.key
         flight = self.flights.under_way.get(key)
         if flight is None or entry.token is not None:
-            held = self._offer(entry)
-            if held is not None:
-                return held
-            flight = flight or self._depart(key, deadline)
+            token = self._usable_token(entry)
+            if token is not None:
+                return token
+            flight = flight or self._start_fetch(key, deadline)
         if not flight.wanted:
-            self._endpoint(key).promote(flight)
+            self._registry.endpoint(key).promote(flight)
         return self.flights.join(flight, deadline)
 
-    def take(self, key: TokenKey, flight: TokenFlight | None) -> AccessToken | None:
-        """Return the token that a caller has waited for; None if it is past its use meanwhile.
+    def token_of(self, key: TokenKey, flight: TokenFlight | None) -> AccessToken | None:
+        """Return the token of a flight that a caller waited for.
 
         Args:
-            key: Whose token.
-            flight: The one that landed; None if the deadline came first.
+            key: The key of the token.
+            flight: The flight that landed; None if the deadline came first.
+
+        Returns:
+            The token, or None if it is past its leeway by now.
 
         Raises:
-            FetchError: A copy of what the flight ended with; or because the deadline has come.
-            ProviderStateError: If the provider was closed meanwhile.
+            FetchError: A copy of the flight's error, or because the deadline has passed.
+            ProviderStateError: If the provider was closed in the meantime.
         """
         if flight is None:
-            raise self._too_slow(key)
-        outcome = flight.outcome
-        if isinstance(outcome, AccessToken):
-            left = outcome._usable_for(self._clock.boot_time(), self._clock.wall_time())
-            return outcome if left > 0 else None
-        if outcome is None:
-            message = "the provider was closed, or died, while this caller waited for a token"
+            raise self._deadline_error(key)
+        result = flight.result
+        if isinstance(result, AccessToken):
+            left = result._usable_for(self._clock.boot_time(), self._clock.wall_time())
+            return result if left > 0 else None
+        if result is None:
+            message = (
+                "the provider was closed, or failed, while this caller waited for a token; make "
+                "another provider"
+            )
             raise ProviderStateError(message)
-        raise copy.copy(outcome)
+        raise copy.copy(result)
 
-    async def ask_again(self, key: TokenKey, deadline: float) -> AccessToken:
-        """Return a usable token to a caller who came too late to use what a flight brought; once.
+    async def rejoin(self, key: TokenKey, deadline: float) -> AccessToken:
+        """Return a usable token to a caller who resumed too late to use the token of a flight.
+
+        The caller joins one more flight, then gets an error.
+
+        Args:
+            key: The key of the token.
+            deadline: When the caller gives up, in seconds of boot time.
 
         Raises:
-            FetchError: As from `ask` and `take`; or because it is too late for this one as well.
-            ProviderStateError: If the provider was closed meanwhile.
+            FetchError: As from `get_or_join` and `token_of`; or because the second token came too
+                late as well.
+            ProviderStateError: If the provider was closed in the meantime.
         """
-        offer = self.ask(self.entries.get_or_add(key), deadline)
-        token = offer if isinstance(offer, AccessToken) else self.take(key, await offer)
+        found = self.get_or_join(self.entries.get_or_add(key), deadline)
+        token = found if isinstance(found, AccessToken) else self.token_of(key, await found)
         if token is not None:
             return token
-        message = (
-            "the token was past its use before the caller could have it, twice; its lifetime is "
-            "too short for this machine or network"
-        )
+        message = _LIFETIME_TOO_SHORT.format(event="the caller resumed, twice")
         raise InvalidResponseError(message, status=200, key=key, retryable=True)
 
-    def _offer(self, entry: Entry) -> AccessToken | None:
-        """Return the token that an entry holds, if it is usable; see to its renewal if it is time.
+    def _usable_token(self, entry: Entry) -> AccessToken | None:
+        """Return the usable token of an entry, and start its renewal if that is due.
+
+        Three cases: a usable token is returned; an entry that cools down raises its error, unless
+        the store may hold a token of another process; otherwise the caller needs a flight.
 
         Raises:
             FetchError: A copy of the last error, while the entry cools down.
@@ -177,40 +199,47 @@ class TokenManager:
             entry.open_window(now)
             return entry.token
         if entry.error is not None and state is State.COOLING_DOWN:
-            if self._sharing is None or now.boot < entry.look_after:
+            if self._sharing is None or now.boot < entry.adopt_after:
                 raise copy.copy(entry.error)
-            entry.look_after = now.boot + _BETWEEN_LOOKS
+            entry.adopt_after = now.boot + _ADOPT_INTERVAL
         return None
 
-    def _depart(self, key: TokenKey, deadline: float) -> TokenFlight:
-        """Begin a flight for a caller.
+    def _start_fetch(self, key: TokenKey, deadline: float) -> TokenFlight:
+        """Start a flight for a caller.
 
         Raises:
-            RateLimitedError: If a pause outlasts the caller's patience.
+            RateLimitedError: If a pause outlasts the deadline.
         """
-        refusal = self._endpoint(key).refusal(key, deadline)
-        if refusal is not None:
-            raise refusal
+        pause_error = self._registry.endpoint(key).pause_error(key, deadline)
+        if pause_error is not None:
+            raise pause_error
         entry = self.entries.get_or_add(key)
-        if (
-            not entry.lifetime
-            and not entry.failed_fetches
-            and (advice := "; ".join(advice_for(key)))
-        ):
+        is_first = not entry.lifetime and not entry.failed_fetches
+        if is_first and (advice := "; ".join(advice_for(key))):
             self._emit(UnusualRequest(key=key, advice=advice))
         return self.flights.start(key, deadline)
 
-    def _too_slow(self, key: TokenKey) -> FetchError:
+    def _deadline_error(self, key: TokenKey) -> FetchError:
         """Return the error for a caller who has waited for as long as the policy allows."""
-        return self._endpoint(key).refusal(key, -math.inf) or TransportError(
-            f"no token within {self._retry.max_wait:g} s; requests to the domain wait for "
-            "a place, or are slow; they go on, so a later call may find a token",
+        pause_error = self._registry.endpoint(key).pause_error(key, -math.inf)
+        return pause_error or TransportError(
+            f"no token within RetryPolicy.max_wait ({self._retry.max_wait:g} s): requests to the "
+            "domain are slow, or wait for a place; they continue in the background, so try again "
+            "later",
             key=key,
             retryable=True,
         )
 
-    def reject(self, key: TokenKey, value: str) -> bool:
-        """Drop a token that somebody rejected; return whether it was held and dropped."""
+    def invalidate(self, key: TokenKey, value: str) -> bool:
+        """Drop a token that an API rejected.
+
+        Args:
+            key: The key of the token.
+            value: The token's value.
+
+        Returns:
+            True if the token was held and is dropped.
+        """
         entry = self.entries.get(key)
         now = read(self._clock)
         kept = None if entry is None else entry.reject(value, now)
@@ -223,106 +252,134 @@ class TokenManager:
         self._emit(TokenInvalidated(key=key, damping=entry.damping))
         if self._sharing is not None:
             self._sharing.discard(key, value)
-        # A key that nobody asks for again is forgotten, but not before the longest damping is over:
-        # callers who come once a minute, to an API that rejects every token, must not start anew.
+        # An unused key is forgotten, but not before the longest damping is over: callers who come
+        # once a minute, to an API that rejects every token, must not start the damping anew.
         next_look = entry.refuse_until if entry.kept_fresh else now.boot + MAX_DAMPING
-        self._call(entry, max(now.boot, next_look))
+        self._set_timer(entry, max(now.boot, next_look))
         return True
 
-    def forget(self, key: TokenKey, value: str) -> None:
-        """Hand a token out no more, and fetch no other one until somebody asks."""
+    def drop(self, key: TokenKey, value: str) -> None:
+        """Drop a token that is being revoked, and fetch no other one before a caller asks.
+
+        Args:
+            key: The key of the token.
+            value: The token's value.
+        """
         if self._sharing is not None:
             self._sharing.discard(key, value)
         entry = self.entries.get(key)
         if entry is None or entry.token is None or entry.token.value != value:
             return
-        entry.remember(value)
+        entry.remember_rejected(value)
         entry.drop_token()
         self._schedule.cancel(entry.timer)
         entry.timer = None
         if not entry.kept_fresh:
-            self._call(entry, self._clock.boot_time() + self._retry.max_cooldown)
+            self._set_timer(entry, self._clock.boot_time() + self._retry.max_cooldown)
 
     def keep_fresh(self, key: TokenKey) -> bool:
-        """Renew a key also while nobody asks; return False if too many are kept already."""
+        """Renew a key from now on even if it is unused.
+
+        Args:
+            key: The key.
+
+        Returns:
+            False if too many keys are kept fresh already.
+        """
         entry = self.entries.get(key) or Entry(key)
         kept = self.entries.keep(entry)
         if kept and entry.token is not None:
-            self._call(entry, max(entry.refresh_at, entry.refuse_until))
+            self._set_timer(entry, max(entry.refresh_at, entry.refuse_until))
         return kept
 
-    # What a flight leaves behind
+    # What the result of a flight changes
 
-    async def _fly(self, flight: TokenFlight) -> Outcome:
-        """Fetch a token and land it; between the answer and the waiters nothing is awaited."""
+    async def _fly(self, flight: TokenFlight) -> Result:
+        """Fetch a token and land it; nothing is awaited between the result and the waiters."""
         try:
-            outcome: TokenResponse | TokenProviderError = await self._fetch(flight)
-        except Exception as error:  # noqa: BLE001 - a defect here must not leave callers hanging
-            outcome = internal_error("fetch", error)
-        if self._is_shut:
-            raise asyncio.CancelledError  # once more: the callable for the secret swallowed it
-        return self._land(flight, outcome)
+            result: TokenResponse | TokenProviderError = await self._fetch(flight)
+        except Exception as error:  # noqa: BLE001 - an internal error must not leave callers waiting
+            result = internal_error("fetching a token", error)
+        if self._is_stopped:
+            raise asyncio.CancelledError  # again: the callable for the secret swallowed the first
+        return self._land(flight, result)
 
     async def _fetch(self, flight: TokenFlight) -> TokenResponse | TokenProviderError:
+        """Fetch a token.
+
+        Three cases: without a store, Okta is asked; while the entry cools down, only the store is
+        asked, since another process may have a token; otherwise the processes share the fetch.
+        """
         if self._sharing is None:
-            return await self._endpoint(flight.key).fetch(flight)
+            return await self._registry.endpoint(flight.key).fetch(flight)
 
         def is_rejected(value: str) -> bool:
             return value in self.entries.get_or_add(flight.key).rejected
 
         entry = self.entries.get_or_add(flight.key)
         if entry.error is not None and entry.state(read(self._clock)) is State.COOLING_DOWN:
-            # Another process may have had better luck; Okta is not asked.
-            return await self._sharing.look(flight, is_rejected) or entry.error
+            return await self._sharing.adopt(flight, is_rejected) or entry.error
         return await self._sharing.fetch(flight, is_rejected)
 
-    def _land(self, flight: TokenFlight, outcome: TokenResponse | TokenProviderError) -> Outcome:
+    def _land(self, flight: TokenFlight, result: TokenResponse | TokenProviderError) -> Result:
+        """Change the entry of a flight by its result, and return what the waiters get.
+
+        Five cases:
+
+        1. The entry cools down and the store has no token: nothing changes.
+        2. A token that is usable: the entry holds it from now on.
+        3. A renewal met a 429: it moves to the end of the pause.
+        4. Another error while a usable token is held: the renewal failed, and no caller notices.
+        5. Another error without a usable token: callers get the error, and the entry cools down.
+
+        A token that is past its leeway on arrival counts as an error.
+        """
         entry = self.entries.get_or_add(flight.key)
         now = read(self._clock)
-        if outcome is entry.error:  # which was looked at again, and has counted before
-            if entry.timer is None:  # it fell due while this flight was under way
-                self._call(entry, now.boot)
-            return outcome
-        if isinstance(outcome, TokenResponse):
-            token = self._make_token(entry.key, outcome)
+        if result is entry.error:
+            if entry.timer is None:  # it fired while this flight was under way
+                self._set_timer(entry, now.boot)
+            return result
+        if isinstance(result, TokenResponse):
+            token = self._make_token(entry.key, result)
             if token._usable_for(*now) > 0:
-                self._land_token(entry, token, outcome, now, flight.waiting)
+                self._land_token(entry, token, result, now, flight.waiting)
                 return token
-            outcome = _too_late(outcome, flight.key)
-        if isinstance(outcome, RateLimitedError) and not flight.wanted:
+            result = _expired_on_arrival(result, flight.key)
+        if isinstance(result, RateLimitedError) and not flight.wanted:
             self._postpone(entry, now)
         elif entry.state(now) in _USABLE:
-            self._land_failed_renewal(entry, outcome, now)
+            self._land_failed_renewal(entry, result, now)
         else:
-            self._land_failed_fetch(entry, outcome, now, flight.waiting)
-        return outcome
+            self._land_failed_fetch(entry, result, now, flight.waiting)
+        return result
 
-    def _make_token(self, key: TokenKey, grant: TokenResponse) -> AccessToken:
+    def _make_token(self, key: TokenKey, response: TokenResponse) -> AccessToken:
         return AccessToken(
-            grant.value,
-            grant.token_type,
-            grant.scopes,
+            response.value,
+            response.token_type,
+            response.scopes,
             key,
-            *grant.sent.later(grant.lifetime),
-            self._refresh.leeway(grant.lifetime),
+            *response.sent.later(response.lifetime),
+            self._refresh.leeway(response.lifetime),
             self._clock,
         )
 
     def _land_token(
-        self, entry: Entry, token: AccessToken, grant: TokenResponse, now: Instant, waiters: int
+        self, entry: Entry, token: AccessToken, response: TokenResponse, now: Instant, waiters: int
     ) -> None:
-        lifetime = grant.lifetime
-        refresh_at = grant.sent.boot + self._refresh.refresh_after(lifetime, self._random)
+        lifetime = response.lifetime
+        refresh_at = response.sent.boot + self._refresh.refresh_after(lifetime, self._random)
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if waiters:
             entry.used = USED
-        if grant.adopted:
+        if response.adopted:
             self._emit(
                 TokenAdopted(
                     key=entry.key,
                     lifetime=lifetime,
-                    remaining=grant.sent.boot + lifetime - now.boot,
-                    scopes=grant.scopes,
+                    remaining=response.sent.boot + lifetime - now.boot,
+                    scopes=response.scopes,
                     waiters=waiters,
                 )
             )
@@ -331,132 +388,144 @@ class TokenManager:
                 TokenFetched(
                     key=entry.key,
                     lifetime=lifetime,
-                    duration=now.boot - grant.sent.boot,
-                    scopes=grant.scopes,
-                    missing_scopes=entry.key.scopes - grant.scopes,
+                    duration=now.boot - response.sent.boot,
+                    scopes=response.scopes,
+                    missing_scopes=entry.key.scopes - response.scopes,
                     waiters=waiters,
-                    request_id=grant.request_id,
+                    request_id=response.request_id,
                 )
             )
         self._emit(RenewalScheduled(key=entry.key, after=refresh_at - now.boot))
-        self._call(entry, refresh_at)
+        self._set_timer(entry, refresh_at)
 
     def _land_failed_renewal(self, entry: Entry, error: TokenProviderError, now: Instant) -> None:
-        """Set when the next renewal is tried; callers do not notice.
+        """Set when the next renewal is tried.
 
-        The last try comes so long before the token's end that it can be answered in time. After an
-        error that no retry mends, nothing is tried until somebody asks.
+        The last attempt starts early enough before the token becomes unusable that its response
+        can arrive in time. After an error that no retry can fix, the next attempt starts when a
+        caller asks.
         """
-        unusable = entry.unusable_at
+        unusable_at = entry.unusable_at
         entry.failed_renewals += 1
         entry.error = error
         wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
-        final = unusable - self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
+        lead = self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
+        last_chance = unusable_at - lead
         entry.renew_after = now.boot + wait
-        if now.boot < final < entry.renew_after:
-            entry.renew_after = final
-        elif final < entry.renew_after and entry.failed_renewals > 1:
-            entry.renew_after = unusable
-        goes_on = _mends_itself(error)
+        if now.boot < last_chance < entry.renew_after:
+            entry.renew_after = last_chance
+        elif last_chance < entry.renew_after and entry.failed_renewals > 1:
+            entry.renew_after = unusable_at
+        retryable = _is_retryable(error)
         self._emit(
             RenewalFailed(
                 key=entry.key,
                 error=error,
                 failures=entry.failed_renewals,
-                remaining=unusable - now.boot,
-                after=entry.renew_after - now.boot if goes_on else None,
+                remaining=unusable_at - now.boot,
+                after=entry.renew_after - now.boot if retryable else None,
             )
         )
-        self._call(entry, entry.renew_after if goes_on else unusable)
+        self._set_timer(entry, entry.renew_after if retryable else unusable_at)
 
     def _land_failed_fetch(
         self, entry: Entry, error: TokenProviderError, now: Instant, waiters: int
     ) -> None:
-        """Let later callers have the error for a while."""
+        """Begin the cool-down, in which later callers get the error."""
         entry.failed_fetches += 1
         cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
-        # For renewals too: a wall clock that is set right again may bring a token back.
+        # For renewals too: a wall clock that is set right again may make a token usable again.
         entry.refuse_until = entry.renew_after = now.boot + cooldown
         entry.error = error
         self._emit(FetchFailed(key=entry.key, error=error, waiters=waiters, cooldown=cooldown))
         if not entry.kept_fresh:
-            # Long enough to count failures in a row, and then a typing error is forgotten.
-            self._call(entry, entry.refuse_until + self._retry.max_cooldown)
-        elif _mends_itself(error):
-            self._call(entry, entry.refuse_until)
+            # Long enough to count consecutive failures; then a mistyped scope is forgotten.
+            self._set_timer(entry, entry.refuse_until + self._retry.max_cooldown)
+        elif _is_retryable(error):
+            self._set_timer(entry, entry.refuse_until)
 
     # What happens in the background
 
     def _fall_due(self, entry: Entry) -> None:
-        """Renew a token whose time has come, if anybody uses it; forget it when it has expired."""
+        """Decide what happens to an entry whose timer has fired.
+
+        Six cases, the first that fits decides:
+
+        1. A flight is under way: it sets another timer when it lands.
+        2. No usable token, and the key is not kept fresh: the entry is removed.
+        3. A usable token that no caller used since its renewal, not kept fresh: the entry stays
+           idle until the token becomes unusable.
+        4. Before `renew_after`: the timer is set again.
+        5. A usable token, no error, or an error that a retry can fix: a renewal starts.
+        6. An error that no retry can fix: nothing happens until a caller asks.
+        """
         entry.timer = None
         now = read(self._clock)
         usable = entry.state(now) in _USABLE
         if not usable:
-            entry.close_window()  # a wall clock that is set back must not enter it again
+            entry.close_window()  # a wall clock that is set back must not enter the window again
         if self.flights.under_way.get(entry.key) is not None:
-            return  # when it lands, there will be another timer
+            return
         if not usable and not entry.kept_fresh:
             self.entries.remove(entry)
             self._emit(KeyForgotten(key=entry.key))
         elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:
             self._emit(KeyIdle(key=entry.key))
-            self._call(entry, entry.unusable_at)
+            self._set_timer(entry, entry.unusable_at)
         elif now.boot < entry.renew_after:
-            self._call(entry, entry.renew_after)
-        elif usable or entry.error is None or _mends_itself(entry.error):
+            self._set_timer(entry, entry.renew_after)
+        elif usable or entry.error is None or _is_retryable(entry.error):
             self._renew(entry, now)
 
     def _renew(self, entry: Entry, now: Instant) -> None:
-        """Begin a renewal, unless one is under way, or it is too early for another try."""
+        """Start a renewal, unless one is under way, in back-off, or the domain is paused."""
         if now.boot < entry.renew_after or self.flights.under_way.get(entry.key) is not None:
             return
-        if self._endpoint(entry.key).paused_until(entry.key) > now.boot:
+        if self._registry.endpoint(entry.key).paused_until(entry.key) > now.boot:
             self._postpone(entry, now)
         else:
             if entry.token is not None:
-                self._call(entry, entry.unusable_at)
+                self._set_timer(entry, entry.unusable_at)
             self.flights.start(entry.key)
 
     def _postpone(self, entry: Entry, now: Instant) -> None:
-        """Move a renewal to the end of a pause, and some way on, lest all come at once."""
-        pause_end = self._endpoint(entry.key).paused_until(entry.key)
+        """Move a renewal to the end of a pause plus a random time, so that renewals spread out."""
+        pause_end = self._registry.endpoint(entry.key).paused_until(entry.key)
         spread = self._refresh.spread(entry.lifetime, self._random)
         entry.renew_after = max(pause_end, now.boot) + spread
         self._emit(RenewalPostponed(key=entry.key, after=entry.renew_after - now.boot))
-        self._call(entry, entry.renew_after)
+        self._set_timer(entry, entry.renew_after)
 
-    def _call(self, entry: Entry, instant: float) -> None:
-        """Look at an entry again at an instant, in seconds of boot time, and not before."""
+    def _set_timer(self, entry: Entry, instant: float) -> None:
+        """Let `_fall_due` decide about an entry at an instant of boot time, and not before."""
         self._schedule.cancel(entry.timer)
-        entry.timer = self._schedule.call_at(instant, self._look, entry)
+        entry.timer = self._schedule.call_at(instant, self._on_timer, entry)
 
-    def _evicted(self, entry: Entry) -> None:
+    def _evict(self, entry: Entry) -> None:
         self._schedule.cancel(entry.timer)
         entry.detach()
         self._emit(KeyEvicted(key=entry.key))
 
-    def shut(self) -> None:
-        """Hand out nothing any more: every holder of an entry must ask the provider first."""
-        self._is_shut = True
+    def stop(self) -> None:
+        """Hand out no token any more: every holder of an entry must ask the provider first."""
+        self._is_stopped = True
         self._schedule.clear()
         for entry in self.entries:
             entry.timer = None
             entry.detach()
 
 
-def _too_late(grant: TokenResponse, key: TokenKey) -> InvalidResponseError:
+def _expired_on_arrival(response: TokenResponse, key: TokenKey) -> InvalidResponseError:
     return InvalidResponseError(
-        "the token was past its use when it arrived; its lifetime is too short for this machine or "
-        "network",
+        _LIFETIME_TOO_SHORT.format(event="it arrived"),
         status=200,
         key=key,
         attempts=1,
         retryable=True,
-        request_id=grant.request_id,
+        request_id=response.request_id,
     )
 
 
-def _mends_itself(error: TokenProviderError) -> bool:
-    """Tell whether a later try may succeed without anybody changing anything."""
+def _is_retryable(error: TokenProviderError) -> bool:
+    """Tell whether a later attempt may succeed although no one changes anything."""
     return isinstance(error, FetchError) and error.retryable

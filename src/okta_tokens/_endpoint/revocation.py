@@ -1,4 +1,4 @@
-"""Revoke tokens (RFC 7009): one request for each, however many callers ask for it."""
+"""Revoke tokens (RFC 7009): one request for each token, however many callers want it revoked."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import asyncio
 import copy
 from collections.abc import Callable
 
-from okta_tokens._endpoint.endpoint import Endpoint, RevocationFlight, internal_error
-from okta_tokens._model.token import AccessToken, TokenKey
+from okta_tokens._endpoint.operation import RevocationFlight
+from okta_tokens._endpoint.registry import EndpointRegistry
+from okta_tokens._model.token import AccessToken
+from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.flight import SingleFlight
+from okta_tokens._runtime.internal_error import internal_error
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens.errors import ProviderStateError, TokenProviderError, TransportError
 from okta_tokens.events import Event, TokenRevoked
@@ -19,65 +22,72 @@ class TokenRevoker:
 
     Args:
         schedule: Ends the wait of callers.
-        endpoint: Returns the endpoint of a key's domain.
-        emit: Hears what happens.
+        registry: Has the endpoint of each domain.
+        emit: Called with every event.
     """
 
     def __init__(
-        self,
-        *,
-        schedule: Schedule,
-        endpoint: Callable[[TokenKey], Endpoint],
-        emit: Callable[[Event], None],
+        self, *, schedule: Schedule, registry: EndpointRegistry, emit: Callable[[Event], None]
     ) -> None:
-        self._endpoint = endpoint
+        self._registry = registry
         self._emit = emit
         self.flights = SingleFlight[tuple[TokenKey, str], bool | TokenProviderError](
             self._fly, schedule
         )
 
-    def ask(self, token: AccessToken, deadline: float) -> asyncio.Future[RevocationFlight | None]:
-        """Return what to wait for until a token is revoked: a flight that is joined, or begun.
+    def join_or_start(
+        self, token: AccessToken, deadline: float
+    ) -> asyncio.Future[RevocationFlight | None]:
+        """Join the flight that revokes a token, or start it.
 
         Args:
-            token: Which one.
+            token: The token.
             deadline: When the caller gives up, in seconds of boot time.
 
+        Returns:
+            A future for one waiter: the flight when it lands, or None at the deadline.
+
         Raises:
-            ConfigurationError: If the session would add credentials for the domain.
+            ConfigurationError: If the given session would add credentials for the domain.
         """
-        self._endpoint(token.key)  # may refuse, and then this call, not the flight
+        self._registry.endpoint(token.key)  # may refuse, and then this call, not the flight
         key = (token.key, token.value)
         flight = self.flights.under_way.get(key) or self.flights.start(key, deadline)
         return self.flights.join(flight, deadline)
 
-    def confirm(self, key: TokenKey, flight: RevocationFlight | None) -> None:
-        """Return if a token was revoked.
+    def check_result(self, key: TokenKey, flight: RevocationFlight | None) -> None:
+        """Return if the token was revoked.
 
         Args:
-            key: Whose token.
-            flight: The one that landed; None if the deadline came first.
+            key: The key of the token.
+            flight: The flight that landed; None if the deadline came first.
 
         Raises:
-            FetchError: A copy of what the flight ended with; or because the deadline has come.
-            ProviderStateError: If the provider was closed meanwhile.
+            FetchError: A copy of the flight's error, or because the deadline has passed.
+            ProviderStateError: If the provider was closed in the meantime.
         """
         if flight is None:
-            message = "no word in time that the token is revoked; the request goes on"
+            message = (
+                "the revocation timed out; the request continues in the background, so revoke the "
+                "token again later to learn the result"
+            )
             raise TransportError(message, key=key, retryable=True)
-        outcome = flight.outcome
-        if outcome is None:
-            message = "the provider was closed, or died, while this caller waited"
+        result = flight.result
+        if result is None:
+            message = (
+                "the provider was closed, or failed, while this caller waited for a revocation; "
+                "revoke the token again from a running provider"
+            )
             raise ProviderStateError(message)
-        if isinstance(outcome, TokenProviderError):
-            raise copy.copy(outcome)
+        if isinstance(result, TokenProviderError):
+            raise copy.copy(result)
 
     async def _fly(self, flight: RevocationFlight) -> bool | TokenProviderError:
         key, _ = flight.key
         try:
-            outcome = await self._endpoint(key).revoke(flight)
-        except Exception as error:  # noqa: BLE001 - a defect here must not leave callers hanging
-            return internal_error("revocation", error)
-        if outcome is True:
+            result = await self._registry.endpoint(key).revoke(flight)
+        except Exception as error:  # noqa: BLE001 - an internal error must not leave callers waiting
+            return internal_error("revoking a token", error)
+        if result is True:
             self._emit(TokenRevoked(key=key))
-        return outcome
+        return result

@@ -1,4 +1,4 @@
-"""The HTTP session: our own, or the user's if it would not send two credentials."""
+"""The HTTP session: the provider's own, or a given one that adds no credentials."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from okta_tokens.errors import ConfigurationError
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request that is not sent where an answer waits already.
+    """A request that is not sent on a connection that holds unread bytes.
 
-    aiohttp keeps what a server says on an idle connection, and takes it for the answer to the next
-    request: the token of one client would be handed to another one.
+    aiohttp treats bytes that arrive on an idle connection as the response to the next request. So
+    the token of one client could reach another client.
     """
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Send, unless the connection is spoilt; then it is closed.
+        """Send the request, unless the connection holds unread bytes; aiohttp then closes it.
 
         Raises:
-            aiohttp.ServerDisconnectedError: If it is.
+            aiohttp.ServerDisconnectedError: If the connection holds unread bytes.
         """
         assert conn.protocol is not None  # noqa: S101 - narrows the type
         if conn.protocol.should_close:
@@ -35,9 +35,9 @@ class _Request(aiohttp.ClientRequest):
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Return a session that carries nothing of its own: no cookies, no credentials, no `.netrc`.
+    """Return a session without cookies, credentials and `.netrc`.
 
-    The gate bounds the connections, so the pool does not.
+    The gate limits the connections, so the pool does not.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -47,12 +47,16 @@ def open_session() -> aiohttp.ClientSession:
 
 
 def check_session(session: aiohttp.ClientSession) -> None:
-    """Refuse a session that carries credentials: a token request must hold one, and only one.
+    """Refuse a session that adds credentials: a token request must hold exactly one credential.
 
-    Its middlewares, time-outs and redirects do not matter: each request passes its own.
+    The session's middlewares, time-outs and redirects do not matter: each request sets its own.
+
+    Args:
+        session: The session that the user gave.
 
     Raises:
-        ConfigurationError: If it has authentication, or an `Authorization` header, as a default.
+        ConfigurationError: If the session has default authentication, or a default `Authorization`
+            header.
     """
     problems = []
     if session.auth is not None:
@@ -60,7 +64,7 @@ def check_session(session: aiohttp.ClientSession) -> None:
     if "Authorization" in session.headers:
         problems.append("it sends an Authorization header of its own")
     if problems:
-        message = f"session: {'; '.join(problems)}; give the provider a session without"
+        message = f"session: {'; '.join(problems)}; give the provider a session without these"
         raise ConfigurationError(message)
 
 
@@ -68,6 +72,10 @@ def check_netrc(session: aiohttp.ClientSession, origin: str) -> None:
     """Refuse a session that would add credentials for a host from the user's `.netrc`.
 
     aiohttp reads that file for sessions with `trust_env=True`.
+
+    Args:
+        session: The session that the user gave.
+        origin: The domain with its scheme.
 
     Raises:
         ConfigurationError: If the file has an entry for the host.
@@ -84,7 +92,7 @@ def _in_netrc(host: str) -> bool:
     try:
         path = os.environ.get("NETRC") or Path("~/.netrc").expanduser()
         return netrc.netrc(path).authenticators(host) is not None
-    except (OSError, RuntimeError, ValueError, netrc.NetrcParseError):  # none, or none to be read
+    except (OSError, RuntimeError, ValueError, netrc.NetrcParseError):  # missing or unreadable
         return False
 
 
@@ -93,15 +101,18 @@ def environment_proxy(
     proxies: Callable[[], dict[str, str]] = getproxies,
     bypass: Callable[[str], object] = proxy_bypass,
 ) -> str | None:
-    """Return the proxy that the environment names for an origin, or None.
+    """Return the proxy that the environment names for an origin.
 
-    For our own session, which does not trust the environment any further. Plain http is for this
-    machine alone and goes through no proxy.
+    The provider's own session reads nothing else from the environment. Plain http is for this
+    machine's loopback interface alone and uses no proxy.
 
     Args:
-        origin: The domain, with its scheme.
-        proxies: Reads `HTTPS_PROXY` and the like.
+        origin: The domain with its scheme.
+        proxies: Returns the values of `HTTPS_PROXY` and similar variables, by scheme.
         bypass: Tells whether `NO_PROXY` names a host.
+
+    Returns:
+        The URL of the proxy, or None.
     """
     url = urlsplit(origin)
     if url.scheme != "https" or bypass(url.netloc):

@@ -1,0 +1,182 @@
+"""Error responses: what a refusal means, what to do about it, and whether to try again at once."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from okta_tokens._endpoint.rate_limits import is_concurrency_limit
+from okta_tokens._endpoint.response import MAX_BODY, Response
+from okta_tokens._runtime.redaction import scrub
+from okta_tokens.errors import (
+    FetchError,
+    FetchFacts,
+    InvalidResponseError,
+    OAuthError,
+    RateLimitedError,
+    ServerError,
+)
+
+_MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
+
+_ADVICE = {
+    "invalid_client": "check the client id, the secret, and that the app is active and registered "
+    "for this method of authentication",
+    "invalid_scope": "check that each scope exists on this authorization server and is granted to "
+    "the client by an access policy",
+    "access_denied": "check the access policies and network zones of the authorization server",
+    "unauthorized_client": "allow the client-credentials grant in the app's settings",
+    "unsupported_grant_type": "allow the client-credentials grant in the app's settings",
+    "invalid_dpop_proof": "if the app requires DPoP, give the client dpop=DPoP(); if the client "
+    f"has it, check this machine's clock, and {_MIDDLEBOXES}",
+    "use_dpop_nonce": f"the server keeps asking for another nonce; check {_MIDDLEBOXES}",
+    "E0000007": "check the domain and the authorization server's id",
+    "E0000022": "check the domain and the authorization server's id",
+}
+"""By error code: what to do about it."""
+
+_TRANSIENT = {
+    "server_error",
+    "temporarily_unavailable",
+    "use_dpop_nonce",
+    "E0000009",
+    "E0000010",
+    "E0000047",
+}
+"""Error codes after which the same request may succeed later."""
+
+_WRONG_TIME = re.compile(
+    r"expir|too far|future|issued before|not yet|already been used|\b(?:exp|iat|jti|nbf)\b",
+    re.IGNORECASE,
+)
+"""How Okta describes an assertion whose time or id it rejects."""
+
+
+class ImmediateRetry(enum.Enum):
+    """What to change in a refused request before it is sent again at once."""
+
+    NONCE = "repeat the nonce that came with the refusal"
+    TIME = "sign again, by the clock of the refusal"
+    CREDENTIAL = "use the present credential, if it has changed"
+
+
+def parse_error_response(response: Response, fields: Mapping[str, object]) -> FetchError:
+    """Return the error that a response means (RFC 6749 section 5.2, or Okta's own format).
+
+    Four cases: a 429 is a rate limit; a 5xx is a failure of the server; a 4xx with an error code is
+    a refusal by Okta; anything else is invalid.
+
+    Args:
+        response: The response.
+        fields: Its body as `Response.json_object` returns it.
+
+    Returns:
+        The error. It is returned, not raised, since the frames here have seen the response.
+    """
+    facts = response.facts(fields)
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return _rate_limited(response, facts)
+    code, description = _error_of(fields, response.secrets)
+    timed_out = response.status == HTTPStatus.REQUEST_TIMEOUT
+    reason = description.rstrip(".") or "no reason given"
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        why = f" ({code}: {reason})" if code else ""
+        facts["retryable"] = True
+        return ServerError(
+            f"the server responded {response.status}{why}; this is a failure of the server, so try "
+            "again later",
+            status=response.status,
+            **facts,
+        )
+    if response.status >= HTTPStatus.BAD_REQUEST and code:
+        facts["retryable"] = code in _TRANSIENT or timed_out
+        advice = _ADVICE.get(code, "look the request id up in Okta's System Log")
+        return OAuthError(
+            f"Okta refused ({response.status} {code}): {reason}; {advice}",
+            error=code,
+            description=description,
+            status=response.status,
+            **facts,
+        )
+    return invalid_response(response, facts, why_invalid(response), retryable=timed_out)
+
+
+def immediate_retry_for(error: FetchError, *, proof: bool, mistimed: bool) -> ImmediateRetry | None:
+    """Return what to change before a refused request is sent again at once.
+
+    Args:
+        error: The refusal.
+        proof: Whether the request held a DPoP proof.
+        mistimed: Whether the request held an assertion whose time has turned out to be wrong. Some
+            servers do not say why they refuse an assertion.
+
+    Returns:
+        The change, or None if another request would be in vain.
+    """
+    if not isinstance(error, OAuthError):
+        return None
+    if error.error == "invalid_client":
+        wrong_time = mistimed or _WRONG_TIME.search(error.description)
+        return ImmediateRetry.TIME if wrong_time else ImmediateRetry.CREDENTIAL
+    for_proofs = {
+        "use_dpop_nonce": ImmediateRetry.NONCE,
+        "invalid_dpop_proof": ImmediateRetry.TIME,
+    }
+    return for_proofs.get(error.error) if proof else None
+
+
+def invalid_response(
+    response: Response, facts: FetchFacts, why: str, *, retryable: bool = False
+) -> InvalidResponseError:
+    """Return the error for a response that cannot be used.
+
+    Args:
+        response: The response.
+        facts: As `Response.facts` returns them.
+        why: What is wrong with it, and what to do.
+        retryable: Whether the same request may succeed later.
+    """
+    facts["retryable"] = retryable
+    return InvalidResponseError(
+        f"the response ({response.status}) is invalid: {why}", status=response.status, **facts
+    )
+
+
+def why_invalid(response: Response) -> str:
+    """Return why a response without usable JSON is invalid, and what to do.
+
+    Args:
+        response: The response.
+    """
+    if len(response.body) > MAX_BODY:
+        return f"its body is longer than {MAX_BODY // 1024} KiB; check the domain"
+    if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
+        return "it is a redirect, which is never followed; check the domain"
+    return f"it is not Okta's JSON; check the domain, and {_MIDDLEBOXES}"
+
+
+def _rate_limited(response: Response, facts: FetchFacts) -> FetchError:
+    """Return the error of a 429. The endpoint, which knows the pause, sets when the pause ends."""
+    what = "concurrent requests" if is_concurrency_limit(response) else "requests in its window"
+    facts["retryable"] = True
+    return RateLimitedError(
+        f"Okta responded 429: too many {what}; send fewer requests, or raise the limit",
+        retry_at=datetime.fromtimestamp(response.received_at, UTC),
+        **facts,
+    )
+
+
+def _error_of(fields: Mapping[str, object], secrets: Iterable[str]) -> tuple[str, str]:
+    """Return the code and the description of an error in either of Okta's formats."""
+    code = _first_text(fields, "error", "errorCode")
+    description = _first_text(fields, "error_description", "errorSummary")
+    return scrub(code, secrets)[:64], scrub(description, secrets)
+
+
+def _first_text(fields: Mapping[str, object], *names: str) -> str:
+    """Return the first field that is a text with at least one character, or an empty text."""
+    values = (fields.get(name) for name in names)
+    return next((value for value in values if isinstance(value, str) and value), "")

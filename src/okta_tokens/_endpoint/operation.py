@@ -1,0 +1,128 @@
+"""What Okta is asked to do, in one or more attempts: fetch a token, or revoke one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from okta_tokens._auth.authentication import TokenRequest
+from okta_tokens._auth.dpop import DPoP
+from okta_tokens._endpoint.response import Response
+from okta_tokens._endpoint.token_response import (
+    TokenResponse,
+    build_form,
+    parse_revocation_response,
+    parse_token_response,
+)
+from okta_tokens._model.token import AccessToken
+from okta_tokens._model.token_key import TokenKey
+from okta_tokens._runtime.flight import Flight
+from okta_tokens.errors import FetchError, TokenProviderError
+from okta_tokens.events import Event, TokenRequested
+
+T = TypeVar("T", bound=TokenResponse | bool)
+TokenFlight = Flight[TokenKey, AccessToken | TokenProviderError]
+RevocationFlight = Flight[tuple[TokenKey, str], bool | TokenProviderError]
+
+
+class Operation(ABC, Generic[T]):
+    """One thing that Okta is asked to do, and what its attempts have in common.
+
+    Args:
+        flight: The flight on whose behalf the attempts are made.
+        key: The key of the token.
+        url: The URL of the requests.
+        form: The fields of the body, without the credential.
+        dpop: Makes the proofs; None if the requests need none.
+        secrets: Values that no text may repeat. The secrets of every attempt are added, since a
+            server may repeat the secret of an earlier attempt.
+    """
+
+    __slots__ = ("clock_offset", "dpop", "flight", "form", "key", "requests_sent", "secrets", "url")
+
+    def __init__(
+        self,
+        flight: Flight[Any, Any],
+        key: TokenKey,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        dpop: DPoP | None = None,
+        secrets: Iterable[str] = (),
+    ) -> None:
+        self.flight = flight
+        self.key = key
+        self.url = url
+        self.form = form
+        self.dpop = dpop
+        self.secrets = [*secrets]
+        self.requests_sent = 0
+        self.clock_offset = 0.0
+        """The clock offset that dated the last request, in seconds."""
+
+    def new_request(self, now: float) -> TokenRequest:
+        """Return a new request without credential and proof.
+
+        Args:
+            now: The present moment by Okta's clock, in seconds since the epoch.
+        """
+        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now, self.secrets)
+
+    @abstractmethod
+    def parse(self, response: Response) -> T | FetchError:
+        """Return what a response means.
+
+        Args:
+            response: The response to one of the requests.
+        """
+
+    @abstractmethod
+    def request_event(self) -> Event | None:
+        """Return the event that tells about the request just counted, or None."""
+
+
+class FetchOperation(Operation[TokenResponse]):
+    """Fetch a token (RFC 6749 section 4.4).
+
+    Args:
+        flight: The flight of a key.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, flight: TokenFlight) -> None:
+        key = flight.key
+        client = key.client
+        super().__init__(flight, key, client.token_url, build_form(key.scopes), dpop=client.dpop)
+
+    def parse(self, response: Response) -> TokenResponse | FetchError:
+        """Return the token, or the error that says why there is none."""
+        return parse_token_response(response, self.key.scopes, self.key.token_type)
+
+    def request_event(self) -> Event:
+        """Return the event that a token is requested."""
+        renewal = not self.flight.wanted
+        return TokenRequested(key=self.key, attempt=self.requests_sent, renewal=renewal)
+
+
+class RevokeOperation(Operation[bool]):
+    """Revoke a token (RFC 7009).
+
+    Args:
+        flight: The flight of a key and a token value.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, flight: RevocationFlight) -> None:
+        key, value = flight.key
+        form = {"token": value, "token_type_hint": "access_token"}
+        super().__init__(flight, key, key.client.revocation_url, form, secrets=[value])
+
+    def parse(self, response: Response) -> bool | FetchError:
+        """Return True, or the error that says why the token is not revoked."""
+        return parse_revocation_response(response) or True
+
+    def request_event(self) -> None:
+        """Return None: `TokenRevoked` tells about the result."""

@@ -1,0 +1,105 @@
+"""Okta's rate limits: what a 429 asks for, and the pause that follows."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from okta_tokens._endpoint.response import Response
+
+MAX_REQUESTED_PAUSE = 86_400.0
+"""Seconds: a longer pause in a 429 is cut to this. Okta's own windows are minutes."""
+
+_DIGITS = re.compile(r"[0-9]{1,15}")
+_DEFAULT_PAUSE = 2.0
+"""Seconds: the pause after a first 429 that names none. It doubles with each consecutive 429."""
+_MAX_DOUBLINGS = 16
+
+
+@dataclass(slots=True)
+class Pause:
+    """The time for which one half of a domain gets no requests.
+
+    The halves are the org's own authorization server, and all custom ones together: Okta counts
+    them apart.
+
+    Args:
+        until: When the pause ends, in seconds of boot time.
+        consecutive_429s: How many 429s arrived in a row.
+    """
+
+    until: float = -math.inf
+    consecutive_429s: int = 0
+
+    def extend(
+        self, response: Response, *, now: float, clock_offset: float, max_pause: float
+    ) -> float:
+        """Begin or lengthen the pause after a 429.
+
+        A limit on concurrent requests is over as soon as another request has finished. Its reset
+        time is a suggestion that may be a minute away, so a shorter wait that doubles is used.
+
+        Args:
+            response: The 429.
+            now: The present moment, in seconds of boot time.
+            clock_offset: As for `requested_pause`.
+            max_pause: The longest pause that the policy allows, in seconds.
+
+        Returns:
+            The seconds that are left of the pause.
+        """
+        if self.until <= now:  # a 429 that arrives during the pause belongs to the same limit
+            self.consecutive_429s += 1
+        # A response to an earlier request may have reset the count in the meantime.
+        doublings = min(max(self.consecutive_429s - 1, 0), _MAX_DOUBLINGS)
+        default = _DEFAULT_PAUSE * 2.0**doublings
+        seconds = requested_pause(response, clock_offset) or default
+        if is_concurrency_limit(response):
+            seconds = min(seconds, default)
+        self.until = max(self.until, now + min(seconds, max_pause))
+        return self.until - now
+
+
+def requested_pause(response: Response, clock_offset: float) -> float | None:
+    """Return the pause that a 429 asks for.
+
+    Okta names the instant at which its window resets, in `X-Rate-Limit-Reset`. The pause is the
+    time from the response's own `Date` to the reset, so that only the server's clock counts, plus
+    one second, since both have whole seconds. If there are several values, the latest one wins.
+    Other servers send `Retry-After`. A pause is never longer than `MAX_REQUESTED_PAUSE`.
+
+    Args:
+        response: The 429.
+        clock_offset: Seconds by which the server's clock is ahead of this machine's, for a response
+            without `Date`.
+
+    Returns:
+        The seconds, or None if the response names no pause.
+    """
+    now = response.server_time
+    if now is None:
+        now = response.received_at + clock_offset
+    resets = header_integers(response.headers.getall("X-Rate-Limit-Reset", []))
+    if resets:
+        return min(max(0.0, max(resets) - now + 1), MAX_REQUESTED_PAUSE)
+    waits = header_integers(response.headers.getall("Retry-After", []))
+    return min(float(max(waits)), MAX_REQUESTED_PAUSE) if waits else None
+
+
+def is_concurrency_limit(response: Response) -> bool:
+    """Tell whether a 429 means too many concurrent requests.
+
+    Okta then sends `X-Rate-Limit-Limit: 0`.
+
+    Args:
+        response: The 429.
+    """
+    return {*header_integers(response.headers.getall("X-Rate-Limit-Limit", []))} == {0}
+
+
+def header_integers(values: Iterable[str]) -> list[int]:
+    """Return the numbers in a header that proxies may have repeated or joined with commas."""
+    parts = (part.strip() for value in values for part in value.split(","))
+    return [int(part) for part in parts if _DIGITS.fullmatch(part)]

@@ -1,0 +1,111 @@
+"""The endpoints of a provider: one for each domain, and the HTTP session that they share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+
+import aiohttp
+
+from okta_tokens._endpoint.endpoint import Endpoint
+from okta_tokens._endpoint.exchange import Exchange
+from okta_tokens._endpoint.session import (
+    check_netrc,
+    check_session,
+    environment_proxy,
+    open_session,
+)
+from okta_tokens._model.policies import RetryPolicy
+from okta_tokens._model.token_key import TokenKey
+from okta_tokens._runtime.clock import Clock
+from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._sharing.guarded_store import GuardedStore
+from okta_tokens.events import Event
+
+
+class EndpointRegistry:
+    """Make the endpoint of each domain when it is first needed.
+
+    Args:
+        session: The session that the user gave; None opens one.
+        clock: Tells the time and waits.
+        schedule: Ends requests that take too long.
+        policy: How often and how long to try.
+        max_concurrent_requests: How many requests may be under way at once, for each domain.
+        emit: Called with every event.
+        store: Shares pauses with other processes; None if there is no store.
+
+    Raises:
+        ConfigurationError: If the given session carries credentials of its own.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession | None,
+        *,
+        clock: Clock,
+        schedule: Schedule,
+        policy: RetryPolicy,
+        max_concurrent_requests: int,
+        emit: Callable[[Event], None],
+        store: GuardedStore | None = None,
+    ) -> None:
+        if session is not None:
+            check_session(session)
+        self._given_session = session
+        self._session = session
+        self._clock = clock
+        self._schedule = schedule
+        self._policy = policy
+        self._max_concurrent_requests = max_concurrent_requests
+        self._emit = emit
+        self._store = store
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def open(self) -> None:
+        """Open a session, unless one was given; call this on the provider's event loop."""
+        if self._given_session is None:
+            self._session = open_session()
+
+    def endpoint(self, key: TokenKey) -> Endpoint:
+        """Return the endpoint of a key's domain.
+
+        Args:
+            key: The key of a token.
+
+        Raises:
+            ConfigurationError: If the given session would add credentials for the domain.
+        """
+        origin = key.client.origin
+        endpoint = self._endpoints.get(origin)
+        if endpoint is None:
+            endpoint = self._endpoints[origin] = self._make_endpoint(origin)
+        return endpoint
+
+    def clock_offsets(self) -> Mapping[str, float]:
+        """Return by origin how many seconds Okta's clock is ahead of this machine's."""
+        return {origin: endpoint.clock_offset for origin, endpoint in self._endpoints.items()}
+
+    async def aclose(self) -> None:
+        """Close the session, unless it was given."""
+        if self._session is not None and self._session is not self._given_session:
+            await self._session.close()
+
+    def _make_endpoint(self, origin: str) -> Endpoint:
+        assert self._session is not None  # noqa: S101 - narrows the type
+        proxy = None
+        if self._given_session is None:
+            proxy = environment_proxy(origin)
+        else:
+            check_netrc(self._given_session, origin)
+        return Endpoint(
+            origin,
+            exchange=Exchange(self._session, proxy, self._clock),
+            clock=self._clock,
+            schedule=self._schedule,
+            policy=self._policy,
+            max_concurrent_requests=self._max_concurrent_requests,
+            random=random.random,
+            emit=self._emit,
+            store=self._store,
+        )

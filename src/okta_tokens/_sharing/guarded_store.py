@@ -1,0 +1,230 @@
+"""A store behind a guard: it may fail, hang or lie, and the provider works as if it were alone."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context
+from typing import ParamSpec, TypeVar
+
+from okta_tokens._model.policies import Random
+from okta_tokens._model.token_key import TokenKey
+from okta_tokens._runtime.clock import Clock
+from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._sharing.circuit_breaker import CircuitBreaker
+from okta_tokens._sharing.store import SharedToken, TokenStore, UnreadableEntry
+from okta_tokens.events import Event, StoreEntryIgnored
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CANCEL_AGAIN_AFTER = 0.5
+"""Seconds between two cancellations of a call that does not end."""
+
+_INVALID_ENTRY_INTERVAL = 60.0
+"""Seconds between two events about entries that cannot be used."""
+
+
+class StoreUnavailableError(Exception):
+    """The store failed or timed out, or the circuit breaker is open: continue without it."""
+
+
+class GuardedStore:
+    """Call a store in the time that it is given, and not at all while it keeps failing.
+
+    Args:
+        store: The store that processes share.
+        clock: Tells the time.
+        schedule: Ends calls that take too long.
+        random: Draws from the unit interval.
+        emit: Called with every event.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        *,
+        clock: Clock,
+        schedule: Schedule,
+        random: Random,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._schedule = schedule
+        self._emit = emit
+        self._breaker = CircuitBreaker(clock, random, emit)
+        self._reported_at = -math.inf
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = Context()
+        self._background: set[asyncio.Task[None]] = set()
+        self.allows_call = self._breaker.allows_call
+        self.record_success = self._breaker.record_success
+
+    @property
+    def lease(self) -> float:
+        """For how long a process may be the only one that fetches a token, in seconds."""
+        return self._store.lease
+
+    def attach(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        """Run background calls on a loop, each in a copy of a context."""
+        self._loop, self._context = loop, context
+
+    def call_deadline(self) -> float:
+        """Return when a call that begins now must end, in seconds of boot time."""
+        return self._clock.boot_time() + self._store.timeout
+
+    async def load(self, key: TokenKey, deadline: float) -> tuple[SharedToken, float] | None:
+        """Return the token that is kept for a key and its remaining seconds, or None.
+
+        Args:
+            key: The key of the token.
+            deadline: When to give up, in seconds of boot time.
+
+        Raises:
+            StoreUnavailableError: If the store fails or times out.
+        """
+        try:
+            return await self._call(deadline, self._store.load, key)
+        except UnreadableEntry:
+            self.report_invalid_entry(key)
+            return None
+
+    async def paused(self, key: TokenKey, deadline: float) -> tuple[float, float] | None:
+        """Return the seconds that are left of a shared pause, and its end by Okta's clock, or None.
+
+        Args:
+            key: A key of the half of a domain that the pause concerns.
+            deadline: When to give up, in seconds of boot time.
+
+        Raises:
+            StoreUnavailableError: If the store fails or times out.
+        """
+        try:
+            return await self._call(deadline, self._store.paused, key)
+        except UnreadableEntry:
+            self.report_invalid_entry(key)
+            return None
+
+    async def acquire(self, key: TokenKey, seconds: float, deadline: float) -> str | None:
+        """Take the lease of a key; return None if another process has it.
+
+        Args:
+            key: The key of the token.
+            seconds: How long the lease lasts.
+            deadline: When to give up, in seconds of boot time.
+
+        Raises:
+            StoreUnavailableError: If the store fails or times out.
+        """
+        return await self._call(deadline, self._store.acquire, key, seconds)
+
+    def release(self, key: TokenKey, lease: str) -> None:
+        """Give a lease back, in the background.
+
+        Args:
+            key: The key of the token.
+            lease: What `acquire` returned.
+        """
+        self._in_background(self._write(self._store.release, key, lease))
+
+    def publish(self, key: TokenKey, token: SharedToken, seconds: float, lease: str | None) -> None:
+        """Save a token for other processes and give the lease back, in the background.
+
+        Args:
+            key: The key of the token.
+            token: The token.
+            seconds: How long the token lives.
+            lease: What `acquire` returned; None if another process has the lease.
+        """
+        self._in_background(self._publish(key, token, seconds, lease))
+
+    def publish_pause(self, key: TokenKey, seconds: float, *, until: float) -> None:
+        """Let other processes pause, too, in the background.
+
+        Args:
+            key: A key of the half of a domain that the pause concerns.
+            seconds: How long.
+            until: The end by Okta's clock, in seconds since the epoch.
+        """
+        self._in_background(self._write(self._store.pause, key, seconds, until))
+
+    def discard(self, key: TokenKey, value: str) -> None:
+        """Let no process adopt a token any more, in the background.
+
+        Args:
+            key: The key of the token.
+            value: The token's value.
+        """
+        self._in_background(self._write(self._store.discard, key, value))
+
+    def report_invalid_entry(self, key: TokenKey) -> None:
+        """Emit the event that an entry cannot be used, at most once a minute.
+
+        Args:
+            key: The key of the entry.
+        """
+        now = self._clock.boot_time()
+        if now >= self._reported_at + _INVALID_ENTRY_INTERVAL:
+            self._reported_at = now
+            self._emit(StoreEntryIgnored(key=key))
+
+    async def aclose(self) -> None:
+        """Wait for background calls, for as long as one call may take; then cancel them."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=self._store.timeout)
+        while self._background:
+            for task in self._background:
+                task.cancel()
+            # A store that swallowed the cancellation gets another one.
+            await asyncio.wait(self._background, timeout=_CANCEL_AGAIN_AFTER)
+
+    async def _call(
+        self, deadline: float, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a method of the store.
+
+        Raises:
+            StoreUnavailableError: If the store fails or times out.
+            UnreadableEntry: As from the store.
+        """
+        with self._schedule.deadline(deadline):
+            try:
+                return await method(*args, **kwargs)
+            except UnreadableEntry:
+                raise
+            except Exception as error:  # noqa: BLE001 - the provider works without the store
+                self._breaker.record_failure(type(error).__name__)
+                raise StoreUnavailableError from None
+        self._breaker.record_failure(f"no response within {self._store.timeout:g} s")
+        raise StoreUnavailableError
+
+    async def _write(
+        self, method: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        await self._call(self.call_deadline(), method, *args, **kwargs)
+
+    async def _publish(
+        self, key: TokenKey, token: SharedToken, seconds: float, lease: str | None
+    ) -> None:
+        try:
+            await self._write(self._store.save, key, token, seconds)
+        finally:
+            if lease is not None:
+                await self._write(self._store.release, key, lease)
+
+    def _in_background(self, work: Coroutine[object, object, None]) -> None:
+        """Run a call that no caller waits for, unless the circuit breaker is open."""
+        if self._loop is None or not self._breaker.allows_call():
+            work.close()
+            return
+        task = self._loop.create_task(self._run_quietly(work), context=self._context.copy())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _run_quietly(self, work: Coroutine[object, object, None]) -> None:
+        with suppress(StoreUnavailableError, UnreadableEntry):
+            await work
+            self._breaker.record_success()

@@ -1,0 +1,192 @@
+"""TokenSource: one key of a provider, and the hit path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from okta_tokens._auth.dpop import DPoP
+from okta_tokens._cache.entry import USED
+from okta_tokens._cache.token_manager import TokenManager
+from okta_tokens._endpoint.registry import EndpointRegistry
+from okta_tokens._lifecycle import Lifecycle
+from okta_tokens._model.domain import is_okta
+from okta_tokens._model.token import AccessToken
+from okta_tokens._model.token_key import TokenKey
+from okta_tokens._model.urls import as_okta_reads, request_target
+from okta_tokens.errors import ConfigurationError
+
+
+class TokenSource:
+    """A provider with the client and the scopes filled in; made by `TokenProvider.source`."""
+
+    __slots__ = ("_entry", "_lifecycle", "_manager", "_registry", "_wall_time")
+
+    def __init__(
+        self,
+        key: TokenKey,
+        manager: TokenManager,
+        lifecycle: Lifecycle,
+        registry: EndpointRegistry,
+        wall_time: Callable[[], float],
+    ) -> None:
+        self._entry = manager.entries.get_or_add(key)
+        self._manager = manager
+        self._lifecycle = lifecycle
+        self._registry = registry
+        self._wall_time = wall_time
+
+    @property
+    def key(self) -> TokenKey:
+        """The key of the tokens that this source returns."""
+        return self._entry.key
+
+    async def get_token(self) -> AccessToken:
+        """Return a valid access token, at once if the provider holds one.
+
+        This is `TokenProvider.get_token` for one key: a call that finds a token does not suspend,
+        waiting callers share one request, and a cancelled caller leaves without ending the request.
+
+        Returns:
+            The token. Use it at once and call this again for the next request.
+
+        Raises:
+            ConfigurationError: If the session would add credentials for this domain.
+            FetchError: If no token could be fetched.
+            ProviderStateError: If the provider is not started, is closed (also while the caller
+                waits), or belongs to another event loop or process.
+        """
+        entry = self._entry
+        if entry.opens <= self._wall_time() < entry.closes:
+            entry.used = USED
+            return entry.token  # type: ignore[return-value]  # an open window is over a token
+        self._lifecycle.check()
+        manager = self._manager
+        if entry.detached:
+            entry = self._entry = manager.entries.get_or_add(entry.key)
+        deadline = manager.deadline()
+        found = manager.get_or_join(entry, deadline)
+        if isinstance(found, AccessToken):
+            return found
+        # Waiting here, not in a coroutine of the manager's, saves a tenth of what a waiter costs.
+        token = manager.token_of(entry.key, await found)
+        return token or await manager.rejoin(entry.key, deadline)
+
+    async def access_token(self) -> str:
+        """Return the token's value, for SDKs that take an async callable.
+
+        Cancellation does what it does to `get_token`.
+
+        Raises:
+            ConfigurationError: If the client requests DPoP tokens: without a proof such a token is
+                useless; see `headers`.
+            TokenProviderError: As for `get_token`.
+        """
+        if self.key.client.dpop is not None:
+            message = (
+                "access_token: a DPoP token needs a proof for each request; use headers() instead"
+            )
+            raise ConfigurationError(message)
+        return (await self.get_token()).value
+
+    async def headers(self, method: str, url: str, *, nonce: str | None = None) -> dict[str, str]:
+        """Return the headers that authorize one request to an API, for any HTTP client.
+
+        A bearer token needs one header, `Authorization`. A token that is bound to a key needs a
+        second one, `DPoP`, with a proof for this request (RFC 9449 section 7): call this for each
+        request, also when a request is sent again.
+
+        The token goes wherever the caller sends it: send it only to APIs that are meant to have it.
+        Cancellation does what it does to `get_token`.
+
+        Args:
+            method: The HTTP method of the request.
+            url: The absolute URL of the request, as it will be sent. Query and fragment do not
+                matter.
+            nonce: The `DPoP-Nonce` of the API's last response, if it sends one.
+
+        Raises:
+            ConfigurationError: If the method or the URL is invalid; and as for `get_token`.
+            TokenProviderError: As for `get_token`.
+        """
+        target = request_target(method, url)
+        if target is None:
+            del method, url, nonce  # an error tracker records the locals of the frame that raises
+            raise _invalid_request()
+        token = await self.get_token()
+        headers = {"Authorization": token.authorization}
+        if self.key.client.dpop is not None:
+            headers["DPoP"] = await self._prove(self.key.client.dpop, token, *target, nonce)
+        return headers
+
+    async def proof(
+        self, token: AccessToken, method: str, url: str, nonce: str | None = None
+    ) -> str:
+        """Return a proof for one request to an API (RFC 9449 section 4.2): its `DPoP` header.
+
+        It sends no request. Cancellation leaves nothing behind but an RSA signature that ends in
+        its thread.
+
+        Args:
+            token: The token that the request carries; one of this source's.
+            method: As for `headers`.
+            url: As for `headers`.
+            nonce: As for `headers`.
+
+        Raises:
+            ConfigurationError: If the client requests bearer tokens, the token belongs to another
+                client, or the method or the URL is invalid.
+            ProviderStateError: As for `get_token`.
+        """
+        target = request_target(method, url)
+        if target is None:
+            del token, method, url, nonce
+            raise _invalid_request()
+        dpop = self.key.client.dpop
+        token_dpop = token.key.client.dpop if is_access_token(token) else None
+        if dpop is None or token_dpop != dpop:
+            del token, method, url, nonce, target
+            message = (
+                "proof: the token is not bound to the key of this source; pass a token of this "
+                "source, whose client has dpop=DPoP()"
+            )
+            raise ConfigurationError(message)
+        self._lifecycle.check()
+        return await self._prove(dpop, token, *target, nonce)
+
+    def invalidate(self, token: AccessToken | str) -> bool:
+        """Drop a token that an API rejected, so that the next caller gets another one.
+
+        Args:
+            token: The rejected token, or its value; see `TokenProvider.invalidate`.
+
+        Returns:
+            True if the token was held and is dropped.
+        """
+        value = token.value if isinstance(token, AccessToken) else token
+        self._lifecycle.observe()
+        return self._manager.invalidate(self.key, value)
+
+    def __repr__(self) -> str:
+        """Return the key of the source, without a secret."""
+        return f"<TokenSource {self.key!r}>"
+
+    async def _prove(
+        self, dpop: DPoP, token: AccessToken, method: str, origin: str, path: str, nonce: str | None
+    ) -> str:
+        client = self.key.client
+        # Okta decodes the path before it compares. Other servers compare as RFC 3986 says.
+        uri = origin + (as_okta_reads(path) if is_okta(origin, client.origin) else path)
+        now = self._registry.endpoint(self.key).server_time()
+        return await dpop.prove(method, uri, now, nonce=nonce, token=token.value)
+
+
+def is_access_token(token: object) -> bool:
+    """Tell whether a value is an `AccessToken`, for callers without a type checker."""
+    return isinstance(token, AccessToken)
+
+
+def _invalid_request() -> ConfigurationError:
+    return ConfigurationError(
+        "method, url: the request is invalid; pass an HTTP method, and an absolute http(s) URL "
+        "without a user name"
+    )
