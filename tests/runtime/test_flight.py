@@ -65,7 +65,7 @@ class Crew:
         """Start or join the flight for a key; return its outcome, or tell that time ran out."""
         flight = self.flights.under_way.get(key) or self.flights.start(key)
         landed = await self.flights.join(flight, deadline)
-        return "gave up" if landed is None else landed.outcome
+        return "gave up" if landed is None else landed.result
 
 
 @asynccontextmanager
@@ -190,7 +190,7 @@ async def test_the_flight_goes_on_though_all_have_left() -> None:
         await it.land("rome", "landed")
 
         assert flight is not None
-        assert (flight.outcome, flight.waiting) == ("landed", 0)
+        assert (flight.result, flight.waiting) == ("landed", 0)
         assert await late == "landed"
         assert it.started == ["rome"]
 
@@ -425,7 +425,7 @@ async def test_closing_ends_a_flight_that_has_not_taken_its_first_step() -> None
 
         assert it.started == []
         assert await waiting is flight
-        assert (flight.landed, flight.outcome) == (True, None)
+        assert (flight.landed, flight.result) == (True, None)
 
 
 async def test_closing_waits_for_work_that_tidies_up() -> None:
@@ -573,7 +573,7 @@ def test_what_ends_the_program_is_raised_and_not_logged(
         flights = SingleFlight[str, str](work, Schedule(ManualClock()))
         landed = await flights.join(flights.start("rome"), math.inf)
         await asyncio.sleep(30)
-        return landed.outcome if landed else None
+        return landed.result if landed else None
 
     with pytest.raises(kind):
         asyncio.run(main())
@@ -612,7 +612,7 @@ async def test_an_eager_event_loop_changes_nothing() -> None:
         await it.flights.aclose()
 
         assert (landed, known) == ((True, 0) if eager else (False, 1))
-        assert flight.outcome == "landed in rome"
+        assert flight.result == "landed in rome"
         assert REQUEST.get() == "nobody's"
         assert await asyncio.gather(*callers) == ["shared"] * 3
         assert it.started[0] == "oslo"

@@ -1,4 +1,4 @@
-"""Single flight: one task per key, any number of waiters. It knows nothing of tokens."""
+"""Single flight: at most one task per key, and any number of waiters that share its result."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 _CANCEL_AGAIN_AFTER = 0.5
-"""Seconds of the event loop's time between two cancellations of a flight that does not end."""
+"""Seconds between two cancellations of a flight that does not end."""
 
 
 class Flight(Generic[K, T]):
-    """Some work under way for a key, and who waits for it; made by `SingleFlight.start`."""
+    """One run of the work for a key, and its waiters; `SingleFlight.start` makes it."""
 
     __slots__ = (
         "_deadlines",
@@ -30,45 +30,47 @@ class Flight(Generic[K, T]):
         "interrupted",
         "key",
         "landed",
-        "outcome",
+        "result",
         "wanted",
     )
 
     def __init__(self, key: K) -> None:
         self.key = key
-        self.outcome: T | None = None
-        """What the work returned; None until it landed, and for good if it was cancelled."""
+        self.result: T | None = None
+        """What the work returned; `None` before the landing, and if the work was cancelled."""
         self.landed = False
+        """Whether the work is over."""
         self.interrupted = False
-        """Whether the work met with what ends the program."""
+        """Whether the work ended by `KeyboardInterrupt` or `SystemExit`."""
         self.wanted = False
-        """Whether somebody has ever waited for it."""
+        """Whether a caller has ever waited for this flight."""
         self.deadline = float("-inf")
-        """When the last of them gives up, in seconds of boot time."""
-        # Those who wait, by their deadlines; two rows, since a pair for each of a hundred thousand
-        # waiters is one more object each for the garbage collector to look at.
+        """When the last waiter gives up, in seconds of boot time."""
+        # The waiters in the order of their deadlines. Two queues, because a queue of pairs would
+        # give the garbage collector one more object for each of a hundred thousand waiters.
         self._waiters: deque[asyncio.Future[Flight[K, T] | None]] = deque()
         self._deadlines: deque[float] = deque()
         self._timer: Timer | None = None
 
     @property
     def waiting(self) -> int:
-        """How many wait for it now."""
-        return sum(not landed.done() for landed in self._waiters)
+        """The number of callers that wait for this flight now."""
+        return sum(not waiter.done() for waiter in self._waiters)
 
 
 class SingleFlight(Generic[K, T]):
-    """Share one run of some work among all who want its outcome at the same time.
+    """The flights of some work: callers that want the same key at the same time share one run.
 
-    A flight belongs to this object, not to whoever asked first: waiters come and go, the work goes
-    on. It runs in a task of its own, in a copy of one context. (An asyncio task, since one in
-    anyio's task group costs three times as much; `aclose` leaves none behind all the same.)
+    This object owns its flights, not the first caller: waiters come and go, and the work continues.
+    Each flight runs in a task of its own, in a copy of one context. The task is one of asyncio,
+    because a task in a task group of anyio costs three times as much; `aclose` waits for each.
 
     The state changes only between awaits, on one event loop.
 
     Args:
-        work: What a flight does; called with the flight. Its errors are values that it returns.
-        schedule: Tells waiters when their deadline has come.
+        work: The coroutine function that a flight runs; its argument is the flight. It returns its
+            errors and raises none.
+        schedule: Wakes waiters at their deadlines.
     """
 
     def __init__(
@@ -77,115 +79,123 @@ class SingleFlight(Generic[K, T]):
         self._work = work
         self._schedule = schedule
         self.context = Context()
-        """What every flight runs in a copy of."""
+        """The context of which every flight gets a copy."""
         self.under_way: dict[K, Flight[K, T]] = {}
-        """Every flight that has not landed, by its key; to be read only."""
-        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their departure
+        """Every flight that has not landed, by its key; read-only for users of this class."""
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order in which they started
 
     def start(self, key: K, deadline: float | None = None) -> Flight[K, T]:
-        """Begin the work for a key for which none is under way.
+        """Start the flight for a key that has none under way.
 
         Args:
-            key: Which one.
-            deadline: When the waiter on whose behalf it is gives up; None if nobody waits. Told
-                here since an eager event loop begins the work within this call.
+            key: The key.
+            deadline: When the first waiter gives up, in seconds of boot time; `None` if no caller
+                waits. It is an argument because an eager task starts the work inside this call.
+
+        Returns:
+            The flight; if its task was eager, it may have landed.
         """
         flight: Flight[K, T] = Flight(key)
         self.under_way[key] = flight
         if deadline is not None:
             flight.wanted, flight.deadline = True, deadline
-        work = self._fly(flight)
+        work = self._run(flight)
         try:
             task = asyncio.get_running_loop().create_task(work, context=self.context.copy())
         except BaseException:
             work.close()
-            self._release(flight)
+            self._land(flight)
             raise
         self._tasks[task] = None
         task.add_done_callback(partial(self._end, flight))
         return flight
 
     def join(self, flight: Flight[K, T], deadline: float) -> asyncio.Future[Flight[K, T] | None]:
-        """Line up to wait until a flight lands.
+        """Add a waiter to a flight.
 
-        A plain function, since each coroutine between a caller and the future that it waits for
-        costs every waiter a tenth of what waiting costs.
+        This is a plain function, because each coroutine between a caller and its future adds a
+        tenth to the cost of waiting.
 
         Args:
-            flight: Which one.
-            deadline: When to give up, in seconds of boot time.
+            flight: The flight, which may have landed.
+            deadline: When the waiter gives up, in seconds of boot time.
 
         Returns:
-            To be awaited by one waiter, who may be cancelled meanwhile: the flight if it
-            landed, and its `outcome` says with what; None if the deadline came first.
+            A future for one waiter, which may cancel it. Its result is the flight if the flight
+            landed, and `None` if the deadline came first.
         """
-        landed: asyncio.Future[Flight[K, T] | None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Flight[K, T] | None] = asyncio.get_running_loop().create_future()
         if flight.landed:
-            landed.set_result(flight)
-            return landed
+            waiter.set_result(flight)
+            return waiter
         flight.wanted = True
-        if deadline >= flight.deadline:  # the last to come is nearly always the last to give up
-            flight._waiters.append(landed)
+        if deadline >= flight.deadline:  # nearly always: the newest waiter has the latest deadline
+            flight._waiters.append(waiter)
             flight._deadlines.append(deadline)
             flight.deadline = deadline
         else:
-            place = bisect_right(flight._deadlines, deadline)
-            flight._waiters.insert(place, landed)
-            flight._deadlines.insert(place, deadline)
+            index = bisect_right(flight._deadlines, deadline)
+            flight._waiters.insert(index, waiter)
+            flight._deadlines.insert(index, deadline)
         if flight._timer is None or deadline < flight._timer.instant:
-            self._watch(flight)
-        return landed
+            self._set_timer(flight)
+        return waiter
 
     async def aclose(self) -> None:
-        """Cancel every flight and wait until each is over. Waiters find that it has no outcome."""
+        """Cancel every flight and wait until each is over; its waiters find no result.
+
+        Work that suppresses its cancellation is cancelled again every half second.
+        """
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
-            # Whoever swallowed the cancellation hears it again.
             await asyncio.wait(self._tasks, timeout=_CANCEL_AGAIN_AFTER)
 
-    async def _fly(self, flight: Flight[K, T]) -> None:
+    async def _run(self, flight: Flight[K, T]) -> None:
         try:
-            flight.outcome = await self._work(flight)
+            flight.result = await self._work(flight)
         except (KeyboardInterrupt, SystemExit):
             flight.interrupted = True
             raise
         finally:
-            self._release(flight)
+            self._land(flight)
 
     def _end(self, flight: Flight[K, T], task: asyncio.Task[None]) -> None:
+        """Forget the task of a flight."""
         del self._tasks[task]
-        # A task that is cancelled before its first step never gets as far as releasing anybody.
-        self._release(flight)
+        # If the task was cancelled before its first step, `_run` did not land the flight.
+        self._land(flight)
         if flight.interrupted:
-            task.exception()  # the event loop raises it, so nobody is to log that nobody awaited it
+            # The event loop raises the exception. To retrieve it here keeps asyncio from logging
+            # that it was never retrieved.
+            task.exception()
 
-    def _release(self, flight: Flight[K, T]) -> None:
-        """Take a flight off the table and wake whoever waits; once."""
+    def _land(self, flight: Flight[K, T]) -> None:
+        """Remove a flight from those under way and wake its waiters; do nothing the second time."""
         if flight.landed:
             return
         flight.landed = True
         del self.under_way[flight.key]
         self._schedule.cancel(flight._timer)
-        for landed in flight._waiters:
-            if not landed.done():
-                landed.set_result(flight)
+        for waiter in flight._waiters:
+            if not waiter.done():
+                waiter.set_result(flight)
         flight._waiters.clear()
         flight._deadlines.clear()
 
-    def _watch(self, flight: Flight[K, T]) -> None:
-        """Set one timer, for the waiter that gives up first: they queue in that order."""
+    def _set_timer(self, flight: Flight[K, T]) -> None:
+        """Set the flight's one timer to the earliest deadline, which is the first in the queue."""
         self._schedule.cancel(flight._timer)
         flight._timer = self._schedule.call_at(flight._deadlines[0], self._give_up, flight)
 
     def _give_up(self, flight: Flight[K, T]) -> None:
-        """Wake the waiters whose deadline has come, and watch for the next one."""
-        now = flight._deadlines[0]  # the timer is always that of the first
+        """Wake the waiters whose deadline has come, and set the timer for the next deadline."""
+        now = flight._deadlines[0]  # the instant of the timer
         while flight._deadlines and flight._deadlines[0] <= now:
             flight._deadlines.popleft()
-            landed = flight._waiters.popleft()
-            if not landed.done():
-                landed.set_result(None)
+            waiter = flight._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
         flight._timer = None
         if flight._waiters:
-            self._watch(flight)
+            self._set_timer(flight)

@@ -100,8 +100,8 @@ class Schedule:
     def deadline(self, instant: float) -> Deadline:
         """Return a context manager that cancels its body at an instant.
 
-        `with schedule.deadline(instant) as scope` gives the cancel scope of the body. The code after
-        the body continues in any case; `scope.cancelled_caught` is true if the body was cancelled.
+        `with schedule.deadline(instant) as scope:` gives the cancel scope of the body. When the
+        deadline comes, the code after the body continues, and `scope.cancelled_caught` is true.
 
         Args:
             instant: The deadline, in seconds of boot time; `math.inf` sets no deadline.
