@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._model.token_key import token_key
-from okta_tokens._runtime.clock import read
+from okta_tokens._runtime.clock import current_instant
 from okta_tokens.errors import ConfigurationError
 from tests.clock import ManualClock
 
@@ -34,7 +34,7 @@ def new_token(
     clock: ManualClock, lifetime: float = 3_600.0, leeway: float = 5.0, value: str = VALUE
 ) -> AccessToken:
     """Return a token whose lifetime begins now."""
-    expiry = read(clock).later(lifetime)
+    expiry = current_instant(clock).later(lifetime)
     return AccessToken(
         value=value,
         token_type="Bearer",
@@ -205,7 +205,7 @@ def test_usable(boot: float, wall: float) -> None:
     """A token is usable while neither clock has reached its leeway."""
     clock = ManualClock()
     token = new_token(clock, 300)
-    now = read(clock)
+    now = current_instant(clock)
 
     assert token._usable_for(now.boot + boot, now.wall + wall) > 0
 
@@ -217,7 +217,7 @@ def test_unusable(boot: float, wall: float) -> None:
     """A token is not usable any more once either clock has reached its leeway."""
     clock = ManualClock()
     token = new_token(clock, 300)
-    now = read(clock)
+    now = current_instant(clock)
 
     assert token._usable_for(now.boot + boot, now.wall + wall) <= 0
 
@@ -240,7 +240,7 @@ def test_usable_means_that_time_remains(
     clock.boot += boot
     clock.wall += wall
 
-    if token._usable_for(*read(clock)) > 0:
+    if token._usable_for(*current_instant(clock)) > 0:
         assert token.remaining() > 0
         assert token.remaining() >= leeway - 1e-6
     else:

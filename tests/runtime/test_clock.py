@@ -9,7 +9,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from okta_tokens._runtime.clock import Clock, Instant, SystemClock, read
+from okta_tokens._runtime.clock import Clock, Instant, SystemClock, current_instant
 from tests.clock import ManualClock
 
 CLOCKS: list[Callable[[], Clock]] = [SystemClock, ManualClock]
@@ -151,7 +151,7 @@ async def test_waiting_for_infinity_ends_by_cancellation_alone(
 
 def test_a_moment_is_read_by_both_clocks() -> None:
     """The present is what both clocks say."""
-    assert read(ManualClock(boot=5.0, wall=7.0)) == Instant(boot=5.0, wall=7.0)
+    assert current_instant(ManualClock(boot=5.0, wall=7.0)) == Instant(boot=5.0, wall=7.0)
 
 
 @pytest.mark.parametrize("seconds", [2.5, 0.0, -2.5])

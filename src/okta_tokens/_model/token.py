@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NoReturn, Self
 
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock, read
+from okta_tokens._runtime.clock import Clock, current_instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class AccessToken:
 
     def remaining(self) -> float:
         """Return the seconds until it expires, by the stricter of two clocks; 0.0 afterwards."""
-        now = read(self._clock)
+        now = current_instant(self._clock)
         return max(0.0, min(self._boot_expiry - now.boot, self._wall_expiry - now.wall))
 
     def _usable_for(self, boot: float, wall: float) -> float:

@@ -1,4 +1,4 @@
-"""Time: the only place that reads it or waits for it."""
+"""Clocks: every part of this package gets the time, and waits for it, through one of these."""
 
 from __future__ import annotations
 
@@ -10,39 +10,43 @@ from typing import NamedTuple, Protocol
 
 import anyio
 
-# A timer of the event loop stands still while the machine sleeps. Waking at least this often, in
-# seconds, bounds how late a wait that crossed such a sleep can end.
-_MAX_NAP = 30.0
+# The timers of an event loop stop while the machine is suspended. A wait is made of sleeps of at
+# most this many seconds, so that it ends soon after the machine resumes.
+_MAX_SLEEP = 30.0
 
 
 class Clock(Protocol):
-    """Two readings and one way to wait, behind every timer of this package.
+    """A source of time: boot time, wall time, and a way to wait.
 
-    The readings are attributes that hold plain callables, so that a hit calls the operating
-    system's own function through one load.
+    The two times are attributes that hold plain callables, so that a cache hit calls the operating
+    system's function after one attribute lookup.
     """
 
     @property
     def boot_time(self) -> Callable[[], float]:
-        """Seconds from some fixed instant; never go back, and go on while the machine sleeps."""
+        """A function that returns the seconds since a fixed instant.
+
+        Boot time never goes back, and continues while the machine is suspended.
+        """
 
     @property
     def wall_time(self) -> Callable[[], float]:
-        """Seconds since the Unix epoch, as the machine believes; may jump either way."""
+        """A function that returns the seconds since the Unix epoch; wall time may jump."""
 
     async def sleep_until(self, instant: float) -> None:
-        """Wait until `boot_time()` has reached an instant; yield to the event loop at least once.
+        """Wait until `boot_time()` reaches an instant; yield to the event loop at least once.
 
         Args:
-            instant: In seconds of `boot_time`; infinity waits for cancellation.
+            instant: The instant, in seconds of boot time; `math.inf` waits until cancelled.
         """
 
 
-def _boot_time_reader() -> Callable[[], float]:
-    """Choose the clock that goes on while the machine sleeps, where the system has one.
+def _boot_time_function() -> Callable[[], float]:
+    """Return the function for a clock that continues while the machine is suspended.
 
-    On macOS that is the monotonic clock of POSIX, which is not the one that Python calls so. Where
-    there is none, the wall clock, which is read as well, sees what this one misses.
+    Three cases: Linux has `CLOCK_BOOTTIME`. On macOS, `CLOCK_MONOTONIC` is such a clock, but
+    `time.monotonic` is not. Other systems have no such clock and get `time.monotonic`; there, only
+    the wall clock shows the time of a suspension.
     """
     name = "CLOCK_MONOTONIC" if platform.system() == "Darwin" else "CLOCK_BOOTTIME"
     clock = getattr(time, name, None)
@@ -50,37 +54,38 @@ def _boot_time_reader() -> Callable[[], float]:
 
 
 class Instant(NamedTuple):
-    """One moment by both readings of a clock, in seconds."""
+    """An instant in both times of a clock, in seconds."""
 
     boot: float
     wall: float
 
     def later(self, seconds: float) -> Instant:
-        """Return the moment so many seconds later, or earlier if they are negative."""
+        """Return the instant that is some seconds later, or earlier if the number is negative."""
         return Instant(self.boot + seconds, self.wall + seconds)
 
 
-def read(clock: Clock) -> Instant:
-    """Return the present moment."""
+def current_instant(clock: Clock) -> Instant:
+    """Return the current instant of a clock."""
     return Instant(clock.boot_time(), clock.wall_time())
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's own clocks."""
 
     def __init__(self) -> None:
-        self.boot_time = _boot_time_reader()
+        self.boot_time = _boot_time_function()
         self.wall_time = time.time
 
     async def sleep_until(self, instant: float) -> None:
-        """Wait until `boot_time()` has reached an instant; yield to the event loop at least once.
+        """Wait until `boot_time()` reaches an instant; yield to the event loop at least once.
 
-        A wait that the machine sleeps through ends at most 30 seconds after it wakes.
+        If the machine was suspended beyond the instant, the wait ends at most 30 seconds after the
+        machine resumes.
 
         Args:
-            instant: In seconds of `boot_time`; infinity waits for cancellation.
+            instant: The instant, in seconds of boot time; `math.inf` waits until cancelled.
         """
-        nap = instant - self.boot_time()
-        await anyio.sleep(min(max(nap, 0.0), _MAX_NAP))
-        while (nap := instant - self.boot_time()) > 0:  # noqa: ASYNC110 - time gives no signal
-            await anyio.sleep(min(nap, _MAX_NAP))
+        seconds = instant - self.boot_time()
+        await anyio.sleep(min(max(seconds, 0.0), _MAX_SLEEP))
+        while (seconds := instant - self.boot_time()) > 0:  # noqa: ASYNC110 - time gives no signal
+            await anyio.sleep(min(seconds, _MAX_SLEEP))
