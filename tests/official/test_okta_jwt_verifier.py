@@ -14,7 +14,7 @@ import pytest
 
 from okta_tokens.sandbox import Sandbox
 from tests.official.conftest import CLIENT_ID, CUSTOM_SCOPE, Okta, official
-from tests.sandbox.jwts import asserted, assertion, rsa_key
+from tests.sandbox.jwts import assertion, assertion_form, rsa_key
 from tests.sandbox.support import TOKEN, form
 
 
@@ -38,7 +38,7 @@ async def signed_token(okta: Okta) -> str:
     value = assertion(
         url, rsa_key(), client_id=CLIENT_ID, algorithm="RS256", now=okta.sandbox.now()
     )
-    async with okta.session.post(url, data=form(CUSTOM_SCOPE, **asserted(value))) as response:
+    async with okta.session.post(url, data=form(CUSTOM_SCOPE, **assertion_form(value))) as response:
         token: str = (await response.json())["access_token"]
         return token
 

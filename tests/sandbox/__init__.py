@@ -1,1 +1,1 @@
-"""Tests of the sandbox: one file per module, on real sockets where a socket matters."""
+"""Tests of the sandbox."""

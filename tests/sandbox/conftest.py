@@ -1,4 +1,4 @@
-"""What the tests of the sandbox share: one on a socket, on a clock that the test moves."""
+"""The fixture that the tests of the sandbox share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.sandbox.support import Harness, harness
+from tests.sandbox.support import Harness, run_sandbox
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[Harness]:
-    """A sandbox with the usual clients, and a session to ask it with."""
-    async with harness() as made:
-        yield made
+async def harness() -> AsyncIterator[Harness]:
+    """Run a sandbox with the usual clients."""
+    async with run_sandbox() as running:
+        yield running

@@ -1,4 +1,4 @@
-"""Keys, assertions and proofs, made by joserfc alone: what a client would send."""
+"""Keys, assertions and proofs as a client sends them, made with joserfc only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CURVES: dict[str, Curve] = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"
 
 
 def ec_key(name: str = "one", curve: Curve = "P-256") -> ECKey:
-    """Return the elliptic key of that name, with the name as its `kid`."""
+    """Return the elliptic-curve key with this name, which is also its `kid`."""
     return _ec_key(name, curve)
 
 
 def rsa_key(name: str = "one", bits: int = 2048) -> RSAKey:
-    """Return the RSA key of that name, with the name as its `kid`."""
+    """Return the RSA key with this name, which is also its `kid`."""
     return _rsa_key(name, bits)
 
 
@@ -44,12 +44,12 @@ def _rsa_key(name: str, bits: int) -> RSAKey:
 
 
 def public(key: ECKey | RSAKey, **changes: object) -> dict[str, object]:
-    """Return a key's public JWK, with changes; None takes a member away."""
+    """Return the public JWK of a key, with changes; `None` removes a member."""
     return _changed({**key.as_dict(private=False)}, changes)
 
 
 def key_for(algorithm: str) -> ECKey | RSAKey:
-    """Return a key that fits an algorithm."""
+    """Return a key for an algorithm."""
     return ec_key(curve=CURVES[algorithm]) if algorithm in CURVES else rsa_key()
 
 
@@ -62,7 +62,7 @@ def sign(
 
 
 def unsigned(header: object, claims: object, signature: str = "") -> str:
-    """Return what has the form of a JWT, whatever is in it."""
+    """Return a JWT with any header and claims, and without a valid signature."""
     parts = (json.dumps(part).encode() for part in (header, claims))
     return ".".join(
         [*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), signature]
@@ -79,7 +79,7 @@ def assertion(
     header: Mapping[str, object] | None = None,
     **changes: object,
 ) -> str:
-    """Return a client assertion, good if nothing is changed; None takes a claim away."""
+    """Return a client assertion, valid unless it is changed; `None` removes a claim."""
     claims = {
         "iss": client_id,
         "sub": client_id,
@@ -95,9 +95,9 @@ def hmac_assertion(
     url: str,
     secret: str = SECRET,
     algorithm: str = "HS256",
-    **more: Any,  # noqa: ANN401 — as `assertion` takes them
+    **more: Any,  # noqa: ANN401 — the arguments of `assertion`
 ) -> str:
-    """Return a client assertion that a secret signs."""
+    """Return a client assertion that is signed with a secret."""
     more = {"client_id": "hasher", "header": {"kid": None}} | more
     return assertion(url, OctKey.import_key(secret), algorithm=algorithm, **more)
 
@@ -113,7 +113,7 @@ def proof(
     header: Mapping[str, object] | None = None,
     **changes: object,
 ) -> str:
-    """Return a DPoP proof, good if nothing is changed; None takes a claim away."""
+    """Return a DPoP proof, valid unless it is changed; `None` removes a claim."""
     key = key or key_for(algorithm)
     claims: dict[str, object] = {
         "htm": method,
@@ -133,17 +133,17 @@ def access_token_hash(token: str) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def asserted(value: str, **more: str) -> dict[str, str]:
+def assertion_form(value: str, **more: str) -> dict[str, str]:
     """Return the form parameters of a client assertion."""
     return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": value, **more}
 
 
-async def bound_token(here: Harness) -> str:
-    """Return a token that is bound to the usual elliptic key."""
-    value = proof(here.sandbox.origin + TOKEN, nonce=here.sandbox.dpop_nonce())
-    reply = await here.ask(headers={**basic(), "DPoP": value})
-    assert (reply.status, reply.json["token_type"]) == (200, "DPoP")
-    token: str = reply.json["access_token"]
+async def bound_token(harness: Harness) -> str:
+    """Return a token that is bound to the default elliptic-curve key."""
+    value = proof(harness.sandbox.origin + TOKEN, nonce=harness.sandbox.dpop_nonce())
+    response = await harness.request_token(headers={**basic(), "DPoP": value})
+    assert (response.status, response.json["token_type"]) == (200, "DPoP")
+    token: str = response.json["access_token"]
     return token
 
 

@@ -1,18 +1,21 @@
-"""A sandbox on a socket, and the requests that tests send to it."""
+"""A sandbox that listens on a socket, and the requests that tests send to it."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
 from okta_tokens.sandbox import Sandbox, SandboxClient
+from okta_tokens.sandbox._request_parsing import ParsedRequest, parse_request
 
 START = 1_700_000_000.0
 BATCH = SandboxClient("batch", ["first-secret", "second-secret"], scopes=["a", "b", "c"])
@@ -26,7 +29,7 @@ ORG_TOKEN = "/oauth2/v1/token"
 
 @dataclass
 class Clock:
-    """Wall time that a test moves."""
+    """A wall clock that the test sets."""
 
     now: float = START
 
@@ -36,8 +39,8 @@ class Clock:
 
 
 @dataclass
-class Reply:
-    """An HTTP answer, read to its end."""
+class HttpResponse:
+    """A complete HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,7 +48,7 @@ class Reply:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The body, decoded."""
+        """The decoded body."""
         decoded: dict[str, Any] = json.loads(self.body)
         return decoded
 
@@ -59,6 +62,19 @@ def form(scope: str | None = "a", **more: str) -> dict[str, str]:
     """Return the body of a token request."""
     fields = {"grant_type": "client_credentials", **more}
     return fields if scope is None else {**fields, "scope": scope}
+
+
+def basic_request(credentials: str | None = "app:one", **fields: str) -> ParsedRequest:
+    """Return a parsed request with Basic credentials, or without, and with form parameters."""
+    authorization = []
+    if credentials is not None:
+        authorization = ["Basic " + base64.b64encode(credentials.encode()).decode()]
+    return parse_request(
+        urlencode(fields).encode(),
+        content_type="application/x-www-form-urlencoded",
+        authorization=authorization,
+        query="",
+    )
 
 
 @dataclass
@@ -77,39 +93,39 @@ class Harness:
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | bool = True,
-    ) -> Reply:
-        """Send a request and read the whole answer."""
+    ) -> HttpResponse:
+        """Send a request and return the complete response."""
         url = self.sandbox.origin + path
         async with self.session.request(
             method, url, data=data, headers=headers, ssl=ssl, allow_redirects=False
         ) as response:
-            return Reply(response.status, response.headers, await response.read())
+            return HttpResponse(response.status, response.headers, await response.read())
 
-    async def ask(
+    async def request_token(
         self,
         scope: str | None = "a",
         path: str = TOKEN,
         headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        """Send a token request, by default a good one of the client `batch`."""
+    ) -> HttpResponse:
+        """Send a token request; the default is a valid request of the client `batch`."""
         return await self.send(path, form(scope), headers=headers or basic())
 
     async def token(self, scope: str = "a") -> str:
-        """Return a fresh token's value."""
-        reply = await self.ask(scope)
-        assert reply.status == 200
-        value: str = reply.json["access_token"]
+        """Return the value of a new token."""
+        response = await self.request_token(scope)
+        assert response.status == 200
+        value: str = response.json["access_token"]
         return value
 
-    async def call(self, token: str, query: str = "") -> Reply:
+    async def call_resource(self, token: str, query: str = "") -> HttpResponse:
         """Call the protected resource."""
         headers = {"Authorization": f"Bearer {token}"}
         return await self.send("/resource" + query, method="GET", headers=headers)
 
 
 @asynccontextmanager
-async def harness(make: Callable[..., Sandbox] = Sandbox) -> AsyncIterator[Harness]:
-    """Run a sandbox with the usual clients, and the options of a `functools.partial`."""
+async def run_sandbox(make: Callable[..., Sandbox] = Sandbox) -> AsyncIterator[Harness]:
+    """Run a sandbox with the usual clients; `make` may be a partial with further options."""
     clock = Clock()
     sandbox = make([BATCH, REPORTS, PARTNER], wall_time=clock, lifetime=300)
     async with sandbox, aiohttp.ClientSession() as session:
@@ -117,7 +133,7 @@ async def harness(make: Callable[..., Sandbox] = Sandbox) -> AsyncIterator[Harne
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens within milliseconds."""
+    """Wait until a condition holds, for at most 5 seconds."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 — what is waited for has no event
+        while not condition():  # noqa: ASYNC110 — the condition has no event
             await asyncio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Counters are JSON, and can be reset."""
+"""Counters can be serialized as JSON, and can be reset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from okta_tokens.sandbox import Sandbox, SandboxClient
 
 
 def test_counts_are_json_and_can_be_reset() -> None:
-    """Counters are JSON-ready, and a reset starts them anew while tokens stay live."""
+    """Counters can be serialized as JSON; a reset sets them to zero and tokens stay live."""
     sandbox = Sandbox([SandboxClient("app", ["one"])])
     token = sandbox.tokens.issue("app", None, ("a",), now=0, lifetime=10)
     sandbox.token_requests = 3

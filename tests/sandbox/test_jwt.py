@@ -1,4 +1,4 @@
-"""A JWT is read strictly, and nothing in it is believed."""
+"""A JWT is parsed strictly."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import base64
 
 import pytest
 
-from okta_tokens.sandbox._jwt import date, read, text
+from okta_tokens.sandbox._jwt import number_claim, parse_jwt, text_claim
 from tests.sandbox.jwts import unsigned
 
 
-def test_header_and_claims_are_read() -> None:
-    """A JWT has a header, claims, and an algorithm if that is a text."""
-    jwt = read(unsigned({"alg": "ES256"}, {"sub": "me"}, "sig"))
+def test_header_and_claims_are_parsed() -> None:
+    """A JWT has a header, claims, and an algorithm; an algorithm that is not a string is empty."""
+    jwt = parse_jwt(unsigned({"alg": "ES256"}, {"sub": "me"}, "sig"))
 
     assert jwt is not None
     assert (jwt.header, jwt.claims, jwt.algorithm) == ({"alg": "ES256"}, {"sub": "me"}, "ES256")
-    other = read(unsigned({"alg": ["ES256"]}, {}))
+    other = parse_jwt(unsigned({"alg": ["ES256"]}, {}))
     assert other is not None
     assert other.algorithm == ""
 
@@ -25,7 +25,6 @@ def test_header_and_claims_are_read() -> None:
     "value",
     [
         "",
-        "a.b",
         "a.b.c",
         "e30.e30",
         "e30.e30.x.y",
@@ -38,11 +37,11 @@ def test_header_and_claims_are_read() -> None:
         "{}.{}.x".format(*[base64.urlsafe_b64encode(b'{"a": \xff}').decode()] * 2),
         base64.urlsafe_b64encode(b"[" * 99_999).decode() + ".e30.x",
     ],
-    ids=range(13),
+    ids=range(12),
 )
-def test_anything_else_is_no_jwt(value: str) -> None:
-    """Too few parts, padding, other characters, no JSON, no object, or an extension: no JWT."""
-    assert read(value) is None
+def test_a_malformed_jwt_is_none(value: str) -> None:
+    """Wrong parts, padding, other characters, invalid JSON or an extension are `None`."""
+    assert parse_jwt(value) is None
 
 
 @pytest.mark.parametrize(
@@ -50,26 +49,29 @@ def test_anything_else_is_no_jwt(value: str) -> None:
     [
         (0, 0),
         (1.5, 1.5),
-        (-1, -1),
         (True, None),
         ("1", None),
         (None, None),
         (float("nan"), None),
-        (float("inf"), None),
         (10**400, None),
     ],
     ids=str,
 )
-def test_a_date_is_a_number_to_reckon_with(value: object, expected: float | None) -> None:
-    """A date is an integer or a fraction, and not beyond all bounds."""
-    assert date(value) == expected
+def test_a_number_claim_is_a_finite_number(value: object, expected: float | None) -> None:
+    """A number claim is an integer or a float within bounds; any other value is `None`."""
+    assert number_claim(value) == expected
 
 
-def test_a_text_is_a_text() -> None:
-    """What is no text reads as an empty one."""
-    assert [text("a"), text(1), text(None), text(["a"])] == ["a", "", "", ""]
+def test_a_text_claim_is_a_string() -> None:
+    """A text claim that is not a string is empty."""
+    assert [text_claim("a"), text_claim(1), text_claim(None), text_claim(["a"])] == [
+        "a",
+        "",
+        "",
+        "",
+    ]
 
 
-def test_no_repr_shows_the_claims() -> None:
-    """A JWT prints its header only."""
-    assert "canary" not in repr(read(unsigned({}, {"sub": "canary"}, "canary")))
+def test_the_repr_of_a_jwt_does_not_show_the_claims() -> None:
+    """The repr of a JWT shows only its header."""
+    assert "canary" not in repr(parse_jwt(unsigned({}, {"sub": "canary"}, "canary")))

@@ -1,4 +1,4 @@
-"""Metadata says where the endpoints are (RFC 8414)."""
+"""Metadata contains the URLs of the endpoints (RFC 8414)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from okta_tokens.sandbox._metadata import metadata, metadata_paths
 
 
 def test_the_org_servers_issuer_is_the_bare_origin() -> None:
-    """The org server's endpoints lie under /oauth2, and its issuer is the origin alone."""
+    """The issuer of the org server is the origin, and its endpoints are under `/oauth2`."""
     document = metadata("http://h", None, {"b", "a"})
 
     assert document["issuer"] == "http://h"
@@ -14,8 +14,8 @@ def test_the_org_servers_issuer_is_the_bare_origin() -> None:
     assert document["scopes_supported"] == ["a", "b"]
 
 
-def test_a_custom_servers_issuer_is_its_path() -> None:
-    """A custom server's issuer and endpoints share its path."""
+def test_a_custom_servers_issuer_has_its_path() -> None:
+    """The issuer and the endpoints of a custom server have the same path prefix."""
     document = metadata("http://h", "default", ())
 
     assert document["issuer"] == "http://h/oauth2/default"
@@ -23,7 +23,7 @@ def test_a_custom_servers_issuer_is_its_path() -> None:
 
 
 def test_both_forms_of_the_well_known_path_exist() -> None:
-    """RFC 8414's form and Okta's own lead to the same document."""
+    """The path of RFC 8414 and Okta's own path have the same document."""
     paths = metadata_paths(["x"])
 
     assert paths["/.well-known/oauth-authorization-server/oauth2/x"] == "x"
@@ -31,8 +31,8 @@ def test_both_forms_of_the_well_known_path_exist() -> None:
     assert paths["/.well-known/openid-configuration"] is None
 
 
-def test_the_methods_and_algorithms_are_told() -> None:
-    """Four methods, nine algorithms of assertions, six of proofs; keys if tokens are signed."""
+def test_metadata_lists_methods_and_algorithms() -> None:
+    """Metadata lists methods and algorithms, and the keys if tokens are signed."""
     document = metadata("http://h", None, ())
 
     assert document["token_endpoint_auth_methods_supported"] == [

@@ -1,4 +1,4 @@
-"""A sandbox is configured, told what to do, and counts, without any socket."""
+"""Options, clients, faults and nonces of a sandbox work without a socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox, SandboxClient
 
 
 def test_there_is_no_origin_before_the_port_is_known() -> None:
-    """A sandbox that takes a free port has no origin before it listens."""
+    """A sandbox with port 0 has no origin before it listens."""
     sandbox = Sandbox()
 
     with pytest.raises(RuntimeError, match="before it is started"):
@@ -20,7 +20,7 @@ def test_there_is_no_origin_before_the_port_is_known() -> None:
 
 
 def test_the_origin_names_scheme_host_and_port() -> None:
-    """The origin has the scheme that is spoken, and brackets around an IPv6 address."""
+    """The origin has the scheme, and an IPv6 address is in brackets."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
     assert Sandbox(port=81, host="::1").origin == "http://[::1]:81"
@@ -30,19 +30,19 @@ def test_the_origin_names_scheme_host_and_port() -> None:
 
 @pytest.mark.parametrize("options", [{"lifetime": 0}, {"lifetimes": {"a": 0}}])
 def test_a_lifetime_is_at_least_a_second(options: dict[str, int]) -> None:
-    """A token that never lives is a `ValueError`."""
+    """A lifetime of less than a second is a `ValueError`."""
     with pytest.raises(ValueError, match="lifetime"):
         Sandbox(**options)  # type: ignore[arg-type]  # one of two options of different types
 
 
 def test_malformed_default_scopes_are_refused() -> None:
-    """A default scope outside RFC 6749 §3.3 is a `ValueError`."""
+    """A default scope that breaks RFC 6749 §3.3 is a `ValueError`."""
     with pytest.raises(ValueError, match="scope"):
         Sandbox(default_scopes=['"'])
 
 
-def test_lifetimes_are_found_by_the_set_of_scopes() -> None:
-    """A lifetime per scope set holds in any order; the org server's usual one is an hour."""
+def test_lifetimes_are_configured_per_set_of_scopes() -> None:
+    """A lifetime applies to a set of scopes in any order; the org server's default is an hour."""
     sandbox = Sandbox(lifetime=300, lifetimes={"b a": 60})
 
     assert sandbox.token_lifetime("default", ["a", "b"]) == 60
@@ -52,7 +52,7 @@ def test_lifetimes_are_found_by_the_set_of_scopes() -> None:
 
 
 def test_the_default_client_is_known_and_others_are_not() -> None:
-    """Clients are looked up by id; an unknown one is a `KeyError`."""
+    """Clients are found by id; an unknown id is a `KeyError`."""
     sandbox = Sandbox()
 
     assert sandbox.client(DEFAULT_CLIENT.client_id) is DEFAULT_CLIENT
@@ -62,7 +62,7 @@ def test_the_default_client_is_known_and_others_are_not() -> None:
 
 
 def test_scopes_are_known_from_clients_and_defaults() -> None:
-    """Custom servers know every custom scope, the org server every okta.* one."""
+    """Custom servers know every custom scope, the org server every `okta.*` scope."""
     sandbox = Sandbox([SandboxClient("app", ["one"], scopes=["a", "okta.x"])], default_scopes=["d"])
     sandbox.put_client(SandboxClient("late", ["one"], scopes=["b"]))
 
@@ -73,7 +73,7 @@ def test_scopes_are_known_from_clients_and_defaults() -> None:
 
 
 def test_deactivating_a_client_revokes_its_tokens() -> None:
-    """A client's tokens outlive a change of its secrets, but not its deactivation."""
+    """A client's tokens stay live if its secrets change, and are revoked if it is deactivated."""
     sandbox = Sandbox([SandboxClient("app", ["one"])])
     token = sandbox.tokens.issue("app", "default", ("a",), now=0, lifetime=10)
 
@@ -84,8 +84,8 @@ def test_deactivating_a_client_revokes_its_tokens() -> None:
     assert sandbox.tokens_revoked == 1
 
 
-def test_an_outage_ends_as_it_began() -> None:
-    """Within the context every request fails, and afterwards what was set before holds again."""
+def test_an_outage_restores_the_previous_fault() -> None:
+    """Every request fails within the context, and the previous fault is restored after it."""
     sandbox = Sandbox()
     sandbox.fault = Fault.junk()
 
@@ -95,8 +95,8 @@ def test_an_outage_ends_as_it_began() -> None:
     assert sandbox.fault == Fault.junk()
 
 
-def test_latency_is_fixed_or_random_and_repeatable() -> None:
-    """A number is the latency, a pair its range; a seed repeats the draws."""
+def test_latency_is_a_number_or_a_repeatable_random_one() -> None:
+    """A number is the latency, a pair is its range; the same seed gives the same latencies."""
     first, second = Sandbox(seed=1), Sandbox(seed=1)
     first.latency = 0.5
     assert first.delay() == 0.5
@@ -108,7 +108,7 @@ def test_latency_is_fixed_or_random_and_repeatable() -> None:
 
 
 def test_outage_windows_are_copied() -> None:
-    """The windows that are set can be read back, and do not change with the list they came in."""
+    """`outage_windows` returns the windows that were set, also if their list changes."""
     sandbox = Sandbox()
     windows = [(1.0, 2.0)]
     sandbox.outage_windows = windows
@@ -117,11 +117,11 @@ def test_outage_windows_are_copied() -> None:
     assert list(sandbox.outage_windows) == [(1.0, 2.0)]
 
 
-def test_a_nonce_can_be_asked_for_and_replaced() -> None:
-    """Each server has a nonce, which ages by the server's clock and can be replaced at once."""
+def test_nonces_can_be_read_and_replaced() -> None:
+    """Each server has a nonce, which is replaced by the server's clock or at once."""
     now = [0.0]
     sandbox = Sandbox(wall_time=lambda: now[0], dpop_nonce_lifetime=10)
-    nonces = sandbox.evidence.nonces["default"]
+    nonces = sandbox.verifier.nonces["default"]
     first = sandbox.dpop_nonce()
     assert sandbox.dpop_nonce(None) != first
 
@@ -139,7 +139,7 @@ def test_a_nonce_can_be_asked_for_and_replaced() -> None:
         sandbox.dpop_nonce("other")
 
 
-def test_a_nonce_has_a_lifetime() -> None:
-    """Nonces that are never good are a `ValueError`."""
+def test_the_lifetime_of_a_nonce_is_positive() -> None:
+    """A nonce lifetime of zero is a `ValueError`."""
     with pytest.raises(ValueError, match="nonce"):
         Sandbox(dpop_nonce_lifetime=0)

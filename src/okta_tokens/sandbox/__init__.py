@@ -1,4 +1,4 @@
-"""A local authorization server that behaves as Okta does, for tests and for trying things out.
+"""A local authorization server that behaves like Okta, for tests and experiments.
 
 Example:
     ```python
@@ -13,7 +13,7 @@ Example:
 
 from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient
 from okta_tokens.sandbox._faults import Fault
-from okta_tokens.sandbox._model import ReceivedRequest
+from okta_tokens.sandbox._received_request import ReceivedRequest
 from okta_tokens.sandbox._server import Sandbox
 
 __all__ = ["DEFAULT_CLIENT", "Fault", "ReceivedRequest", "Sandbox", "SandboxClient"]

@@ -1,4 +1,4 @@
-"""The names of the methods and algorithms that Okta knows."""
+"""The authentication methods and signature algorithms that Okta supports, by their names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECRET_METHODS: Final = (CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, CLIENT_SECRET_
 METHODS: Final = (*SECRET_METHODS, PRIVATE_KEY_JWT)
 
 SIGNATURES: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
-"""The asymmetric algorithms, of `private_key_jwt` and of DPoP proofs: no PS*, no EdDSA."""
+"""The asymmetric algorithms of `private_key_jwt` and of DPoP proofs. Okta has no PS*, no EdDSA."""
 
 HMACS: Final = ("HS256", "HS384", "HS512")
 """The algorithms of `client_secret_jwt`."""

@@ -1,4 +1,4 @@
-"""The clients that the server knows."""
+"""The clients that the sandbox knows."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ class SandboxClient:
 
     Args:
         client_id: The id.
-        secrets: One or two secrets, or none if there are keys. Two are both active, as in Okta
-            while a secret is rotated.
-        scopes: The scopes that the client's access policy grants. ``okta.*`` scopes are granted by
-            the org server, all others by custom ones.
-        methods: The authentication methods that are registered for the client; by default those
-            that its secrets and keys allow. In Okta it is exactly one.
-        active: Whether the client is active. An inactive one is refused.
+        secrets: One or two secrets; none if the client has keys. Both secrets are active, as in
+            Okta during the rotation of a secret.
+        scopes: The scopes that the client's access policy grants. The org server grants ``okta.*``
+            scopes, custom servers grant all others.
+        methods: The authentication methods that are registered for the client; by default the
+            methods that its secrets and keys allow. Okta registers exactly one.
+        active: Whether the client is active. Requests of an inactive client are refused.
         integration: Whether the client may use its secret at the org server. Okta
-            lets only API service integrations do so; every other client needs ``private_key_jwt``.
-        keys: Up to 50 public keys as JWKs (RFC 7517), RSA of 2048 bits at least, or EC on P-256,
-            P-384 or P-521. Of several each needs a ``kid`` of its own. They need the extra ``jwt``.
-        dpop: Whether each token request must carry a DPoP proof (RFC 9449), which in Okta is the
+            allows that only to API service integrations; other clients need ``private_key_jwt``.
+        keys: Up to 50 public keys as JWKs (RFC 7517): RSA of 2048 bits or more, or EC on P-256,
+            P-384 or P-521. If there are several keys, each needs its own ``kid``. Keys need the
+            extra ``jwt``.
+        dpop: Whether each token request must have a DPoP proof (RFC 9449). In Okta this is the
             default of a new service app.
 
     Raises:
-        ValueError: Empty or unprintable id, a colon in it, neither a secret nor a key, more than
-            two secrets, an empty or unprintable one, a scope outside RFC 6749 §3.3, no or an
-            unknown method, more than 50 keys, a key that is private, malformed or of another type.
+        ValueError: The id is empty, unprintable or contains a colon; there is neither a secret nor
+            a key; there are more than two secrets; a secret is empty or unprintable; a scope breaks
+            RFC 6749 §3.3; there is no method or an unknown one; there are more than 50 keys; a key
+            is private, malformed or of an unsupported type.
         ImportError: There are keys, and the extra ``jwt`` is not installed.
     """
 
@@ -54,10 +56,15 @@ class SandboxClient:
 
     def __post_init__(self) -> None:
         if not _PRINTABLE.fullmatch(self.client_id) or ":" in self.client_id:
-            raise ValueError("client_id must be printable ASCII without a colon")
+            raise ValueError(
+                "client_id is empty, or has a colon or a character that is not printable ASCII. "
+                "Use printable ASCII characters without a colon."
+            )
         if isinstance(self.secrets, str):
-            raise ValueError("secrets must be a sequence of one or two strings")  # noqa: TRY004 — a bad value like the others
-        set_field = object.__setattr__  # normalises the fields of a frozen dataclass
+            raise ValueError(  # noqa: TRY004 — the same error as for every other invalid value
+                "secrets is a string. Use a list of one or two strings."
+            )
+        set_field = object.__setattr__  # the dataclass is frozen, its fields need normalization
         set_field(self, "secrets", tuple(self.secrets))
         set_field(self, "scopes", scope_set(self.scopes))
         set_field(self, "keys", tuple(dict(key) for key in self.keys))
@@ -68,41 +75,52 @@ class SandboxClient:
         self._check_secrets()
         self._check_keys()
         if not self.methods or not set(METHODS).issuperset(self.methods):
-            raise ValueError(f"methods must be of {', '.join(METHODS)}")
+            raise ValueError(
+                "methods is empty, or has an unknown method. "
+                f"Use one or more of {', '.join(METHODS)}."
+            )
 
     def _check_secrets(self) -> None:
         if not self.secrets and not self.keys:
-            raise ValueError("a client has secrets or keys")
+            raise ValueError("secrets and keys are both empty. Give the client a secret or a key.")
         if len(self.secrets) > _MAX_SECRETS:
-            raise ValueError("a client has no more than two secrets")
+            raise ValueError("secrets has more than two secrets. Use one or two.")
         if not all(_PRINTABLE.fullmatch(secret) for secret in self.secrets):
-            raise ValueError("secrets must be printable ASCII, and not empty")
+            raise ValueError(
+                "secrets: a secret is empty, or has a character that is not printable ASCII. "
+                "Use printable ASCII characters."
+            )
 
     def _check_keys(self) -> None:
         if not self.keys:
             return
-        # The extra is loaded where it is needed, and not before.
+        # The extra is imported only when it is needed.
         from okta_tokens.sandbox._keys import public_key  # noqa: PLC0415
 
         if len(self.keys) > _MAX_KEYS:
-            raise ValueError(f"a client has no more than {_MAX_KEYS} keys")
+            raise ValueError(f"keys has more than {_MAX_KEYS} keys. Use {_MAX_KEYS} or fewer.")
         for key in self.keys:
             public_key(key)
         names = {key["kid"] for key in self.keys if "kid" in key}
         if len(self.keys) > 1 and len(names) < len(self.keys):
-            raise ValueError("of several keys each must have a kid of its own")
+            raise ValueError(
+                "keys: two keys have the same kid or none. Give each of several keys its own kid."
+            )
 
 
 def scope_set(scopes: str | Collection[str]) -> frozenset[str]:
-    """Return `scopes`, a space-separated string or a collection of names, as a set.
+    """Return a space-separated string or a collection of scope names as a set.
 
     Raises:
-        ValueError: A name has characters outside RFC 6749 §3.3.
+        ValueError: A name has a character that RFC 6749 §3.3 does not allow.
     """
     names = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
     for name in names:
         if not SCOPE_NAME.fullmatch(name):
-            raise ValueError(f"not a scope name: {name!r}")
+            raise ValueError(
+                f"scope {name!r} is invalid, because it is empty or has a character that RFC 6749 "
+                '§3.3 does not allow. Use printable ASCII characters except space, " and \\.'
+            )
     return names
 
 
@@ -111,4 +129,4 @@ DEFAULT_CLIENT: Final = SandboxClient(
     ("the-well-known-secret-of-the-sandbox",),  # long enough for client_secret_jwt
     scopes=("customScope", "orders:read", "orders:write"),
 )
-"""The client that a sandbox has when none is given. Its secret is no secret."""
+"""The client of a sandbox that was created without clients. Its secret is public."""

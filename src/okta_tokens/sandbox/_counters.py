@@ -1,24 +1,24 @@
-"""What the server counted, and which requests it received."""
+"""The counters of a sandbox, and the log of received requests."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from typing import Final
 
-from okta_tokens.sandbox._model import ReceivedRequest
+from okta_tokens.sandbox._received_request import ReceivedRequest
 
 _KEPT_REQUESTS: Final = 10_000
 
 
 class Counters:
-    """The counters of a sandbox. `Sandbox` documents what is public of them."""
+    """The counters of a sandbox. `Sandbox` documents the public ones."""
 
     def __init__(self) -> None:
         self.active = 0
         self.reset_counters()
 
     def reset_counters(self) -> None:
-        """Set every counter to zero and forget the requests received. Tokens stay live."""
+        """Set every counter to zero and forget the received requests. Tokens stay live."""
         self.token_requests = 0
         self.tokens_issued = 0
         self.tokens_revoked = 0
@@ -31,15 +31,18 @@ class Counters:
 
     @property
     def received(self) -> list[ReceivedRequest]:
-        """The last 10,000 requests that clients authenticated at, in the order of the answers."""
+        """The last 10,000 requests to the endpoints that authenticate clients.
+
+        The requests are in the order of their responses.
+        """
         return list(self._received)
 
     def record(self, request: ReceivedRequest) -> None:
-        """Keep a request that was answered."""
+        """Add a request to `received`."""
         self._received.append(request)
 
     def counts(self) -> dict[str, int | dict[str, int]]:
-        """Return every counter by its name, JSON-ready."""
+        """Return every counter by name, as JSON-serializable values."""
         return {
             "token_requests": self.token_requests,
             "tokens_issued": self.tokens_issued,

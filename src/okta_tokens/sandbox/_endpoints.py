@@ -1,4 +1,4 @@
-"""The endpoints: requests in, answers out, everything counted."""
+"""Route each request to its endpoint, and send the response with the headers that Okta sends."""
 
 from __future__ import annotations
 
@@ -11,18 +11,28 @@ from email.utils import formatdate
 
 from aiohttp import web
 
-import okta_tokens.sandbox._answers as answers
-from okta_tokens.sandbox._answers import Answer, Refusal
-from okta_tokens.sandbox._delivery import deliver
+import okta_tokens.sandbox._okta_errors as okta_errors
+from okta_tokens.sandbox._fault_injection import send_response
 from okta_tokens.sandbox._faults import Fault
-from okta_tokens.sandbox._limits import RateState
 from okta_tokens.sandbox._metadata import metadata, metadata_paths
-from okta_tokens.sandbox._model import ReceivedRequest
-from okta_tokens.sandbox._proofs import Proof
-from okta_tokens.sandbox._request import ParsedRequest, receive, requested_url
-from okta_tokens.sandbox._resource import call_resource
+from okta_tokens.sandbox._rate_limits import RateState
+from okta_tokens.sandbox._received_request import ReceivedRequest, received_request
+from okta_tokens.sandbox._request_parsing import ParsedRequest, receive_request, requested_url
+from okta_tokens.sandbox._resource import handle_resource_call
+from okta_tokens.sandbox._responses import (
+    DPOP_NONCE,
+    NO_HEADERS,
+    ErrorResponse,
+    Response,
+    json_response,
+    new_id,
+)
 from okta_tokens.sandbox._state import RESOURCE, SandboxState
-from okta_tokens.sandbox._tokens import answer_about_token, answer_token_request
+from okta_tokens.sandbox._token_endpoints import (
+    handle_introspection,
+    handle_revocation,
+    handle_token_request,
+)
 
 _CLIENT_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/(token|revoke|introspect)")
 _KEYS_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/keys")
@@ -33,7 +43,7 @@ class Endpoints:
     """The handler of every request.
 
     Args:
-        state: What to answer from, and to count in.
+        state: The state of the sandbox.
     """
 
     def __init__(self, state: SandboxState) -> None:
@@ -42,66 +52,86 @@ class Endpoints:
         self._metadata = metadata_paths(state.authorization_servers)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Cancellation closes its connection."""
+        """Respond to one request. Cancellation closes its connection."""
         try:
-            return await self._answer(request)
-        except ImportError as error:  # an extra; its message says which, and how to get it
-            return await self._send(request, Refusal(500, "server_error", str(error)))
+            return await self._route(request)
+        except ImportError as error:  # the message names the missing extra
+            return await self._send(request, ErrorResponse(500, "server_error", str(error)))
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if path == RESOURCE or path.startswith(f"{RESOURCE}/"):
-            return await self._send(request, call_resource(request, self._state))
+            return await self._send(request, handle_resource_call(request, self._state))
         if matched := _CLIENT_PATH.fullmatch(path):
-            return await self._client_endpoint(request, matched[1], matched[2])
+            return await self._route_client_endpoint(request, matched[1], matched[2])
         if path in self._metadata:
-            return await self._send(request, self._describe(request, self._metadata[path]))
+            return await self._send(request, self._metadata_of(request, self._metadata[path]))
         if matched := _KEYS_PATH.fullmatch(path):
-            return await self._send(request, self._publish(request, matched[1]))
-        return await self._send(request, answers.PATH_NOT_FOUND)
+            return await self._send(request, self._keys_of(request, matched[1]))
+        return await self._send(request, okta_errors.PATH_NOT_FOUND)
 
     def cancel(self) -> None:
-        """Cancel the token requests that are under way: they may be slow on purpose."""
+        """Cancel the token requests in progress, which latency or a fault may slow down."""
         for task in self._tasks:
             task.cancel()
 
-    def _describe(self, request: web.BaseRequest, server: str | None) -> Answer | Refusal:
+    def _metadata_of(
+        self, request: web.BaseRequest, server: str | None
+    ) -> Response | ErrorResponse:
         if request.method not in {"GET", "HEAD"}:
-            return answers.method_not_allowed("GET, HEAD")
+            return okta_errors.method_not_allowed("GET, HEAD")
         state = self._state
         scopes, signed = state.policy(server).known_scopes, state.signing_key is not None
-        return answers.json_answer(metadata(state.origin, server, scopes, signed=signed))
+        return json_response(metadata(state.origin, server, scopes, signed=signed))
 
-    def _publish(self, request: web.BaseRequest, server: str | None) -> Answer | Refusal:
+    def _keys_of(self, request: web.BaseRequest, server: str | None) -> Response | ErrorResponse:
         if self._state.signing_key is None:
-            return answers.PATH_NOT_FOUND
-        if server not in self._state.evidence.nonces:
-            return answers.resource_not_found(server or "")
+            return okta_errors.PATH_NOT_FOUND
+        if server not in self._state.verifier.nonces:
+            return okta_errors.resource_not_found(server or "")
         if request.method not in {"GET", "HEAD"}:
-            return answers.method_not_allowed("GET, HEAD")
-        return answers.json_answer(self._state.signing_key.jwks())
+            return okta_errors.method_not_allowed("GET, HEAD")
+        return json_response(self._state.signing_key.jwks())
 
-    async def _client_endpoint(
+    async def _route_client_endpoint(
         self, request: web.BaseRequest, server: str | None, name: str
     ) -> web.StreamResponse:
         if request.method != "POST":
-            return await self._send(request, answers.method_not_allowed("POST"))
+            return await self._send(request, okta_errors.method_not_allowed("POST"))
         if name == "token":
-            return await self._token(request, server)
-        arrived = self._state.wall_time()
-        parsed = self._identified(request, await receive(request))
-        answer = answer_about_token(self._state, parsed, server, name)
-        return await self._send(request, answer, parsed=parsed, arrived=arrived)
+            return await self._handle_token_request(request, server)
+        return await self._handle_token_management(request, server, name)
 
-    def _identified(self, request: web.BaseRequest, parsed: ParsedRequest) -> ParsedRequest:
-        """Use up the client assertion in a request, whether it will be refused or not."""
+    # The revocation and introspection endpoints
+
+    async def _handle_token_management(
+        self, request: web.BaseRequest, server: str | None, name: str
+    ) -> web.StreamResponse:
+        arrived = self._state.wall_time()
+        parsed = self._verify_assertion(request, await receive_request(request))
+        handle = handle_revocation if name == "revoke" else handle_introspection
+        response = handle(self._state, parsed, server)
+        return await self._send(request, response, parsed=parsed, arrived=arrived)
+
+    def _verify_assertion(self, request: web.BaseRequest, parsed: ParsedRequest) -> ParsedRequest:
+        """Verify the client assertion of a request, which uses it up."""
         state = self._state
         url = requested_url(request, state.origin)
-        return state.evidence.identify(parsed, state.clients, url=url, now=state.now())
+        return state.verifier.verify_assertion(parsed, state.clients, url=url, now=state.now())
 
     # The token endpoint
 
-    async def _token(self, request: web.BaseRequest, server: str | None) -> web.StreamResponse:
+    async def _handle_token_request(
+        self, request: web.BaseRequest, server: str | None
+    ) -> web.StreamResponse:
+        """Respond to a token request.
+
+        Four cases, in this order. In each of them the request uses up its assertion and its proof.
+        - A fault with a response of its own: that response, after the latency.
+        - A fault without one: the true response after the latency, damaged while it is sent.
+        - The concurrency limit or the rate limit is exceeded: a 429 at once.
+        - Otherwise: the true response, after the latency.
+        """
         state = self._state
         arrived = state.wall_time()
         state.token_requests += 1
@@ -112,78 +142,78 @@ class Endpoints:
         self._tasks.add(task)
         try:
             limit = state.concurrency_limit
-            crowded = limit is not None and state.active > limit
+            too_many_active = limit is not None and state.active > limit
             rate = state.window(server).take(arrived)
             fault = state.faults.take(arrived - state.started_at)
-            parsed = self._identified(request, await receive(request))
-            parsed = self._proven(request, parsed, server)
-            if fault is None and (crowded or rate.exceeded):
-                fault = Fault.concurrency_limited() if crowded else Fault.rate_limited()
+            parsed = self._verify_assertion(request, await receive_request(request))
+            parsed = self._verify_proof(request, parsed, server)
+            if fault is None and (too_many_active or rate.exceeded):
+                fault = Fault.concurrency_limited() if too_many_active else Fault.rate_limited()
             elif delay := state.delay():
                 await asyncio.sleep(delay)
-            reply: Answer | Refusal | None = None
+            response: Response | ErrorResponse | None = None
             if fault is not None:
-                reply = fault.reply
+                response = fault.reply
                 rate = fault.rate(state.wall_time(), rate)
-            if reply is None:
-                reply = answer_token_request(state, parsed, server)
+            if response is None:
+                response = handle_token_request(state, parsed, server)
             return await self._send(
                 request,
-                reply,
+                response,
                 parsed=parsed,
                 arrived=arrived,
                 rate=rate,
                 fault=fault,
-                headers=self._nonce(parsed, server),
+                headers=self._nonce_header(parsed, server),
             )
         finally:
             self._tasks.discard(task)
             state.active -= 1
 
-    def _proven(
+    def _verify_proof(
         self, request: web.BaseRequest, parsed: ParsedRequest, server: str | None
     ) -> ParsedRequest:
-        """Use up the DPoP proof of a request, whether it will be refused or not."""
+        """Verify the DPoP proof of a request, which uses it up."""
         state = self._state
-        nonces = state.evidence.nonces.get(server)
-        if nonces is None or not parsed.dpop:
+        nonces = state.verifier.nonces.get(server)
+        if nonces is None or not parsed.dpop_headers:
             return parsed
-        proof = state.evidence.prove(
-            parsed.dpop,
+        proof = state.verifier.verify_proof(
+            parsed.dpop_headers,
             method=request.method,
             url=requested_url(request, state.origin),
             now=state.now(),
             nonces=nonces,
-            wanted="Authorization server requires nonce in DPoP proof.",
+            nonce_error="Authorization server requires nonce in DPoP proof.",
         )
         return replace(parsed, proof=proof)
 
-    def _nonce(self, parsed: ParsedRequest, server: str | None) -> Mapping[str, str]:
-        """Return the header that tells the nonce of the next proof (RFC 9449 §8.2)."""
+    def _nonce_header(self, parsed: ParsedRequest, server: str | None) -> Mapping[str, str]:
+        """Return the header with the nonce of the next proof (RFC 9449 §8.2), if it is needed."""
         state = self._state
         if parsed.proof is None:
-            return answers.NO_HEADERS
-        nonce = state.evidence.nonces[server].current(state.now())
+            return NO_HEADERS
+        nonce = state.verifier.nonces[server].current(state.now())
         if parsed.proof.nonce == nonce and not state.nonce_on_every_answer:
-            return answers.NO_HEADERS
-        return {answers.DPOP_NONCE: nonce}
+            return NO_HEADERS
+        return {DPOP_NONCE: nonce}
 
-    # What every answer has
+    # Every response
 
     async def _send(
         self,
         request: web.BaseRequest,
-        reply: Answer | Refusal,
+        response: Response | ErrorResponse,
         *,
         parsed: ParsedRequest | None = None,
         arrived: float = 0.0,
         rate: RateState | None = None,
         fault: Fault | None = None,
-        headers: Mapping[str, str] = answers.NO_HEADERS,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> web.StreamResponse:
         state = self._state
-        answer = reply.answer() if isinstance(reply, Refusal) else reply
-        request_id = answers.new_id()
+        rendered = response.render() if isinstance(response, ErrorResponse) else response
+        request_id = new_id()
         headers = {
             "Date": formatdate(int(state.now()), usegmt=True),
             "Cache-Control": "no-store",
@@ -195,12 +225,18 @@ class Endpoints:
         if rate is not None:
             headers |= rate.headers(state.date_offset)
         if parsed is not None:
-            dropped = fault is not None and fault.cut == 0
-            received = _received(request, parsed, arrived, request_id, answer, dropped=dropped)
-            self._note(received, token_endpoint=rate is not None)
-        return await deliver(request, answer, headers, fault)
+            received = received_request(
+                request,
+                parsed,
+                rendered,
+                arrived=arrived,
+                request_id=request_id,
+                dropped=fault is not None and fault.cut == 0,
+            )
+            self._record(received, token_endpoint=rate is not None)
+        return await send_response(request, rendered, headers, fault)
 
-    def _note(self, received: ReceivedRequest, *, token_endpoint: bool) -> None:
+    def _record(self, received: ReceivedRequest, *, token_endpoint: bool) -> None:
         state = self._state
         state.record(received)
         if token_endpoint:
@@ -217,33 +253,3 @@ class Endpoints:
             )
         if state.on_request is not None:
             state.on_request(received)
-
-
-def _received(
-    request: web.BaseRequest,
-    parsed: ParsedRequest,
-    arrived: float,
-    request_id: str,
-    answer: Answer,
-    *,
-    dropped: bool,
-) -> ReceivedRequest:
-    credentials, proof = parsed.credentials, parsed.proof or Proof()
-    return ReceivedRequest(
-        at=arrived,
-        path=request.rel_url.raw_path,
-        client_id=credentials.client_id,
-        method=credentials.method,
-        scopes=parsed.scopes,
-        user_agent=request.headers.get("User-Agent"),
-        retry_for=request.headers.get("X-Okta-Retry-For"),
-        retry_count=request.headers.get("X-Okta-Retry-Count"),
-        request_id=request_id,
-        status=None if dropped else answer.status,
-        error=answer.error,
-        algorithm=credentials.algorithm,
-        kid=credentials.kid,
-        proof=parsed.proof is not None,
-        jkt=proof.jkt,
-        nonce=proof.nonce is not None,
-    )

@@ -1,4 +1,4 @@
-"""Faults on demand: what a token endpoint does instead of answering as it should."""
+"""Faults: what a token endpoint does instead of responding correctly, and to which requests."""
 
 from __future__ import annotations
 
@@ -8,41 +8,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from okta_tokens.sandbox._answers import (
-    HTML,
-    JSON,
-    NO_HEADERS,
-    TOO_MANY_REQUESTS,
-    Answer,
-    Refusal,
-    server_error,
-)
-from okta_tokens.sandbox._limits import RateState
+from okta_tokens.sandbox._okta_errors import TOO_MANY_REQUESTS, server_error
+from okta_tokens.sandbox._rate_limits import RateState
+from okta_tokens.sandbox._responses import HTML, JSON, NO_HEADERS, ErrorResponse, Response
 
 _HTML_BODY: Final = b"<!doctype html><title>Error</title><h1>Something went wrong</h1>\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What goes wrong with one answer. Made by the constructors below, not by hand.
+    """A fault of one response. Create a fault with one of the class methods.
 
-    Faults with no `reply` of their own spoil the true answer on its way: the request is judged as
-    ever, and a token that it is granted counts as issued.
+    A fault without a `reply` damages the true response while it is sent: the server handles the
+    request as usual, and a token in the response counts as issued.
 
     Args:
-        name: What it is called in a repr.
-        reply: The answer that is sent instead of the true one; ``None`` sends the true one.
-        seconds_per_byte: How long each byte of the body takes.
-        cut: The share of the body after which the connection is dropped. At 0 not even the head
-            is sent.
-        size: The size in bytes of a body that is streamed instead.
-        exhausted: Whether the rate-limit headers say that nothing remains of the window.
-        reset_in: Seconds until ``X-Rate-Limit-Reset`` then; ``None`` is the true window's end.
+        name: The name of the fault.
+        reply: The response that replaces the true one; ``None`` keeps the true one.
+        seconds_per_byte: Seconds before each further byte of the body.
+        cut: The fraction of the body after which the connection closes. At 0 the head is not sent
+            either.
+        size: The size in bytes of a generated body that replaces the body; ``None`` keeps the body.
+        exhausted: Whether the rate-limit headers report 0 remaining requests.
+        reset_in: Seconds until ``X-Rate-Limit-Reset`` if `exhausted`; ``None`` is the end of the
+            true window.
         crowded: Whether the rate-limit headers are those of a concurrency limit.
     """
 
     name: str
-    reply: Answer | Refusal | None = None
+    reply: Response | ErrorResponse | None = None
     seconds_per_byte: float = 0.0
     cut: float | None = None
     size: int | None = None
@@ -52,56 +46,64 @@ class Fault:
 
     @classmethod
     def status(cls, status: int = 503, *, html: bool = False) -> Self:
-        """Answer with a 5xx, in Okta's format (E0000010 for 503, else E0000009) or as HTML.
+        """Respond with a 5xx status.
+
+        Args:
+            status: The HTTP status.
+            html: Whether the body is a web page instead of Okta's error format, with E0000010 for
+                503 and E0000009 for any other status.
 
         Raises:
             ValueError: `status` is not a 5xx.
         """
         if status not in range(500, 600):
-            raise ValueError("Fault.status is for 5xx; Fault.answer answers anything")
+            raise ValueError(
+                f"Fault.status: status {status} is invalid, because it is not a 5xx. "
+                "Use Fault.answer for any other status."
+            )
         if html:
-            return cls(name=f"status {status}", reply=Answer(status, _HTML_BODY, HTML))
+            return cls(name=f"status {status}", reply=Response(status, _HTML_BODY, HTML))
         return cls(name=f"status {status}", reply=server_error(status))
 
     @classmethod
     def html(cls, status: int = 200) -> Self:
-        """Answer with a web page, as proxies and firewalls do."""
-        return cls(name="html", reply=Answer(status, _HTML_BODY, HTML))
+        """Respond with a web page, as proxies and firewalls do."""
+        return cls(name="html", reply=Response(status, _HTML_BODY, HTML))
 
     @classmethod
     def junk(cls) -> Self:
-        """Answer 200 with a body that claims to be JSON and is neither that nor text."""
-        return cls(name="junk", reply=Answer(200, b'{"access_token":\x00\xff\xfe]'))
+        """Respond with a 200 whose ``Content-Type`` is JSON and whose body is not even text."""
+        return cls(name="junk", reply=Response(200, b'{"access_token":\x00\xff\xfe]'))
 
     @classmethod
     def empty(cls, status: int = 200) -> Self:
-        """Answer with an empty body."""
-        return cls(name="empty", reply=Answer(status))
+        """Respond with an empty body."""
+        return cls(name="empty", reply=Response(status))
 
     @classmethod
     def drip(cls, seconds_per_byte: float = 0.05) -> Self:
-        """Send the true answer's body byte by byte."""
+        """Send the body of the true response byte by byte."""
         return cls(name="drip", seconds_per_byte=seconds_per_byte)
 
     @classmethod
     def drop(cls) -> Self:
-        """Drop the connection without an answer, having judged the request."""
+        """Handle the request, then close the connection without a response."""
         return cls(name="drop", cut=0.0)
 
     @classmethod
     def truncate(cls) -> Self:
-        """Drop the connection after half of the true answer's body."""
+        """Close the connection after half of the body of the true response."""
         return cls(name="truncate", cut=0.5)
 
     @classmethod
     def huge(cls, size: int = 1024 * 1024) -> Self:
-        """Answer 200 with a JSON body of `size` bytes, streamed."""
-        return cls(name="huge", reply=Answer(), size=size)
+        """Respond with a 200 and a streamed JSON body of `size` bytes."""
+        return cls(name="huge", reply=Response(), size=size)
 
     @classmethod
     def redirect(cls, location: str, status: int = 302) -> Self:
-        """Answer with a redirect to `location`."""
-        return cls(name="redirect", reply=Answer(status, headers={"Location": location}))
+        """Respond with a redirect to `location`."""
+        return cls(name="redirect", reply=Response(status, headers={"Location": location}))
 
     @classmethod
     def answer(
@@ -112,36 +114,45 @@ class Fault:
         headers: Mapping[str, str] = NO_HEADERS,
         content_type: str = JSON,
     ) -> Self:
-        """Answer anything at all.
+        """Respond with any status, body and headers.
 
         Args:
             status: The HTTP status.
-            body: Bytes as they are, a string as UTF-8, a mapping as JSON.
-            headers: Further headers; they win over the server's own.
+            body: Bytes are sent unchanged, a string as UTF-8, a mapping as JSON.
+            headers: Further headers; they override the server's own.
             content_type: The ``Content-Type`` header.
         """
         if isinstance(body, Mapping):
             body = json.dumps(body)
         data = body.encode() if isinstance(body, str) else body
-        return cls(name="answer", reply=Answer(status, data, content_type, dict(headers)))
+        return cls(name="answer", reply=Response(status, data, content_type, dict(headers)))
 
     @classmethod
     def refuse(cls, status: int, error: str, description: str = "") -> Self:
-        """Refuse in OAuth's format (RFC 6749 §5.2)."""
-        return cls(name="refuse", reply=Refusal(status, error, description))
+        """Respond with an error response in OAuth's format (RFC 6749 §5.2)."""
+        return cls(name="refuse", reply=ErrorResponse(status, error, description))
 
     @classmethod
     def rate_limited(cls, reset_in: float | None = None) -> Self:
-        """Answer 429; the window ends in `reset_in` seconds, by default when the true one does."""
+        """Respond with the 429 of a rate limit.
+
+        Args:
+            reset_in: Seconds until the window ends; ``None`` is the end of the true window.
+        """
         return cls(name="rate limited", reply=TOO_MANY_REQUESTS, exhausted=True, reset_in=reset_in)
 
     @classmethod
     def concurrency_limited(cls) -> Self:
-        """Answer 429 as for too many requests at once: a limit of 0, and 0 remaining."""
+        """Respond with the 429 of a concurrency limit: a limit of 0, and 0 remaining."""
         return cls(name="concurrency limited", reply=TOO_MANY_REQUESTS, crowded=True)
 
     def rate(self, now: float, true: RateState) -> RateState:
-        """Return what the rate-limit headers say under this fault, instead of `true`."""
+        """Return the values of the rate-limit headers under this fault.
+
+        Args:
+            now: Seconds since the epoch.
+            true: The true values.
+        """
         if self.crowded:
             return RateState(0, 0, true.reset)
         if self.exhausted:
@@ -154,7 +165,7 @@ DEFAULT_OUTAGE: Final = Fault.status(503)
 
 
 class FaultPlan:
-    """Which fault comes next: a queued one, else the lasting one, else an outage window's."""
+    """The faults of the next token requests."""
 
     def __init__(self) -> None:
         self.queue: deque[Fault] = deque()
@@ -162,10 +173,17 @@ class FaultPlan:
         self.windows: Sequence[tuple[float, float]] = ()
 
     def take(self, uptime: float) -> Fault | None:
-        """Return the fault of a request that arrives `uptime` seconds after the start."""
+        """Return the fault of a token request, or ``None``.
+
+        Four cases, in this order: the next queued fault, the lasting fault, a 503 within an outage
+        window, no fault.
+
+        Args:
+            uptime: Seconds between the start of the server and the arrival of the request.
+        """
         if self.queue:
             return self.queue.popleft()
         if self.lasting is not None:
             return self.lasting
-        out = any(start <= uptime < start + duration for start, duration in self.windows)
-        return DEFAULT_OUTAGE if out else None
+        outage = any(start <= uptime < start + duration for start, duration in self.windows)
+        return DEFAULT_OUTAGE if outage else None

@@ -1,6 +1,6 @@
-"""Keys and signatures, by joserfc: the one module that needs the extra ``jwt``.
+"""Keys and signatures. This is the only module that needs the extra ``jwt`` (joserfc).
 
-It is imported where a key or a signature is at hand, so that a sandbox of secrets needs no extra.
+Other modules import this one inside functions, so that a sandbox without keys needs no extra.
 """
 
 from __future__ import annotations
@@ -19,69 +19,74 @@ try:
     from joserfc.jwk import ECKey, OctKey, RSAKey
 except ImportError as error:
     raise ImportError(
-        "the sandbox needs joserfc for keys and signed JWTs: pip install 'okta-tokens[jwt]'"
+        "joserfc is not installed. The sandbox needs it for keys and signed JWTs. "
+        "Install it: pip install 'okta-tokens[jwt]'"
     ) from error
 
 PublicKey: TypeAlias = ECKey | RSAKey
 
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # RFC 7518 §6
 _COORDINATES: Final = {"P-256": 43, "P-384": 64, "P-521": 88}
-"""Characters of a coordinate: leading zeros belong to it (RFC 7518 §6.2.1.2)."""
-_SMALLEST_MODULUS: Final = 2048
+"""Characters of a coordinate, leading zeros included (RFC 7518 §6.2.1.2)."""
+_MIN_RSA_BITS: Final = 2048
 
 _REGISTRY: Final = jws.JWSRegistry(
     algorithms=[*SIGNATURES, *HMACS],
-    strict_check_header=False,  # RFC 7515 §4: what is not understood is ignored
+    strict_check_header=False,  # RFC 7515 §4: unknown members are ignored
 )
-_REGISTRY.max_header_length = 8192  # the header of a proof holds an RSA key
+_REGISTRY.max_header_length = 8192  # the header of a proof contains an RSA key
 _REGISTRY.max_signature_length = 2048
 
 
 def public_key(jwk: Mapping[str, object]) -> PublicKey:
-    """Return the public key that a JWK holds (RFC 7517).
+    """Return the public key in a JWK (RFC 7517).
 
     Raises:
-        ValueError: It is private, malformed, too small, not for signatures, or of another type than
-            RSA and EC on P-256, P-384 or P-521. No part of the key is in the message.
+        ValueError: The key is private, malformed, too small, not for signatures, or neither RSA nor
+            EC on P-256, P-384 or P-521. The message contains no part of the key.
     """
     if not _PRIVATE.isdisjoint(jwk):
-        raise ValueError("a key must be public, and has private parts")
+        raise ValueError("keys: a key has private parts. Give the sandbox only public keys.")
     if jwk.get("use", "sig") != "sig":
-        raise ValueError("a key must be for signatures")
+        raise ValueError("keys: the use of a key is not 'sig'. Give the sandbox a signature key.")
     curve = jwk.get("crv")
     members = cast("dict[str, str | list[str]]", {**jwk})
     try:
         if jwk.get("kty") == "RSA":
-            if _bits(jwk.get("n")) < _SMALLEST_MODULUS:
-                raise ValueError("too small")  # noqa: TRY301 — told below, with all that is wrong
+            if _bits(jwk.get("n")) < _MIN_RSA_BITS:
+                raise ValueError("too small")  # noqa: TRY301 — one message below for every defect
             return RSAKey.import_key(members)
         if jwk.get("kty") == "EC" and isinstance(curve, str) and curve in _COORDINATES:
             if {len(str(jwk.get(axis))) for axis in "xy"} != {_COORDINATES[curve]}:
-                raise ValueError("shortened")  # noqa: TRY301 — as above
+                raise ValueError("wrong length")  # noqa: TRY301 — as above
             return ECKey.import_key(members)
     except (JoseError, ValueError, TypeError):
-        # Not chained: what a library says of a key may quote it.
+        # Not chained, because the library's message may quote the key.
         raise ValueError(
-            f"a key must be a well-formed JWK, of {_SMALLEST_MODULUS} bits at least if it is RSA"
+            "keys: a key is not a well-formed JWK, or is RSA and too short. "
+            f"Give the sandbox a well-formed JWK; RSA needs {_MIN_RSA_BITS} bits or more."
         ) from None
-    raise ValueError(f"a key must be RSA, or EC on {', '.join(_COORDINATES)}")
+    raise ValueError(
+        "keys: the type of a key is not supported. "
+        f"Give the sandbox a key that is RSA, or EC on {', '.join(_COORDINATES)}."
+    )
 
 
 def _bits(modulus: object) -> int:
     return int.from_bytes(base64.urlsafe_b64decode(f"{modulus}==")).bit_length()
 
 
-def signed_by(jwt: str, key: PublicKey) -> bool:
-    """Return whether the JWT, whose algorithm is one of Okta's, was signed by that key's holder."""
-    return _verified(jwt, key)
+def verify_signature(jwt: str, key: PublicKey) -> bool:
+    """Return whether `key` verifies the signature of a JWT with one of Okta's algorithms."""
+    return _verify(jwt, key)
 
 
-def signed_with(jwt: str, secret: str) -> bool:
-    """Return whether the JWT carries an HMAC that was made with `secret`."""
-    return _verified(jwt, OctKey.import_key(secret))
+def verify_hmac(jwt: str, secret: str) -> bool:
+    """Return whether `secret` verifies the HMAC of a JWT with one of Okta's algorithms."""
+    return _verify(jwt, OctKey.import_key(secret))
 
 
-def _verified(jwt: str, key: PublicKey | OctKey) -> bool:
+def _verify(jwt: str, key: PublicKey | OctKey) -> bool:
     try:
         jws.deserialize_compact(jwt, key, registry=_REGISTRY)
     except (JoseError, ValueError):
@@ -90,14 +95,14 @@ def _verified(jwt: str, key: PublicKey | OctKey) -> bool:
 
 
 class SigningKey:
-    """The RSA key that an authorization server signs its tokens with, made when first needed."""
+    """The RSA key that signs the tokens. It is generated at the first use."""
 
     @cached_property
     def _key(self) -> RSAKey:
         return RSAKey.generate_key(auto_kid=True)
 
     def sign(self, claims: Mapping[str, object]) -> str:
-        """Return the claims as a JWT, with RS256 as Okta's."""
+        """Return a JWT with the claims, signed with RS256 like Okta's tokens."""
         header = {"alg": "RS256", "kid": self._key.kid}
         return jws.serialize_compact(header, json.dumps(claims), self._key, ["RS256"])
 

@@ -1,4 +1,4 @@
-"""Authorization server metadata (RFC 8414)."""
+"""Authorization server metadata (RFC 8414), and its paths."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from okta_tokens.sandbox._algorithms import HMACS, METHODS, SIGNATURES
 
 
 def issuer(origin: str, authorization_server: str | None) -> str:
-    """Return an authorization server's issuer; ``None`` is the org server, the bare origin."""
+    """Return the issuer of an authorization server; ``None`` is the org server."""
     return origin if authorization_server is None else f"{origin}/oauth2/{authorization_server}"
 
 
 def audience(origin: str, authorization_server: str | None) -> str:
-    """Return what the signed tokens of an authorization server are for; ``None`` is the org's."""
+    """Return the audience of an authorization server's tokens; ``None`` is the org server."""
     return origin if authorization_server is None else f"api://{authorization_server}"
 
 
@@ -24,9 +24,9 @@ def metadata(
 
     Args:
         origin: Scheme, host and port.
-        authorization_server: Its id; ``None`` is the org server.
-        scopes: The scopes that are configured for it.
-        signed: Whether its tokens are signed, so that it has keys.
+        authorization_server: The id of the server; ``None`` is the org server.
+        scopes: The scopes that are configured for the server.
+        signed: Whether the server signs its tokens, so that it publishes keys.
     """
     server = issuer(origin, authorization_server)
     base = f"{origin}/oauth2" if authorization_server is None else server
@@ -52,7 +52,7 @@ def metadata(
 
 
 def metadata_paths(authorization_servers: Iterable[str]) -> dict[str, str | None]:
-    """Return the paths of all metadata documents and whose they are."""
+    """Return the paths of all metadata documents, each with its authorization server."""
     documents = ("oauth-authorization-server", "openid-configuration")
     paths: dict[str, str | None] = {f"/.well-known/{document}": None for document in documents}
     for server in authorization_servers:

@@ -1,4 +1,4 @@
-"""What may be used once, and was."""
+"""Replay protection: remember what may be used only once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Hashable
 from typing import Final
 
 
-class Replays:
-    """Remembers what was used, as long as it could be used again; of very much, the latest half."""
+class ReplayCache:
+    """The ids that were used, each kept for as long as it could be used again.
+
+    If the cache exceeds its limit, it keeps only the newest half.
+    """
 
     LIMIT: Final = 100_000
-    """How much is remembered at most."""
+    """The largest number of ids in the cache."""
 
     _SWEEP_FLOOR: Final = 1024
 
@@ -21,22 +24,22 @@ class Replays:
     def __len__(self) -> int:
         return len(self._used)
 
-    def use(self, once: Hashable, *, until: float, now: float) -> bool:
-        """Use something; return whether that was its first use.
+    def use(self, used_id: Hashable, *, expires_at: float, now: float) -> bool:
+        """Record a use of an id, and return whether it is the first one.
 
         Args:
-            once: What may be used once.
-            until: When it cannot be used any more in any case, in seconds since the epoch.
+            used_id: What may be used only once.
+            expires_at: When the id becomes unusable in any case, in seconds since the epoch.
             now: Seconds since the epoch.
         """
-        if self._used.get(once, now) > now:
+        if self._used.get(used_id, now) > now:
             return False
         if len(self._used) >= self._sweep_at:
             self._sweep(now)
-        self._used[once] = until
+        self._used[used_id] = expires_at
         return True
 
     def _sweep(self, now: float) -> None:
-        latest = [(once, until) for once, until in self._used.items() if until > now]
-        self._used = dict(latest[-self.LIMIT // 2 :])
+        unexpired = [(used_id, expiry) for used_id, expiry in self._used.items() if expiry > now]
+        self._used = dict(unexpired[-self.LIMIT // 2 :])
         self._sweep_at = max(self._SWEEP_FLOOR, 2 * len(self._used))

@@ -1,4 +1,4 @@
-"""The sandbox on a socket."""
+"""The running server: start it on a socket, and stop it."""
 
 from __future__ import annotations
 
@@ -11,79 +11,91 @@ from aiohttp import web
 from okta_tokens.sandbox._endpoints import Endpoints
 from okta_tokens.sandbox._state import SandboxState
 
-_BACKLOG: Final = 4096  # thousands of clients may connect in the same moment
-_GRACE: Final = 0.01  # seconds; what still runs was cancelled by then
+_BACKLOG: Final = 4096  # thousands of clients may connect in the same instant
+_GRACE: Final = 0.01  # seconds; requests in progress are cancelled before
 
 
 class Sandbox(SandboxState):
-    """A local authorization server that is as strict as Okta, and a resource to use its tokens at.
+    """A local authorization server that is as strict as Okta, and a protected resource.
 
-    It serves ``/oauth2/{id}/v1/token`` and ``/oauth2/v1/token`` (the org server), ``revoke`` and
-    ``introspect`` beside each, their metadata, and ``/resource`` with all paths below it, which
-    accepts live tokens only.
+    The sandbox serves ``/oauth2/{id}/v1/token`` and ``/oauth2/v1/token`` (the org server), with
+    ``revoke`` and ``introspect`` beside each, the metadata of each server, and ``/resource`` with
+    all paths below it, which accepts only live tokens.
 
-    Clients authenticate in any of Okta's four ways. An assertion is good for one request, also for
-    one that is refused. A DPoP proof is, too, and it must carry a nonce, which is in the header
-    ``dpop-nonce`` of every answer to a token request with a proof; the token is bound to the key of
-    the proof then, and the resource wants such proofs.
+    Clients authenticate with any of Okta's four methods. An assertion is accepted for one request,
+    and a refused request uses it up, too. The same is true of a DPoP proof. A proof must contain
+    the nonce from the header ``dpop-nonce``, which every response to a token request with a proof
+    has. The token is then bound to the key of the proof, and the resource requires a proof that is
+    made with that key.
 
-    Beside the methods it has attributes. To set, at any time: `latency` (seconds of each token
-    answer, or a range of them), `fault`, `outage_windows`, `date_offset` (seconds that the
-    server's clock is off; assertions and proofs are judged by it), `nonce_on_every_answer`
-    (False tells a nonce only to a client that does not use it), and `resource_nonce`. To read:
-    `token_requests`, `tokens_issued`, `tokens_revoked`, `token_answers` (by status),
-    `peak_concurrency` (of token requests), `resource_calls`, `resource_refused`,
-    `expired_tokens_seen` (at the resource), `received` and `clients`.
+    Attributes that can be set at any time:
 
-    Each token request makes one INFO line at the logger ``okta_tokens.sandbox``, with no secret
-    and no token in it.
+    - `latency`: seconds before each token response, or a range of seconds.
+    - `fault`: the fault of every token request.
+    - `outage_windows`: the times at which token requests fail.
+    - `date_offset`: seconds by which the server's clock is ahead. Assertions and proofs are
+      checked by that clock.
+    - `nonce_on_every_answer`: ``False`` sends a nonce only to a client that does not use it yet.
+    - `resource_nonce`: see the argument.
+
+    Attributes to read: `token_requests`, `tokens_issued`, `tokens_revoked`, `token_answers` (token
+    responses by status), `peak_concurrency` (of token requests), `resource_calls`,
+    `resource_refused`, `expired_tokens_seen` (at the resource), `received` and `clients`.
+
+    Each token request is logged at level INFO by the logger ``okta_tokens.sandbox``, without
+    secrets and tokens.
 
     Args:
-        clients: The clients it knows.
-        authorization_servers: The ids of its custom authorization servers.
-        default_scopes: The scopes that custom servers grant when none are asked for. Without any,
-            such a request is refused.
-        lifetime: Seconds that a custom server's token lives. The org server's lives 3600.
-        lifetimes: Seconds per set of scopes, spelled ``"a b"`` in any order, on any server.
-        rate_limit: Token requests per window, counted for the org server and for all custom ones
-            together; ``None`` shows a limit in the headers, and enforces none.
-        rate_window: Seconds of a window.
-        concurrency_limit: Token requests at once; one more is refused.
+        clients: The known clients.
+        authorization_servers: The ids of the custom authorization servers.
+        default_scopes: The scopes that custom servers grant if a request has no scopes. Without
+            default scopes, such a request is refused.
+        lifetime: The lifetime of a custom server's token in seconds. The org server's tokens live
+            3600 seconds.
+        lifetimes: Lifetimes in seconds by scopes, written ``"a b"`` in any order, on any server.
+        rate_limit: Token requests per window, counted for the org server and for all custom servers
+            together; ``None`` shows a limit in the headers but enforces none.
+        rate_window: The length of a window in seconds.
+        concurrency_limit: The largest number of concurrent token requests; further ones are
+            refused. ``None`` enforces no limit.
         host: The address to listen on.
-        port: The port to listen on; 0 takes a free one.
-        ssl_context: Serves HTTPS if given.
-        wall_time: The clock behind token lives, rate windows and the ``Date`` header.
-        on_request: Called with every request that was judged, before its answer is sent. What
-            it raises becomes a 500.
-        seed: Makes random latencies repeatable.
+        port: The port to listen on; 0 chooses a free one.
+        ssl_context: The TLS context; with one, the sandbox serves HTTPS.
+        wall_time: The clock for token lifetimes, rate windows and the ``Date`` header.
+        on_request: A function that is called with every recorded request before its response is
+            sent. If the function raises, the response is a 500.
+        seed: The seed of random latencies, to repeat them.
         signed_tokens: Whether tokens are JWTs like those of Okta's custom servers, signed with
             RS256 by a key that ``/oauth2/v1/keys`` and ``/oauth2/{id}/v1/keys`` publish. Otherwise
-            they are opaque. Signing needs the extra ``jwt``.
-        dpop_nonce_lifetime: Seconds after which a nonce is replaced; it is accepted three times
-            as long.
-        resource_nonce: Whether the resource wants a nonce in proofs, too, as Okta's own do not.
+            tokens are opaque. Signed tokens need the extra ``jwt``.
+        dpop_nonce_lifetime: Seconds after which a nonce is replaced; a nonce is accepted three
+            times as long.
+        resource_nonce: Whether the resource requires its own nonce in proofs. Okta's APIs do not.
 
     Raises:
-        ValueError: A scope is malformed, a lifetime is less than a second, or a nonce's is none.
-        ImportError: Tokens are to be signed, and the extra ``jwt`` is not installed.
+        ValueError: A scope is malformed, a lifetime is less than a second, or the lifetime of a
+            nonce is not positive.
+        ImportError: `signed_tokens` is set, and the extra ``jwt`` is not installed.
     """
 
     _running: tuple[web.ServerRunner, Endpoints] | None = None
 
     async def start(self) -> Self:
-        """Listen. A sandbox that was closed starts again on the same port, with all its tokens.
+        """Start to listen. A closed sandbox starts again on the same port with all its tokens.
 
         Returns:
             The sandbox.
 
         Raises:
-            RuntimeError: It is running already.
-            OSError: The address cannot be listened on.
+            RuntimeError: The sandbox is already running.
+            OSError: The sandbox cannot listen on the address.
 
-        Cancellation leaves nothing behind.
+        Cancellation closes everything that was opened.
         """
         if self._running is not None:
-            raise RuntimeError("the sandbox is running already")
+            raise RuntimeError(
+                "The sandbox is already running. Close it with aclose() before you start it again."
+            )
         endpoints = Endpoints(self)
         server = web.Server(endpoints, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
@@ -106,9 +118,10 @@ class Sandbox(SandboxState):
         return self
 
     async def aclose(self) -> None:
-        """Stop listening, cancel what is under way, close every connection. Closing twice is fine.
+        """Stop listening, cancel the requests in progress, and close every connection.
 
-        Cancellation is held back until that is done; it takes some hundredths of a second.
+        Closing a closed sandbox does nothing. Cancellation takes effect only after the sandbox is
+        closed.
         """
         if self._running is None:
             return
@@ -129,5 +142,5 @@ class Sandbox(SandboxState):
         await self.aclose()
 
     def __repr__(self) -> str:
-        where = self.origin if self.port else "not started"
-        return f"<Sandbox {where}: {self.tokens_issued} tokens, {self.token_requests} requests>"
+        location = self.origin if self.port else "not started"
+        return f"<Sandbox {location}: {self.tokens_issued} tokens, {self.token_requests} requests>"

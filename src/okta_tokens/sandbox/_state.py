@@ -1,4 +1,4 @@
-"""The sandbox without its sockets: what it is configured as, what it counted, what it is told."""
+"""The state of a sandbox without its socket: options, clients, tokens, faults and policies."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
+from okta_tokens.sandbox._access_policy import AccessPolicy
 from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient, scope_set
 from okta_tokens.sandbox._counters import Counters
-from okta_tokens.sandbox._evidence import Evidence
 from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, Fault, FaultPlan
-from okta_tokens.sandbox._limits import RateWindow
-from okta_tokens.sandbox._model import ReceivedRequest, TokenRegistry
-from okta_tokens.sandbox._rules import Policy
+from okta_tokens.sandbox._issued_tokens import TokenRegistry
+from okta_tokens.sandbox._rate_limits import RateWindow
+from okta_tokens.sandbox._received_request import ReceivedRequest
+from okta_tokens.sandbox._verification import Verifier
 
 ORG_LIFETIME: Final = 3600
-"""Seconds that a token of the org server lives; in Okta it is fixed."""
+"""The lifetime of an org server's token in seconds. Okta fixes it."""
 
 RESOURCE: Final = "/resource"
 """The path of the protected resource."""
@@ -28,9 +29,9 @@ _NO_LIFETIMES: Mapping[str, int] = MappingProxyType({})
 
 
 class SandboxState(Counters):
-    """Everything about a sandbox but the network. `Sandbox` documents what is public of it."""
+    """The state of a sandbox. `Sandbox` documents the public part."""
 
-    def __init__(  # noqa: PLR0913 — all that a server can be, said once and by keyword
+    def __init__(  # noqa: PLR0913 — every option of a sandbox, by keyword
         self,
         clients: Iterable[SandboxClient] = (DEFAULT_CLIENT,),
         *,
@@ -64,12 +65,12 @@ class SandboxState(Counters):
         self.started_at = wall_time()
         self.tokens = TokenRegistry()
         self.faults = FaultPlan()
-        self.evidence = Evidence(self.authorization_servers, dpop_nonce_lifetime)
+        self.verifier = Verifier(self.authorization_servers, dpop_nonce_lifetime)
         self.nonce_on_every_answer = True
         self.resource_nonce = resource_nonce
         self.signing_key = None
         if signed_tokens:
-            # The extra is loaded where it is needed, and not before.
+            # The extra is imported only when it is needed.
             from okta_tokens.sandbox._keys import SigningKey  # noqa: PLC0415
 
             self.signing_key = SigningKey()
@@ -80,22 +81,30 @@ class SandboxState(Counters):
         self._lifetime = lifetime
         self._lifetimes = {scope_set(scopes): seconds for scopes, seconds in lifetimes.items()}
         if min(lifetime, *self._lifetimes.values(), 1) < 1:
-            raise ValueError("a lifetime is at least one second")
+            raise ValueError(
+                "lifetime or lifetimes has a value of less than one second. Use 1 or more."
+            )
         if dpop_nonce_lifetime <= 0:
-            raise ValueError("a nonce has a lifetime of more than no seconds")
+            raise ValueError(
+                f"dpop_nonce_lifetime is {dpop_nonce_lifetime}, which is not positive. "
+                "Use more than 0 seconds."
+            )
         self._windows = {org: RateWindow(rate_limit, rate_window) for org in (True, False)}
-        self._rng = random.Random(seed)  # noqa: S311 — latencies are no secret
+        self._rng = random.Random(seed)  # noqa: S311 — latencies are not secret
         self._policies = self._new_policies()
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, such as ``http://127.0.0.1:41234``; still so after closing.
+        """Scheme, host and port, such as ``http://127.0.0.1:41234``, also after closing.
 
         Raises:
-            RuntimeError: The sandbox takes a free port and was not started yet.
+            RuntimeError: The port is 0 and the sandbox was not started yet.
         """
         if not self.port:
-            raise RuntimeError("the sandbox has no origin before it is started")
+            raise RuntimeError(
+                "The sandbox has no origin before it is started, because its port is 0. "
+                "Start it first, or choose a port."
+            )
         scheme = "http" if self.ssl_context is None else "https"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
@@ -105,12 +114,12 @@ class SandboxState(Counters):
         """The URL of the protected resource.
 
         Raises:
-            RuntimeError: The sandbox takes a free port and was not started yet.
+            RuntimeError: The port is 0 and the sandbox was not started yet.
         """
         return self.origin + RESOURCE
 
     def now(self) -> float:
-        """Return the time by the server's clock, which may be off, in seconds since the epoch."""
+        """Return the server's time, `date_offset` included, in seconds since the epoch."""
         return self.wall_time() + self.date_offset
 
     # Clients and tokens
@@ -124,15 +133,15 @@ class SandboxState(Counters):
         """Return the client with this id.
 
         Raises:
-            KeyError: There is none.
+            KeyError: The client is unknown.
         """
         return self._clients[client_id]
 
     def put_client(self, client: SandboxClient) -> None:
-        """Add a client, or replace the one with its id, at once.
+        """Add a client, or replace the client with the same id, from the next request on.
 
-        Issued tokens stay live when secrets or scopes change; as in Okta, they are revoked when
-        the client is no longer active.
+        The client's tokens stay live if its secrets or scopes change. They are revoked if the
+        client becomes inactive, as in Okta.
         """
         self._clients[client.client_id] = client
         self._policies = self._new_policies()
@@ -140,13 +149,13 @@ class SandboxState(Counters):
             self.tokens_revoked += self.tokens.revoke_all(client.client_id)
 
     def revoke(self, value: str) -> bool:
-        """Revoke the token with this value; return whether that made a difference."""
+        """Revoke the token with this value; return whether it was known and not yet revoked."""
         revoked = self.tokens.revoke(value)
         self.tokens_revoked += revoked
         return revoked
 
     def revoke_all(self) -> int:
-        """Revoke every token that was issued so far; return how many were revoked by it."""
+        """Revoke every issued token; return how many tokens this call revoked."""
         revoked = self.tokens.revoke_all()
         self.tokens_revoked += revoked
         return revoked
@@ -154,29 +163,29 @@ class SandboxState(Counters):
     # Nonces
 
     def dpop_nonce(self, authorization_server: str | None = "default") -> str:
-        """Return the nonce that an authorization server wants in DPoP proofs now.
+        """Return the nonce that an authorization server requires in DPoP proofs now.
 
         Args:
-            authorization_server: Its id; ``None`` is the org server.
+            authorization_server: The id of the server; ``None`` is the org server.
 
         Raises:
-            KeyError: There is none with this id.
+            KeyError: The authorization server does not exist.
         """
-        return self.evidence.nonces[authorization_server].current(self.now())
+        return self.verifier.nonces[authorization_server].current(self.now())
 
     def rotate_dpop_nonce(self, *, forget: bool = False) -> None:
         """Replace the nonces of all authorization servers and of the resource.
 
         Args:
-            forget: Whether the old ones are no longer accepted, instead of for a while.
+            forget: Whether the server stops accepting the old nonces at once.
         """
-        self.evidence.rotate(self.now(), forget=forget)
+        self.verifier.rotate_nonces(self.now(), forget=forget)
 
     # Faults
 
     @property
     def fault(self) -> Fault | None:
-        """What befalls every token request until it is set to ``None``."""
+        """The fault of every token request; ``None`` ends it."""
         return self.faults.lasting
 
     @fault.setter
@@ -185,7 +194,7 @@ class SandboxState(Counters):
 
     @property
     def outage_windows(self) -> Sequence[tuple[float, float]]:
-        """Outages by time table: seconds after the start, and how many seconds each lasts."""
+        """The planned outages, each as (seconds after the start, seconds that it lasts)."""
         return self.faults.windows
 
     @outage_windows.setter
@@ -193,12 +202,12 @@ class SandboxState(Counters):
         self.faults.windows = tuple(windows)
 
     def fail_next(self, *faults: Fault) -> None:
-        """Queue faults. Each of the next token requests gets one, in this order."""
+        """Queue faults. Each of the next token requests gets one of them, in this order."""
         self.faults.queue.extend(faults)
 
     @contextmanager
     def outage(self, fault: Fault = DEFAULT_OUTAGE) -> Iterator[None]:
-        """Return a context manager within which every token request meets `fault`."""
+        """Return a context manager in which every token request gets `fault`."""
         before, self.fault = self.fault, fault
         try:
             yield
@@ -206,33 +215,33 @@ class SandboxState(Counters):
             self.fault = before
 
     def delay(self) -> float:
-        """Return the latency of one answer in seconds."""
+        """Return the latency of one response in seconds."""
         if isinstance(self.latency, tuple):
             return self._rng.uniform(*self.latency)
         return self.latency
 
     # Policies
 
-    def policy(self, authorization_server: str | None) -> Policy:
-        """Return what an authorization server grants; ``None`` is the org server."""
+    def policy(self, authorization_server: str | None) -> AccessPolicy:
+        """Return the policy of an authorization server; ``None`` is the org server."""
         return self._policies[authorization_server is None]
 
     def window(self, authorization_server: str | None) -> RateWindow:
-        """Return the rate window that an authorization server's token requests count in."""
+        """Return the rate window that counts an authorization server's token requests."""
         return self._windows[authorization_server is None]
 
     def token_lifetime(self, authorization_server: str | None, scopes: Iterable[str]) -> int:
-        """Return how many seconds a token lives."""
-        usual = ORG_LIFETIME if authorization_server is None else self._lifetime
-        return self._lifetimes.get(frozenset(scopes), usual)
+        """Return the lifetime of a token in seconds."""
+        default = ORG_LIFETIME if authorization_server is None else self._lifetime
+        return self._lifetimes.get(frozenset(scopes), default)
 
-    def _new_policies(self) -> dict[bool, Policy]:
+    def _new_policies(self) -> dict[bool, AccessPolicy]:
         scopes = {scope for client in self._clients.values() for scope in client.scopes}
         okta = frozenset(scope for scope in scopes if scope.startswith("okta."))
         custom = (scopes - okta).union(self._default_scopes)
         return {
-            True: Policy(org=True, known_scopes=okta),
-            False: Policy(
+            True: AccessPolicy(org=True, known_scopes=okta),
+            False: AccessPolicy(
                 org=False, known_scopes=frozenset(custom), default_scopes=self._default_scopes
             ),
         }

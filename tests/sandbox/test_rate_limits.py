@@ -1,12 +1,12 @@
-"""Rate windows open with a request, count, refuse, and end."""
+"""Rate windows count requests, and refuse those over the limit."""
 
 from __future__ import annotations
 
-from okta_tokens.sandbox._limits import NOMINAL_LIMIT, RateState, RateWindow
+from okta_tokens.sandbox._rate_limits import NOMINAL_LIMIT, RateState, RateWindow
 
 
-def test_a_window_refuses_what_is_over_its_limit_until_it_ends() -> None:
-    """Requests over the limit are refused until the window that the first one opened ends."""
+def test_requests_over_the_limit_are_refused_until_the_window_ends() -> None:
+    """The first request opens a window; requests over the limit are refused until it ends."""
     window = RateWindow(2, 60)
 
     assert [window.take(now).exceeded for now in (1000, 1010, 1020, 1059.9, 1060)] == [
@@ -18,8 +18,8 @@ def test_a_window_refuses_what_is_over_its_limit_until_it_ends() -> None:
     ]
 
 
-def test_the_state_says_what_is_left_and_until_when() -> None:
-    """Remaining never falls below zero, and the reset is the end of the open window."""
+def test_the_state_has_the_remaining_requests_and_the_reset() -> None:
+    """`remaining` is never negative, and `reset` is the end of the open window."""
     window = RateWindow(1, 60)
 
     assert window.take(1000.5) == RateState(1, 0, 1060.5)
@@ -27,7 +27,7 @@ def test_the_state_says_what_is_left_and_until_when() -> None:
 
 
 def test_no_limit_shows_one_and_enforces_none() -> None:
-    """Without a limit the headers show a nominal one, of which something always remains."""
+    """Without a limit the headers show a nominal limit, with at least one request remaining."""
     window = RateWindow(None, 60)
     states = [window.take(1000) for _ in range(NOMINAL_LIMIT + 5)]
 
@@ -37,15 +37,15 @@ def test_no_limit_shows_one_and_enforces_none() -> None:
 
 
 def test_a_clock_set_back_opens_a_new_window() -> None:
-    """When the clock jumps back, the window that lies in the future is over."""
+    """If the clock is set back to a time before the open window, that window ends."""
     window = RateWindow(1, 60)
     window.take(1000)
 
     assert not window.take(10).exceeded
 
 
-def test_headers_are_whole_seconds_of_the_servers_own_clock() -> None:
-    """The reset is rounded up, and off by as much as the server's clock."""
+def test_the_reset_header_is_in_whole_seconds_of_the_servers_clock() -> None:
+    """The reset is rounded up, and shifted by the offset of the server's clock."""
     assert RateState(5, 3, 1000.2).headers(30) == {
         "X-Rate-Limit-Limit": "5",
         "X-Rate-Limit-Remaining": "3",

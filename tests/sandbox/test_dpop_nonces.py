@@ -1,14 +1,14 @@
-"""Nonces are replaced after a lifetime, and accepted for three."""
+"""Nonces are replaced after one lifetime, and accepted for three."""
 
 from __future__ import annotations
 
-from okta_tokens.sandbox._nonces import Nonces, use_dpop_nonce
+from okta_tokens.sandbox._dpop_nonces import Nonces
 
 DAY = 86_400.0
 
 
-def test_a_nonce_lives_a_lifetime_and_works_for_three() -> None:
-    """A new nonce is told once the old one is a day old; that one works until it is three."""
+def test_a_nonce_is_replaced_after_a_lifetime_and_accepted_for_three() -> None:
+    """A new nonce replaces one that is a day old, which is accepted until it is three days old."""
     nonces = Nonces(DAY)
     first = nonces.current(0)
 
@@ -20,8 +20,8 @@ def test_a_nonce_lives_a_lifetime_and_works_for_three() -> None:
     assert nonces.accepts(second, 3 * DAY)
 
 
-def test_an_unknown_nonce_and_none_at_all_are_not_accepted() -> None:
-    """What was never told is not accepted, nor is nothing."""
+def test_an_unknown_or_missing_nonce_is_not_accepted() -> None:
+    """A nonce that the server did not generate is not accepted, and neither is `None`."""
     nonces = Nonces(DAY)
 
     assert not nonces.accepts("guessed", 0)
@@ -29,7 +29,7 @@ def test_an_unknown_nonce_and_none_at_all_are_not_accepted() -> None:
 
 
 def test_old_nonces_can_be_forgotten_at_once() -> None:
-    """A rotation keeps the old nonces, unless they are to be forgotten."""
+    """A rotation keeps the old nonces unless `forget` is set."""
     nonces = Nonces(DAY)
     first = nonces.current(0)
     second = nonces.rotate(1)
@@ -41,18 +41,10 @@ def test_old_nonces_can_be_forgotten_at_once() -> None:
     assert not nonces.accepts(second, 3)
 
 
-def test_no_more_is_kept_than_is_accepted() -> None:
-    """What is too old to be accepted is not kept."""
+def test_nonces_that_are_too_old_are_removed() -> None:
+    """A nonce that is too old to be accepted is not kept in memory."""
     nonces = Nonces(1.0)
     for now in range(100):
         nonces.current(now)
 
     assert len(nonces._generated) <= 4
-
-
-def test_the_refusal_tells_the_nonce() -> None:
-    """A request without a nonce is answered with one, in Okta's header (RFC 9449 §8)."""
-    refusal = use_dpop_nonce("Why.", "n")
-
-    assert (refusal.status, refusal.error) == (400, "use_dpop_nonce")
-    assert refusal.headers == {"dpop-nonce": "n"}

@@ -1,4 +1,4 @@
-"""Rate windows: how many requests, and until when."""
+"""Rate limits: the window in which requests are counted, and the headers that report it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 NOMINAL_LIMIT: Final = 2000
-"""What the headers show where nothing is limited: Okta's largest published limit."""
+"""The limit in the headers if no limit is enforced: the largest one that Okta publishes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateState:
-    """What the three rate-limit headers say.
+    """The values of the three rate-limit headers.
 
     Args:
         limit: Requests per window.
-        remaining: Requests that are left of them.
-        reset: When the window ends, in seconds since the epoch.
-        exceeded: Whether this request was one too many.
+        remaining: Requests that are left in the window.
+        reset: The end of the window, in seconds since the epoch.
+        exceeded: Whether this request exceeds the limit.
     """
 
     limit: int
@@ -27,7 +27,11 @@ class RateState:
     exceeded: bool = False
 
     def headers(self, offset: float = 0.0) -> dict[str, str]:
-        """Return the headers, for a server whose clock is `offset` seconds off."""
+        """Return the rate-limit headers.
+
+        Args:
+            offset: Seconds by which the server's clock is ahead.
+        """
         return {
             "X-Rate-Limit-Limit": str(self.limit),
             "X-Rate-Limit-Remaining": str(self.remaining),
@@ -36,11 +40,11 @@ class RateState:
 
 
 class RateWindow:
-    """Counts requests per window. A window opens with the first request that finds none open.
+    """A counter of requests per window. A request outside the open window opens a new one.
 
     Args:
-        limit: Requests per window; ``None`` counts and shows, and never refuses.
-        seconds: The window's length.
+        limit: Requests per window; ``None`` counts requests and refuses none.
+        seconds: The length of the window.
     """
 
     def __init__(self, limit: int | None, seconds: float) -> None:
@@ -50,12 +54,12 @@ class RateWindow:
         self._used = 0
 
     def take(self, now: float) -> RateState:
-        """Count one request at `now`, in seconds since the epoch."""
+        """Count one request at `now`, in seconds since the epoch, and return the new state."""
         if not self._opened <= now < self._opened + self._seconds:
             self._opened, self._used = now, 0
         self._used += 1
         reset = self._opened + self._seconds
         if self._limit is None:
             return RateState(NOMINAL_LIMIT, max(NOMINAL_LIMIT - self._used, 1), reset)
-        left = self._limit - self._used
-        return RateState(self._limit, max(left, 0), reset, exceeded=left < 0)
+        remaining = self._limit - self._used
+        return RateState(self._limit, max(remaining, 0), reset, exceeded=remaining < 0)

@@ -1,19 +1,19 @@
-"""Tokens are remembered for an hour past their expiry."""
+"""Issued tokens are remembered for an hour after their expiry."""
 
 from __future__ import annotations
 
-from okta_tokens.sandbox._model import TokenRegistry
+from okta_tokens.sandbox._issued_tokens import TokenRegistry
 
 
-def test_a_token_stays_out_of_its_repr() -> None:
-    """No repr shows a token value."""
+def test_the_repr_of_a_token_does_not_show_its_value() -> None:
+    """The repr of an issued token does not contain the token."""
     token = TokenRegistry().issue("app", None, ("a",), now=0, lifetime=10)
 
     assert token.value not in repr(token)
 
 
-def test_a_token_is_bound_to_a_key_or_for_any_bearer() -> None:
-    """The type of a token follows from whether it is bound."""
+def test_the_type_of_a_token_follows_from_its_binding() -> None:
+    """A token that is bound to a key is of type DPoP, any other of type Bearer."""
     registry = TokenRegistry()
     bearer = registry.issue("app", None, ("a",), now=0, lifetime=10)
     bound = registry.issue("app", None, ("a",), now=0, lifetime=10, jkt="thumb", value="signed")
@@ -23,7 +23,7 @@ def test_a_token_is_bound_to_a_key_or_for_any_bearer() -> None:
 
 
 def test_a_token_is_live_until_it_expires_or_is_revoked() -> None:
-    """A token stops being live in the instant of its expiry, or when it is revoked."""
+    """A token is no longer live at the instant of its expiry, or after its revocation."""
     registry = TokenRegistry()
     first, second = (registry.issue("app", None, ("a",), now=0, lifetime=10) for _ in range(2))
 
@@ -33,8 +33,8 @@ def test_a_token_is_live_until_it_expires_or_is_revoked() -> None:
     assert not second.live(1)
 
 
-def test_revoking_says_whether_it_made_a_difference() -> None:
-    """A token that is unknown or revoked already is not revoked again."""
+def test_revoke_returns_whether_the_token_was_live() -> None:
+    """Revoking an unknown or revoked token returns `False`."""
     registry = TokenRegistry()
     token = registry.issue("app", None, ("a",), now=0, lifetime=10)
 
@@ -43,7 +43,7 @@ def test_revoking_says_whether_it_made_a_difference() -> None:
 
 
 def test_all_tokens_of_one_client_can_be_revoked() -> None:
-    """Revoking one client's tokens leaves those of others alone."""
+    """Revoking the tokens of one client does not affect those of others."""
     registry = TokenRegistry()
     mine, other = (registry.issue(who, None, ("a",), now=0, lifetime=9) for who in ("me", "you"))
 
@@ -54,7 +54,7 @@ def test_all_tokens_of_one_client_can_be_revoked() -> None:
 
 
 def test_memory_is_bounded_and_expired_tokens_stay_known_for_an_hour() -> None:
-    """Tokens are forgotten once an hour has passed since they expired, and not before."""
+    """A token is forgotten an hour after its expiry, and not before."""
     registry = TokenRegistry()
     old = registry.issue("app", None, ("a",), now=0, lifetime=1)
     young = registry.issue("app", None, ("a",), now=0, lifetime=5000)
