@@ -420,9 +420,9 @@ GOOD = ("redis://:Canary-Password@localhost", [NEW])
 @pytest.mark.parametrize(
     ("arguments", "options", "problem"),
     [
-        (("", [NEW]), {}, "url: must be redis://"),
-        (("http://:Canary-Password@localhost", [NEW]), {}, "url: must be redis://"),
-        (("redis://:Canary-Password@host:port", [NEW]), {}, "url: must be redis://"),
+        (("", [NEW]), {}, "url_or_client: the URL is invalid"),
+        (("http://:Canary-Password@localhost", [NEW]), {}, "url_or_client: the URL is invalid"),
+        (("redis://:Canary-Password@host:port", [NEW]), {}, "url_or_client: the URL is invalid"),
         ((GOOD[0], []), {}, "keys: must be one or more different keys"),
         ((GOOD[0], [NEW, NEW]), {}, "keys: must be one or more different keys"),
         ((GOOD[0], [NEW, "Canary-Key"]), {}, "keys: must be one or more different keys"),

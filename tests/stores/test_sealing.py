@@ -11,8 +11,9 @@ import pytest
 from cryptography.fernet import Fernet
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
+from okta_tokens._model.identity import stored_values
 from okta_tokens.stores import SharedToken, UnreadableEntry
-from okta_tokens.stores._sealing import Sealer, describe, load_keys, open_token, seal_token
+from okta_tokens.stores._sealing import Sealer, load_keys, open_token, seal_token
 from okta_tokens.stores.redis import generate_key
 
 TOKEN = SharedToken("Canary-Token-7d1f", "Bearer", frozenset({"a", "b"}), 300.0, 1_800_000_300.0)
@@ -110,9 +111,14 @@ def test_names_tell_nothing_and_differ() -> None:
         TokenKey(CLIENT, frozenset({"a b"})),
         TokenKey(CLIENT, frozenset()),
     ]
-    names = [one.name("token", *describe(key)) for key in (KEY, *others)]
+    names = [one.name("token", *stored_values(key)) for key in (KEY, *others)]
 
-    assert len({*names, two.name("token", *describe(KEY)), one.name("lease", *describe(KEY))}) == 11
+    assert (
+        len(
+            {*names, two.name("token", *stored_values(KEY)), one.name("lease", *stored_values(KEY))}
+        )
+        == 11
+    )
     assert all(len(name) == 43 for name in names)
 
 
@@ -121,7 +127,7 @@ def test_the_credential_is_not_in_a_name() -> None:
     rotated = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(lambda: "other"))
     it = sealer()
 
-    assert it.name(*describe(KEY)) == it.name(*describe(TokenKey(rotated, KEY.scopes)))
+    assert it.name(*stored_values(KEY)) == it.name(*stored_values(TokenKey(rotated, KEY.scopes)))
 
 
 def test_a_repr_shows_no_value() -> None:

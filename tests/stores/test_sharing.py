@@ -1,10 +1,11 @@
-"""Several providers, one server, one Okta: what a fleet sees."""
+"""What a fleet of processes sees: several providers, one server, one Okta."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 
@@ -25,118 +26,137 @@ from tests.support import CLIENT_ID, SCOPES, SECRET, until
 KEYS = [generate_key()]
 
 
+@dataclass
+class Process:
+    """A provider with its own connections to the store, and a source of it."""
+
+    provider: TokenProvider
+    source: TokenSource
+
+    async def store_calls_are_over(self) -> None:
+        """Wait until the provider has no call of the store in the background."""
+        store = self.provider._store
+        assert store is not None
+        await until(lambda: not store._background)
+
+
 @asynccontextmanager
 async def fleet(
-    url: str, okta: Sandbox, number: int, dpop: DPoP | None = None
-) -> AsyncIterator[list[TokenSource]]:
-    """Run some providers with connections of their own, and return a source of each."""
+    url: str, okta: Sandbox, size: int, dpop: DPoP | None = None
+) -> AsyncIterator[list[Process]]:
+    """Run some processes that share a store."""
     async with AsyncExitStack() as stack:
-        sources = []
-        for _ in range(number):
-            patient = RedisTokenStore(url, keys=KEYS, timeout=5)  # on however busy a machine
-            store = await stack.enter_async_context(patient)
-            provider = await stack.enter_async_context(
-                TokenProvider(store=store, retry=RetryPolicy(attempts=1, max_wait=5))
+        processes = []
+        for _ in range(size):
+            # A timeout that a busy machine does not reach.
+            store = RedisTokenStore(url, keys=KEYS, timeout=5)
+            provider = TokenProvider(
+                store=await stack.enter_async_context(store),
+                retry=RetryPolicy(attempts=1, max_wait=5),
             )
+            await stack.enter_async_context(provider)
             client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET), dpop=dpop)
-            sources.append(provider.source(client, "a"))
-        yield sources
+            processes.append(Process(provider, provider.source(client, "a")))
+        yield processes
 
 
 @pytest.fixture
 async def okta() -> AsyncIterator[Sandbox]:
-    """An Okta that takes a while to answer."""
-    async with Sandbox([SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)]) as made:
-        made.latency = 0.05
-        yield made
+    """An Okta that takes 50 ms to respond."""
+    async with Sandbox([SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)]) as sandbox:
+        sandbox.latency = 0.05
+        yield sandbox
 
 
-async def values(sources: list[TokenSource]) -> list[str]:
-    """Return the value of the token that each gives."""
-    return [token.value for token in await asyncio.gather(*(it.get_token() for it in sources))]
+async def values(processes: list[Process]) -> list[str]:
+    """Return the value of the token that each process gets."""
+    tokens = await asyncio.gather(*(process.source.get_token() for process in processes))
+    return [token.value for token in tokens]
 
 
 async def test_a_fleet_that_starts_together_makes_one_request(
     valkey: Server, okta: Sandbox
 ) -> None:
-    """However many processes start together, Okta sees one request, and all have its token."""
-    async with fleet(valkey.url, okta, 30) as sources:
-        assert len({*await values(sources)}) == 1
+    """If many processes start together, Okta gets one request, and every process its token."""
+    async with fleet(valkey.url, okta, 30) as processes:
+        assert len({*await values(processes)}) == 1
 
     assert okta.token_requests == 1
 
 
 async def test_a_rejected_token_is_replaced_for_all(valkey: Server, okta: Sandbox) -> None:
-    """When each process finds the token dead, one fetches another, and nobody gets the old one."""
-    async with fleet(valkey.url, okta, 10) as sources:
-        (old,) = {*await values(sources)}
+    """If every process rejects the token, one fetches another, and no process gets the old one."""
+    async with fleet(valkey.url, okta, 10) as processes:
+        (old,) = {*await values(processes)}
         okta.revoke_all()
-        for source in sources:
-            source.invalidate(old)
+        for process in processes:
+            process.source.invalidate(old)
 
-        assert old not in await values(sources)
+        assert old not in await values(processes)
 
-        assert len({*await values(sources)}) == 1
+        assert len({*await values(processes)}) == 1
         assert okta.token_requests == 2
-    async with fleet(valkey.url, okta, 1) as sources:
-        assert old not in await values(sources)
+    async with fleet(valkey.url, okta, 1) as processes:
+        assert old not in await values(processes)
 
 
 async def test_a_revoked_token_is_not_adopted(valkey: Server, okta: Sandbox) -> None:
-    """What one process has revoked is not in the store any more."""
-    async with fleet(valkey.url, okta, 1) as (source,):
-        token = await source.get_token()
-        await until(lambda: not source._provider._sharing._errands)  # type: ignore[union-attr]  # there is one
+    """A token that a process revokes is removed from the store."""
+    async with fleet(valkey.url, okta, 1) as (process,):
+        token = await process.source.get_token()
+        await process.store_calls_are_over()
 
-        await source._provider.revoke(token)
+        await process.provider.revoke(token)
 
-        assert (await source.get_token()).value != token.value
+        assert (await process.source.get_token()).value != token.value
     assert okta.token_requests == 2
 
 
-async def test_processes_with_keys_of_their_own_share_nothing(
+async def test_processes_with_dpop_keys_of_their_own_share_nothing(
     valkey: Server, okta: Sandbox
 ) -> None:
-    """Bound tokens are shared by processes that hold the same key, and by no others."""
+    """Processes share bound tokens if they have the same DPoP key, and only then."""
     okta.put_client(SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, dpop=True))
     shared = DPoP()
     for dpop, tokens in ((shared, 1), (None, 3)):
         async with AsyncExitStack() as stack:
-            sources = []
+            processes = []
             for _ in range(3):
                 one = fleet(valkey.url, okta, 1, dpop=dpop or DPoP())
-                sources += await stack.enter_async_context(one)
+                processes += await stack.enter_async_context(one)
 
-            assert len({*await values(sources)}) == tokens
+            assert len({*await values(processes)}) == tokens
 
 
-async def test_a_pause_is_one_for_all(valkey: Server, okta: Sandbox) -> None:
-    """A 429 of one process keeps the others from asking, also for other tokens."""
+async def test_a_pause_applies_to_all_processes(valkey: Server, okta: Sandbox) -> None:
+    """After a 429 of one process the other processes send no request, for other tokens either."""
     async with fleet(valkey.url, okta, 3) as (one, two, three):
         okta.fail_next(Fault.rate_limited(reset_in=60))
         with pytest.raises(RateLimitedError):
-            await one.get_token()
-        await until(lambda: not one._provider._sharing._errands)  # type: ignore[union-attr]  # there is one
+            await one.source.get_token()
+        await one.store_calls_are_over()
 
-        for source in (two, three):
+        for process in (two, three):
             with pytest.raises(RateLimitedError):
-                await source.get_token()
+                await process.source.get_token()
 
     assert okta.token_requests == 1
 
 
-async def test_who_cools_down_adopts_what_others_got(valkey: Server, okta: Sandbox) -> None:
-    """After a failed fetch a process asks Okta no more for a while, and looks in the store."""
+async def test_a_key_that_cools_down_adopts_the_token_of_another_process(
+    valkey: Server, okta: Sandbox
+) -> None:
+    """During the cool-down a process sends no request, but loads from the store."""
     async with fleet(valkey.url, okta, 2) as (one, two):
         okta.fail_next(Fault.status(500))
         for _ in range(3):
             with pytest.raises(FetchError):
-                await one.get_token()
+                await one.source.get_token()
         assert okta.token_requests == 1
 
-        token = await two.get_token()
-        await until(lambda: not two._provider._sharing._errands)  # type: ignore[union-attr]  # there is one
-        one._entry.look_after = 0.0  # a second later
+        token = await two.source.get_token()
+        await two.store_calls_are_over()
+        one.source._entry.adopt_after = 0.0  # the instant at which it may load again
 
-        assert (await one.get_token()).value == token.value
+        assert (await one.source.get_token()).value == token.value
         assert okta.token_requests == 2

@@ -1,8 +1,9 @@
-"""Seal what goes into a store: names that tell nothing, and entries that only their name opens.
+"""Encrypt the entries of a store, and derive their names.
 
-From each key two others are derived (HKDF, RFC 5869): one for names, one for entries. A name is an
-HMAC. An entry is a version, a nonce, and values that are encrypted and authenticated by AES-256-GCM
-with version and name as associated data: what is copied to another name does not open there.
+Each key yields two derived keys (HKDF, RFC 5869): one for names, one for entries. A name is an
+HMAC, so it reveals nothing. An entry consists of a version, a nonce, and values that AES-256-GCM
+encrypts and authenticates. The version and the name are the associated data, so an entry that is
+copied to another name cannot be decrypted there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as NoBase64
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,21 +20,20 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from okta_tokens._model.token_key import TokenKey
 from okta_tokens._sharing.store import SharedToken, UnreadableEntry
 
 _VERSION = b"\x01"
-_NONCE = 12
-_KEY = 32
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
 
 
 def generate_key() -> str:
     """Return a new key for a store: 32 random bytes in URL-safe base64."""
-    return urlsafe_b64encode(os.urandom(_KEY)).decode()
+    return urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode()
 
 
 class Sealer:
-    """Seals and opens entries with one key.
+    """Names, encrypts and decrypts entries with one key.
 
     Args:
         secret: The key, 32 bytes.
@@ -46,57 +45,66 @@ class Sealer:
         self._name_key = _derive(secret, b"okta-tokens store v1: names")
         self._aead = AESGCM(_derive(secret, b"okta-tokens store v1: entries"))
 
-    def name(self, *what: object) -> str:
-        """Return the name of something, which tells nothing of what it is.
+    def name(self, *values: object) -> str:
+        """Return the name that identifies some values without revealing them.
 
         Args:
-            *what: Plain values.
+            *values: Values that JSON can represent.
+
+        Returns:
+            43 characters of URL-safe base64.
         """
         mac = HMAC(self._name_key, SHA256())
-        mac.update(json.dumps(what, separators=(",", ":")).encode())
+        mac.update(json.dumps(values, separators=(",", ":")).encode())
         return urlsafe_b64encode(mac.finalize()).decode().rstrip("=")
 
     def seal(self, name: str, *fields: object) -> bytes:
-        """Return plain values as an entry.
+        """Encrypt values as an entry.
 
         Args:
-            name: Under which it is kept.
-            *fields: The values.
+            name: The name of the entry.
+            *fields: Values that JSON can represent.
         """
-        nonce = os.urandom(_NONCE)
+        nonce = os.urandom(_NONCE_BYTES)
         plain = json.dumps(fields, separators=(",", ":")).encode()
         return _VERSION + nonce + self._aead.encrypt(nonce, plain, _VERSION + name.encode())
 
     def open(self, name: str, entry: bytes) -> list[Any] | None:
-        """Return the values of an entry; None if that is of another version.
+        """Decrypt an entry.
 
         Args:
-            name: Under which it was kept.
-            entry: What was kept.
+            name: The name of the entry.
+            entry: The entry.
+
+        Returns:
+            The values; `None` if a version of this package that is unknown here wrote the entry.
 
         Raises:
-            UnreadableEntry: If it was not sealed with this key, under this name.
+            UnreadableEntry: If the entry was not encrypted with this key for this name.
         """
         if entry[:1] != _VERSION:
             return None
-        nonce, sealed = entry[1 : 1 + _NONCE], entry[1 + _NONCE :]
+        nonce, sealed = entry[1 : 1 + _NONCE_BYTES], entry[1 + _NONCE_BYTES :]
         try:
             plain = self._aead.decrypt(nonce, sealed, _VERSION + name.encode())
-        except (InvalidTag, ValueError):  # the latter, if it is too short
+        except (InvalidTag, ValueError):  # ValueError: the entry is too short
             plain = None
-        if plain is None:
-            message = "an entry of the store was not sealed with this key for this name"
+        if plain is None:  # raised here, so that the error has no context
+            message = (
+                "an entry in the store cannot be decrypted: it was damaged, copied to another "
+                "name, or written by another program. The next fetch replaces it."
+            )
             raise UnreadableEntry(message)
         fields: list[Any] = json.loads(plain)
         return fields
 
 
 def seal_token(sealer: Sealer, name: str, token: SharedToken) -> bytes:
-    """Return a token as an entry.
+    """Encrypt a token as an entry.
 
     Args:
-        sealer: Seals it.
-        name: Under which it is kept.
+        sealer: Encrypts the entry.
+        name: The name of the entry.
         token: The token.
     """
     scopes = sorted(token.scopes)
@@ -106,15 +114,18 @@ def seal_token(sealer: Sealer, name: str, token: SharedToken) -> bytes:
 
 
 def open_token(sealer: Sealer, name: str, entry: bytes) -> SharedToken | None:
-    """Return the token of an entry; None if that is of another version.
+    """Decrypt the token of an entry.
 
     Args:
-        sealer: Opens it.
-        name: Under which it was kept.
-        entry: What was kept.
+        sealer: Decrypts the entry.
+        name: The name of the entry.
+        entry: The entry.
+
+    Returns:
+        The token; `None` if a version of this package that is unknown here wrote the entry.
 
     Raises:
-        UnreadableEntry: If it was not sealed with this key, under this name.
+        UnreadableEntry: If the entry was not encrypted with this key for this name.
     """
     fields = sealer.open(name, entry)
     if fields is None:
@@ -124,15 +135,19 @@ def open_token(sealer: Sealer, name: str, entry: bytes) -> SharedToken | None:
 
 
 def load_keys(keys: object) -> list[Sealer]:
-    """Return a sealer for each key; none if there is no key, a wrong one, or the same one twice.
+    """Make a sealer for each key.
 
     Args:
-        keys: As `generate_key` returns them, or as bytes.
+        keys: One key or several, as `generate_key` returns them, or as bytes.
+
+    Returns:
+        The sealers in the order of the keys. An empty list if there is no key, a key is invalid, or
+        two keys are the same.
     """
     given = [keys] if isinstance(keys, str | bytes) or not isinstance(keys, Iterable) else [*keys]
     secrets = [secret for key in given if (secret := _decode(key)) is not None]
-    right = len(secrets) == len(given) == len({*secrets})
-    return [Sealer(secret) for secret in secrets] if right else []
+    are_valid = len(secrets) == len(given) == len({*secrets})
+    return [Sealer(secret) for secret in secrets] if are_valid else []
 
 
 def _decode(key: object) -> bytes | None:
@@ -140,25 +155,10 @@ def _decode(key: object) -> bytes | None:
         return None
     try:
         secret = urlsafe_b64decode(key)
-    except (NoBase64, ValueError):  # the latter, if it is not ASCII
+    except ValueError:  # it is not base64, or not ASCII
         return None
-    return secret if len(secret) == _KEY else None
+    return secret if len(secret) == _KEY_BYTES else None
 
 
 def _derive(secret: bytes, purpose: bytes) -> bytes:
-    return HKDF(SHA256(), _KEY, None, purpose).derive(secret)
-
-
-def describe(key: TokenKey) -> tuple[object, ...]:
-    """Return what makes a key's token another one, for whoever holds the store's keys.
-
-    The credential is not in it: it rotates, and callables are known to their own process alone.
-    """
-    dpop = key.client.dpop
-    return (
-        key.client.origin,
-        key.authorization_server,
-        key.client_id,
-        None if dpop is None else dpop.thumbprint,
-        sorted(key.scopes),
-    )
+    return HKDF(SHA256(), _KEY_BYTES, None, purpose).derive(secret)

@@ -1,4 +1,4 @@
-"""Share tokens through Redis or Valkey, encrypted.
+"""A store that shares encrypted tokens through Redis or Valkey.
 
 Example:
     ```python
@@ -17,9 +17,7 @@ Example:
 
 from __future__ import annotations
 
-import asyncio
 import math
-import os
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
@@ -27,21 +25,20 @@ from typing import Any, Self
 
 try:
     from redis.asyncio import Redis, RedisCluster
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
 
+    from okta_tokens.stores._connection import Connections, connect
     from okta_tokens.stores._sealing import (
         Sealer,
-        describe,
         generate_key,
         load_keys,
         open_token,
         seal_token,
     )
 except ModuleNotFoundError as error:
-    error.add_note("it comes with the extra: pip install 'okta-tokens[redis]'")
+    error.add_note("RedisTokenStore needs an extra. Run: pip install 'okta-tokens[redis]'")
     raise
 
+from okta_tokens._model.identity import stored_values
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._sharing.store import SharedToken, UnreadableEntry
 from okta_tokens.errors import ConfigurationError
@@ -49,13 +46,14 @@ from okta_tokens.errors import ConfigurationError
 __all__ = ["RedisTokenStore", "generate_key"]
 
 _MAX_ENTRY = 65_536
-"""Bytes: four times what Okta's longest tokens take. More is none of ours, and is not read."""
+"""Bytes to read of an entry: four times what Okta's longest tokens need. A longer entry is not from
+this package, and cannot be decrypted after it was cut."""
 
-_DELETE_IF_SAME = """
+_DELETE_IF_EQUAL = """
 if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("del", KEYS[1]) end
 return 0
 """
-_EXTEND = """
+_SET_IF_LONGER = """
 if redis.call("pttl", KEYS[1]) < tonumber(ARGV[1]) then
     redis.call("set", KEYS[1], ARGV[2], "px", ARGV[1])
 end
@@ -64,28 +62,29 @@ return 0
 
 
 class RedisTokenStore:
-    """Share tokens through Redis or Valkey, encrypted.
+    """A store that shares encrypted tokens through Redis or Valkey.
 
-    Whoever has one of the keys can read and forge what is kept: one store is one trust domain, for
-    processes that may have each other's tokens. Whoever has none, and reads or writes the store,
-    learns how many tokens there are, and can make them be fetched anew.
+    A process with one of the keys can read and forge the stored tokens. Use one store only for
+    processes that may have each other's tokens. A process with access to the server but without a
+    key learns how many tokens there are, and can delete them, so that they are fetched again.
 
-    A call that is cancelled gives its connection up. The methods are those of `TokenStore`.
+    `TokenStore` documents the methods, their arguments and units. A cancelled call closes its
+    connection, so that no other call gets its response.
 
     Args:
-        url_or_client: `redis://…`, `rediss://…` or `unix://…`, as redis-py has it, with the
-            credentials in it; or an asynchronous client of redis-py's, also one for Sentinel or
-            Cluster, which is never closed here.
+        url_or_client: The URL of the server, `redis://…`, `rediss://…` or `unix://…`, with the
+            credentials in it, as redis-py defines it. Or an asynchronous client of redis-py, which
+            may be one for Sentinel or Cluster; the store does not close it.
         keys: One or more keys, each 32 bytes in URL-safe base64, as `okta-tokens store-key` or
-            `cryptography.fernet.Fernet.generate_key()` makes them. The first seals, all open: to
-            replace one, let every process know [old, new], then [new, old], then [new].
-        prefix: What the names of all entries begin with.
-        timeout: For how long a token request waits for the store, in seconds.
-        lease: For how long the others wait for the process that fetches a token, before one of
-            them fetches it, in seconds.
+            `cryptography.fernet.Fernet.generate_key()` makes them. The first key encrypts, every
+            key decrypts. To replace a key, deploy [old, new], then [new, old], then [new].
+        prefix: The beginning of the names of all entries.
+        timeout: How long a token request waits for the store, in seconds.
+        lease: How long other processes wait for the process that fetches a token, in seconds. Then
+            one of them fetches the token.
 
     Raises:
-        ConfigurationError: If the URL, a key or a number is none.
+        ConfigurationError: If the URL, a key or a number is invalid.
     """
 
     def __init__(
@@ -100,27 +99,21 @@ class RedisTokenStore:
         sealers = load_keys(keys)
         problem = _problem(url_or_client, sealers, timeout=timeout, lease=lease)
         if problem is not None:
-            # An error tracker records the locals of the frame that raises.
+            # An error tracker records the local variables of the frame that raises.
             del self, url_or_client, keys
             raise ConfigurationError(problem)
         self._sealers = sealers
         self._prefix = prefix
         self.timeout = timeout
         self.lease = lease
-        self._given: Any = None if isinstance(url_or_client, str) else url_or_client
-        self._url = url_or_client if isinstance(url_or_client, str) else ""
-        # A connection belongs to one event loop of one process. Those of another one are left
-        # alone: to close them here would reach into the other.
-        self._clients: dict[tuple[int, asyncio.AbstractEventLoop], Redis] = {}
+        self._connections = Connections(url_or_client, timeout)
 
     async def aclose(self) -> None:
-        """Close the connections, unless they are of a client that was given."""
-        client = self._clients.pop(_here(), None)
-        if client is not None:
-            await client.aclose()
+        """Close the store's own connections; a client that was passed in stays open."""
+        await self._connections.aclose()
 
     async def __aenter__(self) -> Self:
-        """Return itself; connections are opened as they are needed."""
+        """Return the store; it connects when a provider first uses it."""
         return self
 
     async def __aexit__(
@@ -129,18 +122,18 @@ class RedisTokenStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close."""
+        """Close the store's own connections."""
         await self.aclose()
 
     async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None:
-        """Return the token that is kept for a key, under the name of whichever of the keys."""
+        """Return the stored token of a key, whichever of the store's keys encrypted it."""
         unreadable: UnreadableEntry | None = None
         names = [self._name(sealer, "token", key) for sealer in self._sealers]
-        answers = await self._read(*names)
-        for sealer, name, entry, left in zip(
-            self._sealers, names, answers[::2], answers[1::2], strict=True
+        replies = await self._read(*names)
+        for sealer, name, entry, milliseconds in zip(
+            self._sealers, names, replies[::2], replies[1::2], strict=True
         ):
-            if not entry or left <= 0:
+            if not entry or milliseconds <= 0:
                 continue
             try:
                 token = open_token(sealer, name, entry)
@@ -148,116 +141,96 @@ class RedisTokenStore:
                 unreadable = error
             else:
                 if token is not None:
-                    return token, left / 1000
+                    return token, milliseconds / 1000
         if unreadable is not None:
             raise unreadable
         return None
 
     async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None:
-        """Keep a token, sealed with the first key."""
+        """Store a token, encrypted with the first key."""
         sealer = self._sealers[0]
         name = self._name(sealer, "token", key)
         entry = seal_token(sealer, name, token)
         await self._client.set(name, entry, px=_milliseconds(seconds))
 
     async def discard(self, key: TokenKey, value: str) -> None:
-        """Keep a token no more, if it is still this one."""
+        """Remove the token of a key if it has the given value, whichever key encrypted it."""
         for sealer in self._sealers:
             name = self._name(sealer, "token", key)
             entry, _ = await self._read(name)
             token = open_token(sealer, name, entry) if entry else None
             if token is not None and token.value == value:
-                await self._client.eval(_DELETE_IF_SAME, 1, name, entry)
+                await self._client.eval(_DELETE_IF_EQUAL, 1, name, entry)
 
     async def acquire(self, key: TokenKey, seconds: float) -> str | None:
-        """Take the lease of a key, under the name of the first key."""
+        """Take the lease of a key, under the name that the first key derives."""
         lease = uuid.uuid4().hex
         name = self._name(self._sealers[0], "lease", key)
-        taken = await self._client.set(name, lease, nx=True, px=_milliseconds(seconds))
-        return lease if taken else None
+        acquired = await self._client.set(name, lease, nx=True, px=_milliseconds(seconds))
+        return lease if acquired else None
 
     async def release(self, key: TokenKey, lease: str) -> None:
-        """Give a lease back, if it is still this one."""
+        """End a lease, unless it has ended."""
         name = self._name(self._sealers[0], "lease", key)
-        await self._client.eval(_DELETE_IF_SAME, 1, name, lease)
+        await self._client.eval(_DELETE_IF_EQUAL, 1, name, lease)
 
     async def pause(self, key: TokenKey, seconds: float, until: float) -> None:
-        """Let every process pause that would ask the same half of the key's domain."""
+        """Store a pause for the key's part of its domain, unless a longer pause is stored."""
         sealer, name = self._sealers[0], self._pause_name(key)
         entry = sealer.seal(name, until)
-        await self._client.eval(_EXTEND, 1, name, _milliseconds(seconds), entry)
+        await self._client.eval(_SET_IF_LONGER, 1, name, _milliseconds(seconds), entry)
 
     async def paused(self, key: TokenKey) -> tuple[float, float] | None:
-        """Return how many seconds are left of such a pause, and its end; None if there is none."""
+        """Return the stored pause of the key's part of its domain."""
         sealer, name = self._sealers[0], self._pause_name(key)
-        entry, left = await self._read(name)
-        fields = sealer.open(name, entry) if entry and left > 0 else None
-        return None if fields is None else (left / 1000, fields[0])
+        entry, milliseconds = await self._read(name)
+        fields = sealer.open(name, entry) if entry and milliseconds > 0 else None
+        return None if fields is None else (milliseconds / 1000, fields[0])
 
     async def _read(self, *names: str) -> list[Any]:
-        """Return what is kept under each name, as much as can be one of ours, and its time left."""
+        """Return, for each name, the first bytes of its entry and the milliseconds until its end.
+
+        The milliseconds are negative if there is no entry, or the entry has no end.
+        """
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
             pipeline.getrange(name, 0, _MAX_ENTRY)
             pipeline.pttl(name)
-        answers: list[Any] = await pipeline.execute()
-        return answers
+        replies: list[Any] = await pipeline.execute()
+        return replies
 
     @property
-    def _client(self) -> Any:  # noqa: ANN401 - that of a single server, or of a cluster
-        if self._given is not None:
-            return self._given
-        here = _here()
-        client = self._clients.get(here)
-        if client is None:
-            client = self._clients[here] = _connect(self._url, self.timeout)
-        return client
+    def _client(self) -> Any:  # noqa: ANN401 - a client for one server, or for a cluster
+        return self._connections.client
 
     def _name(self, sealer: Sealer, kind: str, key: TokenKey) -> str:
-        return f"{self._prefix}{kind}:{sealer.name(kind, *describe(key))}"
+        return f"{self._prefix}{kind}:{sealer.name(kind, *stored_values(key))}"
 
     def _pause_name(self, key: TokenKey) -> str:
-        half = key.authorization_server is None
-        return f"{self._prefix}pause:{self._sealers[0].name('pause', key.client.origin, half)}"
+        is_org_server = key.authorization_server is None
+        name = self._sealers[0].name("pause", key.client.origin, is_org_server)
+        return f"{self._prefix}pause:{name}"
 
 
-def _here() -> tuple[int, asyncio.AbstractEventLoop]:
-    return os.getpid(), asyncio.get_running_loop()
-
-
-def _problem(
-    url_or_client: object,
-    sealers: list[Sealer],
-    **seconds: object,
-) -> str | None:
-    """Return what is wrong with the arguments of a store, without repeating one; else None."""
+def _problem(url_or_client: object, sealers: list[Sealer], **seconds: object) -> str | None:
+    """Return what is wrong with the arguments of a store, without their values, or `None`."""
     for name, value in seconds.items():
         if not isinstance(value, int | float) or not 0 < value < math.inf:
-            return f"{name}: must be a positive number of seconds"
+            return f"{name}: must be a positive, finite number of seconds; pass, for example, 0.5"
     if not sealers:
         return (
             "keys: must be one or more different keys of 32 bytes in URL-safe base64; "
-            "`okta-tokens store-key` makes one"
+            "make a key with `okta-tokens store-key`"
         )
     if isinstance(url_or_client, str):
         try:
-            _ = _connect(url_or_client, 1.0)  # which opens nothing yet
+            _ = connect(url_or_client, 1.0)
         except ValueError:
-            return "url: must be redis://, rediss:// or unix://, as redis-py has it"
+            return (
+                "url_or_client: the URL is invalid; pass redis://, rediss:// or unix:// with a "
+                "host and port, as `from_url` of redis-py defines it"
+            )
     return None
-
-
-def _connect(url: str, timeout: float) -> Redis:
-    """Return a client that gives up soon: the provider has better to do than to wait."""
-    client: Redis = Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 1),  # a connection that was idle may be gone
-        protocol=2,  # with which a connection begins without a word
-        driver_info=None,
-    )
-    return client
 
 
 def _milliseconds(seconds: float) -> int:

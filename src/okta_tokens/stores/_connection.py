@@ -1,0 +1,70 @@
+"""Connections to Redis or Valkey: one client for each event loop of each process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+
+class Connections:
+    """The connections of a store.
+
+    A connection belongs to one event loop of one process. The connections of another event loop or
+    process are left alone: to close them here would disturb their owner.
+
+    Args:
+        url_or_client: The URL of a server, or a client of redis-py that the user made.
+        timeout: How long connecting, and waiting for a response, may take, in seconds.
+    """
+
+    def __init__(self, url_or_client: object, timeout: float) -> None:
+        self._url_or_client = url_or_client
+        self._timeout = timeout
+        self._clients: dict[tuple[int, asyncio.AbstractEventLoop], Redis] = {}
+
+    @property
+    def client(self) -> Any:  # noqa: ANN401 - a client for one server, or for a cluster
+        """The user's client, or a client that belongs to this process and its event loop."""
+        if not isinstance(self._url_or_client, str):
+            return self._url_or_client
+        owner = _owner()
+        client = self._clients.get(owner)
+        if client is None:
+            client = self._clients[owner] = connect(self._url_or_client, self._timeout)
+        return client
+
+    async def aclose(self) -> None:
+        """Close the connections of this process and its event loop, but not the user's client."""
+        client = self._clients.pop(_owner(), None)
+        if client is not None:
+            await client.aclose()
+
+
+def connect(url: str, timeout: float) -> Redis:
+    """Return a client for a server; it opens its first connection with its first command.
+
+    Args:
+        url: The URL of the server, as redis-py defines it.
+        timeout: How long connecting, and waiting for a response, may take, in seconds.
+
+    Raises:
+        ValueError: If the URL is invalid.
+    """
+    client: Redis = Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 1),  # the server may have closed an idle connection
+        protocol=2,  # version 3 begins a connection with one more command
+        driver_info=None,  # likewise
+    )
+    return client
+
+
+def _owner() -> tuple[int, asyncio.AbstractEventLoop]:
+    return os.getpid(), asyncio.get_running_loop()
