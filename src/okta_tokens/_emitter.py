@@ -1,4 +1,4 @@
-"""Hand events to observers, apart from what they tell of."""
+"""Deliver events to observers, outside of the calls that cause the events."""
 
 from __future__ import annotations
 
@@ -13,57 +13,62 @@ from okta_tokens.events import Event, Observer
 
 
 class Emitter:
-    """Hand events to observers, one loop turn after what they tell of.
+    """A callable that counts events and delivers them to observers, one loop turn later.
 
     Args:
-        observers: Who hears of them, in this order.
+        observers: The observers, in the order in which each event is delivered to them.
     """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
         self._pending: deque[Event] = deque()
-        self._later: Callable[[], object] | None = None
+        self._call_soon: Callable[[], object] | None = None
         self._scheduled = False
         self.counts = Counter[type[Event]]()
-        """How often each event has happened."""
+        """The number of events of each type."""
 
     def attach(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        """Deliver from a loop, in a context."""
-        self._later = lambda: loop.call_soon(self.deliver, context=context)
+        """Deliver the events from now on.
+
+        Args:
+            loop: The event loop that calls the observers.
+            context: The context in which it calls them.
+        """
+        self._call_soon = lambda: loop.call_soon(self.deliver, context=context)
 
     def __call__(self, event: Event) -> None:
-        """Count an event, and keep it for delivery."""
+        """Count an event and keep it for delivery."""
         self.counts[type(event)] += 1
         self._pending.append(event)
-        if self._later is not None and not self._scheduled:
+        if self._call_soon is not None and not self._scheduled:
             self._scheduled = True
-            self._later()
+            self._call_soon()
 
     def deliver(self) -> None:
-        """Hand over what is pending."""
+        """Deliver the pending events; the events that observers cause wait for the next turn."""
         self._scheduled = False
-        for _ in range(len(self._pending)):  # what observers add waits for another turn
+        for _ in range(len(self._pending)):
             event = self._pending.popleft()
             for observer in self._observers:
                 try:
                     observer(event)
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the observer's
-                    _report(observer, error)
+                    _log_failure(observer, error)
 
     def detach(self) -> None:
-        """Hand over what is pending; what comes afterwards is counted, and heard by nobody."""
-        self._later = None
+        """Deliver the pending events; count later events without delivering them."""
+        self._call_soon = None
         self.deliver()
         self.mute()
 
     def mute(self) -> None:
-        """Let nobody hear of what comes, nor of what is pending; it is counted all the same."""
-        self._later = None
+        """Drop the pending events; count later events without delivering them."""
+        self._call_soon = None
         self._pending = deque(maxlen=0)
 
 
-def _report(observer: Observer, error: BaseException) -> None:
-    """Log that an observer failed; what logs may be what failed."""
+def _log_failure(observer: Observer, error: BaseException) -> None:
+    """Log that an observer failed, unless the logging fails, too."""
     with suppress(Exception):
         event_logger().warning(
             "okta_tokens.observer_failed",

@@ -93,175 +93,175 @@ class Event:
 
 
 class KeyEvent(Event):
-    """Something that happened to one key."""
+    """Something that happened to one key; the base of all events about a key."""
 
     key: TokenKey
-    """Which token it is about."""
+    """The key of the token."""
 
 
 class TokenRequested(KeyEvent, level="debug"):
-    """A request is about to be sent."""
+    """The provider is about to send a token request."""
 
     attempt: int
-    """Which request of this fetch it is, from 1."""
+    """The number of the attempt in this fetch or renewal, from 1."""
     renewal: bool
-    """True if nobody waits for it."""
+    """True if no caller waits for the token."""
 
 
 class TokenFetched(KeyEvent, level="info"):
-    """A token arrived and is handed out from now on."""
+    """A token arrived; callers get it from now on."""
 
     lifetime: float
     """Seconds from the request to expiry."""
     duration: float
-    """Seconds from the request to the answer."""
+    """Seconds from the request to the response."""
     scopes: frozenset[str]
-    """What the token holds."""
+    """The granted scopes."""
     missing_scopes: frozenset[str]
-    """What was asked for and not granted."""
+    """The scopes that were requested and not granted."""
     waiters: int
-    """How many callers waited for it."""
+    """The number of callers that waited for the token."""
     request_id: str | None
-    """The answer's `X-Okta-Request-Id`."""
+    """The response's `X-Okta-Request-Id`."""
 
 
 class TokenAdopted(KeyEvent, level="info"):
-    """A token that another process had fetched was found in the store, and is handed out."""
+    """The provider found another process's token in the store; callers get it from now on."""
 
     lifetime: float
-    """Seconds from its request to expiry."""
+    """Seconds from the other process's request to expiry."""
     remaining: float
-    """Seconds until it expires."""
+    """Seconds until the token expires."""
     scopes: frozenset[str]
-    """What the token holds."""
+    """The granted scopes."""
     waiters: int
-    """How many callers waited for it."""
+    """The number of callers that waited for the token."""
 
 
 class AttemptFailed(KeyEvent, level="debug"):
-    """One request failed; the fetch it belongs to may go on."""
+    """An attempt failed; the fetch may continue with another attempt."""
 
     error: FetchError
-    """Why."""
+    """Why the attempt failed."""
 
 
 class FetchFailed(KeyEvent, level="error"):
-    """A fetch failed while no usable token was held: callers get the error."""
+    """A fetch failed and no usable token is held, so callers get the error."""
 
     error: TokenProviderError
-    """Why."""
+    """Why the fetch failed."""
     waiters: int
-    """How many callers get it now."""
+    """The number of callers that get the error now."""
     cooldown: float
-    """Seconds for which later callers get it at once."""
+    """Seconds for which later callers get the error at once."""
 
 
 class RenewalScheduled(KeyEvent, level="debug"):
-    """A renewal is due in a while."""
+    """The provider scheduled the renewal of a token."""
 
     after: float
-    """Seconds until then."""
+    """Seconds until the renewal."""
 
 
 class RenewalFailed(KeyEvent, level="warning"):
-    """A renewal failed; the token that is held is handed out as before."""
+    """A renewal failed; callers still get the token that is held."""
 
     error: TokenProviderError
-    """Why."""
+    """Why the renewal failed."""
     failures: int
-    """How many failed in a row."""
+    """The number of renewals of this token that failed in a row."""
     remaining: float
-    """Seconds for which the token will still be handed out."""
+    """Seconds for which callers still get the token."""
     after: float | None
-    """Seconds until the next try; None if it waits until somebody asks."""
+    """Seconds until the next renewal; `None` if it starts when a caller gets the token."""
 
 
 class RenewalPostponed(KeyEvent, level="debug"):
     """A renewal moved to the end of a pause that Okta asked for."""
 
     after: float
-    """Seconds until the next try."""
+    """Seconds until the renewal."""
 
 
 class KeyIdle(KeyEvent, level="debug"):
-    """A token is not renewed, since nobody has used it since the last time."""
+    """The provider does not renew a token, because no caller used it since the last renewal."""
 
 
 class KeyForgotten(KeyEvent, level="debug"):
-    """A key that holds no usable token was dropped; whoever asks for it again waits for a fetch."""
+    """The provider dropped a key without a usable token; the next caller waits for a fetch."""
 
 
 class KeyEvicted(KeyEvent, level="debug"):
-    """A key made room for another one: `max_tokens` was reached."""
+    """The provider dropped a key to make room for another one: it holds `max_tokens` keys."""
 
 
 class TokenInvalidated(KeyEvent, level="info"):
-    """A token was dropped because somebody rejected it."""
+    """The provider dropped a token because a caller reported that an API rejected it."""
 
     damping: float
-    """Seconds for which its replacement will be kept, even if it is rejected too."""
+    """Seconds for which the provider keeps the replacement, even if it is rejected, too."""
 
 
 class InvalidationIgnored(KeyEvent, level="warning"):
-    """A token that replaced a rejected one was rejected as well, and is kept for a while.
+    """A token that replaced a rejected one was rejected as well, and the provider keeps it.
 
-    It is told once for each token. The API that rejects both is misconfigured: a third token would
-    not help.
+    There is one such event for each token. An API that rejects both tokens is misconfigured, and a
+    third token would not help.
     """
 
     remaining: float
-    """Seconds for which the token will be kept all the same."""
+    """Seconds for which the provider keeps the token."""
 
 
 class TokenRevoked(KeyEvent, level="info"):
-    """Okta revoked a token, since somebody asked for it."""
+    """Okta revoked a token at a caller's request."""
 
 
 class UnusualRequest(KeyEvent, level="warning"):
-    """A token is asked for, for the first time, in a way that Okta usually refuses."""
+    """A caller requested a token, for the first time, in a way that Okta usually refuses."""
 
     advice: str
-    """What is unusual, and what is usual."""
+    """What is unusual about the request, and what to change."""
 
 
 class RequestsPaused(Event, level="warning"):
-    """Okta answered 429: no request goes to these servers of the domain for a while."""
+    """Okta responded with 429: the provider sends no request to this part of the domain."""
 
     origin: str
     """The domain, with its scheme."""
     org_server: bool
-    """True for the org's own authorization server, False for all custom ones."""
+    """True for the org authorization server, false for all custom authorization servers."""
     seconds: float
-    """How long."""
+    """The length of the pause, in seconds."""
     concurrency: bool
-    """True if too many requests were under way at once."""
+    """True if too many requests were under way at the same time."""
     request_id: str | None
-    """The answer's `X-Okta-Request-Id`."""
+    """The response's `X-Okta-Request-Id`."""
 
 
 class StoreFailed(Event, level="warning"):
-    """The shared store failed, or did not answer: the provider goes on as if there were none.
+    """The shared store failed or timed out; the provider works without it.
 
-    There is one such event until it works again.
+    There is one such event until the store works again.
     """
 
     reason: str
-    """The type of the error, or that there was no answer in time."""
+    """The type of the error, or that the store did not respond in time."""
     after: float
-    """In how many seconds it is tried again."""
+    """Seconds until the provider tries the store again."""
 
 
 class StoreRecovered(Event, level="info"):
     """The shared store works again."""
 
     seconds: float
-    """For how long it did not."""
+    """The number of seconds for which the store was unavailable."""
 
 
 class StoreEntryIgnored(KeyEvent, level="warning"):
-    """What is in the store under a key's name cannot be used: it was tampered with, or is garbage.
+    """The store's entry for a key cannot be used: it was forged or damaged.
 
-    There is one such event a minute at most.
+    There is at most one such event per minute.
     """
 
 
@@ -270,19 +270,19 @@ class ProviderClosed(Event, level="info"):
 
 
 class ProviderFailed(Event, level="error"):
-    """The provider's own background work ended by an error, a defect of this package's."""
+    """The provider's background task ended with an internal error of this package."""
 
     error: ProviderStateError
-    """What callers get from now on; its cause is chained."""
+    """The error that callers get from now on, with its cause."""
 
 
 class Observer(Protocol):
-    """Hears of everything that happens in a provider."""
+    """A callable that gets every event of a provider."""
 
     def __call__(self, event: Event, /) -> None:
-        """Take note of an event.
+        """Handle an event.
 
         Args:
-            event: One of the classes of this module; an observer ignores those that it does not
-                know, since there may be more of them one day.
+            event: An instance of one of the classes of this module. Ignore the classes that you do
+                not know: a later version may add some.
         """
