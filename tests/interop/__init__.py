@@ -1,1 +1,1 @@
-"""Tests against an authorization server that nobody here wrote."""
+"""Tests against an independent authorization server, npm's oidc-provider."""

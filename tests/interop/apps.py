@@ -1,4 +1,4 @@
-"""The apps that the server knows: a client for each method of authentication, and its keys."""
+"""The clients that are registered at the server: one for each authentication method."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from okta_tokens import (
     PrivateKeyJWT,
 )
 
-# Every character of these secrets is URL-safe, on purpose. The server form-decodes Basic
-# credentials (RFC 6749 section 2.3.1) and Okta documents the plain RFC 7617 form; secrets without
-# `%`, `+` and the like are the ones on which both agree.
+# Every character of these secrets is URL-safe, so that they are the same in both forms of Basic
+# credentials: the server form-decodes them (RFC 6749 section 2.3.1), and Okta documents the plain
+# form of RFC 7617.
 BASIC_ID, BASIC_SECRET = "basic-client", "Basic-secret_1234567890"
 POST_ID, POST_SECRET = "post-client", "Post-secret_1234567890"
 SECRET_JWT_ID, SECRET_JWT_SECRET = "secret-jwt-client", "Secret_as-long-as-HS512-wants-it" * 2
 KEY_ID = "key-client"
 
 App = Callable[[], tuple[str, ClientAuthentication]]
-"""Makes a client id, and the authentication of that client."""
+"""A function that returns a client id and the authentication of that client."""
 
 KIDS: Mapping[str, type[RSAKey | ECKey]] = {"rsa": RSAKey, "rsa-next": RSAKey, "ec": ECKey}
-"""The keys that are registered for `KEY_ID`, by their kid."""
+"""The types of the keys that are registered for `KEY_ID`, by `kid`."""
 
 METHODS: Mapping[str, App] = {
     "client_secret_basic": lambda: (BASIC_ID, ClientSecretBasic(BASIC_SECRET)),
@@ -36,7 +36,7 @@ METHODS: Mapping[str, App] = {
     "private_key_jwt, RS256": lambda: (KEY_ID, PrivateKeyJWT(private_jwk("rsa"))),
     "private_key_jwt, ES256": lambda: (KEY_ID, PrivateKeyJWT(private_jwk("ec"))),
 }
-"""An app for each method."""
+"""An app for each authentication method."""
 
 
 @cache
@@ -44,7 +44,7 @@ def key(kid: str) -> RSAKey | ECKey:
     """Return a registered key.
 
     Args:
-        kid: Which one, of `KIDS`.
+        kid: One of `KIDS`.
     """
     kind = KIDS[kid]
     if issubclass(kind, RSAKey):
@@ -53,12 +53,12 @@ def key(kid: str) -> RSAKey | ECKey:
 
 
 def private_jwk(kid: str) -> Mapping[str, object]:
-    """Return a registered key with its private part."""
+    """Return the private JWK of a registered key."""
     return key(kid).as_dict(private=True)
 
 
 def registrations() -> list[Mapping[str, object]]:
-    """Return what the server is told of each client, by the names of RFC 7591."""
+    """Return the metadata of each client, with the names of RFC 7591."""
     secrets = [
         (BASIC_ID, BASIC_SECRET, "client_secret_basic"),
         (POST_ID, POST_SECRET, "client_secret_post"),

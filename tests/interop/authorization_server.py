@@ -1,4 +1,4 @@
-"""npm's oidc-provider in a process of its own, on TLS with a certificate that only tests trust."""
+"""npm's oidc-provider in its own process, with a TLS certificate that only the tests trust."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Claims = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that reached a token or revocation endpoint, and how it was answered.
+    """A request to a token or revocation endpoint, and its response.
 
     Args:
         url: The endpoint.
-        form: The body's fields.
-        proof: The `DPoP` header; None if it had none.
-        status: The answer's HTTP status.
-        error: The answer's `error`; None if it held none.
+        form: The fields of the body.
+        proof: The `DPoP` header; `None` if the request had no proof.
+        status: The HTTP status of the response.
+        error: The `error` of the response; `None` if the response has no error.
     """
 
     url: str
@@ -42,17 +42,17 @@ class Request:
 
     @property
     def assertion(self) -> Claims:
-        """What the client assertion says."""
+        """The claims of the client assertion."""
         return _part(self.form["client_assertion"], 1)
 
     @property
     def assertion_header(self) -> Claims:
-        """What the header of the client assertion says."""
+        """The header of the client assertion."""
         return _part(self.form["client_assertion"], 0)
 
     @property
     def nonce(self) -> object:
-        """The nonce in the proof; None if it has none."""
+        """The nonce in the proof; `None` if the proof has no nonce."""
         assert self.proof is not None
         return _part(self.proof, 1).get("nonce")
 
@@ -68,9 +68,9 @@ class AuthorizationServer:
     """A running server.
 
     Args:
-        origin: Where it listens, `https://localhost:PORT`.
-        ca_pem: The certificate of the authority that signed the server's.
-        ssl_context: Trusts that authority.
+        origin: The origin that the server listens on, `https://localhost:PORT`.
+        ca_pem: The CA certificate.
+        ssl_context: A TLS context that trusts the CA.
     """
 
     origin: str
@@ -82,60 +82,60 @@ class AuthorizationServer:
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.ssl_context))
 
     async def requests(self) -> list[Request]:
-        """Return what has reached the token and revocation endpoints so far."""
+        """Return the requests to the token and revocation endpoints so far."""
         async with self.session() as session, session.get(f"{self.origin}/requests") as response:
             return [Request(**recorded) for recorded in await response.json()]
 
     async def token_requests(self) -> int:
-        """Return how many requests have reached a token endpoint so far."""
+        """Return the number of requests to a token endpoint so far."""
         return sum(request.url.endswith("/token") for request in await self.requests())
 
     @asynccontextmanager
     async def recording(self) -> AsyncIterator[list[Request]]:
-        """Yield a list that, when the context has been left, holds what came in it."""
+        """Yield a list; after the context it contains the requests that arrived within it."""
         before = len(await self.requests())
         recorded: list[Request] = []
         yield recorded
         recorded += (await self.requests())[before:]
 
-    async def answer_instead(self, *statuses: int) -> None:
-        """Let the next answers say something else; what was asked is done all the same.
+    async def replace_responses(self, *statuses: int) -> None:
+        """Replace the next responses with errors; the server still handles the requests.
 
         Args:
-            *statuses: The HTTP status of each.
+            *statuses: The HTTP status of each error.
         """
-        await self._order(instead=statuses)
+        await self._control(replacements=statuses)
 
     async def set_ahead(self, seconds: float) -> None:
-        """Set the server's clock so far ahead of this machine's."""
-        await self._order(ahead=seconds)
+        """Set the server's clock ahead of this machine's clock by a number of seconds."""
+        await self._control(ahead=seconds)
 
-    async def _order(self, **orders: object) -> None:
+    async def _control(self, **settings: object) -> None:
         async with (
             self.session() as session,
-            session.post(f"{self.origin}/orders", json=orders, raise_for_status=True),
+            session.post(f"{self.origin}/control", json=settings, raise_for_status=True),
         ):
             pass
 
     async def introspect(self, session: aiohttp.ClientSession, token: str) -> Mapping[str, object]:
-        """Return what the server says about a token (RFC 7662)."""
+        """Return the introspection response for a token (RFC 7662)."""
         form = {"token": token, "client_id": BASIC_ID, "client_secret": BASIC_SECRET}
         url = f"{self.origin}/oauth2/default/v1/introspect"
         async with session.post(url, data=form, raise_for_status=True) as response:
-            answer: dict[str, object] = await response.json()
-            return answer
+            introspection: dict[str, object] = await response.json()
+            return introspection
 
 
 @contextmanager
 def running(node: str, node_modules: Path, directory: Path) -> Iterator[AuthorizationServer]:
-    """Run the server as long as the context lasts.
+    """Run the server until the context ends.
 
     Args:
         node: The Node executable.
-        node_modules: Where npm put oidc-provider.
-        directory: Empty, for files of the server's.
+        node_modules: The directory in which npm installed oidc-provider.
+        directory: An empty directory for the server's files.
     """
-    # Node looks for packages beside the script that imports them, so the script goes there.
+    # Node looks for packages beside the script that imports them, so the script is copied there.
     script = Path(shutil.copy(SOURCES / "server.mjs", directory))
     (directory / "node_modules").symlink_to(node_modules)
     authority = trustme.CA()
@@ -152,7 +152,7 @@ def running(node: str, node_modules: Path, directory: Path) -> Iterator[Authoriz
     log = directory / "stderr.log"
     with (
         log.open("w") as stderr,
-        # Leaving the block closes the pipe to its standard input, which ends it.
+        # At the end of the block its standard input is closed, which stops the server.
         subprocess.Popen(
             [node, script, chain, key, clients],
             stdin=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """The authorization server as a fixture.
 
-Where Node is missing the tests are skipped. Two variables of the environment are for CI:
-`OKTA_TOKENS_REQUIRE_INTEROP=1` makes what would be skipped fail, and `OKTA_TOKENS_NODE_MODULES`
-names a `node_modules` directory that holds the packages already.
+If Node is not installed, the tests are skipped. Two environment variables are for CI:
+`OKTA_TOKENS_REQUIRE_INTEROP=1` lets the tests fail instead, and `OKTA_TOKENS_NODE_MODULES` is the
+path of a `node_modules` directory in which the packages are already installed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def node() -> str:
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory that holds oidc-provider; outside the source tree, as pip's are."""
+    """Return a directory with oidc-provider, outside the source tree."""
     prepared = os.environ.get("OKTA_TOKENS_NODE_MODULES")
     if prepared:
         return Path(prepared)

@@ -1,43 +1,43 @@
 // Two OpenID-certified authorization servers (npm's oidc-provider) at the paths that Okta uses:
-// `default` knows DPoP and demands a nonce in each proof, `bearer` has never heard of it.
+// `default` supports DPoP and requires a nonce in each proof, `bearer` does not support DPoP.
 //
 //   node server.mjs CERTIFICATE.pem KEY.pem CLIENTS.json < a-pipe-that-stays-open
 //
-// Prints {"port": …} when it listens and lives until its standard input closes, so that it cannot
-// outlive whoever started it. `GET /requests` tells what reached a token or revocation endpoint, and
-// `POST /orders` takes {"ahead": seconds} for its clock, and {"instead": [status, …]} for what the
-// next answers are to say in the place of their own.
+// Prints {"port": …} when it listens, and exits when its standard input closes, so that it never
+// runs longer than its parent process. `GET /requests` returns the requests to the token and
+// revocation endpoints. `POST /control` sets the clock with {"ahead": seconds}, and replaces the
+// next responses with {"replacements": [status, …]}.
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { json } from 'node:stream/consumers';
 
-// The provider warns about what suits a test and no deployment: keys of its own, memory as its store.
+// The provider warns about settings that are only for tests: its own keys, and a store in memory.
 console.info = () => {};
 console.warn = () => {};
 const { default: Provider, errors } = await import('oidc-provider');
 
-const SERVERS = { default: true, bearer: false }; // Whether each knows DPoP.
-const LIFETIMES = { shortLived: 5, twoMinutes: 120 }; // As Okta's access rules do it: by the scopes.
+const SERVERS = { default: true, bearer: false }; // Whether each supports DPoP.
+const LIFETIMES = { shortLived: 5, twoMinutes: 120 }; // By scope, as in Okta's access rules.
 const GRANTED = ['customScope', 'orders:read', ...Object.keys(LIFETIMES)];
-const REFUSED = ['orders:delete']; // The servers know it, and grant it to no client.
+const REFUSED = ['orders:delete']; // A scope that exists, and that no client may have.
 const PUBLIC_KEY_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'ES256', 'ES384', 'ES512'];
 const RECORDED = ['token', 'revocation'];
 
 const [certificate, key, clients] = process.argv.slice(2).map((path) => readFileSync(path));
 const requests = [];
-const instead = [];
+const replacements = [];
 let ahead = 0;
 
-// What an instant means to the provider (how long a nonce, an assertion, a token lives) it asks here.
+// The provider uses Date.now for the lifetimes of nonces, assertions and tokens.
 const realNow = Date.now;
 Date.now = () => realNow() + ahead * 1000;
 
-function authorizationServer(origin, name, knowsDPoP) {
+function authorizationServer(origin, name, supportsDPoP) {
   const base = `/oauth2/${name}`;
   const provider = new Provider(`${origin}${base}`, {
-    // The provider takes the token endpoint and the issuer for any endpoint's audience; Okta does not.
+    // By default the provider also accepts the token endpoint and the issuer as audience. Okta does not.
     assertJwtClientAuthClaimsAndHeader: async ({ oidc }, claims) => {
       if (claims.aud !== oidc.urlFor(oidc.route)) {
         throw new errors.InvalidClientAuth('the audience must be the endpoint that is invoked');
@@ -57,8 +57,8 @@ function authorizationServer(origin, name, knowsDPoP) {
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
-      // A nonce is good for some three minutes, and each answer brings that of the next minute.
-      dPoP: knowsDPoP
+      // A nonce is valid for about three minutes; each response has the nonce of the next minute.
+      dPoP: supportsDPoP
         ? { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true }
         : { enabled: false },
       introspection: { enabled: true },
@@ -86,8 +86,8 @@ function authorizationServer(origin, name, knowsDPoP) {
     if (!RECORDED.includes(context.oidc?.route)) {
       return;
     }
-    if (instead.length) {
-      context.status = instead.shift();
+    if (replacements.length) {
+      context.status = replacements.shift();
       context.body = { error: 'temporarily_unavailable' };
       context.set('x-rate-limit-reset', String(Math.floor(Date.now() / 1000) + 1));
     }
@@ -102,33 +102,33 @@ function authorizationServer(origin, name, knowsDPoP) {
   return provider.callback();
 }
 
-function answerAsJson(response, answer) {
+function sendJson(response, body) {
   response.setHeader('content-type', 'application/json');
-  response.end(JSON.stringify(answer));
+  response.end(JSON.stringify(body));
 }
 
 const server = createServer({ cert: certificate, key });
 server.listen(0, 'localhost', () => {
   const { port } = server.address();
   const callbacks = Object.fromEntries(
-    Object.entries(SERVERS).map(([name, knowsDPoP]) => [
+    Object.entries(SERVERS).map(([name, supportsDPoP]) => [
       name,
-      authorizationServer(`https://localhost:${port}`, name, knowsDPoP),
+      authorizationServer(`https://localhost:${port}`, name, supportsDPoP),
     ]),
   );
   server.on('request', async (request, response) => {
     if (request.url === '/requests') {
-      answerAsJson(response, requests);
+      sendJson(response, requests);
       return;
     }
-    if (request.url === '/orders') {
-      const orders = await json(request);
-      ahead = orders.ahead ?? ahead;
-      instead.push(...(orders.instead ?? []));
-      answerAsJson(response, {});
+    if (request.url === '/control') {
+      const settings = await json(request);
+      ahead = settings.ahead ?? ahead;
+      replacements.push(...(settings.replacements ?? []));
+      sendJson(response, {});
       return;
     }
-    // A proxy that hides from the server behind it under which URL it was asked.
+    // A proxy that rewrites the URL, so that the server does not see the URL that the client used.
     request.url = request.url.replace('/oauth2/rewritten/', '/oauth2/default/');
     const name = request.url.split('/')[2];
     (callbacks[name] ?? callbacks.default)(request, response);

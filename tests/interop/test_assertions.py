@@ -1,4 +1,4 @@
-"""Signed assertions, as a server reads them that nobody here wrote."""
+"""An independent authorization server accepts the signed assertions."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ APPS: Mapping[str, App] = {
 }
 
 WRONG: Mapping[str, App] = {
-    "an RSA key of nobody": lambda: (KEY_ID, PrivateKeyJWT(stranger("rsa"))),
-    "a curve's key of nobody": lambda: (KEY_ID, PrivateKeyJWT(stranger("ec"))),
-    "a kid of nobody": lambda: (KEY_ID, PrivateKeyJWT(private_jwk("rsa"), kid="rsa-first")),
+    "an unregistered RSA key": lambda: (KEY_ID, PrivateKeyJWT(unregistered_key("rsa"))),
+    "an unregistered EC key": lambda: (KEY_ID, PrivateKeyJWT(unregistered_key("ec"))),
+    "an unknown kid": lambda: (KEY_ID, PrivateKeyJWT(private_jwk("rsa"), kid="rsa-first")),
     "the kid of another key": lambda: (KEY_ID, PrivateKeyJWT(private_jwk("rsa"), kid="rsa-next")),
-    "a secret of nobody": lambda: (SECRET_JWT_ID, ClientSecretJWT(f"not-{SECRET_JWT_SECRET}")),
-    "a client of nobody": lambda: ("no-client", PrivateKeyJWT(private_jwk("rsa"))),
+    "a wrong secret": lambda: (SECRET_JWT_ID, ClientSecretJWT(f"not-{SECRET_JWT_SECRET}")),
+    "an unknown client": lambda: ("no-client", PrivateKeyJWT(private_jwk("rsa"))),
     "the method of another client": lambda: (SECRET_JWT_ID, PrivateKeyJWT(private_jwk("rsa"))),
 }
 
 
-def stranger(kid: str) -> Mapping[str, object]:
-    """Return a key that is registered nowhere, under the kid of one that is."""
+def unregistered_key(kid: str) -> Mapping[str, object]:
+    """Return an unregistered private key with the `kid` of a registered one."""
     if kid == "ec":
         return ECKey.generate_key("P-256", {"kid": kid}).as_dict(private=True)
     return RSAKey.generate_key(2048, {"kid": kid}).as_dict(private=True)
@@ -49,7 +49,7 @@ def stranger(kid: str) -> Mapping[str, object]:
 
 @pytest.mark.parametrize("method", APPS)
 async def test_every_method_gets_a_token(server: AuthorizationServer, method: str) -> None:
-    """However a client authenticates, one request brings it a token of its own."""
+    """With every authentication method one request gets a token for the client."""
     client_id, authentication = APPS[method]()
     client = OktaClient(server.origin, client_id, authentication)
 
@@ -65,8 +65,8 @@ async def test_every_method_gets_a_token(server: AuthorizationServer, method: st
     assert [request.status for request in recorded] == [200]
 
 
-async def test_the_audience_is_the_url_that_is_requested(server: AuthorizationServer) -> None:
-    """An assertion is for one endpoint, to the letter; like Okta, the server takes no other."""
+async def test_the_audience_is_the_url_of_the_request(server: AuthorizationServer) -> None:
+    """Like Okta, the server accepts only the exact URL of the endpoint as audience."""
     client = OktaClient(server.origin, KEY_ID, PrivateKeyJWT(private_jwk("ec")))
 
     async with (
@@ -77,14 +77,16 @@ async def test_the_audience_is_the_url_that_is_requested(server: AuthorizationSe
         await provider.revoke(await provider.get_token(client, "orders:read"))
 
     assert [request.url for request in recorded] == [client.token_url, client.revocation_url]
-    assert [request.assertion["aud"] for request in recorded] == [it.url for it in recorded]
+    assert [request.assertion["aud"] for request in recorded] == [
+        request.url for request in recorded
+    ]
     assert [request.status for request in recorded] == [200, 200]
 
 
 async def test_a_proxy_that_rewrites_urls_makes_the_audience_wrong(
     server: AuthorizationServer,
 ) -> None:
-    """A server that knows itself by another URL refuses, and is not asked again."""
+    """A server with another URL refuses the assertion, and there is no retry."""
     authentication = PrivateKeyJWT(private_jwk("rsa"))
     client = OktaClient(server.origin, KEY_ID, authentication, authorization_server="rewritten")
 
@@ -103,10 +105,12 @@ async def test_a_proxy_that_rewrites_urls_makes_the_audience_wrong(
     assert request.url != client.token_url
 
 
-@pytest.mark.parametrize("what", WRONG)
-async def test_a_wrong_credential(server: AuthorizationServer, what: str) -> None:
-    """What the server cannot verify it refuses, and it is not asked again with the same."""
-    client_id, authentication = WRONG[what]()
+@pytest.mark.parametrize("credential", WRONG)
+async def test_a_wrong_credential_is_sent_once(
+    server: AuthorizationServer, credential: str
+) -> None:
+    """The server refuses a credential that it cannot verify, and there is no retry."""
+    client_id, authentication = WRONG[credential]()
     client = OktaClient(server.origin, client_id, authentication)
 
     async with (
@@ -123,7 +127,7 @@ async def test_a_wrong_credential(server: AuthorizationServer, what: str) -> Non
 
 
 async def test_a_rotated_key_needs_no_restart(server: AuthorizationServer) -> None:
-    """A callable for the key is asked for every request, and the kid comes with the key."""
+    """The callable for the key is called for every request; each key has its own `kid`."""
     kids = iter(["rsa", "rsa-next", "ec"])
     client = OktaClient(server.origin, KEY_ID, PrivateKeyJWT(lambda: private_jwk(next(kids))))
 
@@ -135,15 +139,15 @@ async def test_a_rotated_key_needs_no_restart(server: AuthorizationServer) -> No
         for scopes in ("orders:read", "customScope", "orders:read customScope"):
             await provider.get_token(client, scopes)
 
-    assert [it.assertion_header["kid"] for it in recorded] == ["rsa", "rsa-next", "ec"]
-    assert [it.status for it in recorded] == [200, 200, 200]
+    assert [request.assertion_header["kid"] for request in recorded] == ["rsa", "rsa-next", "ec"]
+    assert [request.status for request in recorded] == [200, 200, 200]
 
 
-async def test_a_key_that_the_server_has_dropped_is_asked_for_again(
+async def test_a_key_that_is_no_longer_registered_is_fetched_again(
     server: AuthorizationServer,
 ) -> None:
-    """After `invalid_client` the callable's new key, if it has one, is tried at once."""
-    keys = iter([stranger("rsa"), private_jwk("rsa-next")])
+    """After `invalid_client` a new key from the callable is used at once."""
+    keys = iter([unregistered_key("rsa"), private_jwk("rsa-next")])
     client = OktaClient(server.origin, KEY_ID, PrivateKeyJWT(lambda: next(keys)))
 
     async with (
@@ -155,5 +159,5 @@ async def test_a_key_that_the_server_has_dropped_is_asked_for_again(
         facts = await server.introspect(session, token.value)
 
     assert facts["active"] is True
-    assert [it.assertion_header["kid"] for it in recorded] == ["rsa", "rsa-next"]
-    assert [it.status for it in recorded] == [401, 200]
+    assert [request.assertion_header["kid"] for request in recorded] == ["rsa", "rsa-next"]
+    assert [request.status for request in recorded] == [401, 200]

@@ -1,4 +1,4 @@
-"""Tokens that are bound to a key, from a server that demands a nonce in each proof."""
+"""Tokens are bound to a key by a server that requires a nonce in each proof."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.timeout(120)  # the first test also installs and starts
 
 
 def bound_client(server: AuthorizationServer, name: str = "default") -> OktaClient:
-    """Return a client of an authorization server that asks for tokens bound to a new key."""
+    """Return a client with a new DPoP key."""
     secret = ClientSecretBasic(BASIC_SECRET)
     return OktaClient(server.origin, BASIC_ID, secret, authorization_server=name, dpop=DPoP())
 
 
 @dataclass
 class World:
-    """A provider whose clock the test moves, and the server's with it."""
+    """A provider and a server whose clocks the test sets."""
 
     server: AuthorizationServer
     clock: ManualClock
@@ -35,7 +35,7 @@ class World:
     ahead: float = 0.0
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass on both sides; a nonce is then as old as it would be."""
+        """Advance both clocks, so that nonces age as they would in real time."""
         step = 10.0
         for _ in range(round(seconds / step)):
             self.ahead += step
@@ -50,7 +50,7 @@ class World:
 
 @asynccontextmanager
 async def world(server: AuthorizationServer) -> AsyncIterator[World]:
-    """Run a provider on a clock of the test's; put the server's right afterwards."""
+    """Run a provider with a manual clock, and reset the server's clock afterwards."""
     clock = ManualClock(wall=time.time())
     async with server.session() as session, TokenProvider(session=session, clock=clock) as provider:
         try:
@@ -76,10 +76,10 @@ async def test_a_token_is_bound_to_the_key(server: AuthorizationServer, algorith
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_the_nonce_costs_one_request_and_no_more(
+async def test_only_the_first_fetch_needs_a_request_for_the_nonce(
     server: AuthorizationServer, method: str
 ) -> None:
-    """The first fetch takes two requests, any later one takes one, whatever the method."""
+    """The first fetch needs two requests, every later one needs one, with any method."""
     client_id, authentication = METHODS[method]()
     client = OktaClient(server.origin, client_id, authentication, dpop=DPoP())
 
@@ -91,13 +91,16 @@ async def test_the_nonce_costs_one_request_and_no_more(
             provider.invalidate(token)
             await provider.get_token(client, "orders:read")
 
-    assert [(it.status, it.error) for it in first] == [(400, "use_dpop_nonce"), (200, None)]
+    assert [(request.status, request.error) for request in first] == [
+        (400, "use_dpop_nonce"),
+        (200, None),
+    ]
     assert first[0].nonce is None
-    assert [it.status for it in later] == [200, 200]
+    assert [request.status for request in later] == [200, 200]
 
 
 async def test_clients_of_one_server_share_its_nonce(server: AuthorizationServer) -> None:
-    """The nonce is the authorization server's, so that another client has it already."""
+    """The nonce belongs to the authorization server, so that another client can use it."""
     authentication = PrivateKeyJWT(private_jwk("ec"))
     other = OktaClient(server.origin, KEY_ID, authentication, dpop=DPoP())
 
@@ -109,8 +112,8 @@ async def test_clients_of_one_server_share_its_nonce(server: AuthorizationServer
     assert [request.status for request in recorded] == [200]
 
 
-async def test_renewals_keep_up_with_the_nonces(server: AuthorizationServer) -> None:
-    """Each renewal takes one request, though every minute has another nonce: answers bring it."""
+async def test_renewals_use_the_nonce_of_the_last_response(server: AuthorizationServer) -> None:
+    """Each renewal needs one request, although the nonce changes every minute."""
     async with world(server) as here, server.recording() as recorded:
         source = here.provider.source(bound_client(server), "twoMinutes")
         tokens = [await source.get_token()]
@@ -124,8 +127,8 @@ async def test_renewals_keep_up_with_the_nonces(server: AuthorizationServer) -> 
     assert len({request.nonce for request in recorded[1:]}) >= 5
 
 
-async def test_a_nonce_that_has_died_costs_one_request(server: AuthorizationServer) -> None:
-    """After a rest in which every nonce has changed, a fetch takes two requests, the next one."""
+async def test_an_expired_nonce_costs_one_request(server: AuthorizationServer) -> None:
+    """After ten idle minutes a fetch needs two requests, and the next one needs one."""
     async with world(server) as here:
         client = bound_client(server)
         await here.provider.get_token(client, "orders:read")
@@ -134,15 +137,17 @@ async def test_a_nonce_that_has_died_costs_one_request(server: AuthorizationServ
             await here.provider.get_token(client, "customScope")
             await here.provider.get_token(client, "orders:read customScope")
 
-    assert [(it.status, it.error) for it in recorded] == [
+    assert [(request.status, request.error) for request in recorded] == [
         (400, "use_dpop_nonce"),
         (200, None),
         (200, None),
     ]
 
 
-async def test_a_bearer_token_is_not_taken_for_a_bound_one(server: AuthorizationServer) -> None:
-    """A server that passes over the proof brings an error, not a token that anybody could use."""
+async def test_a_bearer_token_in_place_of_a_bound_one_is_an_error(
+    server: AuthorizationServer,
+) -> None:
+    """If a server ignores the proof, the caller gets an error instead of a bearer token."""
     async with server.session() as session, TokenProvider(session=session) as provider:
         with pytest.raises(InvalidResponseError, match="bound to no key") as caught:
             await provider.get_token(bound_client(server, "bearer"), "orders:read")
@@ -152,7 +157,7 @@ async def test_a_bearer_token_is_not_taken_for_a_bound_one(server: Authorization
 
 
 async def test_a_proxy_that_rewrites_urls_makes_a_proof_wrong(server: AuthorizationServer) -> None:
-    """A proof is for the URL that is requested; where the server knows another, it refuses."""
+    """A server with another URL than that of the request refuses the proof."""
     async with (
         server.recording() as recorded,
         server.session() as session,
@@ -163,13 +168,13 @@ async def test_a_proxy_that_rewrites_urls_makes_a_proof_wrong(server: Authorizat
 
     assert (caught.value.error, caught.value.status) == ("invalid_dpop_proof", 400)
     assert caught.value.retryable is False
-    assert len(recorded) == 2  # once more with a proof of another moment, and no more
+    assert len(recorded) == 2  # one immediate retry with a newly dated proof
 
 
-async def test_an_api_takes_the_headers(server: AuthorizationServer) -> None:
-    """A proof is for one token, method and URL, and with the API's nonce it passes.
+async def test_an_api_accepts_the_headers(server: AuthorizationServer) -> None:
+    """An API accepts a proof with its nonce, and refuses one for another token, method or URL.
 
-    What passes this server refuses for another reason: its one API wants the token of a user.
+    The only API of this server then refuses the token, because it is not the token of a user.
     """
     url = f"{server.origin}/oauth2/default/v1/userinfo"
 

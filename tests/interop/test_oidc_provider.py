@@ -41,8 +41,8 @@ def post_client(server: AuthorizationServer) -> OktaClient:
     return OktaClient(server.origin, POST_ID, ClientSecretPost(POST_SECRET))
 
 
-def ask_without_waiting(source: TokenSource) -> AccessToken:
-    """Drive one call by hand: the first suspension, if there is one, fails the test."""
+def get_without_waiting(source: TokenSource) -> AccessToken:
+    """Return the token of one call, and fail the test if the call suspends."""
     call = source.get_token()
     try:
         call.send(None)
@@ -54,10 +54,10 @@ def ask_without_waiting(source: TokenSource) -> AccessToken:
 
 
 @pytest.mark.parametrize("client_of", [basic_client, post_client])
-async def test_many_callers_one_real_token(
+async def test_concurrent_callers_share_one_request(
     server: AuthorizationServer, client_of: Callable[[AuthorizationServer], OktaClient]
 ) -> None:
-    """Callers that come together share one request, and the server knows the token they get."""
+    """Concurrent callers share one request, and the server reports their token as active."""
     client = client_of(server)
     before = await server.token_requests()
 
@@ -77,7 +77,7 @@ async def test_many_callers_one_real_token(
 
 
 async def test_short_lifetime_is_renewed_in_the_background(server: AuthorizationServer) -> None:
-    """Over three lifetimes of five seconds nobody waits and no token is expired or wasted."""
+    """During three lifetimes of five seconds no call waits, and no token expires or is wasted."""
     lifetimes, lifetime = 3.2, 5.0
     before = await server.token_requests()
     tokens: list[AccessToken] = []
@@ -87,26 +87,26 @@ async def test_short_lifetime_is_renewed_in_the_background(server: Authorization
         tokens.append(await source.get_token())
         end = time.monotonic() + lifetimes * lifetime
         while time.monotonic() < end:
-            token = ask_without_waiting(source)
+            token = get_without_waiting(source)
             assert token.remaining() > 0
             if token is not tokens[-1]:
                 tokens.append(token)
             facts = await server.introspect(session, token.value)
-            # The server counts whole seconds and rounds the start down: a token may be dead to it
-            # up to a second early.
+            # The server counts whole seconds and rounds the start down, so that a token may expire
+            # up to a second earlier there.
             assert facts["active"] is True or token.remaining() <= 1
             await asyncio.sleep(0.003)
 
     requests = await server.token_requests() - before
     assert len({token.value for token in tokens}) == len(tokens)
-    # A renewal falls between a half and three quarters of a lifetime; the last one may have been
-    # under way when the loop ended.
+    # A renewal starts between a half and three quarters of a lifetime. The last one may have been
+    # in progress when the loop ended.
     assert lifetimes / 0.75 <= len(tokens) <= 1 + lifetimes / 0.5
     assert len(tokens) <= requests <= len(tokens) + 1
 
 
-async def test_wrong_secret(server: AuthorizationServer) -> None:
-    """A wrong secret is one request and one typed error for each caller, without the secret."""
+async def test_a_wrong_secret_causes_one_request(server: AuthorizationServer) -> None:
+    """A wrong secret causes one request; each caller gets its own error without the secret."""
     before = await server.token_requests()
 
     async with server.session() as session, TokenProvider(session=session) as provider:
@@ -125,8 +125,8 @@ async def test_wrong_secret(server: AuthorizationServer) -> None:
         assert WRONG_SECRET not in f"{error} {error!r} {vars(error)}"
 
 
-async def test_wrong_scope(server: AuthorizationServer) -> None:
-    """A scope that the client may not have is an error of the configuration, named as such."""
+async def test_a_scope_that_is_not_allowed_is_an_error(server: AuthorizationServer) -> None:
+    """A scope that the client may not have is an `invalid_scope` that is not retryable."""
     async with server.session() as session, TokenProvider(session=session) as provider:
         with pytest.raises(OAuthError) as caught:
             await provider.get_token(basic_client(server), "orders:delete")
@@ -136,8 +136,8 @@ async def test_wrong_scope(server: AuthorizationServer) -> None:
     assert caught.value.retryable is False
 
 
-async def test_untrusted_certificate(server: AuthorizationServer) -> None:
-    """A server that nobody vouches for gets no credentials."""
+async def test_an_untrusted_certificate_gets_no_credentials(server: AuthorizationServer) -> None:
+    """A server with an untrusted certificate receives no request."""
     before = await server.token_requests()
 
     async with aiohttp.ClientSession() as session:
@@ -149,8 +149,8 @@ async def test_untrusted_certificate(server: AuthorizationServer) -> None:
     assert await server.token_requests() == before
 
 
-async def test_command_prints_a_token(server: AuthorizationServer) -> None:
-    """`okta-tokens get` prints the server's answer as pretty JSON."""
+async def test_the_command_prints_a_token(server: AuthorizationServer) -> None:
+    """`okta-tokens get` prints the token response as indented JSON."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("OKTA_")}
     secrets = {"OKTA_CLIENT_SECRET": BASIC_SECRET, "SSL_CERT_FILE": str(server.ca_pem)}
     options = ["--domain", server.origin, "--client-id", BASIC_ID, "--scope", "customScope"]
@@ -166,11 +166,11 @@ async def test_command_prints_a_token(server: AuthorizationServer) -> None:
     )
 
     assert command.returncode == 0, command.stderr
-    answer = json.loads(command.stdout)
-    assert command.stdout == json.dumps(answer, indent=2) + "\n"
-    assert answer["token_type"] == "Bearer"
-    assert answer["expires_in"] == 3600
-    assert answer["scope"] == "customScope"
+    printed = json.loads(command.stdout)
+    assert command.stdout == json.dumps(printed, indent=2) + "\n"
+    assert printed["token_type"] == "Bearer"
+    assert printed["expires_in"] == 3600
+    assert printed["scope"] == "customScope"
     async with server.session() as session:
-        facts = await server.introspect(session, answer["access_token"])
+        facts = await server.introspect(session, printed["access_token"])
     assert facts["active"] is True

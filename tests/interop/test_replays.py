@@ -1,4 +1,4 @@
-"""No assertion and no proof is used twice: the server does not take one that is."""
+"""No assertion and no proof is sent twice, because the server refuses repetitions."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ pytestmark = pytest.mark.timeout(120)  # the first test also installs and starts
 
 
 def key_client(server: AuthorizationServer) -> OktaClient:
-    """Return a client that signs its assertions, and asks for tokens that are bound to a key."""
+    """Return a client with signed assertions and DPoP."""
     authentication = PrivateKeyJWT(private_jwk("rsa"))
     return OktaClient(server.origin, KEY_ID, authentication, dpop=DPoP())
 
 
 async def new_form(client: OktaClient, like: Request) -> Mapping[str, str]:
-    """Return the form of a request with another assertion."""
+    """Return the form of a request with a new assertion."""
     request = TokenRequest(client.token_url, client.client_id, {**like.form}, {}, time.time())
     await client.authentication(request)
     return request.form
 
 
 async def new_proof(client: OktaClient, like: Request) -> str:
-    """Return another proof than that of a request, with the same nonce."""
+    """Return a new proof for a request, with the same nonce."""
     assert client.dpop is not None
     return await client.dpop.prove("POST", like.url, time.time(), nonce=str(like.nonce))
 
@@ -43,13 +43,13 @@ async def new_proof(client: OktaClient, like: Request) -> str:
 async def send(
     session: aiohttp.ClientSession, url: str, form: Mapping[str, str], proof: str | None
 ) -> tuple[int, str | None]:
-    """Make a token request by hand; return the answer's status and `error`."""
+    """Send a token request without the provider; return status and `error` of the response."""
     async with session.post(url, data=form, headers={"DPoP": proof or ""}) as response:
         return response.status, (await response.json()).get("error")
 
 
 def has_failed(events: list[Event], times: int) -> bool:
-    """Tell whether so many requests have failed."""
+    """Return whether at least `times` requests have failed."""
     return sum(isinstance(event, AttemptFailed) for event in events) >= times
 
 
@@ -60,8 +60,8 @@ def assert_nothing_repeated(recorded: list[Request]) -> None:
     assert len({request.proof for request in recorded}) == len(recorded)
 
 
-async def test_the_server_refuses_what_is_repeated(server: AuthorizationServer) -> None:
-    """A used assertion beside a new proof is refused with 401, the reverse with 400."""
+async def test_the_server_refuses_repetitions(server: AuthorizationServer) -> None:
+    """A used assertion with a new proof gets a 401, a new assertion with a used proof a 400."""
     client = key_client(server)
     async with server.session() as session, TokenProvider(session=session) as provider:
         async with server.recording() as recorded:
@@ -80,7 +80,7 @@ async def test_the_server_refuses_what_is_repeated(server: AuthorizationServer) 
 
 @pytest.mark.parametrize("statuses", [[503], [429], [503, 429]], ids=str)
 async def test_a_retry_repeats_nothing(server: AuthorizationServer, statuses: list[int]) -> None:
-    """After an answer that got lost, to a request that was accepted, a retry is accepted, too."""
+    """If the response to an accepted request is lost, the retry is accepted, too."""
     events: list[Event] = []
     clock = ManualClock(wall=time.time())
     async with (
@@ -89,8 +89,8 @@ async def test_a_retry_repeats_nothing(server: AuthorizationServer, statuses: li
     ):
         client = key_client(server)
         async with server.recording() as recorded:
-            await provider.get_token(client, "orders:read")  # which brings a nonce
-            await server.answer_instead(*statuses)
+            await provider.get_token(client, "orders:read")  # fetches a nonce
+            await server.replace_responses(*statuses)
             call = asyncio.create_task(provider.get_token(client, "customScope"))
             for failures in range(2, len(statuses) + 2):
                 await until(partial(has_failed, events, failures))
@@ -103,10 +103,10 @@ async def test_a_retry_repeats_nothing(server: AuthorizationServer, statuses: li
     assert_nothing_repeated(recorded)
 
 
-async def test_requests_at_once_repeat_nothing(server: AuthorizationServer) -> None:
-    """Requests of one instant have an assertion and a proof each."""
+async def test_concurrent_requests_repeat_nothing(server: AuthorizationServer) -> None:
+    """Concurrent requests each have their own assertion and proof."""
     scopes = ("customScope", "orders:read", "shortLived", "twoMinutes")
-    sets = [it for size in range(1, 5) for it in combinations(scopes, size)]
+    sets = [chosen for size in range(1, 5) for chosen in combinations(scopes, size)]
     client = key_client(server)
     async with (
         server.recording() as recorded,

@@ -1,4 +1,4 @@
-"""Revoked tokens, by the word of a server that nobody here wrote."""
+"""An independent authorization server revokes tokens."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(120)  # the first test also installs and starts
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_revoked_token_is_of_no_use(server: AuthorizationServer, method: str) -> None:
-    """However a client authenticates, it can revoke a token, and once more without an error."""
+async def test_a_revoked_token_is_inactive(server: AuthorizationServer, method: str) -> None:
+    """With every method a client can revoke a token, and revoke it again without an error."""
     client_id, authentication = METHODS[method]()
     client = OktaClient(server.origin, client_id, authentication)
 
@@ -35,12 +35,14 @@ async def test_a_revoked_token_is_of_no_use(server: AuthorizationServer, method:
         facts = await server.introspect(session, another.value)
 
     assert (before["active"], after["active"]) == (True, False)
-    assert [(it.url, it.status) for it in recorded] == [(client.revocation_url, 200)] * 2
+    assert [(request.url, request.status) for request in recorded] == [
+        (client.revocation_url, 200)
+    ] * 2
     assert facts["active"] is True
 
 
 async def test_only_the_token_is_revoked(server: AuthorizationServer) -> None:
-    """What else the client holds it can use as before, without another request."""
+    """The other tokens of the client stay cached and active."""
     client = OktaClient(server.origin, KEY_ID, PrivateKeyJWT(private_jwk("ec")))
 
     async with server.session() as session, TokenProvider(session=session) as provider:
@@ -56,7 +58,7 @@ async def test_only_the_token_is_revoked(server: AuthorizationServer) -> None:
 
 
 async def test_a_bound_token_is_revoked_without_a_proof(server: AuthorizationServer) -> None:
-    """To revoke a token takes the client's credential, and not the key that it is bound to."""
+    """A revocation needs the credential of the client, and no proof."""
     secret = ClientSecretBasic(BASIC_SECRET)
     client = OktaClient(server.origin, BASIC_ID, secret, dpop=DPoP())
 
@@ -71,7 +73,7 @@ async def test_a_bound_token_is_revoked_without_a_proof(server: AuthorizationSer
 
 
 async def test_a_wrong_key_revokes_nothing(server: AuthorizationServer) -> None:
-    """A client that cannot prove who it is gets a typed error, and the token stays what it was."""
+    """If authentication fails, `revoke` raises an error, and the token stays active."""
     keys = iter(["rsa", "rsa-next", "rsa-next"])
     client = OktaClient(
         server.origin, KEY_ID, PrivateKeyJWT(lambda: (private_jwk(next(keys)), "rsa"))
@@ -88,10 +90,8 @@ async def test_a_wrong_key_revokes_nothing(server: AuthorizationServer) -> None:
 
 
 @pytest.mark.parametrize("status", [503, 429])
-async def test_a_retry_has_an_assertion_of_its_own(
-    server: AuthorizationServer, status: int
-) -> None:
-    """After an answer that got lost the token is revoked once more, by a new assertion."""
+async def test_a_retry_has_a_new_assertion(server: AuthorizationServer, status: int) -> None:
+    """If the response is lost, the token is revoked again with a new assertion."""
     events: list[Event] = []
     clock = ManualClock(wall=time.time())
     client = OktaClient(server.origin, KEY_ID, PrivateKeyJWT(private_jwk("ec")))
@@ -101,7 +101,7 @@ async def test_a_retry_has_an_assertion_of_its_own(
         TokenProvider(session=session, clock=clock, observers=[events.append]) as provider,
     ):
         token = await provider.get_token(client, "orders:read")
-        await server.answer_instead(status)
+        await server.replace_responses(status)
         async with server.recording() as recorded:
             call = asyncio.create_task(provider.revoke(token))
             await until(lambda: any(isinstance(event, AttemptFailed) for event in events))

@@ -1,1 +1,1 @@
-"""Tests with Okta's own packages: the sandbox gives what they ask for, and they take it."""
+"""Tests with Okta's own packages: they accept the responses and the tokens of the sandbox."""

@@ -1,7 +1,7 @@
-"""Okta's packages, and a sandbox on TLS for them: they speak to nothing else.
+"""Okta's packages, and a sandbox with TLS for them, because they do not support plain http.
 
-Where a package is missing its tests are skipped; `pip install -e '.[official]'` brings both.
-`OKTA_TOKENS_REQUIRE_OFFICIAL=1` makes what would be skipped fail.
+If a package is not installed, its tests are skipped. `OKTA_TOKENS_REQUIRE_OFFICIAL=1` lets them
+fail instead.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ORG_SCOPE = "okta.users.read"
 CUSTOM_SCOPE = "orders:read"
 
 
-def official(name: str) -> Any:  # noqa: ANN401 — the packages are not here when types are checked
-    """Import a module of an official package; without the package skip the test, or fail."""
+def official(name: str) -> Any:  # noqa: ANN401 — the packages are not installed when types are checked
+    """Import a module of an official package; if it is not installed, skip the test or fail."""
     package = name.partition(".")[0]
     if find_spec(package) is None:
         reason = f"{package} is not installed: pip install -e '.[official]'"
@@ -39,16 +39,16 @@ def official(name: str) -> Any:  # noqa: ANN401 — the packages are not here wh
 
 @dataclass(frozen=True)
 class Okta:
-    """A sandbox on TLS that signs its tokens.
+    """A sandbox with TLS that signs its tokens.
 
     Args:
         sandbox: The sandbox.
-        trusting: Trusts its certificate.
-        session: Does so, too.
+        client_context: A TLS context that trusts the certificate of the sandbox.
+        session: A session with that TLS context.
     """
 
     sandbox: Sandbox
-    trusting: ssl.SSLContext
+    client_context: ssl.SSLContext
     session: aiohttp.ClientSession
 
 
@@ -56,13 +56,16 @@ class Okta:
 async def okta() -> AsyncIterator[Okta]:
     """Run a sandbox with a client that signs with a private key."""
     authority = trustme.CA()
-    context, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.configure_trust(trusting)
+    server_context, client_context = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.create_default_context(),
+    )
+    authority.issue_cert("127.0.0.1").configure_cert(server_context)
+    authority.configure_trust(client_context)
     client = SandboxClient(CLIENT_ID, keys=[public(rsa_key())], scopes=[ORG_SCOPE, CUSTOM_SCOPE])
-    connector = aiohttp.TCPConnector(ssl=trusting)
+    connector = aiohttp.TCPConnector(ssl=client_context)
     async with (
-        Sandbox([client], ssl_context=context, signed_tokens=True) as sandbox,
+        Sandbox([client], ssl_context=server_context, signed_tokens=True) as sandbox,
         aiohttp.ClientSession(connector=connector) as session,
     ):
-        yield Okta(sandbox, trusting, session)
+        yield Okta(sandbox, client_context, session)

@@ -1,7 +1,7 @@
 """Okta's SDK, `okta`, as a client of the sandbox.
 
-It takes the org's URL from its own settings, and a session that trusts the certificate through its
-own `set_session`: nothing of it is patched.
+The SDK is not patched. Its settings have the URL of the sandbox, and its method `set_session` gets
+a session that trusts the certificate.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import pytest
 from tests.official.conftest import CLIENT_ID, ORG_SCOPE, Okta, official
 from tests.sandbox.jwts import rsa_key
 
-pytestmark = pytest.mark.timeout(120)  # it takes seconds to import, and to make a key of RSA
+pytestmark = pytest.mark.timeout(120)  # importing the SDK and generating an RSA key take seconds
 
 
 def sdk(okta: Okta, **settings: object) -> Any:  # noqa: ANN401 — see `official`
-    """Return the SDK's way to send requests, with a client that is configured for the sandbox."""
+    """Return the request executor of an SDK client that is configured for the sandbox."""
     client = official("okta.client").Client(
         {
             "orgUrl": okta.sandbox.origin,
@@ -35,7 +35,7 @@ def sdk(okta: Okta, **settings: object) -> Any:  # noqa: ANN401 — see `officia
 
 
 async def call(executor: Any, url: str) -> int:  # noqa: ANN401 — see `official`
-    """Call an API with the SDK, which fetches a token for that; return the status."""
+    """Call an API with the SDK, which fetches a token for the call; return the status."""
     request, error = await executor.create_request("GET", url)
     assert error is None
     _, response, _, error = await executor.fire_request(request)
@@ -46,7 +46,7 @@ async def call(executor: Any, url: str) -> int:  # noqa: ANN401 — see `officia
 
 @pytest.mark.parametrize("kid", [None, "one"])
 async def test_the_sdk_gets_a_token_and_uses_it(okta: Okta, kid: str | None) -> None:
-    """The SDK's assertion is accepted, with the name of its key or without, and so is the token."""
+    """The sandbox accepts the SDK's assertion, with or without a `kid`, and the token."""
     executor = sdk(okta, kid=kid)
 
     assert await call(executor, okta.sandbox.resource_url) == 200
@@ -56,8 +56,8 @@ async def test_the_sdk_gets_a_token_and_uses_it(okta: Okta, kid: str | None) -> 
     assert (request.algorithm, request.kid, request.proof) == ("RS256", kid, False)
 
 
-async def test_the_sdk_proves_that_it_holds_a_key(okta: Okta) -> None:
-    """With DPoP the SDK asks twice, for a nonce and for the token, and the resource takes both."""
+async def test_the_sdk_gets_a_bound_token_with_dpop(okta: Okta) -> None:
+    """With DPoP the SDK fetches a nonce, then a token, and the resource accepts its proofs."""
     okta.sandbox.put_client(replace(okta.sandbox.client(CLIENT_ID), dpop=True))
     executor = sdk(okta, dpopEnabled=True)
 
@@ -71,7 +71,7 @@ async def test_the_sdk_proves_that_it_holds_a_key(okta: Okta) -> None:
 
 
 async def test_the_sdk_without_a_proof_is_refused(okta: Okta) -> None:
-    """Where proofs are demanded the SDK without DPoP gets Okta's refusal, in Okta's words."""
+    """If the client requires proofs, the SDK without DPoP gets Okta's error."""
     okta.sandbox.put_client(replace(okta.sandbox.client(CLIENT_ID), dpop=True))
     _, error = await sdk(okta).create_request("GET", okta.sandbox.resource_url)
 

@@ -1,7 +1,7 @@
-"""Okta's verifier of access tokens, `okta-jwt-verifier`, on those that the sandbox signs.
+"""Okta's verifier of access tokens, `okta-jwt-verifier`, verifies tokens of the sandbox.
 
-It has no setting for a certificate's authority, but takes a class that sends its requests: ours
-adds the TLS context to each.
+The verifier has no setting for a CA certificate. It accepts a request executor class; the class
+here adds the TLS context to each request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def verifier(okta: Okta, **settings: object) -> Any:  # noqa: ANN401 — see `of
 
     class Trusting(base):  # type: ignore[misc, valid-type]  # see `official`
         def _build_request_params(self, **params: object) -> dict[str, object]:
-            return {**super()._build_request_params(**params), "ssl": okta.trusting}
+            return {**super()._build_request_params(**params), "ssl": okta.client_context}
 
     return official("okta_jwt_verifier").AccessTokenVerifier(
         **{"issuer": f"{okta.sandbox.origin}/oauth2/default", "request_executor": Trusting}
@@ -44,37 +44,37 @@ async def signed_token(okta: Okta) -> str:
 
 
 def with_claims(token: str, **changes: object) -> str:
-    """Return a token that says something else, with the signature that it had."""
+    """Return a token with changed claims and the original signature."""
     header, claims, signature = token.split(".")
     decoded = json.loads(base64.urlsafe_b64decode(claims + "=="))
     changed = json.dumps({**decoded, **changes}).encode()
     return ".".join([header, base64.urlsafe_b64encode(changed).decode().rstrip("="), signature])
 
 
-def with_signature(token: str) -> str:
+def with_wrong_signature(token: str) -> str:
     """Return a token whose signature differs in one character."""
     at = token.rindex(".") + 9
     return token[:at] + ("B" if token[at] == "A" else "A") + token[at + 1 :]
 
 
 async def test_a_signed_token_is_verified(okta: Okta) -> None:
-    """Issuer, audience, date and signature of a signed token are as Okta's own."""
+    """The verifier accepts issuer, audience, times and signature of a signed token."""
     await verifier(okta).verify(await signed_token(okta))
 
 
-async def test_a_tampered_token_is_not(okta: Okta) -> None:
-    """A token with another claim or another signature is refused for its signature."""
+async def test_a_tampered_token_is_refused(okta: Okta) -> None:
+    """A token with a changed claim or signature is refused because of its signature."""
     refused = official("okta_jwt_verifier.exceptions").JWTValidationException
     token = await signed_token(okta)
 
-    for tampered in (with_claims(token, sub="somebody else"), with_signature(token)):
+    for tampered in (with_claims(token, sub="another subject"), with_wrong_signature(token)):
         with pytest.raises(refused, match="Signature verification failed"):
             await verifier(okta).verify(tampered)
     await verifier(okta).verify(token)
 
 
-async def test_a_token_of_somebody_else_is_not(okta: Okta) -> None:
-    """A token that another key signed, or that is for another audience, is refused."""
+async def test_a_token_of_another_issuer_or_audience_is_refused(okta: Okta) -> None:
+    """A token with another audience, or signed with another key, is refused."""
     refused = official("okta_jwt_verifier.exceptions").JWTValidationException
     token = await signed_token(okta)
     with pytest.raises(refused, match=r"[Aa]udience"):
