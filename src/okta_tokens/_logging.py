@@ -6,6 +6,7 @@ import logging
 
 import structlog
 
+from okta_tokens._model.identity import log_fields
 from okta_tokens._model.scopes import format_scopes
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens.errors import TokenProviderError
@@ -59,7 +60,7 @@ def _event_fields(event: Event) -> dict[str, object]:
     fields: dict[str, object] = {}
     for name, value in vars(event).items():
         if isinstance(value, TokenKey):
-            fields |= _key_fields(value)
+            fields |= log_fields(value)
         elif isinstance(value, TokenProviderError):
             fields |= _error_fields(value)
         elif isinstance(value, frozenset):
@@ -67,15 +68,6 @@ def _event_fields(event: Event) -> dict[str, object]:
         else:
             fields[name] = round(value, 3) if isinstance(value, float) else value
     return fields
-
-
-def _key_fields(key: TokenKey) -> dict[str, object]:
-    return {
-        "domain": key.domain,
-        "authorization_server": key.authorization_server,
-        "client_id": key.client_id,
-        "requested": format_scopes(key.scopes),
-    }
 
 
 def _error_fields(error: TokenProviderError) -> dict[str, object]:

@@ -12,7 +12,7 @@ from okta_tokens._lifecycle import Lifecycle
 from okta_tokens._model.domain import is_okta
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._model.urls import as_okta_reads, request_target
+from okta_tokens._model.urls import unescape_path, request_target
 from okta_tokens.errors import ConfigurationError
 
 
@@ -175,7 +175,7 @@ class TokenSource:
     ) -> str:
         client = self.key.client
         # Okta decodes the path before it compares. Other servers compare as RFC 3986 says.
-        uri = origin + (as_okta_reads(path) if is_okta(origin, client.origin) else path)
+        uri = origin + (unescape_path(path) if is_okta(origin, client.origin) else path)
         now = self._registry.endpoint(self.key).server_time()
         return await dpop.prove(method, uri, now, nonce=nonce, token=token.value)
 

@@ -1,4 +1,4 @@
-"""Snapshots for people and monitors: plain values, no token, no secret."""
+"""Snapshots of a provider for people and monitors: plain values, no token, no secret."""
 
 from __future__ import annotations
 
@@ -29,78 +29,84 @@ from okta_tokens.events import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyStatus:
-    """How one key fares at a moment. `dataclasses.asdict` gives what `json.dumps` takes.
+    """The state of one key at one moment. `json.dumps(dataclasses.asdict(…))` works.
 
-    Durations are in seconds.
+    All durations are in seconds.
     """
 
     domain: str
     authorization_server: str | None
     client_id: str
     scopes: tuple[str, ...]
-    """What is asked for, in alphabetical order."""
+    """The requested scopes, in alphabetical order."""
     dpop_thumbprint: str | None
-    """Of the key to which its tokens are bound; None for bearer tokens."""
+    """The thumbprint of the key to which the tokens are bound; `None` for bearer tokens."""
     state: str
     """`absent`, `fresh`, `due`, `expired` or `cooling down`."""
     remaining: float | None
-    """How long the token will still be handed out; None without a usable one."""
+    """The time until the token is no longer usable; `None` without a usable token."""
     next_action_in: float | None
-    """When the provider looks at the key again by itself; None if it does not."""
+    """The time until the provider's timer for the key is due; `None` without a timer."""
     refuses_for: float
-    """How long callers get the last error at once; 0.0 if they do not."""
+    """The time during which callers get the last error at once; 0.0 if they do not."""
     failures: int
-    """How many fetches or renewals failed in a row."""
+    """The number of consecutive failed fetches and renewals."""
     last_error: str | None
-    """The type and message of the last failed fetch; None after a success."""
+    """The type and message of the last failed fetch; `None` after a success."""
     in_flight: bool
-    """Whether a request is under way, or waits for its place."""
+    """Whether a fetch or a renewal is in flight, or waits for a place."""
     waiters: int
-    """How many callers wait for it."""
+    """The number of callers that wait for the flight."""
     kept_fresh: bool
-    """Whether it is renewed while nobody asks."""
+    """Whether the token is renewed although no caller uses it."""
     used: bool
-    """Whether it was used since its last renewal."""
+    """Whether the token was used since its last renewal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """What a provider has done since it was made. `dataclasses.asdict` gives plain values.
 
-    Hits are not counted: that would cost each of them more than the clock does.
+    Hits are not counted, because a counter would cost a hit more than the clock does.
     """
 
     keys: int
-    """Keys in the cache now."""
+    """The number of keys in the cache now."""
     in_flight: int
-    """Fetches and renewals under way now."""
+    """The number of fetches and renewals that are in flight now."""
     waiters: int
-    """Callers that wait now."""
+    """The number of callers that wait now."""
     requests: int
-    """Requests to token endpoints."""
+    """The number of requests to token endpoints."""
     tokens_fetched: int
     tokens_adopted: int
-    """Tokens that another process had fetched."""
+    """The number of tokens that another process had fetched."""
     store_failures: int
-    """Outages of the shared store."""
+    """The number of outages of the shared store."""
     fetches_failed: int
-    """Fetches that ended with an error for callers."""
+    """The number of fetches that ended with an error for callers."""
     renewals_failed: int
-    """Renewals that failed while the token was still good."""
+    """The number of renewals that failed while the token was still usable."""
     renewals_postponed: int
     tokens_invalidated: int
     tokens_revoked: int
     invalidations_ignored: int
     pauses: int
-    """429s that made a domain pause."""
+    """The number of 429s that paused the requests to a domain."""
     keys_evicted: int
     keys_forgotten: int
     clock_offsets: Mapping[str, float]
-    """By domain: seconds by which Okta's clock is ahead of this machine's."""
+    """The seconds by which Okta's clock is ahead of this machine's clock, by domain."""
 
 
 def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeyStatus:
-    """Return how a key fares, from its entry and the flight that is under way for it."""
+    """Return the status of a key.
+
+    Args:
+        entry: The cache entry of the key.
+        flight: The key's flight; `None` if there is none.
+        now: The current time.
+    """
     error, state = entry.error, entry.state(now)
     usable = state in {State.FRESH, State.DUE}
     return KeyStatus(
@@ -124,7 +130,14 @@ def count_up(
     flights: Collection[TokenFlight],
     clock_offsets: Mapping[str, float],
 ) -> Stats:
-    """Return what was done, from how often each event happened and what is there now."""
+    """Return the statistics of a provider.
+
+    Args:
+        counts: The number of events by type.
+        keys: The number of keys in the cache now.
+        flights: The flights now.
+        clock_offsets: The seconds by which Okta's clock is ahead, by domain.
+    """
     return Stats(
         keys=keys,
         in_flight=len(flights),

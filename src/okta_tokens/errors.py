@@ -3,20 +3,20 @@
 ::
 
     TokenProviderError
-    ├── ConfigurationError (also ValueError)   wrong before any request: fix the configuration
+    ├── ConfigurationError (also ValueError)   invalid before any request: fix the configuration
     ├── ProviderStateError                     not started, closed, another loop, another process,
-    │                                          or the provider's own work died
-    └── FetchError                             no token was to be had; `retryable`: later may help
-        ├── CredentialError                    the secret or key could not be had, or does not
-        │                                      sign: our side, before the request
-        ├── TransportError                     no answer: connect, TLS, time-out
+    │                                          or an internal error of the provider
+    └── FetchError                             no token; `retryable`: a later call may succeed
+        ├── CredentialError                    the secret, key or signature is not available:
+        │                                      on our side, before the request
+        ├── TransportError                     no response: connection, TLS, time-out
         ├── RateLimitedError                   429, or a pause longer than the caller may wait
         ├── ServerError                        5xx
         ├── OAuthError                         Okta refused: fix the client, the scopes, the policy
-        └── InvalidResponseError               any other answer that cannot be used
+        └── InvalidResponseError               any other response that cannot be used
 
-No message and no attribute holds a secret, a token or an answer's body. Each of the callers that
-share a failed fetch gets its own copy: a shared one would collect the traceback of them all.
+No message and no attribute contains a secret, a token or the body of a response. Callers that share
+a failed fetch get a copy of the error each: a shared error would collect all their tracebacks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class KeyDescription(Protocol):
-    """What an error tells of the token that was asked for; a `TokenKey` has all of it."""
+    """The requested token, as an error describes it; a `TokenKey` is one."""
+
+    def __str__(self) -> str:
+        """Return everything that identifies the key, in words, without secrets."""
 
     @property
     def domain(self) -> str:
@@ -52,7 +55,7 @@ class KeyDescription(Protocol):
 
     @property
     def authorization_server(self) -> str | None:
-        """The custom authorization server's id; None is the org's own."""
+        """The id of the custom authorization server; `None` for the org authorization server."""
 
     @property
     def client_id(self) -> str:
@@ -60,14 +63,14 @@ class KeyDescription(Protocol):
 
     @property
     def scopes(self) -> frozenset[str]:
-        """The scopes that were asked for."""
+        """The requested scopes."""
 
 
 class TokenProviderError(Exception):
-    """The base of all errors here; never raised itself."""
+    """The base of all errors of this package; it is never raised itself."""
 
     def __copy__(self) -> Self:
-        """Return an equal error with a traceback of its own, for one more caller."""
+        """Return an equal error with its own traceback, for another caller."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__)
         if hasattr(self, "__notes__"):
@@ -77,14 +80,15 @@ class TokenProviderError(Exception):
 
 
 class ConfigurationError(TokenProviderError, ValueError):
-    """Something is wrong that no request can mend; the message lists every problem found."""
+    """A setting is invalid, or settings contradict each other; the message lists every problem."""
 
 
 class ProviderStateError(TokenProviderError):
-    """The provider cannot do this now, or not here.
+    """The provider cannot be used now, or not here.
 
-    It is not started, closed, closed while the caller waited, used from another event loop or in a
-    forked process, or its own background work died; then the cause is chained.
+    It is not started, is closed, was closed while the caller waited, or is used from another event
+    loop or in a forked process. Or its background work ended with an internal error, which is the
+    error's cause.
     """
 
 
@@ -103,12 +107,12 @@ class FetchError(TokenProviderError):
     """No token could be fetched.
 
     Args:
-        message: What is wrong and what to do about it.
-        **facts: `key`, the token that was asked for; `attempts`, the requests made for it;
-            `retryable`, True if the same request may succeed later without anybody changing
-            anything; `request_id`, the answer's `X-Okta-Request-Id`, which is what Okta's support
-            asks for; `error_id`, the `errorId` in the answer's body; `headers`, the answer's
-            headers without cookies, empty if there was no answer.
+        message: What is wrong, and what to do.
+        **facts: `key`, the requested token; `attempts`, the number of requests; `retryable`, `True`
+            if the same call may succeed later without a change; `request_id`, the
+            `X-Okta-Request-Id` of the response, which Okta's support asks for; `error_id`, the
+            `errorId` in the body of the response; `headers`, the headers of the response without
+            cookies, empty if there was no response.
     """
 
     def __init__(self, message: str, **facts: Unpack[FetchFacts]) -> None:
@@ -121,14 +125,10 @@ class FetchError(TokenProviderError):
         self.headers = facts.get("headers", _NO_HEADERS)
 
     def __str__(self) -> str:
-        """Return the message, then what identifies the failed request."""
+        """Return the message, then what identifies the failed request, in square brackets."""
         facts = []
         if self.key is not None:
-            facts += [
-                f"client {self.key.client_id} at {self.key.domain}",
-                f"authorization server {self.key.authorization_server or 'of the org'}",
-                f"scopes {' '.join(sorted(self.key.scopes)) or '(default)'}",
-            ]
+            facts.append(str(self.key))
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
         if self.request_id:
@@ -139,7 +139,7 @@ class FetchError(TokenProviderError):
         return f"{message} [{'; '.join(facts)}]" if facts else message
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Leave out what cannot or must not travel to another process: the key and the headers."""
+        """Pickle the error without its key, which contains the secret, and without its headers."""
         state = {**self.__dict__, "key": None, "headers": {}}
         return (_rebuild, (type(self), self.args), state)
 
@@ -149,24 +149,24 @@ def _rebuild(kind: type[FetchError], args: tuple[object, ...]) -> FetchError:
 
 
 class CredentialError(FetchError):
-    """The secret or key could not be had, or is of no use: our side, before any request.
+    """The secret, key or signature is not available: on our side, before any request.
 
-    The callable that should return it, or sign, raised (then its error is chained), or returned
-    something that is no secret, key or signature; or a key file cannot be read.
+    The callable for it raised (its error is the cause), or returned a value that is not a secret,
+    key or signature; or a key file cannot be read.
     """
 
 
 class TransportError(FetchError):
-    """No answer came: no connection, TLS failed, the connection broke, or time ran out."""
+    """No response arrived: no connection, a TLS failure, a broken connection, or a time-out."""
 
 
 class RateLimitedError(FetchError):
-    """Okta answered 429, or its pause is longer than the caller may wait.
+    """Okta responded with 429, or the pause is longer than the caller may wait.
 
     Args:
-        message: What is wrong and what to do about it.
-        retry_at: When the pause ends, in UTC.
-        **facts: As for `FetchError`.
+        message: What is wrong, and what to do.
+        retry_at: The time at which the pause ends, in UTC.
+        **facts: See `FetchError`.
     """
 
     def __init__(self, message: str, *, retry_at: datetime, **facts: Unpack[FetchFacts]) -> None:
@@ -175,12 +175,12 @@ class RateLimitedError(FetchError):
 
 
 class ServerError(FetchError):
-    """Okta, or something before it, answered 5xx.
+    """Okta, or a proxy in front of it, responded with 5xx.
 
     Args:
-        message: What is wrong and what to do about it.
+        message: What is wrong, and what to do.
         status: The HTTP status.
-        **facts: As for `FetchError`.
+        **facts: See `FetchError`.
     """
 
     def __init__(self, message: str, *, status: int, **facts: Unpack[FetchFacts]) -> None:
@@ -189,14 +189,14 @@ class ServerError(FetchError):
 
 
 class OAuthError(FetchError):
-    """Okta refused the request (RFC 6749 section 5.2, or Okta's own error format).
+    """Okta refused the request (RFC 6749 section 5.2, or Okta: "Error codes").
 
     Args:
-        message: What is wrong and what to do about it.
-        error: The code: `error`, or `errorCode` where Okta uses its own format.
-        description: Okta's words: `error_description` or `errorSummary`; may be empty.
+        message: What is wrong, and what to do.
+        error: The code: `error`, or `errorCode` in Okta's own format.
+        description: Okta's description: `error_description` or `errorSummary`; may be empty.
         status: The HTTP status.
-        **facts: As for `FetchError`.
+        **facts: See `FetchError`.
     """
 
     def __init__(
@@ -215,12 +215,12 @@ class OAuthError(FetchError):
 
 
 class InvalidResponseError(FetchError):
-    """The answer cannot be used: not JSON, a redirect, no usable `expires_in`, the wrong type.
+    """The response cannot be used: not JSON, a redirect, no valid `expires_in`, the wrong type.
 
     Args:
-        message: What is wrong and what to do about it.
+        message: What is wrong, and what to do.
         status: The HTTP status.
-        **facts: As for `FetchError`.
+        **facts: See `FetchError`.
     """
 
     def __init__(self, message: str, *, status: int, **facts: Unpack[FetchFacts]) -> None:

@@ -27,16 +27,16 @@ NOW = 1_800_000_000.0
 Method = type[ClientSecretBasic] | type[ClientSecretPost]
 METHODS: list[Method] = [ClientSecretBasic, ClientSecretPost]
 
-NOT_A_STRING = "must be a string"
-EMPTY = "is empty"
-EDGES = "begins or ends with white space; was it read from a file with its line break?"
-PLACEHOLDER = "is a placeholder; put the real one in its place"
-CHARACTERS = "holds a character that is not printable ASCII"
+NOT_A_STRING = "is not a string; pass the client secret as a string"
+EMPTY = "is empty; copy the client secret from your app"
+EDGES = "begins or ends with white space; remove it (a file often ends with a line break)"
+PLACEHOLDER = "is a placeholder; replace it with the client secret of your app"
+CHARACTERS = "contains a character that is not printable ASCII; copy the secret again"
 
 BAD_SECRETS = [
-    (None, NOT_A_STRING.format("NoneType")),
-    (7, NOT_A_STRING.format("int")),
-    (SECRET.encode(), NOT_A_STRING.format("bytes")),
+    (None, NOT_A_STRING),
+    (7, NOT_A_STRING),
+    (SECRET.encode(), NOT_A_STRING),
     ("", EMPTY),
     (" \n", EMPTY),
     (f"{SECRET}\n", EDGES),
@@ -188,9 +188,7 @@ async def test_bad_secrets_of_a_callable(method: Method, secret: str, problem: s
     """A callable that returns what is no secret fails the request, for good and without frames."""
     error = await failure(method(lambda: secret))
 
-    assert str(error) == (
-        f"the callable that should return the client secret returned one that {problem}"
-    )
+    assert str(error) == f"the callable for the client secret returned a value that {problem}"
     assert not error.retryable
     assert list(frames_of(error)) == []
 
@@ -310,7 +308,7 @@ async def test_a_callable_that_raises(method: Method) -> None:
 
     assert str(error) == (
         "the callable for the client's secret, key or signature raised VaultError; "
-        "mend it, or give the secret or key itself"
+        "fix the callable, or pass the secret or key itself"
     )
     assert error.retryable
     assert error.__cause__ is cause

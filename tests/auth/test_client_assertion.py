@@ -150,21 +150,25 @@ async def test_a_secret_signs_by_hmac(algorithm: str, digest: str) -> None:
 async def test_a_short_secret_is_refused(algorithm: str, shortest: int) -> None:
     """A secret has at least as many characters as the hash has bytes, also one of a callable."""
     short = SECRET[: shortest - 1]
-    message = f"is too short for {algorithm}, which takes {shortest} characters"
+    message = f"is too short for {algorithm}; use a secret of at least {shortest} characters"
 
     assert refusal(ClientSecretJWT, short, algorithm=algorithm) == (
         f"ClientSecretJWT: the secret {message}"
     )
     assert str(await failure(ClientSecretJWT(lambda: short, algorithm=algorithm))) == (
-        f"the callable that should return the client secret returned one that {message}"
+        f"the callable for the client secret returned a value that {message}"
     )
     assert ClientSecretJWT(SECRET[:shortest], algorithm=algorithm).algorithm == algorithm
 
 
 def test_other_bad_secrets_are_refused_too() -> None:
     """What is no secret for the other methods is none for this one."""
-    assert refusal(ClientSecretJWT, "") == "ClientSecretJWT: the secret is empty"
-    assert refusal(ClientSecretJWT, 5) == "ClientSecretJWT: the secret must be a string"
+    assert refusal(ClientSecretJWT, "") == (
+        "ClientSecretJWT: the secret is empty; copy the client secret from your app"
+    )
+    assert refusal(ClientSecretJWT, 5) == (
+        "ClientSecretJWT: the secret is not a string; pass the client secret as a string"
+    )
     assert refusal(ClientSecretJWT, SECRET, algorithm="RS256") == (
         "ClientSecretJWT: the algorithm must be one of HS256, HS384, HS512"
     )
@@ -260,8 +264,8 @@ async def test_a_key_file_is_read_every_time(tmp_path: Path) -> None:
     error = await failure(method)
 
     assert str(error) == (
-        "the private key from its file is empty, or its file cannot be read; check the path, and "
-        "who may read it"
+        "the private key from its file is empty, or its file cannot be read; check the path and "
+        "the permissions of the file"
     )
     assert repr(method) == f"PrivateKeyJWT({path!r})"
 
@@ -269,10 +273,13 @@ async def test_a_key_file_is_read_every_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        ("", "is empty, or its file cannot be read; check the path, and who may read it"),
-        (public_pem(rsa_key()), "is a public key; it takes the private one to sign"),
-        ((PEM, "kid", "more"), "is none that can be used"),
-        (None, "is none that can be used"),
+        (
+            "",
+            "is empty, or its file cannot be read; check the path and the permissions of the file",
+        ),
+        (public_pem(rsa_key()), "is a public key; give the private key"),
+        ((PEM, "kid", "more"), "has no known form"),
+        (None, "has no known form"),
     ],
     ids=["empty", "public", "tuple", "none"],
 )
@@ -280,7 +287,7 @@ async def test_a_callable_that_returns_no_key(answer: object, problem: str) -> N
     """What is no key fails the request, for good, and leaves nothing of it behind."""
     error = await failure(PrivateKeyJWT(cast("KeyCallable", lambda: answer)))
 
-    assert str(error).startswith(f"the private key from the callable for it {problem}")
+    assert str(error).startswith(f"the private key from its callable {problem}")
     assert not error.retryable
     assert list(frames_of(error)) == []
 
@@ -294,8 +301,8 @@ async def test_a_callable_that_raises() -> None:
     error = await failure(PrivateKeyJWT(broken))
 
     assert str(error) == (
-        "the callable for the client's secret, key or signature raised OSError; mend it, or give "
-        "the secret or key itself"
+        "the callable for the client's secret, key or signature raised OSError; fix the "
+        "callable, or pass the secret or key itself"
     )
     assert error.retryable
     assert str(error.__cause__) == "vault is sealed"
@@ -304,13 +311,13 @@ async def test_a_callable_that_raises() -> None:
 @pytest.mark.parametrize(
     ("key", "options", "message"),
     [
-        (public_pem(rsa_key()), {}, "the key is a public key; it takes the private one to sign"),
+        (public_pem(rsa_key()), {}, "the key is a public key; give the private key"),
         (
             pem(ec_key(), b"x"),
             {},
-            "the key is encrypted; decrypt it first, or give a callable that does",
+            "the key is encrypted; decrypt it, or give a callable that does",
         ),
-        (PEM[:-70], {}, "the key is none that can be used; give PEM"),
+        (PEM[:-70], {}, "the key has no known form; give PEM"),
         (
             Path("nowhere/key.pem"),
             {},
@@ -319,7 +326,7 @@ async def test_a_callable_that_raises() -> None:
         (
             PEM,
             {"algorithm": "RS256"},
-            "the key does not fit the algorithm; this one signs by ES256",
+            "the key does not fit the algorithm; use ES256",
         ),
         (PEM, {"algorithm": "HS256"}, "the algorithm must be one of RS256, RS384, RS512, ES256,"),
         (PEM, {"kid": ""}, "kid must be a string that is not empty, or None"),
@@ -371,7 +378,10 @@ async def test_a_service_that_returns_no_signature(answer: object) -> None:
     method = PrivateKeyJWT.from_signer(signer(lambda _: answer), kid=None, algorithm="ES256")
     error = await failure(method)
 
-    assert str(error) == "the callable that should sign returned no signature of ES256"
+    assert str(error) == (
+        "the callable that signs returned no signature of ES256; return the signature of its "
+        "argument as bytes"
+    )
 
 
 def test_a_signer_is_refused_at_once() -> None:

@@ -90,15 +90,15 @@ def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "algorithm", "problem"),
     [
-        (public_pem(rsa_key()), None, "is a public key; it takes the private one to sign"),
-        (ec_key(), "RS256", "does not fit the algorithm; this one signs by ES256"),
-        (None, "HS256", "must be for one of the algorithms RS256, RS384, RS512, ES256, ES384,"),
+        (public_pem(rsa_key()), None, "is a public key; give the private key"),
+        (ec_key(), "RS256", "does not fit the algorithm; use ES256"),
+        (None, "HS256", "must have one of the algorithms RS256, RS384, RS512, ES256, ES384,"),
         (
             Path("nowhere"),
             None,
-            "is empty, or its file cannot be read; check the path, and who may",
+            "is empty, or its file cannot be read; check the path and the",
         ),
-        (lambda: pem(ec_key()), None, "is none that can be used; give PEM or a JWK as text,"),
+        (lambda: pem(ec_key()), None, "has no known form; give PEM or a JWK as text,"),
     ],
     ids=["public", "unfit", "hmac", "no-file", "callable"],
 )

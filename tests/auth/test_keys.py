@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens._auth.keys import LoadedKey, new_key, read_key
+from okta_tokens._auth.keys import LoadedKey, new_key, parse_key
 from okta_tokens._auth.signing import sign_jwt
 from tests.keys import (
     CURVES,
@@ -37,16 +37,16 @@ from tests.keys import (
 
 QUICK = settings(max_examples=150, deadline=None, database=None, derandomize=True)
 
-NO_KEY = (
-    "is none that can be used; give PEM or a JWK as text, PEM or DER as bytes, a JWK as a mapping, "
+UNKNOWN_FORM = (
+    "has no known form; give PEM or a JWK as text, PEM or DER as bytes, a JWK as a mapping, "
     "a pathlib.Path, or a key object of the cryptography package"
 )
-EMPTY = "is empty, or its file cannot be read; check the path, and who may read it"
-PUBLIC = "is a public key; it takes the private one to sign"
-ENCRYPTED = "is encrypted; decrypt it first, or give a callable that does"
-WRONG_TYPE = "is neither an RSA key nor one of the curves P-256, P-384 and P-521"
-NO_D = "is a JWK without `d`, so a public key; it takes the private one to sign"
-BROKEN = "is a JWK whose members do not make a key"
+EMPTY = "is empty, or its file cannot be read; check the path and the permissions of the file"
+PUBLIC = "is a public key; give the private key"
+ENCRYPTED = "is encrypted; decrypt it, or give a callable that does"
+WRONG_TYPE = "is neither RSA nor on one of the curves P-256, P-384 and P-521; make such a key"
+NO_D = "is a JWK without `d`, so a public key; give the private key"
+BROKEN = "is a JWK whose members do not make a key; export the key again"
 
 FORMS: dict[str, Callable[[PrivateKey], object]] = {
     "pem": pem,
@@ -68,7 +68,7 @@ KEYS: list[tuple[PrivateKey, str]] = [
 
 def loaded(material: object, kid: str | None = None, algorithm: str | None = None) -> LoadedKey:
     """Return a key that can be used."""
-    key = read_key(material, kid=kid, algorithm=algorithm)
+    key = parse_key(material, kid=kid, algorithm=algorithm)
     assert isinstance(key, LoadedKey), key
     return key
 
@@ -132,16 +132,16 @@ def small_rsa_key() -> object:
 BAD: list[tuple[str, Callable[[], object], str]] = [
     ("nothing", lambda: b"", EMPTY),
     ("nothing-text", lambda: "", EMPTY),
-    ("none", lambda: None, NO_KEY),
-    ("number", lambda: 5, NO_KEY),
-    ("junk", lambda: b"\x00\x01", NO_KEY),
-    ("text", lambda: "a secret, perhaps", NO_KEY),
-    ("surrogates", lambda: "\ud800", NO_KEY),
-    ("a-path-as-text", lambda: "/etc/key.pem", NO_KEY),
-    ("half-a-pem", lambda: pem(ec_key())[:-80], NO_KEY),
-    ("list", lambda: "[1]", NO_KEY),
-    ("deep-json", lambda: "[" * 100_000, NO_KEY),
-    ("empty-jwk", dict, NO_KEY),
+    ("none", lambda: None, UNKNOWN_FORM),
+    ("number", lambda: 5, UNKNOWN_FORM),
+    ("junk", lambda: b"\x00\x01", UNKNOWN_FORM),
+    ("text", lambda: "a secret, perhaps", UNKNOWN_FORM),
+    ("surrogates", lambda: "\ud800", UNKNOWN_FORM),
+    ("a-path-as-text", lambda: "/etc/key.pem", UNKNOWN_FORM),
+    ("half-a-pem", lambda: pem(ec_key())[:-80], UNKNOWN_FORM),
+    ("list", lambda: "[1]", UNKNOWN_FORM),
+    ("deep-json", lambda: "[" * 100_000, UNKNOWN_FORM),
+    ("empty-jwk", dict, UNKNOWN_FORM),
     ("encrypted-pem", lambda: pem(ec_key(), b"x"), ENCRYPTED),
     ("encrypted-der", lambda: der(ec_key(), b"x"), ENCRYPTED),
     ("public-pem", lambda: public_pem(rsa_key()), PUBLIC),
@@ -149,7 +149,7 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("public-object", lambda: rsa_key().public_key(), PUBLIC),
     ("certificate", lambda: b"-----BEGIN CERTIFICATE-----\nAAAA\n", PUBLIC),
     ("public-jwk", lambda: public_jwk(ec_key()), NO_D),
-    ("short", small_rsa_key, "has 1024 bits; an RSA key takes 2048 at least"),
+    ("short", small_rsa_key, "has 1024 bits; use an RSA key with at least 2048 bits"),
     ("another-curve", lambda: ec.generate_private_key(ec.SECP256K1()), WRONG_TYPE),
     ("ed25519", ed25519.Ed25519PrivateKey.generate, WRONG_TYPE),
     ("dsa", lambda: dsa.generate_private_key(2_048), WRONG_TYPE),
@@ -158,16 +158,20 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("jwk-of-nonsense", lambda: {"kty": "EC", "crv": "P-256", "x": "!", "y": 5, "d": []}, BROKEN),
     ("jwk-of-two-keys", lambda: {**jwk(ec_key()), "d": jwk(ec_key(number=1))["d"]}, BROKEN),
     ("jwk-without-y", lambda: {k: v for k, v in jwk(ec_key()).items() if k != "y"}, BROKEN),
-    ("for-encryption", lambda: jwk(ec_key(), use="enc"), "is a JWK whose `use` is not sig"),
+    (
+        "for-encryption",
+        lambda: jwk(ec_key(), use="enc"),
+        "is a JWK whose `use` is not sig; give a key for signing",
+    ),
     (
         "another-algorithm",
         lambda: jwk(ec_key(), alg="ES384"),
-        "does not fit the algorithm; this one signs by ES256",
+        "does not fit the algorithm; use ES256",
     ),
     (
         "an-algorithm-of-pss",
         lambda: jwk(rsa_key(), alg="PS256"),
-        "does not fit the algorithm; this one signs by RS256 or RS384 or RS512",
+        "does not fit the algorithm; use RS256 or RS384 or RS512",
     ),
 ]
 
@@ -175,13 +179,13 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
 @pytest.mark.parametrize(("make", "problem"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
 def test_what_cannot_sign_is_refused(make: Callable[[], object], problem: str) -> None:
     """A key that cannot be used is told from one that can, in words that repeat nothing of it."""
-    assert read_key(make(), kid=None, algorithm=None) == problem
+    assert parse_key(make(), kid=None, algorithm=None) == problem
 
 
 def test_an_algorithm_that_does_not_fit_is_refused() -> None:
     """A key for one algorithm does not sign by another."""
-    assert read_key(rsa_key(), kid=None, algorithm="ES256") == (
-        "does not fit the algorithm; this one signs by RS256 or RS384 or RS512"
+    assert parse_key(rsa_key(), kid=None, algorithm="ES256") == (
+        "does not fit the algorithm; use RS256 or RS384 or RS512"
     )
 
 
@@ -189,9 +193,9 @@ def test_an_object_of_another_kind_of_public_key_is_refused() -> None:
     """A public key of any kind is called one."""
     public = ed25519.Ed25519PrivateKey.generate().public_key()
 
-    assert read_key(public, kid=None, algorithm=None) == PUBLIC
+    assert parse_key(public, kid=None, algorithm=None) == PUBLIC
     raw = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    assert read_key(raw, kid=None, algorithm=None) == PUBLIC
+    assert parse_key(raw, kid=None, algorithm=None) == PUBLIC
 
 
 @QUICK
@@ -211,7 +215,7 @@ def test_an_object_of_another_kind_of_public_key_is_refused() -> None:
 )
 def test_any_key_is_read_or_refused(material: object) -> None:
     """Whatever comes is a key or is refused by a short sentence; no error of others' comes out."""
-    answer = read_key(material, kid=None, algorithm=None)
+    answer = parse_key(material, kid=None, algorithm=None)
 
     assert isinstance(answer, str)
     assert len(answer) < 200
@@ -233,7 +237,7 @@ async def test_a_new_key_signs(algorithm: str) -> None:
 def test_a_key_for_an_unknown_algorithm_is_not_made() -> None:
     """Only what Okta verifies can be made."""
     assert new_key("HS256") == (
-        "has no known algorithm; there are RS256, RS384, RS512, ES256, ES384, ES512"
+        "has an unknown algorithm; use one of RS256, RS384, RS512, ES256, ES384, ES512"
     )
 
 

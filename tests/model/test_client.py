@@ -38,17 +38,20 @@ ENVIRONMENT = {
 }
 
 EMPTY = "is empty; give the Okta host, like acme.okta.com"
-PLACEHOLDER = "is a placeholder; put your Okta host in its place"
-WHITE_SPACE = "holds white space"
-NO_HOST_PORT = "is no host[:port]"
-SCHEME = "the scheme must be https"
-CLEAR = "plain http would send the secret in clear; only this machine may use it"
-USER = "holds a user name or password; credentials go into the authentication"
-PATH = "holds a path; give the host alone, and authorization_server by itself"
-QUERY = "holds a query or fragment; give the host alone"
-NO_NAME = "is no host name (an international one is written in its xn-- form)"
-ADMIN = "is the admin console's host; leave -admin out"
-TWICE = "ends in .com twice"
+PLACEHOLDER = "is a placeholder; replace it with your Okta host"
+WHITE_SPACE = "contains white space; remove it"
+NO_HOST_PORT = "is not host[:port]; give the Okta host, like acme.okta.com"
+SCHEME = "has a scheme other than https; use https"
+CLEAR = (
+    "plain http would send the secret in clear text; use https (http is for a server on this "
+    "machine)"
+)
+USER = "contains a user name or password; remove it, and pass the credential as authentication"
+PATH = "contains a path; give the host alone, and authorization_server separately"
+QUERY = "contains a query or fragment; give the host alone"
+NO_NAME = "is not a host name; write an international name in its xn-- form"
+ADMIN = "is the host of the admin console; remove -admin"
+TWICE = "ends in .com twice; remove one of them"
 
 
 def client(domain: str = "acme.okta.com", server: str | None = "default") -> OktaClient:
@@ -211,10 +214,10 @@ def test_admin_hosts(base: str) -> None:
     assert message == f"OktaClient: domain: {ADMIN}"
 
 
-SERVER = "must be an id such as default or aus…, or None for the org's own"
-CLIENT_ID_EMPTY = "is empty"
-CLIENT_ID_PLACEHOLDER = "is a placeholder; put your app's client id in its place"
-CLIENT_ID_CHARACTERS = "must be printable ASCII without spaces and colons"
+SERVER = "must be an id such as default or aus…, or None for the org authorization server"
+CLIENT_ID_EMPTY = "is empty; give the client id of your app"
+CLIENT_ID_PLACEHOLDER = "is a placeholder; replace it with the client id of your app"
+CLIENT_ID_CHARACTERS = "must be printable ASCII without spaces and colons; copy it from your app"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +262,8 @@ def test_bad_authentication(method: object) -> None:
     message = refusal(OktaClient, "acme.okta.com", "0oa1", method)
 
     assert message == (
-        "OktaClient: authentication: must be ClientSecretBasic(…), or another of the methods"
+        "OktaClient: authentication: must be ClientSecretBasic(…), ClientSecretPost(…), "
+        "ClientSecretJWT(…) or PrivateKeyJWT(…)"
     )
 
 
@@ -271,8 +275,9 @@ def test_all_problems_in_one_message() -> None:
         part.partition(":")[0] for part in message.removeprefix("OktaClient: ").split("; ")
     ] == [
         "domain",
-        "only this machine may use it",
+        "use https (http is for a server on this machine)",
         "client_id",
+        "give the client id of your app",
         "authentication",
         "authorization_server",
     ]
@@ -509,8 +514,8 @@ def test_an_empty_mapping_is_not_the_process_environment(monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
 
     assert refusal(OktaClient.from_env, {}) == (
-        f"environment: OKTA_CLIENT_ORGURL: {EMPTY}; OKTA_CLIENT_CLIENTID: is empty; "
-        "OKTA_CLIENT_SECRET: is empty, and so is OKTA_CLIENT_PRIVATEKEY"
+        f"environment: OKTA_CLIENT_ORGURL: {EMPTY}; OKTA_CLIENT_CLIENTID: {CLIENT_ID_EMPTY}; "
+        "OKTA_CLIENT_SECRET: is not set, and neither is OKTA_CLIENT_PRIVATEKEY; set one of them"
     )
 
 
@@ -550,18 +555,18 @@ def test_environment_with_proofs(variable: str, *, bound: bool) -> None:
     [
         (
             with_key("", OKTA_CLIENT_SECRET=SECRET, OKTA_CLIENT_PRIVATEKEY="x"),
-            "OKTA_CLIENT_SECRET: is set, and so is OKTA_CLIENT_PRIVATEKEY; give one of them",
+            "OKTA_CLIENT_SECRET: is set, and so is OKTA_CLIENT_PRIVATEKEY; set only one of them",
         ),
         (
             with_key("/nowhere/key.pem"),
             (
                 "OKTA_CLIENT_PRIVATEKEY: the key is empty, or its file cannot be read; check the "
-                "path, and who may read it"
+                "path and the permissions of the file"
             ),
         ),
         (
             with_key(public_pem(ec_key()).decode()),
-            "OKTA_CLIENT_PRIVATEKEY: the key is a public key; it takes the private one to sign",
+            "OKTA_CLIENT_PRIVATEKEY: the key is a public key; give the private key",
         ),
         (
             {**ENVIRONMENT, "OKTA_CLIENT_DPOPENABLED": "yes"},
@@ -612,7 +617,7 @@ def test_the_urls_of_an_authorization_server() -> None:
         ({"OKTA_CLIENT_CLIENTID": "{clientId}"}, f"OKTA_CLIENT_CLIENTID: {CLIENT_ID_PLACEHOLDER}"),
         (
             {"OKTA_CLIENT_SECRET": "${SECRET}"},
-            "OKTA_CLIENT_SECRET: is a placeholder; put the real one in its place",
+            "OKTA_CLIENT_SECRET: is a placeholder; replace it with the client secret of your app",
         ),
         (
             {"OKTA_CLIENT_AUTHORIZATIONSERVER": "a/b"},

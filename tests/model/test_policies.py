@@ -345,7 +345,8 @@ def test_all_contradictions_in_one_message() -> None:
 
     assert str(caught.value) == (
         "RefreshPolicy: lead_fraction must be less than 1; min_lead must not exceed max_lead; "
-        "max_leeway must be less than half of the lead it goes with"
+        "max_leeway must be less than half of the lead of a token of 600 s; reduce max_leeway, or "
+        "raise lead_fraction, min_lead or max_lead"
     )
 
 

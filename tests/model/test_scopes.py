@@ -93,7 +93,7 @@ def test_forbidden_characters(name: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_scopes(f"orders:read {name}")
 
-    assert str(caught.value).startswith(f"scopes: {name!r} is no scope name")
+    assert str(caught.value).startswith(f"scopes: {name!r} is not a scope; use printable ASCII")
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a\n", "\ta"], ids=repr)
@@ -112,7 +112,7 @@ def test_wrong_types(scopes: Iterable[str]) -> None:
         parse_scopes(scopes)
 
     assert str(caught.value) == (
-        "scopes: must be a string, or strings, separated by spaces or in an iterable"
+        "scopes: must be one string with the scopes separated by spaces, or an iterable of strings"
     )
 
 
@@ -122,7 +122,7 @@ def test_the_longest_parameter() -> None:
 
     assert len(format_scopes(parse_scopes(longest))) == 1024
 
-    with pytest.raises(ConfigurationError, match=r"^scopes: more than 1024 characters together$"):
+    with pytest.raises(ConfigurationError, match=r"^scopes: more than 1024 characters together;"):
         parse_scopes([*longest, "c"])
 
 
@@ -138,8 +138,8 @@ def test_all_problems_in_one_message() -> None:
 
     message = str(caught.value)
 
-    assert message.index("'b\"' is no scope") < message.index("'é' is no scope")
-    assert message.endswith("; more than 1024 characters together")
+    assert message.index("'b\"' is not a scope") < message.index("'é' is not a scope")
+    assert message.endswith("; more than 1024 characters together; request fewer scopes")
 
 
 def test_a_long_name_is_cut() -> None:
@@ -153,7 +153,7 @@ def test_a_long_name_is_cut() -> None:
 
 def test_an_iterable_of_what_cannot_be_a_scope() -> None:
     """Also what cannot even be put into a set is refused as a configuration error."""
-    with pytest.raises(ConfigurationError, match="must be a string"):
+    with pytest.raises(ConfigurationError, match="must be one string"):
         parse_scopes([["a"]])  # type: ignore[list-item]  # deliberately
 
 
@@ -163,6 +163,8 @@ def test_a_message_names_three_wrong_scopes() -> None:
         parse_scopes([f'"{number:04}' for number in range(2_000)])
     message = str(caught.value)
 
-    assert message.count("is no scope name") == 3
-    assert message.endswith("; nor are 1997 more; more than 1024 characters together")
+    assert message.count("is not a scope") == 3
+    assert message.endswith(
+        "; 1997 more are invalid, too; more than 1024 characters together; request fewer scopes"
+    )
     assert len(message) < 500

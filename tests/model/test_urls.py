@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens._model.urls import as_okta_reads, request_target, split
+from okta_tokens._model.urls import request_target, split, unescape_path
 
 QUICK = settings(max_examples=200, deadline=None, database=None, derandomize=True)
 
@@ -72,9 +72,9 @@ def test_any_url_is_split_or_refused(url: str) -> None:
         ("/", "/"),
     ],
 )
-def test_paths_are_named_as_okta_reads_them(path: str, read: str) -> None:
+def test_paths_are_named_unescape_path_them(path: str, read: str) -> None:
     """Okta undoes the escapes of a path before it compares; what would end it stays escaped."""
-    assert as_okta_reads(path) == read
+    assert unescape_path(path) == read
 
 
 @pytest.mark.parametrize(

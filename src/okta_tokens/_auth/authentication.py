@@ -1,4 +1,4 @@
-"""How a client proves who it is: each method is a callable that edits a token request."""
+"""Client authentication: each method is a callable that adds a credential to a token request."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ S = TypeVar("S", bound=Hashable)
 
 @dataclass(slots=True)
 class TokenRequest:
-    """One request to a token endpoint while it is put together.
+    """A request to an authorization server that is being built.
 
     Args:
-        url: Where it goes.
-        client_id: Whose request it is.
+        url: The URL of the endpoint.
+        client_id: The id of the client that sends the request.
         form: The fields of the body.
         headers: The headers.
-        now: The present moment by the server's clock, in seconds since the epoch, as far as its
-            last answer tells.
-        secrets: Every secret in it, as it was sent: what no message may repeat.
-        credential: What tells the credential from another one. A request that is refused with
-            `invalid_client` is made once more; if that holds another credential, it is sent.
+        now: The current time by the server's clock, in seconds since the epoch, as far as its last
+            response tells.
+        secrets: Every secret in the request, as it is sent. No message repeats one of them.
+        credential: A value that differs between two credentials. After a refusal with
+            `invalid_client` the request is built again and sent once more if it has another
+            credential.
     """
 
     url: str
@@ -43,29 +44,32 @@ class TokenRequest:
 class ClientAuthentication(Protocol):
     """A method of client authentication (RFC 6749 section 2.3).
 
-    It is hashable, and equal to another one only if both send the same credential: it is part of
-    the token key. Its repr holds no secret.
+    A method is part of the token key. So it is hashable, two methods are equal only if they send
+    the same credential, and the repr contains no secret.
     """
 
     async def __call__(self, request: TokenRequest, /) -> None:
-        """Add the credential to a request that is about to be sent; called for every request.
+        """Add the credential to a request; the provider calls this for every request it sends.
+
+        The call runs on the event loop and within `RetryPolicy.request_timeout`. If it is cancelled
+        or times out, no request is sent.
 
         Args:
-            request: Edited in place.
+            request: The request, which is changed in place.
 
         Raises:
-            CredentialError: If the credential cannot be had.
+            CredentialError: If the credential is not available.
         """
 
     def __hash__(self) -> int:
-        """Return a hash that fits the equality."""
+        """Return a hash that is the same for equal methods."""
 
 
 class Credential(Generic[S]):
-    """What methods have in common whose credential is a value, or a callable that is asked for it.
+    """A credential that is a value, or a callable that returns the value for each request.
 
-    Two are equal if they are of one kind, and their values are equal or their callables are the
-    same; of a method the object counts.
+    Two credentials are equal if they are of one type and their values are equal, or their callables
+    are the same object. Bound methods are compared by their object and function.
     """
 
     __slots__ = ("_source",)
@@ -73,13 +77,13 @@ class Credential(Generic[S]):
     _source: S
 
     def __eq__(self, other: object) -> bool:
-        """Compare values by value and callables by identity; a method by its object's identity."""
+        """Compare values by value and callables by identity."""
         if type(other) is not type(self):
             return NotImplemented
         return self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        """Return a hash that fits the equality."""
+        """Return a hash that is the same for equal credentials."""
         return hash((type(self), self._identity()))
 
     def _identity(self) -> Hashable:
@@ -88,18 +92,18 @@ class Credential(Generic[S]):
         return id(source) if by_identity else source
 
 
-async def ask(source: Callable[[], object]) -> object:
-    """Return what a callable returns, plain or async.
+async def call(source: Callable[[], object]) -> object:
+    """Return the result of a callable, whether it is plain or async.
 
     Args:
-        source: The callable.
+        source: The callable. Cancellation passes through to it if it is async.
     """
-    answer = source()
-    return await answer if inspect.isawaitable(answer) else answer
+    result = source()
+    return await result if inspect.isawaitable(result) else result
 
 
 def name_of(source: object) -> str:
-    """Return the name of a callable, for a repr.
+    """Return the name of a callable for a repr.
 
     Args:
         source: The callable.
@@ -110,31 +114,35 @@ def name_of(source: object) -> str:
 async def authenticate(
     method: ClientAuthentication, request: TokenRequest
 ) -> CredentialError | None:
-    """Let a method edit a request, and turn whatever goes wrong into one kind of error.
+    """Add a client's credential to a request, and turn every failure into a `CredentialError`.
 
     Args:
         method: The client's authentication.
-        request: Edited in place.
+        request: The request, which is changed in place.
 
     Returns:
-        None, or the error, which is returned and not raised since this frame has seen secrets.
+        `None`, or the error. The error is returned, not raised, because this frame has seen
+        secrets.
     """
     try:
         await method(request)
     except CredentialError as error:
         clean = sanitize(error, request.secrets)
-        return error if clean is error else _failed_to_answer(error, request)
+        return error if clean is error else _callable_failed(error, request)
     except BaseException as error:
         if ends_the_task(error):
             raise
-        return _failed_to_answer(error, request)
+        return _callable_failed(error, request)
     return None
 
 
 def ends_the_task(error: BaseException) -> bool:
-    """Tell whether an error is for the task or the program, and not one of the code that raised it.
+    """Tell whether an error ends the task or the program, and is not a failure of the called code.
 
-    A cancellation that nobody sent to this task is such code's own trouble.
+    A `CancelledError` that was raised without a cancellation of this task is such a failure.
+
+    Args:
+        error: What the called code raised.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
@@ -142,10 +150,10 @@ def ends_the_task(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
 
 
-def _failed_to_answer(error: BaseException, request: TokenRequest) -> CredentialError:
+def _callable_failed(error: BaseException, request: TokenRequest) -> CredentialError:
     failure = CredentialError(
         "the callable for the client's secret, key or signature raised "
-        f"{type(error).__name__}; mend it, or give the secret or key itself",
+        f"{type(error).__name__}; fix the callable, or pass the secret or key itself",
         retryable=True,
     )
     failure.__cause__ = sanitize(error, request.secrets)

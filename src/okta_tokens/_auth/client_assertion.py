@@ -1,4 +1,4 @@
-"""Client assertions: a JWT that the client makes and signs for each request (RFC 7523)."""
+"""Client authentication with an assertion: a JWT that is signed for each request (RFC 7523)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, cast
 
-from okta_tokens._auth.authentication import Credential, TokenRequest, ask, name_of
+from okta_tokens._auth.authentication import Credential, TokenRequest, call, name_of
 from okta_tokens._auth.client_secret import ClientSecret, SecretCallable, secret_problem
 from okta_tokens._auth.signing import (
     ALGORITHMS,
@@ -19,20 +19,20 @@ from okta_tokens._auth.signing import (
     Signer,
     load_key,
     raw_signature,
-    read_file,
+    read_key_file,
     sign_jwt,
 )
 from okta_tokens.errors import ConfigurationError, CredentialError
 
-KeyAnswer = KeyMaterial | tuple[KeyMaterial, str]
-KeyCallable = Callable[[], KeyAnswer | Awaitable[KeyAnswer]]
+KeyResult = KeyMaterial | tuple[KeyMaterial, str]
+KeyCallable = Callable[[], KeyResult | Awaitable[KeyResult]]
 SignCallable = Callable[[bytes], Awaitable[bytes]]
 
 _TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _LIFETIME = 300
-"""Seconds. Okta refuses what lives for an hour, by its own clock."""
+"""Seconds. Okta refuses an assertion that is valid for more than an hour by Okta's clock."""
 _BACKDATING = 30
-"""Seconds by which `iat` lies in the past: Okta refuses one that lies in its future."""
+"""Seconds by which `iat` lies in the past: Okta refuses an `iat` in the future of its clock."""
 _MIN_SECRETS = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Characters: as many as the hash has bytes (RFC 7518 section 3.2)."""
 
@@ -40,16 +40,17 @@ _MIN_SECRETS = {"HS256": 32, "HS384": 48, "HS512": 64}
 class ClientSecretJWT(ClientSecret):
     """Send a JWT that is signed with the client secret: `client_secret_jwt` (RFC 7523 section 2.2).
 
-    The secret itself does not travel. An assertion is for one request, as with `PrivateKeyJWT`.
+    The secret itself is not sent. Each request has an assertion of its own, as `PrivateKeyJWT`
+    describes.
 
     Args:
-        secret: As for `ClientSecretBasic`; of at least 32 characters for HS256, 48 for HS384, and
+        secret: See `ClientSecretBasic`. It has at least 32 characters for HS256, 48 for HS384 and
             64 for HS512.
         algorithm: `HS256`, `HS384` or `HS512`.
 
     Raises:
-        ConfigurationError: As for `ClientSecretBasic`; or if the secret is too short, or there is
-            no such algorithm.
+        ConfigurationError: If the secret is invalid (see `ClientSecretBasic`) or too short, or the
+            algorithm is unknown.
     """
 
     __slots__ = ("algorithm",)
@@ -68,12 +69,12 @@ class ClientSecretJWT(ClientSecret):
         """Add a new assertion to the form.
 
         Args:
-            request: Edited in place.
+            request: The request, which is changed in place.
 
         Raises:
-            CredentialError: If the secret cannot be had.
+            CredentialError: If the callable raises or returns an invalid secret.
         """
-        secret = await self._read()
+        secret = await self._secret()
         request.secrets.append(secret)
         request.credential = secret
         await _add_assertion(request, _SecretSigner(secret, self.algorithm))
@@ -85,35 +86,39 @@ class ClientSecretJWT(ClientSecret):
         problem = secret_problem(secret)
         shortest = _MIN_SECRETS[self.algorithm]
         if problem is None and isinstance(secret, str) and len(secret) < shortest:
-            return f"is too short for {self.algorithm}, which takes {shortest} characters"
+            return (
+                f"is too short for {self.algorithm}; use a secret of at least {shortest} characters"
+            )
         return problem
 
 
 class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
     """Send a JWT that is signed with a private key: `private_key_jwt` (RFC 7523 section 2.2).
 
-    With no other method does the org's own authorization server grant `okta.*` scopes to an app
-    (but see API service integrations). The extra `jwt` has what it takes.
+    The org authorization server grants `okta.*` scopes to apps only with this method, except to API
+    service integrations (Okta: "Implement OAuth for Okta with a service app"). It needs the extra
+    `jwt`.
 
-    Every request has an assertion of its own: its audience is the URL of that request, it expires
-    five minutes later by Okta's clock, and its id is new.
+    Each request has an assertion of its own: the audience is the URL of that request, the assertion
+    expires five minutes later by Okta's clock, and its id is new.
 
     Args:
-        key: The private key: RSA of at least 2048 bits, or one of the curves P-256, P-384 and
-            P-521. PEM or a JWK as text; PEM or DER as bytes; a JWK as a mapping; an object of the
-            `cryptography` package; a `pathlib.Path` to a file of one of them, which is read for
-            every request; or a callable without arguments, plain or async, that returns one, or a
-            tuple of one and its `kid`, and is asked for every request. So a rotated key needs no
-            restart. How quick a callable should be, see `ClientSecretBasic`.
-        kid: The key's id, as Okta shows it; that of the JWK if None. An app that has several keys
-            needs it.
-        algorithm: `RS256`, `RS384`, `RS512`, `ES256`, `ES384` or `ES512`; if None, as the JWK says,
-            or else the one that the key is made for, which of RSA is `RS256`.
+        key: The private key: RSA with at least 2048 bits, or on one of the curves P-256, P-384 and
+            P-521. It is PEM or a JWK as text; PEM or DER as bytes; a JWK as a mapping; or a key
+            object of the `cryptography` package. It may also be a `pathlib.Path` to a file with one
+            of them, which is read for every request; or a callable without arguments, plain or
+            async, that returns one of them, or a tuple of one of them and its `kid`, for every
+            request. So a rotated key needs no restart. `ClientSecretBasic` says what a callable may
+            do and how long it may take.
+        kid: The id of the key, as Okta shows it; `None` for the `kid` of the JWK. An app that has
+            several keys needs it.
+        algorithm: `RS256`, `RS384`, `RS512`, `ES256`, `ES384` or `ES512`; `None` for the algorithm
+            of the JWK, else of the key (`RS256` for RSA).
 
     Raises:
         ConfigurationError: If the key cannot be used: it is public, encrypted, too short, of
             another type or for another algorithm, or its file cannot be read; or if the extra is
-            missing. The message repeats nothing of the key.
+            not installed. The message repeats nothing of the key.
     """
 
     __slots__ = ("_algorithm", "_kid", "_latest")
@@ -130,7 +135,7 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
         problem = _options_problem(kid, algorithm)
         loaded: Signer | str | None = None
         if problem is None and not callable(key):
-            material: object = read_file(key) if isinstance(key, Path) else key
+            material: object = read_key_file(key) if isinstance(key, Path) else key
             loaded = load_key(material, kid=kid, algorithm=algorithm)
             problem = f"the key {loaded}" if isinstance(loaded, str) else None
             del material
@@ -138,7 +143,7 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
             del self, key, kid, algorithm, loaded  # an error tracker records the locals
             message = f"PrivateKeyJWT: {problem}"
             raise ConfigurationError(message)
-        self._source = cast("Signer", loaded)  # of which nothing but the key is kept
+        self._source = cast("Signer", loaded)
         if callable(key) or isinstance(key, Path):
             self._source = key
         self._kid = kid
@@ -147,17 +152,21 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
 
     @classmethod
     def from_signer(cls, sign: SignCallable, *, kid: str | None, algorithm: str) -> Self:
-        """Make one whose key never leaves a key management service or a hardware module.
+        """Make a method whose key never leaves a key management service or a hardware module.
 
         Args:
-            sign: `async sign(signing_input: bytes) -> bytes`; returns the signature, as
-                RFC 7518 section 3 has it, or in the DER in which such services return one of a key
-                on an elliptic curve. It is asked for every request.
-            kid: The key's id, as Okta shows it; None if the app has one key only.
-            algorithm: How it signs, as for `PrivateKeyJWT`.
+            sign: `async sign(signing_input: bytes) -> bytes` returns the signature in the form of
+                RFC 7518 section 3. For a key on an elliptic curve it may also return DER, as such
+                services do. The provider calls it for every request; `ClientSecretBasic` says how
+                long it may take.
+            kid: The id of the key, as Okta shows it; `None` if the app has only one key.
+            algorithm: The algorithm of the key, as for `PrivateKeyJWT`.
+
+        Returns:
+            The method.
 
         Raises:
-            ConfigurationError: If `sign` cannot be called, or there is no such algorithm.
+            ConfigurationError: If `sign` is not callable, or the algorithm or the `kid` is invalid.
         """
         problem = _options_problem(kid, algorithm or "")
         if not callable(cast("object", sign)):
@@ -175,17 +184,17 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
         """Add a new assertion to the form.
 
         Args:
-            request: Edited in place.
+            request: The request, which is changed in place.
 
         Raises:
-            CredentialError: If the key or the signature cannot be had.
+            CredentialError: If the key or the signature is not available.
         """
         signer = await self._signer()
         request.credential = signer
         await _add_assertion(request, signer)
 
     def __repr__(self) -> str:
-        """Return which key it is: its algorithm and thumbprint, its file or its callable."""
+        """Return the algorithm and the thumbprint of the key, or its file or callable."""
         source = self._source
         shown = f"<{name_of(source)}>" if callable(source) else repr(source)
         return f"PrivateKeyJWT({shown})"
@@ -194,30 +203,30 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
         return (super()._identity(), self._kid, self._algorithm)
 
     async def _signer(self) -> Signer:
-        """Return who signs; read the file or ask the callable if there is one.
+        """Return the signer, and read the file or call the callable if there is one.
 
         Raises:
-            CredentialError: If that brings no key.
+            CredentialError: If the file or the callable does not give a valid key.
         """
         source, kid = self._source, self._kid
         material: object
         if isinstance(source, Path):
-            material = await asyncio.to_thread(read_file, source)
+            material = await asyncio.to_thread(read_key_file, source)
         elif callable(source):
-            material = await ask(source)
+            material = await call(source)
             if isinstance(material, tuple) and len(material) == 2:  # noqa: PLR2004 - a key, its id
                 material, kid = material
             if isinstance(material, Mapping):
-                material = dict(material)  # the next time it may be another one in the same object
+                material = dict(material)  # the callable may change the same mapping later
         else:
             return source
         if self._latest is None or self._latest[0] != (material, kid):
-            # To check an RSA key takes a while.
+            # The checks of an RSA key take milliseconds, so a worker thread does them.
             load = partial(load_key, material, kid=kid, algorithm=self._algorithm)
             key = await asyncio.to_thread(load)
             if isinstance(key, str):
-                whence = "its file" if isinstance(source, Path) else "the callable for it"
-                message = f"the private key from {whence} {key}"
+                origin = "its file" if isinstance(source, Path) else "its callable"
+                message = f"the private key from {origin} {key}"
                 raise CredentialError(message)
             self._latest = ((material, kid), key)
         return self._latest[1]
@@ -225,21 +234,21 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
 
 @dataclass(frozen=True, slots=True)
 class _SecretSigner:
-    """Signs with a secret (RFC 7518 section 3.2)."""
+    """A signer that has a secret (RFC 7518 section 3.2)."""
 
     secret: str = field(repr=False)
     algorithm: str
     kid: None = None
 
     async def sign(self, signing_input: bytes, /) -> bytes:
-        """Return the signature."""
+        """Return the HMAC of the signing input."""
         return hmac.digest(
             self.secret.encode(), signing_input, f"sha{self.algorithm.removeprefix('HS')}"
         )
 
 
 class _RemoteSigner(Credential[SignCallable]):
-    """Signs elsewhere; equal to another one if the callable is the same, as a credential is."""
+    """A signer whose key is elsewhere; two are equal if their callables, ids and algorithms are."""
 
     __slots__ = ("algorithm", "kid")
 
@@ -249,22 +258,25 @@ class _RemoteSigner(Credential[SignCallable]):
         self.algorithm = algorithm
 
     def __repr__(self) -> str:
-        """Return the callable's name, and how it signs."""
+        """Return the algorithm and the name of the callable."""
         return f"<{self.algorithm} by {name_of(self._source)}>"
 
     def _identity(self) -> Hashable:
         return (super()._identity(), self.kid, self.algorithm)
 
     async def sign(self, signing_input: bytes, /) -> bytes:
-        """Return the signature.
+        """Return the signature that the callable makes.
 
         Raises:
-            CredentialError: If the callable returns none.
+            CredentialError: If the callable does not return a signature.
         """
-        answer = await ask(partial(self._source, signing_input))
-        if isinstance(answer, bytes) and (signature := raw_signature(answer, self.algorithm)):
+        result = await call(partial(self._source, signing_input))
+        if isinstance(result, bytes) and (signature := raw_signature(result, self.algorithm)):
             return signature
-        message = f"the callable that should sign returned no signature of {self.algorithm}"
+        message = (
+            f"the callable that signs returned no signature of {self.algorithm}; return the "
+            "signature of its argument as bytes"
+        )
         raise CredentialError(message)
 
 

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from okta_tokens._auth.authentication import Credential, TokenRequest, ask, name_of
+from okta_tokens._auth.authentication import Credential, TokenRequest, call, name_of
 from okta_tokens.errors import ConfigurationError, CredentialError
 
 SecretCallable = Callable[[], str | Awaitable[str]]
@@ -16,13 +16,13 @@ _PLACEHOLDER = re.compile(r"\$?\{[^{}]*\}|<[^<>]*>")
 
 
 class ClientSecret(Credential[str | SecretCallable]):
-    """A secret, or the callable that is asked for it.
+    """A client secret, or the callable that returns it for each request.
 
     Args:
-        secret: As for `ClientSecretBasic`.
+        secret: See `ClientSecretBasic`.
 
     Raises:
-        ConfigurationError: As for `ClientSecretBasic`.
+        ConfigurationError: If the secret is invalid, see `ClientSecretBasic`.
     """
 
     __slots__ = ()
@@ -44,40 +44,42 @@ class ClientSecret(Credential[str | SecretCallable]):
     def _problem(self, secret: object) -> str | None:
         return secret_problem(secret)
 
-    async def _read(self) -> str:
-        """Return the secret; ask for it if it is a callable.
+    async def _secret(self) -> str:
+        """Return the secret, and call the callable if there is one.
 
         Raises:
-            CredentialError: If the callable raises, or returns something that is no secret.
+            CredentialError: If the callable raises or returns an invalid secret.
         """
         if isinstance(self._source, str):
             return self._source
-        secret = await ask(self._source)
+        secret = await call(self._source)
         problem = self._problem(secret)
         if problem is None:
             return cast("str", secret)
-        message = f"the callable that should return the client secret returned one that {problem}"
+        message = f"the callable for the client secret returned a value that {problem}"
         raise CredentialError(message)
 
 
 class ClientSecretBasic(ClientSecret):
     """Send the client id and secret as HTTP Basic credentials: `client_secret_basic`.
 
-    This is the default of Okta's apps. Id and secret are sent as they are (RFC 7617), as Okta
-    documents it, not form-encoded first (RFC 6749 section 2.3.1); for secrets that Okta generates
-    the two are the same. For one of your own that holds `%`, `+` or `:`, `ClientSecretPost` is the
-    method on which all servers agree.
+    This is the default of Okta's apps (Okta: "Client authentication methods"). The id and the
+    secret are sent as they are (RFC 7617), as Okta documents it, and not form-encoded first (RFC
+    6749 section 2.3.1). For the secrets that Okta generates both are the same. Servers differ about
+    a secret of your own that contains `%`, `+` or `:`; use `ClientSecretPost` for such a secret.
 
     Args:
         secret: The client secret: a string, or a callable without arguments, plain or async, that
-            returns it. A callable is asked for every request, on the event loop and within the
-            request's time-out, so that a rotated secret needs no restart. Meanwhile the request
-            holds one of its domain's places, so it should be quick, and not wait for a token of
-            the same domain.
+            returns it. The provider calls the callable for every request, so a rotated secret needs
+            no restart. The callable runs on the event loop, within `RetryPolicy.request_timeout`,
+            while the request occupies one of the places of its domain
+            (`TokenProvider(max_concurrent_requests=…)`). So it should be quick, and must not wait
+            for a token of the same domain. A callable that is cancelled or times out fails the
+            attempt.
 
     Raises:
-        ConfigurationError: If the secret is no string, empty, a placeholder, not printable ASCII,
-            or begins or ends with white space.
+        ConfigurationError: If the secret is not a string, is empty, is a placeholder, is not
+            printable ASCII, or begins or ends with white space.
     """
 
     __slots__ = ()
@@ -86,12 +88,12 @@ class ClientSecretBasic(ClientSecret):
         """Add the `Authorization` header.
 
         Args:
-            request: Edited in place.
+            request: The request, which is changed in place.
 
         Raises:
-            CredentialError: If the secret cannot be had.
+            CredentialError: If the callable raises or returns an invalid secret.
         """
-        secret = await self._read()
+        secret = await self._secret()
         credentials = b64encode(f"{request.client_id}:{secret}".encode()).decode()
         request.headers["Authorization"] = f"Basic {credentials}"
         request.secrets += [secret, credentials]
@@ -102,10 +104,10 @@ class ClientSecretPost(ClientSecret):
     """Send the client id and secret in the body: `client_secret_post` (RFC 6749 section 2.3.1).
 
     Args:
-        secret: As for `ClientSecretBasic`.
+        secret: See `ClientSecretBasic`.
 
     Raises:
-        ConfigurationError: As for `ClientSecretBasic`.
+        ConfigurationError: If the secret is invalid, see `ClientSecretBasic`.
     """
 
     __slots__ = ()
@@ -114,12 +116,12 @@ class ClientSecretPost(ClientSecret):
         """Add `client_id` and `client_secret` to the form.
 
         Args:
-            request: Edited in place.
+            request: The request, which is changed in place.
 
         Raises:
-            CredentialError: If the secret cannot be had.
+            CredentialError: If the callable raises or returns an invalid secret.
         """
-        secret = await self._read()
+        secret = await self._secret()
         request.form["client_id"] = request.client_id
         request.form["client_secret"] = secret
         request.secrets.append(secret)
@@ -127,15 +129,22 @@ class ClientSecretPost(ClientSecret):
 
 
 def secret_problem(secret: object) -> str | None:
-    """Return what is wrong with a secret, as the end of a sentence that begins with its role."""
+    """Return what is wrong with a secret, as the end of a sentence that begins with its name.
+
+    Args:
+        secret: What the user or the callable gave. The problem does not repeat it.
+
+    Returns:
+        The problem, or `None` if the secret is valid.
+    """
     if not isinstance(secret, str):
-        return "must be a string"
+        return "is not a string; pass the client secret as a string"
     if not secret.strip():
-        return "is empty"
+        return "is empty; copy the client secret from your app"
     if secret != secret.strip():
-        return "begins or ends with white space; was it read from a file with its line break?"
+        return "begins or ends with white space; remove it (a file often ends with a line break)"
     if _PLACEHOLDER.fullmatch(secret):
-        return "is a placeholder; put the real one in its place"
+        return "is a placeholder; replace it with the client secret of your app"
     if not (secret.isascii() and secret.isprintable()):
-        return "holds a character that is not printable ASCII"
+        return "contains a character that is not printable ASCII; copy the secret again"
     return None

@@ -1,4 +1,4 @@
-"""Proofs of possession (RFC 9449): a token that is of use only to whoever has the key."""
+"""DPoP (RFC 9449): tokens that are bound to a key, and the proofs that a client has the key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from okta_tokens._auth.signing import (
     encode,
     generate_key,
     load_key,
-    read_file,
+    read_key_file,
     sign_jwt,
 )
 from okta_tokens.errors import ConfigurationError
@@ -32,23 +32,22 @@ def is_nonce(text: str) -> bool:
 
 
 class DPoP:
-    """Ask for tokens that are bound to a key (RFC 9449), as Okta's API services apps do by default.
+    """A key to which the tokens of a client are bound (RFC 9449; Okta: "Configure OAuth 2.0 DPoP").
 
-    Whoever steals such a token cannot use it: each request that carries it carries a proof as well,
-    signed with the key. The extra `jwt` has what it takes.
-
-    It belongs to the client that it is given to: two clients that share one share the key.
+    Okta's API services apps require DPoP by default. A stolen token is useless without the key,
+    because each request with the token carries a proof that is signed with the key. It needs the
+    extra `jwt`. Two clients that get the same instance share the key.
 
     Args:
-        key: The private key, as for `PrivateKeyJWT`, but no callable, and not the key with which
-            the client authenticates. None makes a new one, which is right unless tokens are shared
-            by several processes.
-        algorithm: `ES256`, `ES384`, `ES512`, `RS256`, `RS384` or `RS512`; if None, what the key is
-            made for, and for a new one `ES256`. To make a key for RSA takes a moment, and to sign
-            with it ten times as long.
+        key: The private key in any form that `PrivateKeyJWT` takes, except a callable. Do not use
+            the key with which the client authenticates. `None` makes a new key; give a key if
+            several processes share tokens.
+        algorithm: `ES256`, `ES384`, `ES512`, `RS256`, `RS384` or `RS512`; `None` for the algorithm
+            of the key, and `ES256` for a new key. To sign with RSA takes about ten times as long as
+            with an elliptic curve.
 
     Raises:
-        ConfigurationError: If the key cannot be used, as for `PrivateKeyJWT`.
+        ConfigurationError: If the key cannot be used, see `PrivateKeyJWT`.
     """
 
     __slots__ = ("_key",)
@@ -56,11 +55,11 @@ class DPoP:
     def __init__(self, key: KeyMaterial | None = None, *, algorithm: str | None = None) -> None:
         loaded: SigningKey | str
         if algorithm is not None and algorithm not in ALGORITHMS:
-            loaded = f"must be for one of the algorithms {', '.join(ALGORITHMS)}"
+            loaded = f"must have one of the algorithms {', '.join(ALGORITHMS)}"
         elif key is None:
             loaded = generate_key(algorithm or "ES256")
         else:
-            material = read_file(key) if isinstance(key, Path) else key
+            material = read_key_file(key) if isinstance(key, Path) else key
             loaded = load_key(material, algorithm=algorithm)
             del material
         if isinstance(loaded, str):
@@ -71,12 +70,12 @@ class DPoP:
 
     @property
     def algorithm(self) -> str:
-        """How proofs are signed."""
+        """The algorithm that signs the proofs."""
         return self._key.algorithm
 
     @property
     def thumbprint(self) -> str:
-        """The SHA-256 thumbprint of the key (RFC 7638): what a token is bound to; no secret."""
+        """The SHA-256 thumbprint of the key (RFC 7638), to which tokens are bound; it is public."""
         return self._key.thumbprint
 
     def __eq__(self, other: object) -> bool:
@@ -84,26 +83,29 @@ class DPoP:
         return isinstance(other, DPoP) and self._key == other._key
 
     def __hash__(self) -> int:
-        """Return a hash that fits the equality."""
+        """Return a hash that is the same for equal keys."""
         return hash(self._key)
 
     def __repr__(self) -> str:
-        """Return which key it is; never the private part."""
+        """Return the algorithm and the thumbprint of the key; never the private part."""
         return f"DPoP({self._key!r})"
 
     async def prove(
         self, method: str, uri: str, now: float, *, nonce: str | None, token: str | None = None
     ) -> str:
-        """Return a new proof, for one request (RFC 9449 section 4.2).
+        """Return a new proof for one request (RFC 9449 section 4.2).
+
+        A cancelled call ends at once. A signature of RSA that has begun goes on in its thread.
 
         Args:
             method: The request's HTTP method.
             uri: The request's URI without query and fragment.
-            now: The present moment by the server's clock, in seconds since the epoch.
-            nonce: What the server gave out to be repeated; None if it gave nothing.
-            token: The access token that the request carries; None in a token request.
+            now: The current time by the server's clock, in seconds since the epoch.
+            nonce: The last nonce of the server; `None` if it sent none.
+            token: The access token that the request carries; `None` for a token request.
 
-        Cancellation does not wait for a signature of RSA, which goes on in its thread.
+        Returns:
+            The value of the `DPoP` header.
         """
         claims: dict[str, object] = {
             "jti": uuid.uuid4().hex,

@@ -1,4 +1,4 @@
-"""Signed JSON (RFC 7515): who signs it, and how it is put together."""
+"""Sign JSON Web Tokens (RFC 7515), and load the keys that sign them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Protocol
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
-"""What Okta verifies with a public key, of assertions and of proofs."""
+"""The algorithms that Okta verifies with a public key, for assertions and proofs."""
 
 _EC_SIGNATURES = {"ES256": 64, "ES384": 96, "ES512": 132}  # bytes
-_MAX_FILE = 64 * 1024
-_NO_EXTRA = "takes an extra to sign with: pip install 'okta-tokens[jwt]'"
+_MAX_FILE = 64 * 1024  # bytes
+_NO_EXTRA = "needs the extra jwt to sign: pip install 'okta-tokens[jwt]'"
 
 
 class PrivateKey(Protocol):
     """A private key object of the `cryptography` package."""
 
     def private_numbers(self) -> object:
-        """Return what it is made of."""
+        """Return the numbers of the key."""
 
 
 KeyMaterial = str | bytes | Mapping[str, object] | Path | PrivateKey
@@ -29,33 +29,33 @@ object of the `cryptography` package."""
 
 
 class Signer(Protocol):
-    """Signs; equal to another one if both sign with the same key, in the same way."""
+    """A key that signs; two signers are equal if key, id and algorithm are the same."""
 
     @property
     def algorithm(self) -> str:
-        """How: the `alg` of the header."""
+        """The `alg` of the header."""
 
     @property
     def kid(self) -> str | None:
-        """With which key: the `kid` of the header; None if it is not said."""
+        """The `kid` of the header; `None` if the header has none."""
 
     async def sign(self, signing_input: bytes, /) -> bytes:
-        """Return the signature, as RFC 7518 section 3 has it.
+        """Return the signature in the form of RFC 7518 section 3.
 
         Args:
-            signing_input: What is signed.
+            signing_input: The bytes to sign.
         """
 
     def __hash__(self) -> int:
-        """Return a hash that fits the equality."""
+        """Return a hash that is the same for equal signers."""
 
 
 class SigningKey(Signer, Protocol):
-    """A private key that signs."""
+    """A signer whose private key is in this process."""
 
     @property
     def thumbprint(self) -> str:
-        """Its SHA-256 JWK thumbprint (RFC 7638)."""
+        """The SHA-256 JWK thumbprint (RFC 7638)."""
 
     @property
     def public_jwk(self) -> Mapping[str, object]:
@@ -68,22 +68,23 @@ async def sign_jwt(
     """Return a signed JWT in its compact form (RFC 7515 section 7.1).
 
     Args:
-        signer: Signs it.
-        claims: What it says.
-        header: What its header says besides the algorithm.
+        signer: The key that signs.
+        claims: The claims.
+        header: The header without `alg`.
     """
-    parts = [json.dumps(it).encode() for it in ({"alg": signer.algorithm, **header}, claims)]
+    header = {"alg": signer.algorithm, **header}
+    parts = [json.dumps(part).encode() for part in (header, claims)]
     signing_input = b".".join(map(encode, parts))
     return b".".join([signing_input, encode(await signer.sign(signing_input))]).decode()
 
 
-def encode(octets: bytes) -> bytes:
-    """Return octets in base64url without padding (RFC 7515 section 2)."""
-    return urlsafe_b64encode(octets).rstrip(b"=")
+def encode(data: bytes) -> bytes:
+    """Return bytes in base64url without padding (RFC 7515 section 2)."""
+    return urlsafe_b64encode(data).rstrip(b"=")
 
 
-def read_file(path: Path) -> bytes:
-    """Return what a file of a key holds; nothing if it cannot be read.
+def read_key_file(path: Path) -> bytes:
+    """Return the first 64 KiB of a key file; empty bytes if the file cannot be read.
 
     Args:
         path: The file.
@@ -98,47 +99,52 @@ def read_file(path: Path) -> bytes:
 def load_key(
     material: object, *, kid: str | None = None, algorithm: str | None = None
 ) -> SigningKey | str:
-    """Return a key to sign with, or what is wrong, as the end of a sentence that begins with it.
+    """Return a key that signs, or what is wrong with the key.
 
-    It is returned, not raised, since the frames here have seen the key.
+    The problem is the end of a sentence that begins with "the key". It is returned, not raised,
+    because this frame has seen the key.
 
     Args:
-        material: The key, in any form of `KeyMaterial` but a path.
-        kid: Its id; that of the JWK if None.
-        algorithm: How it signs; as the JWK says, or the usual one for the key, if None.
+        material: The key, in any form of `KeyMaterial` except a path.
+        kid: The id of the key; `None` for the `kid` of the JWK.
+        algorithm: The algorithm; `None` for the algorithm of the JWK, else of the key.
     """
     try:
-        from okta_tokens._auth.keys import read_key  # noqa: PLC0415 - of an extra, and slow to import
+        from okta_tokens._auth.keys import parse_key  # noqa: PLC0415 - needs an extra; slow import
     except ImportError:
         return _NO_EXTRA
-    return read_key(material, kid=kid, algorithm=algorithm)
+    return parse_key(material, kid=kid, algorithm=algorithm)
 
 
 def generate_key(algorithm: str) -> SigningKey | str:
-    """Return a new key, or what is wrong; as `load_key` does.
+    """Return a new key, or what is wrong, as `load_key` does.
 
     Args:
-        algorithm: How it signs.
+        algorithm: The algorithm of the key.
     """
     try:
-        from okta_tokens._auth.keys import new_key  # noqa: PLC0415 - of an extra, and slow to import
+        from okta_tokens._auth.keys import new_key  # noqa: PLC0415 - needs an extra; slow import
     except ImportError:
         return _NO_EXTRA
     return new_key(algorithm)
 
 
 def raw_signature(signature: bytes, algorithm: str) -> bytes | None:
-    """Return a signature as RFC 7518 section 3.4 has it, also of one in DER; None if it is neither.
+    """Return a signature in the form of RFC 7518 section 3.4, converted from DER if necessary.
 
     Args:
-        signature: What somebody else has signed; of a key on an elliptic curve in either form.
-        algorithm: How.
+        signature: A signature that was made elsewhere. For an elliptic curve it is the bytes r and
+            s, or DER.
+        algorithm: The algorithm that made the signature.
+
+    Returns:
+        The signature, or `None` if the bytes cannot be a signature of the algorithm.
     """
     length = _EC_SIGNATURES.get(algorithm)
     if length is None or len(signature) == length:
         return signature or None
     try:
-        from cryptography.hazmat.primitives.asymmetric import utils  # noqa: PLC0415 - of an extra
+        from cryptography.hazmat.primitives.asymmetric import utils  # noqa: PLC0415 - needs an extra
 
         numbers = utils.decode_dss_signature(signature)
         return b"".join(number.to_bytes(length // 2, "big") for number in numbers)

@@ -1,1 +1,1 @@
-"""The values that the package works with: clients, keys, tokens, scopes, policies, URLs."""
+"""The values that the package works with: clients, keys, tokens, scopes, policies and URLs."""

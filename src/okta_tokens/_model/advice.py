@@ -5,37 +5,43 @@ from __future__ import annotations
 from okta_tokens._auth.client_assertion import PrivateKeyJWT
 from okta_tokens._model.token_key import TokenKey
 
-OPENID_SCOPES = frozenset(
-    {"openid", "profile", "email", "address", "phone", "offline_access"}
-)
+OPENID_SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 """The scopes of OpenID Connect. They need a signed-in user."""
 
 
 def advice_for(key: TokenKey) -> list[str]:
-    """Return why Okta will probably refuse what is asked for; nothing if it looks right.
+    """Return the reasons why Okta will probably refuse a request for a key.
 
-    They are no errors: an org may be set up in a way that this does not know of.
+    They are not errors, because an org may have a configuration that this function does not know
+    (Okta: "OAuth 2.0 scopes for Okta APIs").
 
     Args:
-        key: What is asked for.
+        key: The requested client and scopes.
+
+    Returns:
+        The reasons, each with what to do; an empty list if the request looks right.
     """
     found = []
-    of_okta = {scope for scope in key.scopes if scope.startswith("okta.")}
+    okta_scopes = {scope for scope in key.scopes if scope.startswith("okta.")}
     if key.authorization_server is None:
-        if of_okta != key.scopes:
+        if okta_scopes != key.scopes:
             found.append(
-                "the org's own authorization server grants okta.* scopes alone; name a custom one"
+                "the org authorization server grants only okta.* scopes; set authorization_server "
+                "to a custom one"
             )
         if not isinstance(key.client.authentication, PrivateKeyJWT):
             found.append(
-                "the org's own authorization server takes PrivateKeyJWT alone, save from API "
-                "service integrations"
+                "the org authorization server accepts only PrivateKeyJWT, except from API service "
+                "integrations; set authentication to PrivateKeyJWT(…)"
             )
-    elif of_okta:
+    elif okta_scopes:
         found.append(
-            "a custom authorization server grants no okta.* scopes; authorization_server=None is "
-            "the org's own"
+            "a custom authorization server grants no okta.* scopes; use authorization_server=None, "
+            "the org authorization server"
         )
     if not OPENID_SCOPES.isdisjoint(key.scopes):
-        found.append("scopes of OpenID Connect are for people, and here is none")
+        found.append(
+            "OpenID Connect scopes need a signed-in user, and the client-credentials grant has "
+            "none; remove them"
+        )
     return found

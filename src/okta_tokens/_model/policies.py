@@ -1,4 +1,4 @@
-"""When to renew, when to retry, when to give up: pure functions of plain values, in seconds."""
+"""When to renew, retry and give up: pure functions of plain values, in seconds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass, fields
 from okta_tokens.errors import ConfigurationError
 
 Random = Callable[[], float]
-"""Draws from the unit interval, as `random.random` does."""
+"""Returns a random number from 0.0 to 1.0, as `random.random` does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPolicy:
-    """When a token is renewed, and how often a renewal that fails is tried again.
+    """When a token is renewed, and how soon a failed renewal is repeated.
 
-    Everything scales with the lifetime L, so that no fixed buffer swallows a short one::
+    Everything scales with the lifetime L, so no fixed buffer consumes a short lifetime. The draws U
+    are uniform; all times are in seconds::
 
         lead      = min(max(lead_fraction·L, min_lead), max_lead, L/2)
         refresh   = expiry - lead + U(0, ½)·lead          drawn once per token
@@ -26,15 +27,16 @@ class RefreshPolicy:
                                                           base = min(1, cap/4)
 
     Args:
-        lead_fraction: The share of the lifetime by which the renewal precedes expiry.
-        min_lead: The least lead, in seconds.
-        max_lead: The greatest lead, in seconds.
-        max_leeway: The greatest leeway, in seconds: the last moments of a token's life, in which it
-            is not handed out any more, so that it does not expire on its way.
-        max_backoff: The longest wait between two attempts to renew, in seconds.
+        lead_fraction: The share of the lifetime by which the renewal precedes expiry; less than 1.
+        min_lead: The shortest lead, in seconds.
+        max_lead: The longest lead, in seconds.
+        max_leeway: The longest leeway, in seconds. Callers do not get a token within its leeway, so
+            it does not expire on its way to an API.
+        max_backoff: The longest wait between two renewals of one token, in seconds.
 
     Raises:
-        ConfigurationError: If a value is no positive number, or if they contradict each other.
+        ConfigurationError: If a value is not a positive, finite number, or two values contradict
+            each other.
     """
 
     lead_fraction: float = 0.2
@@ -44,73 +46,83 @@ class RefreshPolicy:
     max_backoff: float = 60.0
 
     def __post_init__(self) -> None:
-        """Refuse what would renew too late or not at all."""
-        problems = _unusable_numbers(self)
+        """Refuse values by which a renewal would be too late.
+
+        Raises:
+            ConfigurationError: If a value is invalid.
+        """
+        problems = _invalid_numbers(self)
         if not problems:
             if self.lead_fraction >= 1:
                 problems.append("lead_fraction must be less than 1")
             if self.min_lead > self.max_lead:
                 problems.append("min_lead must not exceed max_lead")
-            # Beyond this lifetime the leeway stays and the lead grows, below it the leeway shrinks
-            # faster than the lead: if the renewal precedes the leeway here, it does everywhere.
+            # For longer lifetimes the leeway stays the same and the lead grows. For shorter ones
+            # the leeway shrinks faster than the lead. So if the renewal precedes the leeway for
+            # this lifetime, it does for every lifetime.
             worst = 20 * self.max_leeway
             if self.lead(worst) / 2 <= self.leeway(worst):
-                problems.append("max_leeway must be less than half of the lead it goes with")
+                problems.append(
+                    f"max_leeway must be less than half of the lead of a token of {worst:g} s; "
+                    "reduce max_leeway, or raise lead_fraction, min_lead or max_lead"
+                )
         _raise_if_any("RefreshPolicy", problems)
 
     def lead(self, lifetime: float) -> float:
-        """Return how long before expiry the renewal falls due, at the earliest."""
+        """Return the seconds before expiry from which the renewal may be due."""
         wanted = max(self.lead_fraction * lifetime, self.min_lead)
         return min(wanted, self.max_lead, lifetime / 2)
 
     def leeway(self, lifetime: float) -> float:
-        """Return how long before expiry the token is not handed out any more."""
+        """Return the seconds before expiry from which callers do not get the token."""
         return min(self.max_leeway, lifetime / 20)
 
     def refresh_after(self, lifetime: float, random: Random) -> float:
-        """Return the token's age at which its renewal falls due.
+        """Return the age of the token, in seconds, at which its renewal is due.
 
-        It is drawn from the first half of the lead, so that a fleet which started together does not
+        The age is drawn from the first half of the lead, so processes that started together do not
         renew together.
         """
         return lifetime - self.lead(lifetime) * (1 - random() / 2)
 
     def backoff(self, failures: int, lifetime: float, random: Random) -> float:
-        """Return the wait after the k-th failed renewal in a row."""
+        """Return the wait, in seconds, after the k-th consecutive failed renewal."""
         cap = min(self.max_backoff, self.lead(lifetime) / 4)
         return _jittered_doubling(min(1.0, cap / 4), cap, failures, random)
 
     def final_call(self, lifetime: float, request_timeout: float) -> float:
-        """Return how long before the token becomes unusable the last renewal is tried."""
+        """Return the seconds before the token becomes unusable at which the last renewal starts."""
         return min(request_timeout, self.lead(lifetime) / 3)
 
     def spread(self, lifetime: float, random: Random) -> float:
-        """Return how far past the end of a pause a renewal moves, lest all come at once."""
+        """Return the seconds after a pause until a renewal starts; they spread the renewals."""
         return random() * min(10.0, (self.lead(lifetime) or self.min_lead) / 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How hard a fetch tries, and how long callers wait for it.
+    """How often a fetch is attempted, and how long callers wait for it.
 
-    ::
+    The draws U are uniform; all times are in seconds::
 
         delay k     = U(½, 1)·min(5, 2^(k-1)/4)           before attempt k + 1 of a flight
-        cool-down k = U(½, 1)·min(max_cooldown, 2^k)      after the k-th failed fetch in a row
+        cool-down k = U(½, 1)·min(max_cooldown, 2^k)      after the k-th consecutive failed fetch
 
     Args:
-        attempts: Requests that a fetch with somebody waiting makes at most; a renewal makes one.
-        request_timeout: For one request, from asking for the secret to the end of the answer, in
-            seconds.
-        total_timeout: For all attempts of a fetch, in seconds; it starts when the gate admits the
-            fetch, and stands still while a place or the end of a pause is waited for.
-        max_wait: What a caller waits in all, gate and pause included, in seconds.
-        max_pause: The longest pause that a 429 may impose, in seconds.
-        max_cooldown: The longest time for which callers get the error of the last fetch at once,
-            without another request, in seconds.
+        attempts: The largest number of requests of a fetch while a caller waits; a whole number. A
+            renewal makes one.
+        request_timeout: The time for one request, in seconds, from the call for the secret to the
+            end of the response.
+        total_timeout: The time for all attempts of a fetch, in seconds. It starts when the gate
+            admits the fetch, and stops while the fetch waits for a place or the end of a pause.
+        max_wait: The longest time that a caller waits, in seconds, including gate and pause.
+        max_pause: The longest pause that a 429 may cause, in seconds (Okta: "Rate limits").
+        max_cooldown: The longest time, in seconds, during which callers get the error of the last
+            fetch at once, without another request.
 
     Raises:
-        ConfigurationError: If a value is no positive number, or if they contradict each other.
+        ConfigurationError: If a value is not a positive, finite number, or two values contradict
+            each other.
     """
 
     attempts: int = 3
@@ -121,8 +133,12 @@ class RetryPolicy:
     max_cooldown: float = 30.0
 
     def __post_init__(self) -> None:
-        """Refuse what could never hold."""
-        problems = _unusable_numbers(self)
+        """Refuse values that contradict each other.
+
+        Raises:
+            ConfigurationError: If a value is invalid.
+        """
+        problems = _invalid_numbers(self)
         if not problems:
             if self.attempts != int(self.attempts):
                 problems.append("attempts must be a whole number")
@@ -131,25 +147,25 @@ class RetryPolicy:
         _raise_if_any("RetryPolicy", problems)
 
     def delay(self, attempt: int, random: Random) -> float:
-        """Return the wait after a flight's k-th failed attempt."""
+        """Return the wait, in seconds, after the k-th failed attempt of a flight."""
         return _jittered_doubling(0.25, 5.0, attempt, random)
 
     def cooldown(self, failures: int, random: Random) -> float:
-        """Return for how long the k-th failed fetch in a row answers later callers."""
+        """Return the seconds during which later callers get the error of the k-th failed fetch."""
         return _jittered_doubling(2.0, self.max_cooldown, failures, random)
 
 
 def _jittered_doubling(base: float, cap: float, times: int, random: Random) -> float:
-    """Return U(½, 1)·min(cap, base·2^(times-1)); the exponent is bounded lest it overflow."""
+    """Return U(½, 1)·min(cap, base·2^(times-1)). The exponent is bounded to avoid an overflow."""
     return (1 + random()) / 2 * min(cap, base * 2.0 ** min(times - 1, 64))
 
 
-def _unusable_numbers(policy: RefreshPolicy | RetryPolicy) -> list[str]:
+def _invalid_numbers(policy: RefreshPolicy | RetryPolicy) -> list[str]:
     problems = []
     for field in fields(policy):
         value = getattr(policy, field.name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        # What is less than the least normal float would be nothing once it is halved.
+        # Half of a number below the smallest normal float may be zero.
         if not number or not sys.float_info.min <= value <= sys.float_info.max:
             problems.append(f"{field.name} must be a positive, finite number")
     return problems

@@ -1,4 +1,4 @@
-"""Scopes: a set, however it is spelt."""
+"""Parse and format scopes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from collections.abc import Iterable
 from okta_tokens.errors import ConfigurationError
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
-_LONGEST = 1024  # characters of the `scope` parameter; Okta's limit
-_SHOWN = 3  # names of wrong scopes in a message
+_MAX_LENGTH = 1024  # characters of the `scope` parameter; Okta's limit
+_MAX_SHOWN = 3  # invalid scopes that a message names
 
 
 def parse_scopes(scopes: str | Iterable[str]) -> frozenset[str]:
-    """Return the set that a caller means.
+    """Return the set of scopes that a caller requests.
 
     Args:
-        scopes: Separated by spaces in one string, or one by one in an iterable. Neither order nor
-            repetition matters.
+        scopes: One string with the scopes separated by spaces, or an iterable of scopes. Order and
+            repetition do not matter.
+
+    Returns:
+        The scopes.
 
     Raises:
-        ConfigurationError: If a scope is no string, is empty, or holds a character that RFC 6749
-            does not allow, or if they have more than 1024 characters together. The message lists
-            every problem, and the first three of the names that are none.
+        ConfigurationError: If a scope is not a string, is empty, or contains a character that
+            RFC 6749 section 3.3 does not allow, or if the scopes have more than 1024 characters
+            together. The message lists every problem and the first three invalid scopes.
     """
     try:
         names = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
-    except TypeError:  # no iterable, or one of something that is no string
+    except TypeError:  # not iterable, or the items are not hashable
         names = frozenset([None])  # type: ignore[list-item]  # reported below
     problems = _problems(names)
     if problems:
@@ -36,21 +39,21 @@ def parse_scopes(scopes: str | Iterable[str]) -> frozenset[str]:
 
 
 def format_scopes(scopes: Iterable[str]) -> str:
-    """Return the `scope` parameter of a set of scopes, in one fixed order."""
+    """Return the `scope` parameter of a set of scopes, in alphabetical order."""
     return " ".join(sorted(scopes))
 
 
 def _problems(names: frozenset[str]) -> list[str]:
     if not all(isinstance(name, str) for name in names):
-        return ["must be a string, or strings, separated by spaces or in an iterable"]
-    wrong = [name for name in sorted(names) if not _SCOPE_TOKEN.fullmatch(name)]
+        return ["must be one string with the scopes separated by spaces, or an iterable of strings"]
+    invalid = [name for name in sorted(names) if not _SCOPE_TOKEN.fullmatch(name)]
     problems = [
-        f"{name[:80]!r} is no scope name (RFC 6749 allows printable ASCII without space, "
-        "double quote and backslash)"
-        for name in wrong[:_SHOWN]
+        f"{name[:80]!r} is not a scope; use printable ASCII without space, double quote and "
+        "backslash (RFC 6749)"
+        for name in invalid[:_MAX_SHOWN]
     ]
-    if len(wrong) > _SHOWN:
-        problems.append(f"nor are {len(wrong) - _SHOWN} more")
-    if len(" ".join(names)) > _LONGEST:
-        problems.append(f"more than {_LONGEST} characters together")
+    if len(invalid) > _MAX_SHOWN:
+        problems.append(f"{len(invalid) - _MAX_SHOWN} more are invalid, too")
+    if len(" ".join(names)) > _MAX_LENGTH:
+        problems.append(f"more than {_MAX_LENGTH} characters together; request fewer scopes")
     return problems

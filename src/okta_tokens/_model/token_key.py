@@ -1,39 +1,42 @@
-"""The key of a token: everything that changes which token Okta issues, or who may have it."""
+"""The key of a token: the client that requests it, and the scopes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from okta_tokens._model.client import OktaClient
+from okta_tokens._model.identity import Identified, constructor_arguments, error_text
 from okta_tokens._model.scopes import parse_scopes
 from okta_tokens.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True)
-class TokenKey:
-    """Everything that changes which token comes back, or who may have it.
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenKey(Identified):
+    """Everything that decides which token Okta issues, or who may have the token.
+
+    `str()` describes the key as error texts do; it contains no secret.
 
     Args:
-        client: The client, its authentication included.
-        scopes: The scopes that are asked for.
+        client: The client, including its authentication and its DPoP key.
+        scopes: The requested scopes.
     """
 
     client: OktaClient
     scopes: frozenset[str]
-    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Compute the hash once."""
-        object.__setattr__(self, "_hash", hash((self.client, self.scopes)))
-
-    def __hash__(self) -> int:
-        """Return the hash, which was computed once."""
-        return self._hash
+        self._identify(self.client, *constructor_arguments(self, "key").values())
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild by the constructor: hashes of strings differ between processes."""
-        return (TokenKey, (self.client, self.scopes))
+        """Rebuild the key by its constructor: hashes of strings differ between processes."""
+        return (_rebuild, ({"client": self.client, **constructor_arguments(self, "key")},))
+
+    def __str__(self) -> str:
+        """Return the client, its server and the scopes, as error texts show them."""
+        return error_text(self)
 
     @property
     def domain(self) -> str:
@@ -42,7 +45,7 @@ class TokenKey:
 
     @property
     def authorization_server(self) -> str | None:
-        """The custom authorization server's id; None is the org's own."""
+        """The id of the custom authorization server; `None` for the org authorization server."""
         return self.client.authorization_server
 
     @property
@@ -52,26 +55,33 @@ class TokenKey:
 
     @property
     def token_type(self) -> str:
-        """What kind of token is asked for: `Bearer`, or `DPoP` for one that is bound to a key."""
+        """The type of the requested token: `Bearer`, or `DPoP` if it is bound to a key."""
         return "Bearer" if self.client.dpop is None else "DPoP"
 
 
 def token_key(client: object, scopes: str | Iterable[str]) -> TokenKey:
-    """Return the key of what a caller asks for.
+    """Return the key of the token that a caller requests.
 
     Args:
-        client: Who asks; checked, since it is easily taken for the domain.
-        scopes: As the caller spells them.
+        client: The client. It is checked, because callers pass the domain by mistake.
+        scopes: The scopes in any spelling that `parse_scopes` knows.
+
+    Returns:
+        The key.
 
     Raises:
-        ConfigurationError: If the client is none, a scope is no scope name, or none is asked of the
-            org's own authorization server.
+        ConfigurationError: If the client is not an `OktaClient`, a scope is not a scope name, or
+            no scope is requested from the org authorization server.
     """
     if not isinstance(client, OktaClient):
         message = f"client: must be an OktaClient, not {type(client).__name__}"
         raise ConfigurationError(message)
     names = parse_scopes(scopes)
     if not names and client.authorization_server is None:
-        message = "scopes: the org's own authorization server has no default scopes; name some"
+        message = "scopes: the org authorization server has no default scopes; name at least one"
         raise ConfigurationError(message)
     return TokenKey(client, names)
+
+
+def _rebuild(arguments: dict[str, Any]) -> TokenKey:
+    return TokenKey(**arguments)

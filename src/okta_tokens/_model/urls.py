@@ -1,4 +1,4 @@
-"""URLs, and what of them a proof of possession names (RFC 9449 section 4.2)."""
+"""Parse URLs and hosts, and find the parts that a DPoP proof contains (RFC 9449 section 4.2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
-"""The port of a URL that names none, by scheme."""
+"""The port of a URL without a port, by scheme."""
 
 _HOST_PORT = re.compile(r"(\[[^\[\]]*:[^\[\]]*\]|[^:\[\]]*)(:[0-9]+)?")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
@@ -15,15 +15,16 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
 def split(url: str) -> tuple[SplitResult, str] | None:
-    """Return the parts of a URL, and its origin; None if its host or port is none.
+    """Return the parts of a URL and its origin.
 
-    Python's own parser passes over an empty port, and what stands beside an address in brackets.
+    Python's own parser accepts an empty port, and text beside an address in brackets.
 
     Args:
-        url: With its scheme.
+        url: The URL with its scheme.
 
     Returns:
-        The origin is in small letters, and without the port that its scheme has anyway.
+        The parts and the origin, or `None` if the host or the port is invalid. The origin is in
+        lower case, without the default port of its scheme.
     """
     try:
         parts = urlsplit(url)
@@ -39,11 +40,14 @@ def split(url: str) -> tuple[SplitResult, str] | None:
 
 
 def request_target(method: object, url: object) -> tuple[str, str, str] | None:
-    """Return the method, the origin and the path of a request; None if there is no such request.
+    """Return the method, the origin and the path of a request.
 
     Args:
-        method: What a caller gave as the HTTP method.
-        url: What a caller gave as the absolute URL; its query and fragment count for nothing.
+        method: The HTTP method, as a caller gave it.
+        url: The absolute URL, as a caller gave it. Query and fragment are ignored.
+
+    Returns:
+        Method, origin and path, or `None` if the method or the URL is invalid.
     """
     if not (isinstance(method, str) and _METHOD.fullmatch(method)):
         return None
@@ -58,15 +62,15 @@ def request_target(method: object, url: object) -> tuple[str, str, str] | None:
     return method.upper(), origin, parts.path or "/"
 
 
-def as_okta_reads(path: str) -> str:
-    """Return a path with its escapes undone, as Okta compares it with a proof.
+def unescape_path(path: str) -> str:
+    """Return a path without percent escapes, as Okta compares it with the `htu` of a proof.
 
-    Only what could not stand in a URI, or would end the path, stays escaped.
+    Characters that are not allowed in a URI, or that would end the path, stay escaped.
 
     Args:
-        path: As it stands in the URL of the request.
+        path: The path of the request's URL.
     """
-    return "".join(quote(it) if it in ' %"#?' else it for it in unquote(path))
+    return "".join(quote(char) if char in ' %"#?' else char for char in unquote(path))
 
 
 def is_address(host: str) -> bool:

@@ -1,0 +1,231 @@
+"""The identity of a key: every value that decides which token Okta issues, or who may have it.
+
+`IDENTITY` is the only list of these values. Its consumers are equality, hash, pickling and repr of
+clients and keys, the name of a token in a shared store, `TokenProvider.inspect`, log lines and
+error texts. To add a value, give `OktaClient` a parameter and an attribute, and add a field to
+`IDENTITY`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from okta_tokens._auth.dpop import DPoP
+from okta_tokens._model.scopes import format_scopes
+
+T = TypeVar("T")
+Owner = Literal["client", "key"]
+Plain = str | tuple[str, ...] | None
+"""A value that people may see."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityField:
+    """One value that distinguishes a key from other keys.
+
+    No argument has a default, so a new field has to decide about every consumer.
+
+    Args:
+        owner: Which object has the value: the `OktaClient` or the `TokenKey`.
+        parameter: The parameter of the owner's constructor that takes the value.
+        attribute: The owner's attribute that holds the value. Equality and hash compare it, a
+            pickle contains it.
+        public: Turns the value into what people may see.
+        stored: Turns the value into the JSON value that names the token in a shared store; `None`
+            if the name does not depend on the value.
+        status: The name of the public value in `KeyStatus`; `None` if it is not shown there.
+        log: The name of the public value in log lines; `None` if it is not logged.
+        text: Returns the words of an error text that describe the value, from the `TokenKey`;
+            `None` if an error text does not mention the value.
+    """
+
+    owner: Owner
+    parameter: str
+    attribute: str
+    public: Callable[[Any], Plain]
+    stored: Callable[[Any], object] | None
+    status: str | None
+    log: str | None
+    text: Callable[[Any], str] | None
+
+    def value(self, key: Any) -> Any:  # noqa: ANN401 - a TokenKey, which is built on this module
+        """Return the value of a key.
+
+        Args:
+            key: The `TokenKey`.
+        """
+        return getattr(key.client if self.owner == "client" else key, self.attribute)
+
+
+def _unchanged(value: T) -> T:
+    return value
+
+
+def _withheld(_: object) -> None:
+    return None
+
+
+def _host(origin: str) -> str:
+    return origin.partition("://")[2]
+
+
+def _thumbprint(dpop: DPoP | None) -> str | None:
+    return None if dpop is None else dpop.thumbprint
+
+
+def _sorted(scopes: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(scopes))
+
+
+IDENTITY: tuple[IdentityField, ...] = (
+    IdentityField(
+        owner="client",
+        parameter="domain",
+        attribute="origin",
+        public=_host,
+        stored=_unchanged,
+        status="domain",
+        log="domain",
+        text=lambda key: f"client {key.client_id} at {key.domain}",
+    ),
+    IdentityField(
+        owner="client",
+        parameter="authorization_server",
+        attribute="authorization_server",
+        public=_unchanged,
+        stored=_unchanged,
+        status="authorization_server",
+        log="authorization_server",
+        text=lambda key: f"authorization server {key.authorization_server or 'of the org'}",
+    ),
+    IdentityField(
+        owner="client",
+        parameter="client_id",
+        attribute="client_id",
+        public=_unchanged,
+        stored=_unchanged,
+        status="client_id",
+        log="client_id",
+        text=None,  # The words for the domain contain the client id.
+    ),
+    IdentityField(
+        owner="client",
+        parameter="authentication",
+        attribute="authentication",
+        public=_withheld,
+        stored=None,  # A credential rotates, and a callable is known to its own process only.
+        status=None,
+        log=None,
+        text=None,
+    ),
+    IdentityField(
+        owner="client",
+        parameter="dpop",
+        attribute="dpop",
+        public=_thumbprint,
+        stored=_thumbprint,
+        status="dpop_thumbprint",
+        log=None,  # Log lines and error texts name the client, which has one DPoP key.
+        text=None,
+    ),
+    IdentityField(
+        owner="key",
+        parameter="scopes",
+        attribute="scopes",
+        public=_sorted,
+        stored=_sorted,
+        status="scopes",
+        log="requested",  # Events have a field `scopes` for the granted scopes.
+        text=lambda key: f"scopes {format_scopes(key.scopes) or '(default)'}",
+    ),
+)
+
+
+class Identified:
+    """An immutable value that is compared by its fields of `IDENTITY`.
+
+    Identity and hash are computed once: clients and keys are looked up in dictionaries on every
+    call for a token.
+    """
+
+    __slots__ = ("_hash", "_identity")
+
+    _hash: int
+    _identity: tuple[Hashable, ...]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare every value that decides which token Okta issues, or who may have it."""
+        if self is other:
+            return True
+        if not isinstance(other, Identified):
+            return NotImplemented
+        return self._hash == other._hash and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        """Return the hash that was computed once."""
+        return self._hash
+
+    def _identify(self, *values: Hashable) -> None:
+        """Set the values that are compared.
+
+        Args:
+            *values: What identifies the instance.
+        """
+        object.__setattr__(self, "_identity", values)
+        object.__setattr__(self, "_hash", hash(values))
+
+
+def constructor_arguments(instance: object, owner: Owner) -> dict[str, Hashable]:
+    """Return the identity of a client, or what a key adds to it, by constructor parameter.
+
+    Args:
+        instance: The `OktaClient` or the `TokenKey`.
+        owner: Which of the two the instance is.
+    """
+    return {
+        field.parameter: getattr(instance, field.attribute)
+        for field in IDENTITY
+        if field.owner == owner
+    }
+
+
+def stored_values(key: object) -> tuple[object, ...]:
+    """Return what names a key's token in a shared store, as JSON values.
+
+    Args:
+        key: The `TokenKey`.
+    """
+    return tuple(field.stored(field.value(key)) for field in IDENTITY if field.stored)
+
+
+def status_fields(key: object) -> dict[str, Any]:
+    """Return the fields of `KeyStatus` that identify a key.
+
+    Args:
+        key: The `TokenKey`.
+    """
+    return {field.status: field.public(field.value(key)) for field in IDENTITY if field.status}
+
+
+def log_fields(key: object) -> dict[str, object]:
+    """Return the fields of a log line that identify a key; several values are joined by spaces.
+
+    Args:
+        key: The `TokenKey`.
+    """
+    values = {field.log: field.public(field.value(key)) for field in IDENTITY if field.log}
+    return {
+        name: " ".join(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
+
+
+def error_text(key: object) -> str:
+    """Return the words of an error text that identify a key.
+
+    Args:
+        key: The `TokenKey`.
+    """
+    return "; ".join(field.text(key) for field in IDENTITY if field.text)
