@@ -12,7 +12,7 @@ from okta_tokens._lifecycle import Lifecycle
 from okta_tokens._model.domain import is_okta
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._model.urls import unescape_path, request_target
+from okta_tokens._model.urls import request_target, unescape_path
 from okta_tokens.errors import ConfigurationError
 
 
