@@ -1,1 +1,1 @@
-"""Tests of the `okta-tokens` command: one file per module of it."""
+"""Tests of the `okta-tokens` command, laid out like its package."""

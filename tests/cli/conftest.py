@@ -1,8 +1,9 @@
-"""What the tests of the command share: a clean environment, and a sandbox that runs by itself."""
+"""Fixtures for the tests of the command: a clean environment, and a sandbox with its own loop."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -19,9 +20,17 @@ CLIENT_ID = "0oaclient"
 SECRET = "Canary-Secret-1c7e9a5b3d2f4e6a"
 
 
+class Terminal(io.StringIO):
+    """A terminal without a person: it has no input, and it keeps what is written to it."""
+
+    def isatty(self) -> bool:
+        """Claim to be a terminal."""
+        return True
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take Okta's variables out of the environment."""
+    """Remove Okta's variables from the environment."""
     for name in [*os.environ]:
         if name.startswith("OKTA_"):
             monkeypatch.delenv(name)
@@ -29,7 +38,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the extra for stores be missing."""
+    """Simulate that the extra for stores is not installed."""
     for name in [name for name in sys.modules if name.startswith("okta_tokens.stores")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
@@ -37,7 +46,7 @@ def without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """Run a sandbox in a thread and a loop of its own: the command runs a loop itself."""
+    """Run a sandbox in its own thread and loop, since the command runs a loop itself."""
     app = SandboxClient(CLIENT_ID, [SECRET], scopes=["orders:read", "a"], integration=True)
     server = Sandbox([app], default_scopes=["a"], lifetimes={"orders:read a": 300})
     loop = asyncio.new_event_loop()
@@ -55,7 +64,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def configured(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Name the sandbox and its client in the environment."""
+    """Set the environment's variables to the sandbox and its client."""
     monkeypatch.setenv("OKTA_CLIENT_ORGURL", sandbox.origin)
     monkeypatch.setenv("OKTA_CLIENT_CLIENTID", CLIENT_ID)
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
@@ -64,7 +73,7 @@ def configured(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 @contextmanager
 def interrupting(sandbox: Sandbox) -> Iterator[None]:
-    """Press Ctrl-C as soon as a token request is under way."""
+    """Send the main thread a Ctrl-C as soon as a token request has arrived."""
     sandbox.latency = 60.0
     main_thread = threading.main_thread().ident
     assert main_thread is not None

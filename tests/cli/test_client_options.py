@@ -1,10 +1,9 @@
-"""The flags and variables that say whom to ask, and for what."""
+"""The flags and variables that configure the client and the scopes."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import sys
 import time
@@ -20,17 +19,29 @@ from okta_tokens.cli._client_options import (
     MisconfiguredError,
     add_client_options,
     configuration,
-    spell,
+    name_setting,
 )
+from tests.cli.conftest import Terminal
 
 SECRET = "Canary-Secret-6b1d3f5a7c9e2b4d6f8a0c2e"
 KEY = ECKey.generate_key("P-256", {"kid": "own"})
 OTHER = ECKey.generate_key("P-256")
 PEM = KEY.as_pem(private=True).decode()
-SECRET_NAME = "OKTA_CLIENT_SECRET (no flag; on a terminal you are asked for it)"
-UNREADABLE = "the key is empty, or its file cannot be read; check the path, and who may read it"
+SECRET_NAME = "OKTA_CLIENT_SECRET (no flag; on a terminal the command prompts for it)"
+KEY_WITHOUT_METHOD = (
+    "--private-key-file: a key cannot be used with client_secret_post; remove the key, or choose "
+    "--auth-method private_key_jwt"
+)
+KID_WITHOUT_KEY = (
+    "--kid: a key id needs a private key, and no key is used; give --private-key-file, or remove "
+    "the key id"
+)
+TOO_SHORT = "the secret is too short for HS256; use a secret of at least 32 characters"
+UNREADABLE = (
+    "the key is empty, or its file cannot be read; check the path and the permissions of the file"
+)
 
-WHO = {
+IDENTITY = {
     "OKTA_CLIENT_ORGURL": "https://acme.okta.com",
     "OKTA_CLIENT_CLIENTID": "0oa1b2c3",
 }
@@ -49,41 +60,33 @@ def configured(*argv: str) -> OktaClient:
 
 
 def problems(*argv: str) -> tuple[str, ...]:
-    """Return what is wrong with a command line, of which no word is a credential."""
+    """Return the problems of a command line, after a check that none holds a credential."""
     with pytest.raises(MisconfiguredError) as caught:
         configuration(parsed(*argv))
-    told = " ".join(caught.value.problems)
-    assert SECRET not in told
-    assert PEM.splitlines()[1] not in told.replace("\\n", "\n")
+    text = " ".join(caught.value.problems)
+    assert SECRET not in text
+    assert PEM.splitlines()[1] not in text.replace("\\n", "\n")
     return caught.value.problems
 
 
 @pytest.fixture(autouse=True)
-def who(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name a client in the environment, and put nobody before a terminal."""
-    for name, value in WHO.items():
+def identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name a client in the environment, and let standard input be missing."""
+    for name, value in IDENTITY.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "stdin", None)
 
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> str:
-    """Return the path of a file with the key."""
+    """Return the path of a file that holds the key."""
     path = tmp_path / "key.pem"
     path.write_text(PEM)
     return str(path)
 
 
-class Terminal(io.StringIO):
-    """A terminal that nobody types at."""
-
-    def isatty(self) -> bool:
-        """Claim to be one."""
-        return True
-
-
 def authentication_of(client: OktaClient) -> str:
-    """Return how a client authenticates; of a key with its algorithm and thumbprint."""
+    """Return a client's authentication as text, with the thumbprint of a key."""
     return repr(client.authentication)
 
 
@@ -110,10 +113,10 @@ async def as_coroutine(client: OktaClient, request: TokenRequest) -> None:
         (("--auth-method", "client_secret_jwt"), "ClientSecretJWT(<secret>)"),
     ],
 )
-def test_a_secret_is_used_as_the_method_says(
+def test_auth_method_chooses_how_the_secret_is_sent(
     method: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--auth-method` chooses what is done with the secret; HTTP Basic if it is not given."""
+    """`--auth-method` chooses how the secret is used; the default is HTTP Basic."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     client = configured(*method)
 
@@ -130,10 +133,10 @@ def test_a_secret_is_used_as_the_method_says(
     ],
     ids=["PEM", "DER", "JWK"],
 )
-def test_a_key_file_is_pem_der_or_a_jwk(
+def test_a_key_file_is_pem_der_or_jwk(
     write: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The key of `--private-key-file` signs, whatever else the environment offers."""
+    """The key of `--private-key-file` wins over every credential of the environment."""
     path = tmp_path / "{BEGIN key"
     write(path)
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
@@ -147,7 +150,7 @@ def test_a_key_file_is_pem_der_or_a_jwk(
 def test_the_environments_key_is_used_without_a_flag(
     method: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`OKTA_CLIENT_PRIVATEKEY` is the key itself or its path; the method may be said or not."""
+    """`OKTA_CLIENT_PRIVATEKEY` is used with and without `--auth-method private_key_jwt`."""
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM.replace("\n", "\\n"))
 
     assert (
@@ -155,14 +158,16 @@ def test_the_environments_key_is_used_without_a_flag(
     )
 
 
-def test_the_method_decides_between_a_secret_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the environment has both, neither is taken for the other unless a flag chooses."""
+def test_auth_method_chooses_between_a_secret_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the environment has a secret and a key, only `--auth-method` decides."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM)
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEYID", "own")
 
     (problem,) = problems()
-    assert problem.startswith("OKTA_CLIENT_SECRET (or choose by --auth-method): is set, and so is ")
+    assert problem.startswith(
+        "OKTA_CLIENT_SECRET (or choose with --auth-method): is set, and so is "
+    )
     assert authentication_of(configured("--auth-method", "private_key_jwt")).startswith(
         "PrivateKeyJWT"
     )
@@ -171,8 +176,8 @@ def test_the_method_decides_between_a_secret_and_a_key(monkeypatch: pytest.Monke
     )
 
 
-def test_the_keys_id(key_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--kid` beats `OKTA_CLIENT_PRIVATEKEYID`; without either none is sent."""
+def test_kid_wins_over_its_variable(key_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--kid` wins over `OKTA_CLIENT_PRIVATEKEYID`; without both no `kid` is sent."""
     without = kid_of(configured("--private-key-file", key_file))
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEYID", "of the environment")
     of_the_environment = kid_of(configured("--private-key-file", key_file))
@@ -188,17 +193,15 @@ def test_the_keys_id(key_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ("variable", "flags", "bound"),
     [
         (None, (), False),
-        (None, ("--dpop",), True),
         ("true", (), True),
         ("true", ("--no-dpop",), False),
-        ("false", ("--dpop",), True),
         ("nonsense", ("--dpop",), True),
     ],
 )
-def test_tokens_are_bound_to_a_key_if_wanted(
+def test_dpop_flags_win_over_the_variable(
     variable: str | None, flags: tuple[str, ...], bound: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--dpop` and `--no-dpop` beat `OKTA_CLIENT_DPOPENABLED`."""
+    """`--dpop` and `--no-dpop` win over `OKTA_CLIENT_DPOPENABLED`."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     if variable is not None:
         monkeypatch.setenv("OKTA_CLIENT_DPOPENABLED", variable)
@@ -206,22 +209,29 @@ def test_tokens_are_bound_to_a_key_if_wanted(
     assert (configured(*flags).dpop is not None) is bound
 
 
-def test_a_flag_beats_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a flag says of the client counts, whatever its variable says."""
+def test_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag wins over its variable, even if the variable is invalid."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     monkeypatch.setenv("OKTA_CLIENT_AUTHORIZATIONSERVER", "a/b")
     monkeypatch.setenv("OKTA_CLIENT_SCOPES", "other")
-    who = ("--domain", "other.okta.com", "--client-id", "0oaOther")
-    what = ("--authorization-server", "org", "--scope", "okta.users.read", "--scope", "b a")
-    client, scopes = configuration(parsed(*who, *what))
+    identity_flags = ("--domain", "other.okta.com", "--client-id", "0oaOther")
+    request_flags = (
+        "--authorization-server",
+        "org",
+        "--scope",
+        "okta.users.read",
+        "--scope",
+        "b a",
+    )
+    client, scopes = configuration(parsed(*identity_flags, *request_flags))
 
     assert (client.domain, client.client_id) == ("other.okta.com", "0oaOther")
     assert client.authorization_server is None
     assert scopes == "okta.users.read b a"
 
 
-def test_scopes_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`OKTA_CLIENT_SCOPES` separates by commas, as Okta's SDKs do, or by spaces."""
+def test_scopes_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`OKTA_CLIENT_SCOPES` separates scopes by commas, like Okta's SDKs, or by spaces."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     monkeypatch.setenv("OKTA_CLIENT_SCOPES", "a,b c")
 
@@ -233,7 +243,7 @@ def test_scopes_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             ("--auth-method", "client_secret_jwt"),
-            f"{SECRET_NAME}: the secret is too short for HS256, which takes 32 characters",
+            f"{SECRET_NAME}: {TOO_SHORT}",
         ),
         (
             ("--auth-method", "private_key_jwt"),
@@ -245,39 +255,37 @@ def test_scopes_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             ("--private-key-file", "/nowhere/key.pem", "--auth-method", "client_secret_post"),
-            "--private-key-file: goes with private_key_jwt, and not with client_secret_post",
+            KEY_WITHOUT_METHOD,
         ),
-        (("--kid", "x"), "--kid: goes with a private key, and there is none"),
+        (("--kid", "x"), KID_WITHOUT_KEY),
     ],
 )
-def test_what_does_not_fit_together(
+def test_contradictions_are_reported(
     flags: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A credential that does not fit the method, or is not there, is told by where it belongs."""
+    """A credential that is missing, or does not fit the method, is reported by its setting."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", "short")
 
     assert problems(*flags) == (expected,)
 
 
-def test_a_key_id_does_not_go_with_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--kid` is refused where a secret was chosen, also if the environment has a key."""
+def test_a_key_id_cannot_be_used_with_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--kid` is invalid with a secret method, even if the environment has a key."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM)
 
-    assert problems("--kid", "x", "--auth-method", "client_secret_post") == (
-        "--kid: goes with a private key, and there is none",
-    )
+    assert problems("--kid", "x", "--auth-method", "client_secret_post") == (KID_WITHOUT_KEY,)
 
 
-def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that is wrong is told, each under the name by which it was or can be given."""
+def test_all_problems_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All problems are reported, each under the name of the flag or variable."""
     monkeypatch.setenv("OKTA_CLIENT_CLIENTID", "{clientId}")
     monkeypatch.setenv("OKTA_CLIENT_DPOPENABLED", "yes")
     monkeypatch.setenv("OKTA_CLIENT_SECRET", f"{SECRET} ")
     flags = ("--domain", "http://acme.okta.com/path", "--authorization-server", "a/b")
-    told = problems(*flags, "--scope", 'a"b', "--kid", "x")
+    reported = problems(*flags, "--scope", 'a"b', "--kid", "x")
 
-    assert [problem.partition(": ")[0] for problem in told] == [
+    assert [problem.partition(": ")[0] for problem in reported] == [
         "--kid",
         "--domain",
         "--domain",
@@ -289,16 +297,16 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_what_has_no_flag_is_told_as_it_is() -> None:
-    """A problem that begins with no name of these keeps its words."""
-    assert spell("OktaClient: is odd", parsed()) == "OktaClient: is odd"
+def test_a_problem_without_a_setting_is_unchanged() -> None:
+    """A problem that does not begin with a known setting is not changed."""
+    assert name_setting("OktaClient: is odd", parsed()) == "OktaClient: is odd"
 
 
-def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where what signs is not installed, a key and a proof are told to need it."""
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra for signing, a key and DPoP are reported with how to install it."""
     monkeypatch.setitem(sys.modules, "okta_tokens._auth.keys", None)
     monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM)
-    extra = "the key takes an extra to sign with: pip install 'okta-tokens[jwt]'"
+    extra = "the key needs the extra jwt to sign: pip install 'okta-tokens[jwt]'"
 
     assert problems("--dpop") == (
         f"--dpop: {extra}",
@@ -307,7 +315,7 @@ def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("flags", "asked"),
+    ("flags", "prompted"),
     [
         ((), True),
         (("--auth-method", "client_secret_jwt"), True),
@@ -316,10 +324,10 @@ def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
         (("--kid", "x"), False),
     ],
 )
-def test_who_is_asked_for_a_secret(
-    flags: tuple[str, ...], asked: object, monkeypatch: pytest.MonkeyPatch
+def test_the_prompt_appears_only_if_a_secret_is_needed(
+    flags: tuple[str, ...], prompted: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A secret is asked for if one is wanted and missing, and nothing else is wrong."""
+    """The command prompts for a secret that is needed and missing if nothing else is invalid."""
     prompts: list[str] = []
 
     def getpass(prompt: str) -> str:
@@ -328,18 +336,18 @@ def test_who_is_asked_for_a_secret(
 
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("okta_tokens.cli._client_options.getpass", getpass)
-    if asked:
+    if prompted:
         configured(*flags)
     else:
         problems(*flags)
 
-    assert prompts == ["Client secret: "] * bool(asked)
+    assert prompts == ["Client secret: "] * bool(prompted)
 
 
-def test_nobody_is_asked_for_a_secret_where_there_is_a_key(
+def test_a_key_in_the_environment_replaces_the_prompt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A key in the environment stands in for the secret, unless a flag wants that."""
+    """With a key in the environment there is no prompt, unless a flag chooses a secret."""
     prompts: list[str] = []
 
     def getpass(prompt: str) -> str:

@@ -19,19 +19,11 @@ from okta_tokens import TokenSource
 from okta_tokens.cli import main
 from okta_tokens.errors import ProviderStateError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
-from tests.cli.conftest import CLIENT_ID, SECRET
-
-
-class Terminal(io.StringIO):
-    """A terminal that nobody types at."""
-
-    def isatty(self) -> bool:
-        """Claim to be one."""
-        return True
+from tests.cli.conftest import CLIENT_ID, SECRET, Terminal
 
 
 def answer_prompts(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
-    """Put a person before a terminal, who types this when asked; None is Ctrl-D."""
+    """Simulate a person at a terminal who types this at each prompt; None is Ctrl-D."""
 
     def getpass(_prompt: str) -> str:
         if answer is None:
@@ -42,10 +34,10 @@ def answer_prompts(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
     monkeypatch.setattr("okta_tokens.cli._client_options.getpass", getpass)
 
 
-def test_a_token_is_printed_as_okta_sent_it(
+def test_the_token_response_is_printed_as_json(
     configured: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The output is the answer as JSON: these fields in this order, two spaces deep."""
+    """The output is JSON with these fields in this order, indented by two spaces."""
     monkeypatch.setenv("OKTA_CLIENT_SCOPES", "orders:read,a")
     code = main(["get"])
     shown = capsys.readouterr()
@@ -61,8 +53,10 @@ def test_a_token_is_printed_as_okta_sent_it(
     assert configured.tokens.find(fields["access_token"]) is not None
 
 
-def test_the_ready_header(configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--header` prints what `curl -H` takes."""
+def test_the_authorization_header_is_printed(
+    configured: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--header` prints the header for `curl -H`."""
     code = main(["get", "--header"])
     name, _, value = capsys.readouterr().out.partition(": ")
 
@@ -73,10 +67,10 @@ def test_the_ready_header(configured: Sandbox, capsys: pytest.CaptureFixture[str
     assert configured.tokens.find(value.split()[1]) is not None
 
 
-def test_a_flag_beats_its_variable(
+def test_a_flag_wins_over_its_variable(
     configured: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Everything but the secret can be given by a flag, which wins over the environment."""
+    """Every setting except the secret has a flag, which wins over the environment."""
     monkeypatch.setenv("OKTA_CLIENT_ORGURL", "https://nowhere.invalid")
     monkeypatch.setenv("OKTA_CLIENT_CLIENTID", "other")
     monkeypatch.setenv("OKTA_CLIENT_AUTHORIZATIONSERVER", "other")
@@ -90,8 +84,8 @@ def test_a_flag_beats_its_variable(
     assert configured.received[-1].method == "client_secret_post"
 
 
-def test_the_orgs_own_server(configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--authorization-server org` asks the org's own authorization server."""
+def test_the_org_server(configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--authorization-server org` sends the request to the org authorization server."""
     configured.put_client(
         SandboxClient(CLIENT_ID, [SECRET], scopes=["okta.users.read"], integration=True)
     )
@@ -102,10 +96,10 @@ def test_the_orgs_own_server(configured: Sandbox, capsys: pytest.CaptureFixture[
     assert configured.received[-1].path == "/oauth2/v1/token"
 
 
-def test_the_secret_is_asked_for_on_a_terminal(
+def test_a_terminal_is_prompted_for_a_missing_secret(
     configured: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A secret that is missing is asked for, if somebody is there to ask."""
+    """If the secret is missing and standard input is a terminal, the command prompts for it."""
     monkeypatch.delenv("OKTA_CLIENT_SECRET")
     answer_prompts(monkeypatch, SECRET)
     code = main(["get"])
@@ -115,23 +109,23 @@ def test_the_secret_is_asked_for_on_a_terminal(
     assert SECRET not in capsys.readouterr().out
 
 
-def test_nobody_types_a_secret_in_vain(
+def test_other_problems_come_before_the_prompt(
     configured: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Other mistakes are told before the secret is asked for."""
+    """Other problems are reported before the command prompts for the secret."""
     monkeypatch.delenv("OKTA_CLIENT_SECRET")
     monkeypatch.setattr(sys, "stdin", Terminal())
     code = main(["get", "--domain", "acme.okta.com/path"])
 
     assert code == 2
-    assert "--domain: holds a path" in capsys.readouterr().err
+    assert "--domain: contains a path" in capsys.readouterr().err
     assert configured.token_requests == 0
 
 
-def test_a_key_signs_instead_of_a_secret(
+def test_a_private_key_replaces_the_secret(
     configured: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With `--private-key-file` the request carries an assertion, and no secret."""
+    """With `--private-key-file` the request holds an assertion and no secret."""
     key = ECKey.generate_key("P-256", {"kid": "one"})
     file = tmp_path / "key.pem"
     file.write_bytes(key.as_pem(private=True))
@@ -146,10 +140,10 @@ def test_a_key_signs_instead_of_a_secret(
     assert (received.method, received.kid, received.proof) == ("private_key_jwt", "one", False)
 
 
-def test_a_bound_token_says_that_it_is_of_no_use_alone(
+def test_a_bound_token_comes_with_a_warning(
     configured: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With `--dpop` the answer is printed, and on standard error what to do to use a token."""
+    """With `--dpop` standard error says that the token needs a proof, and how to get one."""
     codes = [main(["get", "--dpop"]), main(["get", "--dpop", "--header"])]
     shown = capsys.readouterr()
     body, _, header = shown.out.rpartition("Authorization: ")
@@ -165,20 +159,20 @@ def test_a_bound_token_says_that_it_is_of_no_use_alone(
     ("flags", "names"),
     [((), ["Authorization"]), (("--dpop",), ["Authorization", "DPoP"])],
 )
-def test_the_headers_of_one_request(
+def test_the_headers_of_one_request_are_printed(
     flags: tuple[str, ...],
     names: list[str],
     configured: Sandbox,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`--request` prints what one request of an API takes; of a bound token the proof, too."""
+    """`--request` prints the headers for one API request, including a bound token's proof."""
     url = f"{configured.resource_url}?scope=a"
     code = main(["get", *flags, "--request", "get", url])
     shown = capsys.readouterr()
     headers = dict(line.split(": ") for line in shown.out.splitlines())
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http, on this machine
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
-        status = answer.status
+    with urllib.request.urlopen(request) as response:  # noqa: S310 - as above
+        status = response.status
 
     assert (code, status, shown.err) == (0, 200, "")
     assert [*headers] == names
@@ -187,24 +181,24 @@ def test_the_headers_of_one_request(
 @pytest.mark.parametrize(
     "request_line", [("GET", "/orders"), ("GET", "https://me@x.com/"), ("G T", "https://x.com/")]
 )
-def test_a_request_that_is_none(
+def test_an_invalid_request_exits_with_2(
     request_line: tuple[str, str], configured: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A method or URL that cannot be right ends with exit code 2, before any token is fetched."""
+    """An invalid method or URL ends with exit code 2, before a token is fetched."""
     code = main(["get", "--request", *request_line])
     shown = capsys.readouterr()
 
     assert code == 2
-    assert "\n  a request has an HTTP method, and an absolute http(s) URL" in shown.err
+    assert "\n  --request: the request is invalid; " in shown.err
     assert shown.out == ""
     assert configured.token_requests == 0
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_person_who_types_no_secret(
+def test_ctrl_d_at_the_prompt_is_a_missing_secret(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-D instead of a secret is a missing secret."""
+    """Ctrl-D at the prompt counts as a missing secret."""
     monkeypatch.delenv("OKTA_CLIENT_SECRET")
     answer_prompts(monkeypatch, None)
     code = main(["get"])
@@ -214,10 +208,10 @@ def test_a_person_who_types_no_secret(
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO()])
-def test_every_problem_is_told_at_once(
+def test_all_problems_are_reported_at_once(
     stdin: io.StringIO | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrong configuration ends with exit code 2, and all that is wrong, each by its name."""
+    """An invalid configuration ends with exit code 2 and names every invalid setting."""
     monkeypatch.setattr(sys, "stdin", stdin)
     monkeypatch.setenv("OKTA_CLIENT_CLIENTID", "{clientId}")
     code = main(["get", "--authorization-server", "a/b", "--scope", 'a"b'])
@@ -228,7 +222,7 @@ def test_every_problem_is_told_at_once(
     for problem in (
         "  OKTA_CLIENT_ORGURL (or --domain): is empty",
         "  OKTA_CLIENT_CLIENTID (or --client-id): is a placeholder",
-        "  OKTA_CLIENT_SECRET (no flag; on a terminal you are asked for it): is empty",
+        "  OKTA_CLIENT_SECRET (no flag; on a terminal the command prompts for it): is ",
         "  --authorization-server: ",
         "  OKTA_CLIENT_SCOPES or --scope: ",
     ):
@@ -237,17 +231,17 @@ def test_every_problem_is_told_at_once(
 
 @pytest.mark.usefixtures("configured")
 def test_the_org_server_needs_scopes(capsys: pytest.CaptureFixture[str]) -> None:
-    """The org's own server without scopes is a mistake that needs no request to see."""
+    """The org authorization server without scopes is reported before any request."""
     code = main(["get", "--authorization-server", "org"])
 
     assert code == 2
-    assert "OKTA_CLIENT_SCOPES or --scope: the org's own" in capsys.readouterr().err
+    assert "OKTA_CLIENT_SCOPES or --scope: the org" in capsys.readouterr().err
 
 
-def test_a_refusal_is_told_in_full(
+def test_a_refusal_is_reported_in_full(
     configured: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A refusal ends with exit code 1, Okta's words, the headers, and what to do; no secret."""
+    """A refusal ends with exit code 1, Okta's response and what to do, and without a secret."""
     wrong = "Canary-Wrong-2d8f0b6c4e3a5f7b"
     monkeypatch.setenv("OKTA_CLIENT_SECRET", wrong)
     code = main(["get"])
@@ -265,19 +259,21 @@ def test_a_refusal_is_told_in_full(
         f"  domain       {configured.origin.partition('://')[2]}",
         "  server       default",
         "  scopes       the server's default",
-        "  try again    no: it would fail the same way; something must be changed first",
+        "  try again    no: fix the cause first; the same request would fail again",
         "  response headers",
         f"    X-Okta-Request-Id: {request_id}",
         '    WWW-Authenticate: Basic realm="Okta"',
     ):
         assert f"{line}\n" in shown.err
-    assert shown.err.endswith("\n  (okta-tokens doctor, with the same flags, looks further)\n")
+    assert shown.err.endswith("\n  (to find out more, run okta-tokens doctor with these flags)\n")
     assert "check the client id, the secret" in shown.err
     assert wrong not in shown.err
 
 
-def test_an_outage_is_told_in_full(configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """An answer in Okta's own format is told with its error id, and that a later try may help."""
+def test_an_outage_is_reported_in_full(
+    configured: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error response in Okta's own format is reported with its error id and retry advice."""
     configured.fault = Fault.status(503)
     code = main(["get", "--scope", "a"])
     shown = capsys.readouterr()
@@ -290,10 +286,10 @@ def test_an_outage_is_told_in_full(configured: Sandbox, capsys: pytest.CaptureFi
     assert "  try again    yes" in shown.err
 
 
-def test_a_rate_limit_is_told_in_full(
+def test_a_rate_limit_is_reported_in_full(
     configured: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pause longer than the person waits is told with the time at which it ends."""
+    """A pause that is longer than the timeout is reported with the time at which it ends."""
     configured.fault = Fault.rate_limited(60)
     code = main(["get", "--timeout", "5"])
     shown = capsys.readouterr()
@@ -304,62 +300,62 @@ def test_a_rate_limit_is_told_in_full(
     assert configured.token_requests == 1
 
 
-def test_no_answer_at_all(
+def test_a_missing_response_is_reported(
     configured: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where no answer came, the cause is told, and there are no headers."""
+    """Without a response, the report names the cause and has no headers."""
     monkeypatch.setenv("OKTA_CLIENT_ORGURL", "http://127.0.0.1:1")
     code = main(["get", "--authorization-server", "org", "--scope", "okta.users.read"])
     shown = capsys.readouterr()
 
     assert code == 1
-    assert "  status       none: there was no answer\n" in shown.err
+    assert "  status       no response\n" in shown.err
     assert "  cause        " in shown.err
-    assert "  server       the org's own\n" in shown.err
+    assert "  server       org\n" in shown.err
     assert "response headers" not in shown.err
     assert configured.token_requests == 0
 
 
-def test_a_person_waits_no_longer_than_asked(
+def test_timeout_limits_the_whole_command(
     configured: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--timeout` bounds the whole, and the error is that of the request."""
+    """`--timeout` limits the whole command, and the error is that of the request."""
     configured.latency = 60.0
-    code = main(["get", "--timeout", "0.3"])
+    code = main(["get", "--timeout", "1"])
 
     assert code == 1
-    assert "no answer from " in capsys.readouterr().err
+    assert "no response from " in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_defect_of_the_provider(
+def test_a_provider_error_exits_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An error that is nobody's configuration is told in its own words, with exit code 1."""
+    """An error of the provider itself is printed as it is, with exit code 1."""
 
-    async def die(*_: object) -> None:
-        raise ProviderStateError("the provider's own work died")
+    async def fail(*_: object) -> None:
+        raise ProviderStateError("the provider has failed")
 
-    monkeypatch.setattr(TokenSource, "get_token", die)
+    monkeypatch.setattr(TokenSource, "get_token", fail)
     code = main(["get"])
 
     assert code == 1
-    assert capsys.readouterr().err == "okta-tokens: the provider's own work died\n"
+    assert capsys.readouterr().err == "okta-tokens: the provider has failed\n"
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-async def test_tls_goes_by_the_certificates_of_the_machine(
+async def test_ssl_cert_file_is_trusted(
     trusted: bool,  # noqa: FBT001 - a parameter of the test
     tmp_path: Path,
 ) -> None:
-    """A certificate is checked against SSL_CERT_FILE: with it there is a token, else a reason."""
+    """A server whose authority is not in SSL_CERT_FILE gets no credential."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     certificates = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(certificates))
     app = SandboxClient(CLIENT_ID, [SECRET], scopes=["a"])
-    # In debug mode a loop reports each handshake that a client breaks off, as this one is to.
+    # In debug mode the loop reports each handshake that a client aborts, as one here does.
     asyncio.get_running_loop().set_debug(False)
     async with Sandbox([app], ssl_context=context) as sandbox:
         environ = {

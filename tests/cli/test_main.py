@@ -14,8 +14,8 @@ from okta_tokens.sandbox import Sandbox
 from tests.cli.conftest import interrupting
 
 
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--version` prints the package's version and ends well."""
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` prints the package's version and exits with 0."""
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
 
@@ -23,13 +23,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"okta-tokens {__version__}\n"
 
 
-def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a command there is nothing to do, and the help says what there is."""
+def test_help_is_printed_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command the help goes to standard error, and the exit code is 2."""
     assert main([]) == 2
     shown = capsys.readouterr()
 
     assert shown.out == ""
-    for command in ("get", "doctor", "sandbox", "demo"):
+    for command in ("get", "doctor", "sandbox", "store-key", "demo"):
         assert f"okta-tokens {command}" in shown.err
 
 
@@ -37,7 +37,7 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
 def test_help_has_an_example_and_the_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The help of each command has an example and the exit codes, and fits a narrow terminal."""
+    """The help of each command has an example and the exit codes, in lines of 100 characters."""
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     shown = capsys.readouterr().out
@@ -57,13 +57,12 @@ def test_help_has_an_example_and_the_exit_codes(
         ["get", "--auth-method", "magic"],
         ["get", "--header", "--request", "GET", "https://api.example.com"],
         ["doctor", "--secret", "x"],
-        ["doctor", "--timeout", "soon"],
         ["sandbox", "--port", "x"],
         ["demo", "fast"],
     ],
 )
-def test_unknown_arguments(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Arguments that cannot be understood end with exit code 2 and words on standard error."""
+def test_invalid_arguments_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Invalid arguments end with exit code 2 and a message on standard error."""
     with pytest.raises(SystemExit) as ended:
         main(argv)
     shown = capsys.readouterr()
@@ -73,8 +72,8 @@ def test_unknown_arguments(argv: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "error: " in shown.err
 
 
-def test_ctrl_c_ends_quietly(configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C while a request is under way ends with exit code 130, and without a traceback."""
+def test_ctrl_c_exits_with_130(configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C during a request ends with exit code 130 and without a traceback."""
     with interrupting(configured):
         code = main(["get"])
 
@@ -83,10 +82,10 @@ def test_ctrl_c_ends_quietly(configured: Sandbox, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_reader_that_has_gone(
+def test_a_closed_pipe_exits_with_141(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If nobody reads the output any more, the command ends with 141, and without a traceback."""
+    """If the reader has closed the pipe, the exit code is 141 and there is no traceback."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stdout:
@@ -97,8 +96,8 @@ def test_a_reader_that_has_gone(
     assert capsys.readouterr().err == ""
 
 
-def test_a_port_that_is_taken(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """A port that another program has ends with exit code 1 and the system's words."""
+def test_a_port_in_use_exits_with_1(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that another program uses ends with exit code 1 and the system's message."""
     code = main(["sandbox", "--port", str(sandbox.port)])
     shown = capsys.readouterr()
 
@@ -108,8 +107,8 @@ def test_a_port_that_is_taken(sandbox: Sandbox, capsys: pytest.CaptureFixture[st
     assert "in use" in shown.err
 
 
-def test_the_command_as_a_module() -> None:
-    """`python -m okta_tokens.cli` is the command, also where its script is not on the path."""
+def test_the_command_runs_as_a_module() -> None:
+    """`python -m okta_tokens.cli` runs the command if its script is not on the `PATH`."""
     done = subprocess.run(
         [sys.executable, "-m", "okta_tokens.cli", "--version"],
         capture_output=True,

@@ -20,9 +20,9 @@ import pytest
 
 import okta_tokens.sandbox
 from okta_tokens.cli import main
-from okta_tokens.cli._sandbox import _log
+from okta_tokens.cli._sandbox import _print_request
 from okta_tokens.sandbox import DEFAULT_CLIENT, ReceivedRequest
-from tests.sandbox.jwts import asserted, assertion, ec_key, proof, public
+from tests.sandbox.jwts import assertion, assertion_form, ec_key, proof, public
 
 SECRET = "Canary-Secret-3e9a1c7d5f4b6a8c"
 
@@ -33,10 +33,10 @@ def run_sandbox(
     visit: Callable[[io.StringIO], object] = lambda _: None,
     stop: signal.Signals = signal.SIGINT,
 ) -> tuple[int, str]:
-    """Run the command in this thread; from another one, paste its exports, visit it, and stop it.
+    """Run the command in this thread; another thread sets its exports, visits it and stops it.
 
     Returns:
-        The exit code, and what it printed.
+        The exit code, and the standard output.
     """
     stdout = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stdout)
@@ -63,10 +63,10 @@ def run_sandbox(
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_it_runs_until_it_is_stopped(
+def test_a_signal_stops_the_sandbox(
     stop: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """SIGINT and SIGTERM end it well, with the counts, and leave the signals as they were."""
+    """SIGINT and SIGTERM end the command with its counters and restore the signal handlers."""
     before = signal.getsignal(stop)
     code, _ = run_sandbox(monkeypatch, stop=stop)
     shown = capsys.readouterr().err
@@ -77,10 +77,10 @@ def test_it_runs_until_it_is_stopped(
     assert signal.getsignal(stop) is before
 
 
-def test_what_it_prints_can_be_pasted(
+def test_the_exports_configure_get(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After its export lines `get` works, and so does the resource that it names."""
+    """With the printed exports `get` works, and the printed resource accepts its token."""
     statuses: list[int] = []
 
     def visit(stdout: io.StringIO) -> None:
@@ -91,8 +91,8 @@ def test_what_it_prints_can_be_pasted(
         request = urllib.request.Request(  # noqa: S310 - http, on this machine
             line.split()[-1], headers={"Authorization": f"Bearer {token}"}
         )
-        with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
-            statuses.append(answer.status)
+        with urllib.request.urlopen(request) as response:  # noqa: S310 - as above
+            statuses.append(response.status)
 
     code, printed = run_sandbox(monkeypatch, visit=visit)
     shown = capsys.readouterr().err
@@ -106,8 +106,10 @@ def test_what_it_prints_can_be_pasted(
     assert "  token answers        1 x 200\n" in shown
 
 
-def test_its_flags(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Client, scopes, lifetimes, servers and faults are as the flags say."""
+def test_flags_configure_the_sandbox(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The flags set the client, scopes, lifetimes, servers and faults."""
 
     def visit(_: io.StringIO) -> None:
         assert main(["get", "--scope", "b a"]) == 0
@@ -133,10 +135,10 @@ def test_its_flags(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     assert "  token answers        1 x 503, 3 x 200\n" in capsys.readouterr().err
 
 
-def test_a_client_that_signs(
+def test_a_public_key_makes_the_client_sign(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """With a public key the client has no secret, signs, and proves possession if it must."""
+    """With a public key the client has no secret, signs assertions and makes DPoP proofs."""
     file = tmp_path / "public.jwk"
     file.write_text(json.dumps(public(ec_key())))
     statuses: list[int] = []
@@ -147,18 +149,18 @@ def test_a_client_that_signs(
         client_id, now, nonce = os.environ["OKTA_CLIENT_CLIENTID"], time.time(), None
         for _attempt in range(2):
             value = assertion(url, client_id=client_id, now=now)
-            form = {"grant_type": "client_credentials", "scope": "a", **asserted(value)}
+            form = {"grant_type": "client_credentials", "scope": "a", **assertion_form(value)}
             request = urllib.request.Request(  # noqa: S310 - http, on this machine
                 url, urlencode(form).encode(), {"DPoP": proof(url, now=now, nonce=nonce)}
             )
             try:
-                answer = urllib.request.urlopen(request)  # noqa: S310 - as above
+                response = urllib.request.urlopen(request)  # noqa: S310 - as above
             except urllib.error.HTTPError as error:
-                answer = error
-            with answer:
-                statuses.append(answer.status)
-                nonce = answer.headers["DPoP-Nonce"]
-                body = json.load(answer)
+                response = error
+            with response:
+                statuses.append(response.status)
+                nonce = response.headers["DPoP-Nonce"]
+                body = json.load(response)
         assert body["token_type"] == "DPoP"
         assert body["access_token"].count(".") == 2
 
@@ -176,21 +178,21 @@ def test_a_client_that_signs(
     assert " private_key_jwt with DPoP [a] 200\n" in capsys.readouterr().err
 
 
-def test_a_key_needs_no_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A key as PEM has no id, and then none is printed."""
+def test_a_pem_key_has_no_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A PEM key has no id, so the output sets no key id."""
     file = tmp_path / "public.pem"
     file.write_bytes(ec_key().as_pem(private=False))
     code, printed = run_sandbox(monkeypatch, "--public-key", str(file))
 
     assert code == 0
-    assert "OKTA_CLIENT_PRIVATEKEY is its private key" in printed
+    assert "set OKTA_CLIENT_PRIVATEKEY to its private key" in printed
     assert "OKTA_CLIENT_PRIVATEKEYID" not in printed
 
 
-def test_signing_without_the_extra(
+def test_a_missing_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where joserfc is missing, tokens cannot be signed, and it is said what to install."""
+    """Without joserfc `--signed-tokens` is rejected with the command that installs joserfc."""
     monkeypatch.delitem(sys.modules, "okta_tokens.sandbox._keys", raising=False)
     monkeypatch.delattr(okta_tokens.sandbox, "_keys", raising=False)
     monkeypatch.setitem(sys.modules, "joserfc", None)
@@ -200,10 +202,10 @@ def test_signing_without_the_extra(
 
 
 @pytest.mark.parametrize("flags", [("--fault", "503"), ("--outage", "0:60")])
-def test_lasting_trouble(
+def test_failures_affect_every_request(
     flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A fault without a number, and an outage, befall every request."""
+    """A fault without a number and an outage affect every request."""
     codes: list[int] = []
     code, _ = run_sandbox(monkeypatch, *flags, visit=lambda _: codes.append(main(["get"])))
 
@@ -211,38 +213,38 @@ def test_lasting_trouble(
     assert "  token answers        3 x 503\n" in capsys.readouterr().err
 
 
-def test_listening_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it listens on every interface, what it prints names one that can be asked."""
-    everywhere = "0.0.0.0"  # noqa: S104 - for a moment
+def test_the_exports_name_a_reachable_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the sandbox listens on all interfaces, the exports name the loopback address."""
+    all_interfaces = "0.0.0.0"  # noqa: S104 - for one test
     codes: list[int] = []
     code, printed = run_sandbox(
-        monkeypatch, "--host", everywhere, visit=lambda _: codes.append(main(["get"]))
+        monkeypatch, "--host", all_interfaces, visit=lambda _: codes.append(main(["get"]))
     )
 
     assert (code, codes) == (0, [0])
-    assert everywhere not in printed
+    assert all_interfaces not in printed
 
 
-def test_a_secret_of_your_own_is_not_repeated(
+def test_the_environments_secret_is_not_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The secret of the environment is the client's, and printed nowhere."""
+    """The client has the secret of the environment, and the output does not hold it."""
     monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
     codes: list[int] = []
     code, printed = run_sandbox(monkeypatch, visit=lambda _: codes.append(main(["get"])))
 
     assert (code, codes) == (0, [0])
-    assert "# OKTA_CLIENT_SECRET is the one of this terminal" in printed
+    assert "# OKTA_CLIENT_SECRET: use the same value as in this terminal" in printed
     assert SECRET not in printed + capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "flags", [("--client-id", "a:b"), ("--scope", 'a"b'), ("--lifetimes", 'a"b=5')]
 )
-def test_what_the_sandbox_refuses(
+def test_invalid_values_exit_with_2(
     flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Values that no server could have end with exit code 2, and words."""
+    """Values that the sandbox rejects end with exit code 2 and a message."""
     code = main(["sandbox", *flags])
     shown = capsys.readouterr()
 
@@ -251,8 +253,8 @@ def test_what_the_sandbox_refuses(
     assert "okta-tokens sandbox --help" in shown.err
 
 
-def test_a_dropped_request_makes_a_line_too(capsys: pytest.CaptureFixture[str]) -> None:
-    """A request that says nothing of itself is told as such; what it says is escaped."""
+def test_a_dropped_request_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A request without a client and a response is printed as such, with escaped text."""
     request = ReceivedRequest(
         at=0.0,
         path="/oauth2/default/v1/token",
@@ -266,7 +268,7 @@ def test_a_dropped_request_makes_a_line_too(capsys: pytest.CaptureFixture[str]) 
         status=None,
         error=None,
     )
-    _log(request)
+    _print_request(request)
     shown = capsys.readouterr().err
 
     assert shown.endswith("v1/token (no client) (no authentication) [a\\x1b] dropped\n")

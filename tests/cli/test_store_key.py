@@ -1,4 +1,4 @@
-"""A key for a shared store."""
+"""`okta-tokens store-key`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from okta_tokens.cli import main
 from okta_tokens.stores.redis import RedisTokenStore
 
 
-def test_a_key_opens_a_store(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is printed is a key that a store takes, and each time another one."""
+def test_a_printed_key_opens_a_store(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints a new key for a store each time."""
     keys = []
     for _ in range(2):
         assert main(["store-key"]) == 0
@@ -20,8 +20,8 @@ def test_a_key_opens_a_store(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("without_redis")
-def test_without_the_extra_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the extra is missing the command says how to get it."""
+def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the extra the command says how to install it, and the exit code is 2."""
     assert main(["store-key"]) == 2
 
     assert "pip install 'okta-tokens[redis]'" in capsys.readouterr().err

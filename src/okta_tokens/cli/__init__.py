@@ -1,4 +1,4 @@
-"""The `okta-tokens` command: fetch a token, find out why not, run the sandbox, watch the demo."""
+"""The `okta-tokens` command: get a token, diagnose failures, run the sandbox, show the demo."""
 
 from __future__ import annotations
 
@@ -8,59 +8,61 @@ import sys
 from collections.abc import Sequence
 
 from okta_tokens import __version__
-from okta_tokens.cli import _demo, _doctor, _get, _sandbox, _store_key
+from okta_tokens.cli import _get, _sandbox, _store_key
 from okta_tokens.cli._console import (
     BROKEN_PIPE,
     EXIT_CODES,
     FAILED,
     INTERRUPTED,
     MISCONFIGURED,
-    complain,
+    print_error,
 )
+from okta_tokens.cli.demo import command as demo_command
+from okta_tokens.cli.doctor import command as doctor_command
 
 __all__ = ["main"]
 
 _DESCRIPTION = """\
 Okta access tokens from the client-credentials flow.
 
-  okta-tokens demo      see what the package does, on a server of its own; takes half a minute
-  okta-tokens sandbox   run that server, an Okta-like one on this machine, for work without a tenant
-  okta-tokens get       fetch one token, and print it
-  okta-tokens doctor    tell why that does not work
-  okta-tokens store-key make a key for a store that several processes share
+  okta-tokens demo       show what the package does, on its own local server; takes half a minute
+  okta-tokens sandbox    run that server, which behaves like Okta, to work without an Okta org
+  okta-tokens get        fetch one token and print it
+  okta-tokens doctor     find out why a token cannot be fetched
+  okta-tokens store-key  generate a key for a store that several processes share
 """
 
-_COMMANDS = (_get, _doctor, _sandbox, _store_key, _demo)
+_COMMANDS = (_get, doctor_command, _sandbox, _store_key, demo_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: The arguments, without the program's name; those of the process if None.
+        argv: The arguments, without the program's name. If None, the process's own arguments.
 
     Returns:
         The exit code.
 
     Raises:
-        SystemExit: If the arguments cannot be understood, or ask for help or the version.
+        SystemExit: If the arguments are invalid, or ask for help or the version.
     """
     try:
         try:
             arguments = _parser().parse_args(argv)
             code: int = arguments.run(arguments)
         finally:
-            print(end="", flush=True)  # here, where a reader that has gone can be dealt with
+            print(end="", flush=True)  # here, where a closed pipe can be handled
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes once more when it ends, and would complain.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        # The interpreter flushes again when it ends, and would print a traceback.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
         return BROKEN_PIPE
     except OSError as error:
-        complain(error.strerror or str(error))
+        print_error(error.strerror or str(error))
         return FAILED
     return code
 

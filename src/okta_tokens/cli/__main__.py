@@ -1,4 +1,4 @@
-"""`python -m okta_tokens.cli`: the command where its script is not on the path."""
+"""`python -m okta_tokens.cli`: the command for when its script is not on the `PATH`."""
 
 import sys
 

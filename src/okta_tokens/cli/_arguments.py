@@ -1,4 +1,4 @@
-"""Types of arguments: each turns a word of the command line into a value, or says what is wrong."""
+"""Argument types: each converts a command-line word to a value, or says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from okta_tokens.sandbox import Fault
 
 _LAST_PORT = 65_535
 
-_FAULTS: dict[str, Callable[[], Fault]] = {
+FAULTS: dict[str, Callable[[], Fault]] = {
     "html": Fault.html,
     "junk": Fault.junk,
     "empty": Fault.empty,
@@ -22,94 +22,95 @@ _FAULTS: dict[str, Callable[[], Fault]] = {
     "rate-limit": Fault.rate_limited,
     "concurrency-limit": Fault.concurrency_limited,
 }
+"""The faults that have a name on the command line; a 5xx status is one, too."""
 
 
 def seconds(text: str) -> float:
-    """Return a positive number of seconds.
+    """Parse a positive number of seconds.
 
     Raises:
-        ArgumentTypeError: If it is none.
+        ArgumentTypeError: If the text is anything else.
     """
     number = _number(text)
     if not 0 < number < math.inf:
-        raise ArgumentTypeError(f"{text!r} is no positive number of seconds")
+        raise ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return number
 
 
 def count(text: str) -> int:
-    """Return a whole number of at least 1.
+    """Parse a whole number of at least 1.
 
     Raises:
-        ArgumentTypeError: If it is none.
+        ArgumentTypeError: If the text is anything else.
     """
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def port(text: str) -> int:
-    """Return the number of a port; 0 means any.
+    """Parse a port number; 0 means any free port.
 
     Raises:
-        ArgumentTypeError: If it is none.
+        ArgumentTypeError: If the text is anything else.
     """
     if not text.isdecimal() or int(text) > _LAST_PORT:
-        raise ArgumentTypeError(f"{text!r} is no port")
+        raise ArgumentTypeError(f"{text!r} is not a port number from 0 to {_LAST_PORT}")
     return int(text)
 
 
 def delay(text: str) -> float | tuple[float, float]:
-    """Return seconds, or the two ends of a range of them.
+    """Parse a number of seconds, or the two ends of a range of seconds.
 
     Raises:
-        ArgumentTypeError: If it is neither.
+        ArgumentTypeError: If the text is anything else.
     """
     low, dash, high = text.partition("-")
     ends = _number(low), _number(high if dash else low)
     if not 0 <= ends[0] <= ends[1] < math.inf:
-        raise ArgumentTypeError(f"{text!r} is neither seconds, like 0.2, nor a range, like 0.1-0.5")
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds (0.2) or a range (0.1-0.5)")
     return ends if dash else ends[0]
 
 
 def window(text: str) -> tuple[float, float]:
-    """Return when something begins, and how long it is, both in seconds.
+    """Parse the start and the length of a period, both in seconds.
 
     Raises:
-        ArgumentTypeError: If it is not of the form START:SECONDS.
+        ArgumentTypeError: If the text does not have the form START:SECONDS.
     """
     start, _, length = text.partition(":")
     if not (0 <= _number(start) < math.inf and 0 < _number(length) < math.inf):
-        raise ArgumentTypeError(f"{text!r} is not START:SECONDS, like 30:20")
+        raise ArgumentTypeError(f"{text!r} is not START:SECONDS, for example 30:20")
     return float(start), float(length)
 
 
 def lifetime(text: str) -> tuple[str, int]:
-    """Return scopes, and how long their tokens live, in seconds.
+    """Parse scopes and the lifetime of their tokens, in seconds.
 
     Raises:
-        ArgumentTypeError: If it is not of the form NAMES=SECONDS.
+        ArgumentTypeError: If the text does not have the form NAMES=SECONDS.
     """
     scopes, _, number = text.rpartition("=")
     if not scopes.strip():
-        raise ArgumentTypeError(f'{text!r} is not NAMES=SECONDS, like "orders:read=5"')
+        raise ArgumentTypeError(f'{text!r} is not NAMES=SECONDS, for example "orders:read=5"')
     return scopes, count(number)
 
 
 def fault(text: str) -> tuple[Fault, int | None]:
-    """Return a fault, and how often it shall happen; None means every time.
+    """Parse a fault and how many requests it affects; None means every request.
 
     Raises:
-        ArgumentTypeError: If there is none of this name.
+        ArgumentTypeError: If no fault has this name.
     """
-    name, colon, times = text.partition(":")
-    often = count(times) if colon else None
-    if name in _FAULTS:
-        return _FAULTS[name](), often
+    name, colon, number = text.partition(":")
+    times = count(number) if colon else None
+    if name in FAULTS:
+        return FAULTS[name](), times
     try:
-        return Fault.status(int(name)), often
+        return Fault.status(int(name)), times
     except ValueError:
-        names = ", ".join(["a 5xx status", *_FAULTS])
-        raise ArgumentTypeError(f"{text!r} is no fault; there are {names}") from None
+        names = ", ".join(["a 5xx status", *FAULTS])
+        raise ArgumentTypeError(f"{text!r} is not a fault; use one of: {names}") from None
 
 
 def _number(text: str) -> float:

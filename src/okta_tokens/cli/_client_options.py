@@ -1,4 +1,4 @@
-"""Whom to ask, and for what: the flags and variables that `get` and `doctor` share."""
+"""The client and the scopes: the flags and variables that `get` and `doctor` share."""
 
 from __future__ import annotations
 
@@ -11,19 +11,12 @@ from getpass import getpass
 from pathlib import Path
 from typing import TypeVar
 
-from okta_tokens import (
-    ClientAuthentication,
-    ClientSecretBasic,
-    ClientSecretJWT,
-    ClientSecretPost,
-    OktaClient,
-    PrivateKeyJWT,
-    TokenProvider,
-)
+from okta_tokens import ClientAuthentication, OktaClient, PrivateKeyJWT, TokenProvider
+from okta_tokens.cli.doctor.authentication_methods import PRIVATE_KEY_JWT, SECRET_METHODS
 from okta_tokens.errors import ConfigurationError
 
 ENVIRONMENT = """\
-What is not given by a flag is read from the environment:
+A value that is not given by a flag is taken from the environment:
 
   OKTA_CLIENT_ORGURL                --domain
   OKTA_CLIENT_CLIENTID              --client-id
@@ -32,20 +25,13 @@ What is not given by a flag is read from the environment:
   OKTA_CLIENT_PRIVATEKEY            --private-key-file; or the key itself
   OKTA_CLIENT_PRIVATEKEYID          --kid
   OKTA_CLIENT_DPOPENABLED           --dpop; true or false
-  OKTA_CLIENT_SECRET                the client secret. There is no flag for it: other users of the
-                                    machine could read it. On a terminal you are asked for it.
+  OKTA_CLIENT_SECRET                the client secret. It has no flag, because other users of the
+                                    machine could read it. On a terminal the command prompts for it.
 
-A proxy is taken from HTTPS_PROXY, certificates of your own from SSL_CERT_FILE.
+HTTPS_PROXY names a proxy, and SSL_CERT_FILE names a file of trusted certificates.
 """
 
 T = TypeVar("T")
-
-SECRET_METHODS: dict[str, type[ClientSecretBasic | ClientSecretPost | ClientSecretJWT]] = {
-    "client_secret_basic": ClientSecretBasic,
-    "client_secret_post": ClientSecretPost,
-    "client_secret_jwt": ClientSecretJWT,
-}
-PRIVATE_KEY_JWT = "private_key_jwt"
 
 _SECRET = "OKTA_CLIENT_SECRET"  # noqa: S105 - the name of a variable
 _KEY = "OKTA_CLIENT_PRIVATEKEY"
@@ -58,39 +44,41 @@ _FLAGS = {
     _KID: "kid",
     "OKTA_CLIENT_DPOPENABLED": "dpop",
 }
-_SPELLINGS = {
-    f"{_SECRET}: is set": f"{_SECRET} (or choose by --auth-method): is set",
-    f"{_SECRET}: ": f"{_SECRET} (no flag; on a terminal you are asked for it): ",
+_SETTING_NAMES = {
+    f"{_SECRET}: is set": f"{_SECRET} (or choose with --auth-method): is set",
+    f"{_SECRET}: ": f"{_SECRET} (no flag; on a terminal the command prompts for it): ",
     "scopes: ": "OKTA_CLIENT_SCOPES or --scope: ",
+    "method, url: ": "--request: ",
 }
-# How errors of the package begin, and what they are about here.
-_BEGINNINGS = {
+"""How a problem begins, and how it begins for a user of the command."""
+_ERROR_PREFIXES = {
     "environment: ": "",
     "PrivateKeyJWT: ": f"{_KEY}: ",
     "DPoP: ": "OKTA_CLIENT_DPOPENABLED: ",
     **{f"{method.__name__}: ": f"{_SECRET}: " for method in SECRET_METHODS.values()},
 }
+"""How an error of the package begins, and the setting that it is about here."""
 _NEXT_PROBLEM = re.compile(r"; (?=OKTA_CLIENT_[A-Z]+: )")
-_ANYBODY = {
+_PLACEHOLDERS = {
     "OKTA_CLIENT_ORGURL": "acme.okta.com",
     "OKTA_CLIENT_CLIENTID": "0oa",
-    _SECRET: "-" * 64,  # as long as any method wants it
+    _SECRET: "-" * 64,  # long enough for every method
 }
-"""Stands in for what is looked at elsewhere, or is not known yet."""
-_STAND_IN = OktaClient.from_env(_ANYBODY)
-"""Whose scopes are checked while the client itself is wrong."""
+"""Values for settings that are checked separately or are not known yet."""
+_PLACEHOLDER_CLIENT = OktaClient.from_env(_PLACEHOLDERS)
+"""Lets the scopes be checked even if the client itself is invalid."""
 
 
 class MisconfiguredError(Exception):
-    """The flags and the environment cannot be right.
+    """The flags and the environment are not a valid configuration.
 
     Args:
-        *problems: Each under the name by which the person gave the value, or can give it.
+        *problems: The problems. Each begins with the flag or variable that sets the value.
     """
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """All that is wrong."""
+        """All problems."""
         return self.args
 
 
@@ -98,21 +86,21 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
     """Add the flags to a command.
 
     Args:
-        parser: The command's.
+        parser: The command's parser.
     """
     add = parser.add_argument
-    add("--domain", metavar="HOST", help="the Okta host, like acme.okta.com")
-    add("--client-id", metavar="ID", help="the app's client id, like 0oa1b2c3")
+    add("--domain", metavar="HOST", help="the Okta domain, for example acme.okta.com")
+    add("--client-id", metavar="ID", help="the app's client id, for example 0oa1b2c3")
     add(
         "--authorization-server",
         metavar="ID",
-        help="a custom authorization server's id, or org for the org's own; default if not given",
+        help="a custom authorization server's id, or org for the org server; if not given: default",
     )
     add(
         "--scope",
         metavar="NAMES",
         action="append",
-        help="scopes, separated by spaces; may be repeated. Without any a custom authorization "
+        help="scopes, separated by spaces; may be repeated. Without any, a custom authorization "
         "server grants its default scopes",
     )
     add(
@@ -120,72 +108,63 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="sign with this private key instead of sending a secret; PEM, DER or a JWK",
     )
-    add("--kid", metavar="ID", help="the key's id, as Okta shows it, if the app has several keys")
+    add("--kid", metavar="ID", help="the key's id in Okta; needed if the app has several keys")
     add(
         "--auth-method",
         metavar="METHOD",
         choices=(*SECRET_METHODS, PRIVATE_KEY_JWT),
-        help=f"how the app is registered to authenticate: {', '.join(SECRET_METHODS)} or "
-        f"{PRIVATE_KEY_JWT}; if not given, the last one if there is a key, else the first",
+        help=f"the authentication method of the app: {', '.join(SECRET_METHODS)} or "
+        f"{PRIVATE_KEY_JWT}; default: {PRIVATE_KEY_JWT} if there is a key, otherwise "
+        "client_secret_basic",
     )
     add(
         "--dpop",
         action=argparse.BooleanOptionalAction,
-        help="ask for tokens that are bound to a new key, so of use only with a proof",
+        help="request tokens that are bound to a new key (DPoP), so that a token needs a proof",
     )
 
 
 def configuration(arguments: argparse.Namespace) -> tuple[OktaClient, str]:
-    """Return whom to ask and for what; a flag beats its variable.
+    """Return the client and the scopes; a flag wins over its variable.
 
-    A secret that is missing is asked for if somebody is there to ask. Whatever else is wrong comes
-    first: nobody should type one in vain.
+    If the secret is missing and standard input is a terminal, prompt for the secret. All other
+    problems are reported before the prompt, so that no person types a secret in vain.
 
     Args:
         arguments: The parsed command line.
 
     Raises:
-        MisconfiguredError: If that cannot be right.
+        MisconfiguredError: If the configuration is invalid.
     """
     variables, scopes = _variables(arguments), _scopes(arguments)
     if _lacks_secret(variables, arguments) and sys.stdin is not None and sys.stdin.isatty():
-        _client({**variables, _SECRET: _ANYBODY[_SECRET]}, scopes, arguments)
-        variables[_SECRET] = _ask_for_secret()
+        _client({**variables, _SECRET: _PLACEHOLDERS[_SECRET]}, scopes, arguments)
+        variables[_SECRET] = _prompt_for_secret()
     return _client(variables, scopes, arguments), scopes
 
 
-def method_of(client: OktaClient) -> str:
-    """Return how a client authenticates, by the name of its registration (RFC 7591).
+def name_setting(problem: str, arguments: argparse.Namespace) -> str:
+    """Return a problem with the setting named as the user gave it, or can give it.
 
     Args:
-        client: One that was made here.
-    """
-    names: dict[object, str] = {kind: name for name, kind in SECRET_METHODS.items()}
-    return names.get(type(client.authentication), PRIVATE_KEY_JWT)
-
-
-def spell(problem: str, arguments: argparse.Namespace) -> str:
-    """Return a problem under the name by which the person gave the value, or can give it.
-
-    Args:
-        problem: It begins with the name of a variable, or with scopes, and a colon; or else is
-            told as it is.
+        problem: The problem. If it does not begin with a variable or `scopes` and a colon, it is
+            returned unchanged.
         arguments: The parsed command line.
     """
-    for beginning, spelling in _SPELLINGS.items():
-        if problem.startswith(beginning):
-            return f"{spelling}{problem.removeprefix(beginning)}"
-    name, _, rest = problem.partition(": ")
-    attribute = _FLAGS.get(name)
+    for prefix, setting in _SETTING_NAMES.items():
+        if problem.startswith(prefix):
+            return f"{setting}{problem.removeprefix(prefix)}"
+    variable, _, rest = problem.partition(": ")
+    attribute = _FLAGS.get(variable)
     if attribute is None:
         return problem
     flag = f"--{attribute.replace('_', '-')}"
-    shown = f"{name} (or {flag})" if getattr(arguments, attribute) is None else flag
-    return f"{shown}: {rest}"
+    name = f"{variable} (or {flag})" if getattr(arguments, attribute) is None else flag
+    return f"{name}: {rest}"
 
 
 def _variables(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the environment as if the flags had been set there, but for the key's file."""
+    """Return the environment with every flag, except the key's file, in place of its variable."""
     given = {name: getattr(arguments, flag) for name, flag in _FLAGS.items() if name != _KEY}
     flags = {name: str(value) for name, value in given.items() if value is not None}
     return {**os.environ, **flags}
@@ -203,7 +182,7 @@ def _lacks_secret(variables: Mapping[str, str], arguments: argparse.Namespace) -
     return not (has_key or method == PRIVATE_KEY_JWT or variables.get(_SECRET))
 
 
-def _ask_for_secret() -> str:
+def _prompt_for_secret() -> str:
     try:
         return getpass("Client secret: ")
     except EOFError:
@@ -211,42 +190,50 @@ def _ask_for_secret() -> str:
 
 
 def _client(variables: Mapping[str, str], scopes: str, arguments: argparse.Namespace) -> OktaClient:
-    """Return the client that flags and variables make, with a look at the scopes as well."""
+    """Return the client of the flags and variables, after a check of everything at once.
+
+    The identity, the credential and the scopes are checked separately, so that a problem in one of
+    them does not hide the problems in the others.
+    """
     problems = [*_contradictions(variables, arguments)]
 
-    def collected(make: Callable[[], T]) -> T | None:
+    def collect(make: Callable[[], T]) -> T | None:
         try:
             return make()
         except ConfigurationError as error:
             problems.extend(_problems_in(error))
             return None
 
-    who = collected(
-        lambda: OktaClient.from_env({**variables, _SECRET: _ANYBODY[_SECRET], _KEY: ""})
+    identity = collect(
+        lambda: OktaClient.from_env({**variables, _SECRET: _PLACEHOLDERS[_SECRET], _KEY: ""})
     )
-    proof = collected(lambda: _authentication(variables, arguments))
-    client = _STAND_IN
-    if who is not None and proof is not None:
+    authentication = collect(lambda: _authentication(variables, arguments))
+    client = _PLACEHOLDER_CLIENT
+    if identity is not None and authentication is not None:
         client = OktaClient(
-            who.origin,
-            who.client_id,
-            proof,
-            authorization_server=who.authorization_server,
-            dpop=who.dpop,
+            identity.origin,
+            identity.client_id,
+            authentication,
+            authorization_server=identity.authorization_server,
+            dpop=identity.dpop,
         )
-    collected(lambda: TokenProvider().source(client, scopes))
+    collect(lambda: TokenProvider().source(client, scopes))
     if problems:
-        raise MisconfiguredError(*(spell(problem, arguments) for problem in problems))
+        raise MisconfiguredError(*(name_setting(problem, arguments) for problem in problems))
     return client
 
 
 def _authentication(
     variables: Mapping[str, str], arguments: argparse.Namespace
 ) -> ClientAuthentication:
-    """Return how the client authenticates.
+    """Return the client's authentication.
+
+    Five cases: a method that needs a secret; a key file; `private_key_jwt` without a key, which
+    `PrivateKeyJWT` reports; `private_key_jwt` with the environment's key; no method, so that the
+    environment decides.
 
     Raises:
-        ConfigurationError: If the credential cannot be right.
+        ConfigurationError: If the credential is invalid.
     """
     method, file = arguments.auth_method, arguments.private_key_file
     if method in SECRET_METHODS:
@@ -254,23 +241,30 @@ def _authentication(
     if file is not None:
         return PrivateKeyJWT(Path(file), kid=variables.get(_KID) or None)
     if method == PRIVATE_KEY_JWT and not variables.get(_KEY):
-        return PrivateKeyJWT("")  # which says what is wrong with it
+        return PrivateKeyJWT("")
     names = (_KEY, _KID) if method == PRIVATE_KEY_JWT else (_SECRET, _KEY, _KID)
     credential = {name: variables.get(name, "") for name in names}
-    return OktaClient.from_env({**_ANYBODY, _SECRET: "", **credential}).authentication
+    return OktaClient.from_env({**_PLACEHOLDERS, _SECRET: "", **credential}).authentication
 
 
 def _contradictions(variables: Mapping[str, str], arguments: argparse.Namespace) -> Iterator[str]:
-    has_secret_method, file = arguments.auth_method in SECRET_METHODS, arguments.private_key_file
-    if has_secret_method and file is not None:
-        yield f"{_KEY}: goes with private_key_jwt, and not with {arguments.auth_method}"
-    elif arguments.kid is not None and (has_secret_method or not (file or variables.get(_KEY))):
-        yield f"{_KID}: goes with a private key, and there is none"
+    method, file = arguments.auth_method, arguments.private_key_file
+    needs_secret = method in SECRET_METHODS
+    if needs_secret and file is not None:
+        yield (
+            f"{_KEY}: a key cannot be used with {method}; remove the key, or choose "
+            f"--auth-method {PRIVATE_KEY_JWT}"
+        )
+    elif arguments.kid is not None and (needs_secret or not (file or variables.get(_KEY))):
+        yield (
+            f"{_KID}: a key id needs a private key, and no key is used; give --private-key-file, "
+            "or remove the key id"
+        )
 
 
 def _problems_in(error: ConfigurationError) -> list[str]:
     message = str(error)
-    for beginning, name in _BEGINNINGS.items():
-        if message.startswith(beginning):
-            message = f"{name}{message.removeprefix(beginning)}"
+    for prefix, name in _ERROR_PREFIXES.items():
+        if message.startswith(prefix):
+            message = f"{name}{message.removeprefix(prefix)}"
     return _NEXT_PROBLEM.split(message)

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, and how they speak to standard error."""
+"""Exit codes, and output that is safe for a terminal: shared by all commands."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ BROKEN_PIPE = 141
 
 EXIT_CODES = """\
 exit codes:
-  0    it worked
-  1    it failed: no token was to be had, a figure was wrong, or the port is taken
-  2    the arguments or the configuration cannot be right; nothing was asked of any server
+  0    success
+  1    failure: no token, a failed check, a wrong figure, or a port that is in use
+  2    invalid arguments or configuration, or a missing extra; no request was sent
   130  interrupted
-  141  the reader of the output went away
+  141  the reader of the output closed the pipe
 """
 
 
-def complain(*lines: str) -> None:
-    """Print lines to standard error, the first with the program's name before it.
+def print_error(*lines: str) -> None:
+    """Print lines to standard error, the first one with the program's name in front.
 
     Args:
-        *lines: Parts of them may come from a server, so what could steer a terminal is escaped.
+        *lines: The lines. They may hold text from a server, so control characters are escaped.
     """
     print("okta-tokens:", *map(printable, lines[:1]), file=sys.stderr)
     for line in lines[1:]:
@@ -31,7 +31,7 @@ def complain(*lines: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text with every character escaped that a terminal would not just show."""
+    """Return a text in which every character that could control a terminal is escaped."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text

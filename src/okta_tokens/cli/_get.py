@@ -1,4 +1,4 @@
-"""`okta-tokens get`: one token, for a person or a shell script."""
+"""`okta-tokens get`: fetch one token, for a person or a shell script."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from okta_tokens.cli._client_options import (
     MisconfiguredError,
     add_client_options,
     configuration,
+    name_setting,
 )
-from okta_tokens.cli._console import EXIT_CODES, FAILED, MISCONFIGURED, complain
-from okta_tokens.cli._report import failure_report
+from okta_tokens.cli._console import EXIT_CODES, FAILED, MISCONFIGURED, print_error
+from okta_tokens.cli._failure_report import failure_report
 from okta_tokens.errors import ConfigurationError, FetchError, TokenProviderError
 from okta_tokens.events import Event, TokenFetched
 
 _DESCRIPTION = f"""\
-Fetch one token, and print the answer as JSON.
+Fetch one token and print the token response as JSON.
 
 {ENVIRONMENT}"""
 
@@ -33,30 +34,30 @@ examples:
   okta-tokens get --request GET https://api.example.com/orders |
     curl -H @- https://api.example.com/orders
 
-The token goes to standard output. If there is none, what is wrong goes to standard error, with
-Okta's answer and what to do about it; okta-tokens doctor looks further.
+The token goes to standard output. If there is no token, the reason goes to standard error, with
+Okta's response and what to do. okta-tokens doctor checks more.
 
-A token that is bound to a key (--dpop) is of use only with a proof, and the key ends with this
-command: to call an API take --request, whose headers have the proof. They are good for that one
-request, and for a moment.
+A token that is bound to a key (--dpop) needs a proof, and the key is lost when this command ends.
+To call an API with such a token, use --request: its headers include the proof. They are valid for
+that one request, and for a short time only.
 
 {EXIT_CODES}"""
 
 _NEEDS_PROOF = (
-    "this token is bound to a key that ends with this command, so no API will take it;",
-    "  to call one, take the headers of that request, proof included: --request METHOD URL",
+    "this token is bound to a key that is lost when this command ends, so no API accepts it;",
+    "  to call an API, print the headers of one request, proof included: --request METHOD URL",
 )
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's arguments.
+    """Add the command and its arguments.
 
     Args:
-        commands: Those of the program.
+        commands: The program's commands.
     """
     parser = commands.add_parser(
         "get",
-        help="fetch one token, and print it",
+        help="fetch one token and print it",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -72,21 +73,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--request",
         nargs=2,
         metavar=("METHOD", "URL"),
-        help="print the headers that authorize this one request instead of JSON, the proof of a "
-        "token that is bound to a key included; curl takes them with -H @-",
+        help="print the headers that authorize this one request instead of JSON, including the "
+        "proof of a token that is bound to a key; curl reads them with -H @-",
     )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
         default=20.0,
-        help="how long to try in all; %(default)g if not given",
+        help="time limit for the whole command; default: %(default)g",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch a token and print it, or say why there is none.
+    """Fetch a token and print it, or print why there is none.
 
     Args:
         arguments: The parsed command line.
@@ -98,61 +99,61 @@ def run(arguments: argparse.Namespace) -> int:
         client, scopes = configuration(arguments)
         output = asyncio.run(_fetch(client, scopes, arguments))
     except MisconfiguredError as error:
-        complain(*_configuration_report(error.problems))
+        print_error(*_configuration_report(error.problems))
         return MISCONFIGURED
     except ConfigurationError as error:
-        complain(*_configuration_report([str(error)]))
+        print_error(*_configuration_report([name_setting(str(error), arguments)]))
         return MISCONFIGURED
     except FetchError as error:
-        complain(
-            *failure_report(error), "  (okta-tokens doctor, with the same flags, looks further)"
+        print_error(
+            *failure_report(error), "  (to find out more, run okta-tokens doctor with these flags)"
         )
         return FAILED
     except TokenProviderError as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILED
     print(output)
     if client.dpop is not None and arguments.request is None:
-        complain(*_NEEDS_PROOF)
+        print_error(*_NEEDS_PROOF)
     return 0
 
 
 async def _fetch(client: OktaClient, scopes: str, arguments: argparse.Namespace) -> str:
-    """Return what is to be printed of a token."""
-    granted: list[float] = []
+    """Fetch a token and return the text to print."""
+    lifetimes: list[float] = []
 
     def observe(event: Event) -> None:
         if isinstance(event, TokenFetched):
-            granted.append(event.lifetime)
+            lifetimes.append(event.lifetime)
 
-    # The request's own error tells more than "time is up", so it gets the time to arrive.
-    trying = 0.9 * arguments.timeout
+    # The error of a request says more than "timed out", so leave it time to arrive.
+    total = 0.9 * arguments.timeout
     retry = RetryPolicy(
-        request_timeout=min(10.0, trying), total_timeout=trying, max_wait=arguments.timeout
+        request_timeout=min(10.0, total), total_timeout=total, max_wait=arguments.timeout
     )
     async with TokenProvider(retry=retry, observers=[observe]) as provider:
         source = provider.source(client, scopes)
         if arguments.request is not None:
-            return _lines(await source.headers(*arguments.request))
+            return _header_lines(await source.headers(*arguments.request))
         token = await source.get_token()
     if arguments.header:
-        return _lines({"Authorization": token.authorization})
+        return _header_lines({"Authorization": token.authorization})
     fields = {
         "access_token": token.value,
         "token_type": token.token_type,
-        "expires_in": int(granted[-1]),
+        "expires_in": int(lifetimes[-1]),
         "scope": " ".join(sorted(token.scopes)),
     }
     return json.dumps(fields, indent=2)
 
 
-def _lines(headers: Mapping[str, str]) -> str:
+def _header_lines(headers: Mapping[str, str]) -> str:
     return "\n".join(f"{name}: {value}" for name, value in headers.items())
 
 
 def _configuration_report(problems: Iterable[str]) -> Iterator[str]:
-    """Put each problem on a line."""
-    yield "this configuration cannot be right; nothing was sent"
+    """Yield a report with one problem per line."""
+    yield "the configuration is invalid, so no request was sent"
     for problem in problems:
         yield f"  {problem}"
     yield "  (see okta-tokens get --help)"

@@ -12,26 +12,30 @@ _MAX_FILE = 64 * 1024
 
 
 def public_keys(path: str) -> list[Mapping[str, object]]:
-    """Return the public keys in a file as JWKs (RFC 7517); whether they are any good, is not asked.
+    """Load the public keys in a file as JWKs (RFC 7517), without checking how strong they are.
 
     Args:
-        path: The file. PEM holds one key, without an id.
+        path: The file. A PEM file holds one key, without an id.
 
     Raises:
-        ArgumentTypeError: If it cannot be read, or holds no key, or a private one in PEM.
+        ArgumentTypeError: If the file cannot be read, holds no key, or holds a private key as PEM.
     """
     try:
         with Path(path).open(encoding="ascii") as file:
             text = file.read(_MAX_FILE)
     except (OSError, ValueError):
-        raise ArgumentTypeError(f"{path!r} cannot be read as a file of a key") from None
+        raise ArgumentTypeError(
+            f"{path!r} cannot be read as a key file; check the path and its permissions"
+        ) from None
     if "PRIVATE KEY-----" in text:
         raise ArgumentTypeError(
-            f"{path!r} holds a private key; openssl pkey -pubout makes its public one"
+            f"{path!r} holds a private key; make its public key with openssl pkey -pubout"
         )
     keys = _from_pem(text) if "-----BEGIN PUBLIC KEY-----" in text else _from_json(text)
     if not keys or not all(isinstance(key, Mapping) for key in keys):
-        raise ArgumentTypeError(f"{path!r} holds neither a public key as PEM nor a JWK")
+        raise ArgumentTypeError(
+            f"{path!r} holds no public key; give a public RSA or EC key as PEM, a JWK or a JWK Set"
+        )
     return keys
 
 
@@ -41,14 +45,15 @@ def _from_pem(text: str) -> list[Mapping[str, object]]:
         from joserfc.jwk import ECKey, RSAKey  # noqa: PLC0415 - of an extra
     except ImportError:
         raise ArgumentTypeError(
-            "a key takes an extra to read: pip install 'okta-tokens[jwt]'"
+            "reading a PEM key needs joserfc, which is not installed; run "
+            "pip install 'okta-tokens[jwt]'"
         ) from None
 
     for kind in (RSAKey, ECKey):
         try:
-            with warnings.catch_warnings(action="ignore"):  # the sandbox refuses what is too small
+            with warnings.catch_warnings(action="ignore"):  # the sandbox refuses small keys
                 return [{**kind.import_key(text).as_dict(private=False)}]
-        except (JoseError, ValueError, KeyError):  # KeyError: a curve that it does not know
+        except (JoseError, ValueError, KeyError):  # KeyError: an unknown curve
             continue
     return []
 

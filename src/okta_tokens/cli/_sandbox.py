@@ -1,4 +1,4 @@
-"""`okta-tokens sandbox`: the Okta-like server, until somebody stops it."""
+"""`okta-tokens sandbox`: run the Okta-like server until it is stopped."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from types import FrameType
 
-from okta_tokens.cli._arguments import count, delay, fault, lifetime, port, window
-from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, complain, printable
+from okta_tokens.cli._arguments import (
+    FAULTS,
+    count,
+    delay,
+    fault,
+    lifetime,
+    port,
+    window,
+)
+from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, print_error, printable
 from okta_tokens.cli._public_keys import public_keys
 from okta_tokens.sandbox import DEFAULT_CLIENT, ReceivedRequest, Sandbox, SandboxClient
 
-_PORT = 6582  # OKTA on the keys of a telephone
+_PORT = 6582  # OKTA on a telephone keypad
 _SECRET = "OKTA_CLIENT_SECRET"  # noqa: S105 - the name of a variable
 _KEY = "OKTA_CLIENT_PRIVATEKEY"
-_EVERYWHERE = {"//0.0.0.0:": "//127.0.0.1:", "//[::]:": "//[::1]:"}
+_ALL_INTERFACES = {"//0.0.0.0:": "//127.0.0.1:", "//[::]:": "//[::1]:"}
 
 _DESCRIPTION = """\
-Run an Okta-like authorization server on this machine, until it is interrupted.
+Run an Okta-like authorization server on this machine until it is interrupted.
 
-It is as strict as Okta is, refuses in Okta's words, and lets things go wrong on demand. What it
-prints to standard output sets the environment that `okta-tokens get` and OktaClient.from_env()
-read. Each token request makes a line on standard error. It keeps everything in memory, and is no
-authorization server for anything real.
+The sandbox is as strict as Okta, refuses requests in Okta's words, and simulates failures on
+demand. Its standard output sets the environment variables for `okta-tokens get` and
+OktaClient.from_env(). Each token request prints one line to standard error. The sandbox keeps
+everything in memory. Use it for tests and development only.
 """
 
 _EXAMPLES = f"""\
@@ -42,21 +50,21 @@ examples:
   openssl pkey -in key.pem -pubout -out public.pem
   okta-tokens sandbox --public-key public.pem --require-dpop
 
-Then, in another terminal, paste the export lines, and:
+Then paste the export lines into another terminal, and run:
   okta-tokens get
   curl -H "$(okta-tokens get --header)" http://127.0.0.1:{_PORT}/resource
 
-The client's secret is that of {_SECRET} if it is set, else a well-known one; with
---public-key it has none, as in Okta.
+If {_SECRET} is set, the client has that secret. Otherwise it has a well-known secret.
+With --public-key it has no secret, as in Okta.
 
 {EXIT_CODES}"""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's arguments.
+    """Add the command and its arguments.
 
     Args:
-        commands: Those of the program.
+        commands: The program's commands.
     """
     parser = commands.add_parser(
         "sandbox",
@@ -68,64 +76,68 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="where to listen; %(default)s if not given. okta-tokens itself speaks plain http to "
-        "its own machine only",
+        help="the address to listen on; default: %(default)s. okta-tokens itself uses plain http "
+        "for its own machine only",
     )
     parser.add_argument(
-        "--port", type=port, default=_PORT, help="%(default)s if not given; 0 takes a free one"
+        "--port",
+        type=port,
+        default=_PORT,
+        help="the port to listen on; default: %(default)s; 0 means any free port",
     )
-    _add_proofs(parser.add_argument_group("how clients prove who they are"))
-    _add_grants(parser.add_argument_group("what is granted"))
-    _add_trouble(parser.add_argument_group("what goes wrong"))
+    _add_authentication(parser.add_argument_group("client authentication"))
+    _add_tokens(parser.add_argument_group("tokens"))
+    _add_failures(parser.add_argument_group("failures"))
     parser.set_defaults(run=run)
 
 
-def _add_proofs(group: argparse._ArgumentGroup) -> None:
+def _add_authentication(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--client-id", metavar="ID", default=DEFAULT_CLIENT.client_id, help="of the one client")
+    add("--client-id", metavar="ID", default=DEFAULT_CLIENT.client_id, help="the client's id")
     add(
         "--public-key",
         metavar="FILE",
         type=public_keys,
         action="extend",
         help="PEM, a JWK or a JWK Set: the client signs with the private key instead of sending a "
-        "secret (private_key_jwt); may be repeated, if each is a JWK with a kid",
+        "secret (private_key_jwt); may be repeated if each key is a JWK with a kid",
     )
     add(
         "--require-dpop",
         action="store_true",
-        help="refuse token requests without a DPoP proof, as Okta does for a new app; with one the "
-        "token is bound to its key in any case",
+        help="refuse token requests without a DPoP proof, as Okta does for a new app. A request "
+        "with a proof always gets a token that is bound to the proof's key",
     )
 
 
-def _add_grants(group: argparse._ArgumentGroup) -> None:
+def _add_tokens(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--authorization-server",
         metavar="ID",
         action="append",
-        help="a custom authorization server; may be repeated; default if not given",
+        help="the id of a custom authorization server; may be repeated; if not given: default",
     )
     add(
         "--scope",
         metavar="NAMES",
         action="append",
-        help="scopes that the client may have, separated by spaces; may be repeated; "
-        f"{' '.join(sorted(DEFAULT_CLIENT.scopes))} if not given",
+        help="the client's scopes, separated by spaces; may be repeated; default: "
+        f"{' '.join(sorted(DEFAULT_CLIENT.scopes))}",
     )
     add(
         "--default-scopes",
         metavar="NAMES",
         default="",
-        help="what a request without scopes is granted; without any it is refused",
+        help="scopes that a request without scopes is granted; without any, such a "
+        "request is refused",
     )
     add(
         "--lifetime",
         metavar="SECONDS",
         type=count,
         default=3600,
-        help="how long a token lives; %(default)s if not given",
+        help="the lifetime of a token; default: %(default)s",
     )
     add(
         "--lifetimes",
@@ -133,25 +145,36 @@ def _add_grants(group: argparse._ArgumentGroup) -> None:
         type=lifetime,
         action="append",
         default=[],
-        help='how long a token with just these scopes lives, like "a b=5"; may be repeated',
+        help='the lifetime of a token with exactly these scopes, for example "a b=5"; may be '
+        "repeated",
     )
     add(
         "--signed-tokens",
         action="store_true",
-        help="tokens are JWTs that the keys at /oauth2/default/v1/keys verify; opaque if not given",
+        help="issue JWTs that the keys at /oauth2/default/v1/keys verify, instead of opaque tokens",
     )
 
 
-def _add_trouble(group: argparse._ArgumentGroup) -> None:
+def _add_failures(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--rate-limit", metavar="N", type=count, help="token requests in a minute, then 429")
-    add("--concurrency-limit", metavar="N", type=count, help="token requests at once, then 429")
+    add(
+        "--rate-limit",
+        metavar="N",
+        type=count,
+        help="respond 429 after N token requests in a minute",
+    )
+    add(
+        "--concurrency-limit",
+        metavar="N",
+        type=count,
+        help="respond 429 to more than N concurrent token requests",
+    )
     add(
         "--latency",
         metavar="SECONDS",
         type=delay,
         default=0.0,
-        help="before each answer to a token request: 0.2, or 0.1-0.5 for anything between",
+        help="the delay before each token response: 0.2, or 0.1-0.5 for a random delay",
     )
     add(
         "--outage",
@@ -159,7 +182,7 @@ def _add_trouble(group: argparse._ArgumentGroup) -> None:
         type=window,
         action="append",
         default=[],
-        help="so long after the start answer 503, for so long; may be repeated",
+        help="respond 503 from START seconds after the start, for SECONDS; may be repeated",
     )
     add(
         "--fault",
@@ -167,9 +190,8 @@ def _add_trouble(group: argparse._ArgumentGroup) -> None:
         type=fault,
         action="append",
         default=[],
-        help="what goes wrong with the next N token requests, or without N with each: a 5xx "
-        "status, html, junk, empty, huge, drip, drop, truncate, redirect, rate-limit or "
-        "concurrency-limit; may be repeated",
+        help="fail the next N token requests, or every one if N is not given: a 5xx status, "
+        f"{', '.join([*FAULTS][:-1])} or {[*FAULTS][-1]}; may be repeated",
     )
 
 
@@ -185,10 +207,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         sandbox = _sandbox(arguments)
     except (ValueError, ImportError) as error:
-        complain(str(error), "  (see okta-tokens sandbox --help)")
+        print_error(str(error), "  (see okta-tokens sandbox --help)")
         return MISCONFIGURED
     asyncio.run(_serve(sandbox, arguments))
-    complain("the sandbox has stopped; it counted", *_counts(sandbox))
+    print_error("the sandbox has stopped; its counters:", *_counter_lines(sandbox))
     return 0
 
 
@@ -215,57 +237,60 @@ def _sandbox(arguments: argparse.Namespace) -> Sandbox:
         concurrency_limit=arguments.concurrency_limit,
         host=arguments.host,
         port=arguments.port,
-        on_request=_log,
+        on_request=_print_request,
         signed_tokens=arguments.signed_tokens,
     )
     sandbox.latency = arguments.latency
     sandbox.outage_windows = arguments.outage
-    for kind, times in arguments.fault:
+    for failure, times in arguments.fault:
         if times is None:
-            sandbox.fault = kind
+            sandbox.fault = failure
         else:
-            sandbox.fail_next(*[kind] * times)
+            sandbox.fail_next(*[failure] * times)
     return sandbox
 
 
 async def _serve(sandbox: Sandbox, arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    with _signals_call(lambda: loop.call_soon_threadsafe(stopped.set)):
+    with _on_stop_signals(lambda: loop.call_soon_threadsafe(stopped.set)):
         async with sandbox:
             print(*_announcement(sandbox, arguments), sep="\n", flush=True)
             await stopped.wait()
 
 
 @contextmanager
-def _signals_call(stop: Callable[[], object]) -> Iterator[None]:
-    """Let SIGINT and SIGTERM call a function; not by the loop, which cannot on every system."""
+def _on_stop_signals(stop: Callable[[], object]) -> Iterator[None]:
+    """Call a function on SIGINT and SIGTERM.
+
+    The event loop's own signal handlers do not exist on every system.
+    """
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
         stop()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _announcement(sandbox: Sandbox, arguments: argparse.Namespace) -> Iterator[str]:
-    """Return what a shell can evaluate, with comments for people."""
+    """Yield lines that a shell can evaluate, with comments for the reader."""
     client = sandbox.client(arguments.client_id)
     origin, resource = _reachable(sandbox.origin), _reachable(sandbox.resource_url)
-    yield "# The sandbox is running; Ctrl-C stops it. For another terminal:"
+    yield "# The sandbox is running. Press Ctrl-C to stop it. Paste this into another terminal:"
     yield f"export OKTA_CLIENT_ORGURL={shlex.quote(origin)}"
     yield f"export OKTA_CLIENT_CLIENTID={shlex.quote(client.client_id)}"
     if client.keys:
         yield f"unset {_SECRET}"
-        yield f"# The client signs: {_KEY} is its private key, or the path of the file."
+        yield f"# The client signs: set {_KEY} to its private key or to the key file's path."
         if kid := client.keys[0].get("kid"):
             yield f"export {_KEY}ID={shlex.quote(str(kid))}"
     elif os.environ.get(_SECRET):
-        yield f"# {_SECRET} is the one of this terminal, and not repeated here."
+        yield f"# {_SECRET}: use the same value as in this terminal. It is not printed here."
     else:
         yield f"export {_SECRET}={shlex.quote(client.secrets[0])}"
     if client.dpop:
@@ -275,22 +300,22 @@ def _announcement(sandbox: Sandbox, arguments: argparse.Namespace) -> Iterator[s
         yield f"export OKTA_CLIENT_AUTHORIZATIONSERVER={shlex.quote(server)}"
     scopes = " ".join(sorted(client.scopes))
     yield f"export OKTA_CLIENT_SCOPES={shlex.quote(scopes)}"
-    yield f"# A resource that accepts its tokens: {resource}"
+    yield f"# A resource that accepts the tokens: {resource}"
 
 
 def _reachable(url: str) -> str:
-    """Return a URL with this machine in place of an address that means all of its interfaces."""
-    for everywhere, here in _EVERYWHERE.items():
-        url = url.replace(everywhere, here)
+    """Return a URL with the loopback address in place of the address of all interfaces."""
+    for all_interfaces, loopback in _ALL_INTERFACES.items():
+        url = url.replace(all_interfaces, loopback)
     return url
 
 
-def _log(request: ReceivedRequest) -> None:
-    """Print a line about a request; a reader that has gone is no reason to refuse it."""
-    clock = datetime.fromtimestamp(request.at).astimezone().strftime("%H:%M:%S")
+def _print_request(request: ReceivedRequest) -> None:
+    """Print a line about a request. A closed standard error is no reason to fail the request."""
+    time = datetime.fromtimestamp(request.at).astimezone().strftime("%H:%M:%S")
     status = "dropped" if request.status is None else str(request.status)
     line = (
-        f"{clock} {request.path} {request.client_id or '(no client)'} "
+        f"{time} {request.path} {request.client_id or '(no client)'} "
         f"{request.method or '(no authentication)'}{' with DPoP' if request.proof else ''} "
         f"[{' '.join(request.scopes)}] {status} {request.error or ''}"
     )
@@ -298,11 +323,11 @@ def _log(request: ReceivedRequest) -> None:
         print(printable(line.rstrip()), file=sys.stderr, flush=True)
 
 
-def _counts(sandbox: Sandbox) -> Iterator[str]:
-    for name, counted in sandbox.counts().items():
-        number = counted if isinstance(counted, int) else _by_kind(counted)
-        yield f"  {name.replace('_', ' '):20} {number}"
+def _counter_lines(sandbox: Sandbox) -> Iterator[str]:
+    for name, value in sandbox.counts().items():
+        shown = value if isinstance(value, int) else _counts_by_kind(value)
+        yield f"  {name.replace('_', ' '):20} {shown}"
 
 
-def _by_kind(numbers: Mapping[str, int]) -> str:
+def _counts_by_kind(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number} x {kind}" for kind, number in numbers.items()) or "none"

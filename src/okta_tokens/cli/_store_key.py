@@ -1,26 +1,27 @@
-"""`okta-tokens store-key`: make a key for a shared store."""
+"""`okta-tokens store-key`: generate a key for a shared store."""
 
 from __future__ import annotations
 
 import argparse
 
-from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, complain
+from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, print_error
 
 _DESCRIPTION = """\
 Print a new key for okta_tokens.stores.redis.RedisTokenStore: 32 random bytes in URL-safe base64.
-A process that has the key can read the tokens in the store, so keep it with your other secrets.
+A process that has the key can read the tokens in the store, so keep the key with your other
+secrets.
 """
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's arguments.
+    """Add the command and its arguments.
 
     Args:
-        commands: Those of the program.
+        commands: The program's commands.
     """
     parser = commands.add_parser(
         "store-key",
-        help="make a key for a store that processes share",
+        help="generate a key for a store that several processes share",
         description=_DESCRIPTION,
         epilog=f"example:\n  okta-tokens store-key\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -29,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(_: argparse.Namespace) -> int:
-    """Print a key.
+    """Print a new key.
 
     Returns:
         The exit code.
@@ -37,7 +38,10 @@ def run(_: argparse.Namespace) -> int:
     try:
         from okta_tokens.stores.redis import generate_key  # noqa: PLC0415 - of an extra
     except ModuleNotFoundError as error:
-        complain(f"{error.name} is missing: pip install 'okta-tokens[redis]'")
+        print_error(
+            f"store-key needs {error.name}, which is not installed; run "
+            "pip install 'okta-tokens[redis]'"
+        )
         return MISCONFIGURED
     print(generate_key())
     return 0

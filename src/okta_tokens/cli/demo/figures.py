@@ -1,0 +1,84 @@
+"""The figures that decide whether the demo passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that was counted, and whether it is the expected one.
+
+    Args:
+        name: What the number counts.
+        value: The number.
+        expected: The expected number or range, as text.
+        is_right: Whether the number is the expected one.
+    """
+
+    name: str
+    value: int
+    expected: str
+    is_right: bool
+
+    def __str__(self) -> str:
+        """Return a line with the verdict, the number and its name."""
+        mark = "pass" if self.is_right else "FAIL"
+        return f"  {mark} {self.value:>9,}  {self.name} (expected: {self.expected})"
+
+
+def exactly(expected: int, name: str, value: int) -> Figure:
+    """Return a figure that must be one certain number.
+
+    Args:
+        expected: That number.
+        name: What the figure counts.
+        value: The number that was counted.
+    """
+    return Figure(name, value, f"{expected:,}", value == expected)
+
+
+def at_most(maximum: int, name: str, value: int) -> Figure:
+    """Return a figure that must be at least 1 and not exceed a maximum.
+
+    Args:
+        maximum: The largest number that is right.
+        name: What the figure counts.
+        value: The number that was counted.
+    """
+    return Figure(name, value, f"1 to {maximum:,}", 0 < value <= maximum)
+
+
+def at_least(minimum: int, name: str, value: int) -> Figure:
+    """Return a figure that must reach a minimum.
+
+    Args:
+        minimum: The smallest number that is right.
+        name: What the figure counts.
+        value: The number that was counted.
+    """
+    return Figure(name, value, f"{minimum:,} or more", value >= minimum)
+
+
+def summary(figures: dict[str, list[Figure]]) -> list[str]:
+    """Return the figures as lines, with the verdict as the last line.
+
+    Args:
+        figures: The figures of each scenario, by its title.
+    """
+    lines = []
+    for title, group in figures.items():
+        lines += ["", title, *map(str, group)]
+    wrong = sum(not figure.is_right for group in figures.values() for figure in group)
+    total = sum(map(len, figures.values()))
+    verdict = f"{wrong} of {total} figures are WRONG." if wrong else f"All {total} figures pass."
+    return [*lines, "", verdict]
+
+
+def all_right(figures: dict[str, list[Figure]]) -> bool:
+    """Tell whether every figure is the expected one.
+
+    Args:
+        figures: The figures of each scenario, by its title.
+    """
+    return all(figure.is_right for group in figures.values() for figure in group)

@@ -1,0 +1,77 @@
+"""The demo as a table that changes on the terminal. Needs rich."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from okta_tokens.cli.demo.snapshot import Snapshot
+
+_LINES = 8
+_STYLES = {"fresh": "green", "due": "yellow", "expired": "red", "cooling down": "red"}
+
+
+class LiveDisplay:
+    """A table with one row for each token key, and the latest lines below the table.
+
+    Args:
+        console: Where to draw; standard output if None.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._began = time.monotonic()
+        self._title = ""
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        # The event loop draws, not rich's thread: the provider belongs to the event loop.
+        self._live = Live(console=console, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        """Take over the lower end of the terminal."""
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release the terminal, and leave the last table in view."""
+        self._live.stop()
+
+    def show_title(self, title: str) -> None:
+        """Put a title above the table."""
+        self._title = title
+
+    def show_line(self, line: str) -> None:
+        """Add a line below the table, and drop the oldest line if there are too many."""
+        self._lines.append(f"{time.monotonic() - self._began:6.1f} s  {line}")
+
+    def show_snapshots(self, snapshots: Iterable[Snapshot]) -> None:
+        """Draw the table again."""
+        table = Table(title=self._title, title_justify="left", title_style="bold")
+        table.add_column("token")
+        table.add_column("lifetime", justify="right")
+        table.add_column("state")
+        table.add_column("remaining", justify="right")
+        table.add_column("requests at\nthe sandbox", justify="right")
+        for heading in ("renewals", "hits", "waits", "errors"):
+            table.add_column(heading, justify="right")
+        for snapshot in snapshots:
+            table.add_row(*_cells(snapshot))
+        lines = (Text(line, no_wrap=True, overflow="ellipsis") for line in self._lines)
+        self._live.update(Group(table, *lines), refresh=True)
+
+
+def _cells(snapshot: Snapshot) -> list[str | Text]:
+    probe, remaining = snapshot.probe, snapshot.remaining
+    numbers = (probe.requests, probe.renewals, probe.hits, probe.waits, probe.errors)
+    return [
+        probe.scopes,
+        f"{probe.lifetime:,} s",
+        Text(snapshot.state, style=_STYLES.get(snapshot.state, "dim")),
+        "" if remaining is None else f"{remaining:,.1f} s",
+        *(f"{number:,}" for number in numbers),
+    ]

@@ -1,0 +1,24 @@
+"""The ways in which a client authenticates, by the names of OAuth client registration."""
+
+from __future__ import annotations
+
+from okta_tokens import ClientSecretBasic, ClientSecretJWT, ClientSecretPost, OktaClient
+
+SECRET_METHODS: dict[str, type[ClientSecretBasic | ClientSecretPost | ClientSecretJWT]] = {
+    "client_secret_basic": ClientSecretBasic,
+    "client_secret_post": ClientSecretPost,
+    "client_secret_jwt": ClientSecretJWT,
+}
+"""The methods that need a client secret, by name (RFC 7591 section 2)."""
+
+PRIVATE_KEY_JWT = "private_key_jwt"
+
+
+def method_of(client: OktaClient) -> str:
+    """Return the name of a client's authentication method (RFC 7591 section 2).
+
+    Args:
+        client: A client whose authentication is one of this package's four.
+    """
+    names: dict[object, str] = {kind: name for name, kind in SECRET_METHODS.items()}
+    return names.get(type(client.authentication), PRIVATE_KEY_JWT)

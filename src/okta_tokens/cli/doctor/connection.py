@@ -1,0 +1,204 @@
+"""Collect the facts that the checks interpret: addresses, a connection, TLS, time, rate limit.
+
+No step is tried twice: an error is a fact like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import SimpleNamespace
+
+import aiohttp
+
+from okta_tokens import __version__
+from okta_tokens._endpoint.rate_limits import header_integers
+from okta_tokens._endpoint.response import parse_date
+from okta_tokens.cli.doctor.network_checks import FirstContact, Handshake, Route
+from okta_tokens.cli.doctor.token_checks import RateLimit
+
+Resolver = Callable[[str, int], Sequence[str]]
+"""Returns the addresses of a host and port. It may block."""
+
+
+def look_up(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, as the system resolves them.
+
+    Args:
+        host: The name of the host.
+        port: The port to connect to.
+
+    Raises:
+        OSError: If the host has no address.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [*dict.fromkeys(str(address[0]) for *_, address in found)]
+
+
+async def resolve(resolver: Resolver, route: Route) -> Sequence[str]:
+    """Look up a route's host in a daemon thread, since a look-up may block for a minute.
+
+    A cancelled call does not wait for the thread, and neither does the end of the program.
+
+    Args:
+        resolver: Looks up the host.
+        route: The route.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[Sequence[str]] = loop.create_future()
+
+    def deliver(error: Exception | None, addresses: Sequence[str]) -> None:
+        if result.done():
+            return
+        if error is None:
+            result.set_result(addresses)
+        else:
+            result.set_exception(error)
+
+    def work() -> None:
+        error: Exception | None = None
+        addresses: Sequence[str] = ()
+        try:
+            addresses = resolver(route.host, route.port)
+        except Exception as caught:  # noqa: BLE001 - it is passed on
+            error = caught
+        with suppress(RuntimeError):  # the loop is closed, so no coroutine waits any more
+            loop.call_soon_threadsafe(deliver, error, addresses)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await result
+
+
+async def connect(addresses: Sequence[str], port: int) -> float:
+    """Connect to the first address that accepts a connection, and close the connection.
+
+    Args:
+        addresses: The addresses to try, in this order; at least one.
+        port: The port.
+
+    Returns:
+        The seconds that it took.
+
+    Raises:
+        OSError: The error of the last address, if no address accepts a connection.
+    """
+    began = time.monotonic()
+    for address in addresses[:-1]:
+        with suppress(OSError):
+            return await connect([address], port)
+    _, writer = await asyncio.open_connection(addresses[-1], port)
+    duration = time.monotonic() - began
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return duration
+
+
+async def send_first_request(session: aiohttp.ClientSession, origin: str) -> None:
+    """Request a public document, which needs no credential and counts against no rate limit.
+
+    Args:
+        session: The session to use.
+        origin: The Okta domain, with its scheme.
+    """
+    url = f"{origin}/.well-known/openid-configuration"
+    # A cached response would hold an old `Date`.
+    async with session.get(url, headers={"Cache-Control": "no-cache"}, allow_redirects=False):
+        pass
+
+
+class SessionTrace:
+    """Records TLS, the server's time and the rate limit of a session's responses.
+
+    Of a request, which may hold a credential, only the method is recorded.
+    """
+
+    def __init__(self) -> None:
+        self.rate_limit: RateLimit | None = None
+        """The rate limit in the last token response; None if the response named no limit."""
+        self._handshake: Handshake | None = None
+        self._sent_at = 0.0
+        self._offset: float | None = None
+        self._margin = 0.0
+
+    def session(self, route: Route) -> aiohttp.ClientSession:
+        """Return a traced session, which otherwise works like the provider's own.
+
+        Args:
+            route: The route to Okta.
+        """
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(self._on_sent)
+        trace.on_request_end.append(self._on_response)
+        return aiohttp.ClientSession(
+            # aiohttp treats bytes that arrive on an idle connection as the next response.
+            connector=aiohttp.TCPConnector(ssl=self._ssl_context(), force_close=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"okta-tokens/{__version__}"},
+            proxy=route.proxy,
+            trace_configs=[trace],
+        )
+
+    def first_contact(self, error: BaseException | None) -> FirstContact:
+        """Return what was recorded of the first request.
+
+        Args:
+            error: Why there was no response; None if there was one.
+        """
+        return FirstContact(
+            error=error, handshake=self._handshake, offset=self._offset, margin=self._margin
+        )
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        """Return a context with the system's trusted certificates that records handshakes."""
+        trace = self
+
+        class TracedSSLObject(ssl.SSLObject):
+            def do_handshake(self) -> None:
+                super().do_handshake()
+                trace._handshake = Handshake(
+                    at=time.time(),
+                    version=str(self.version()),
+                    certificate=self.getpeercert() or {},
+                )
+
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])  # as in aiohttp's own context
+        context.sslobject_class = TracedSSLObject
+        return context
+
+    async def _on_sent(self, *_: object) -> None:
+        self._sent_at = time.time()
+
+    async def _on_response(
+        self, _: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams
+    ) -> None:
+        received_at, response = time.time(), ended.response
+        date = parse_date(response.headers.get("Date", ""))
+        if date is not None:
+            date += 0.5  # `Date` has whole seconds: take the middle of the second
+            self._offset = date - (self._sent_at + received_at) / 2
+            self._margin = 0.5 + (received_at - self._sent_at) / 2
+        if ended.method == "POST":
+            self.rate_limit = _rate_limit(response, received_at if date is None else date)
+
+
+def _rate_limit(response: aiohttp.ClientResponse, now: float) -> RateLimit | None:
+    """Return the rate limit that a response names; of several values, the most careful one.
+
+    Args:
+        response: The response. Proxies may have repeated its headers.
+        now: The present moment by the server's clock, in seconds since the epoch.
+    """
+    limits, remaining, resets = (
+        header_integers(response.headers.getall(f"X-Rate-Limit-{name}", []))
+        for name in ("Limit", "Remaining", "Reset")
+    )
+    if not (limits and remaining and resets):
+        return None
+    return RateLimit(min(limits), min(remaining), max(0.0, max(resets) - now))
