@@ -254,12 +254,13 @@ async def test_the_org_server_requires_a_private_key() -> None:
         assert "must use the private_key_jwt" in error.description
         await refused(here, org(here), "openid")
         advice = (
-            "the org's own authorization server takes PrivateKeyJWT alone, save from API service "
-            "integrations"
+            "the org authorization server accepts only PrivateKeyJWT, except from API service "
+            "integrations; set authentication to PrivateKeyJWT(…)"
         )
         more = (
-            "the org's own authorization server grants okta.* scopes alone; name a custom one; "
-            f"{advice}; scopes of OpenID Connect are for people, and here is none"
+            "the org authorization server grants only okta.* scopes; set authorization_server to a "
+            f"custom one; {advice}; OpenID Connect scopes need a signed-in user, and the "
+            "client-credentials grant has none; remove them"
         )
         assert here.seen(UnusualRequest) == [
             UnusualRequest(key=TokenKey(org(here), frozenset({scope})), advice=told)
@@ -284,9 +285,9 @@ async def test_an_integration_may_use_its_secret() -> None:
     [
         (True, "okta.users.read", ""),
         (False, "a b", ""),
-        (True, "okta.users.read a", "grants okta.* scopes alone"),
+        (True, "okta.users.read a", "grants only okta.* scopes"),
         (False, "a okta.users.read", "grants no okta.* scopes"),
-        (False, "a openid", "scopes of OpenID Connect are for people"),
+        (False, "a openid", "OpenID Connect scopes need a signed-in user"),
     ],
 )
 async def test_scopes_that_a_server_does_not_grant_cause_a_warning(
@@ -418,7 +419,7 @@ async def test_an_immediate_retry_waits_for_a_pause() -> None:
         here.sandbox.fail_next(Fault.rate_limited(reset_in=20))
         other = asyncio.ensure_future(here.source("b").get_token())
         endpoint = here.provider._registry.endpoint(here.source("a").key)
-        endpoint._pauses[False].until = here.clock.boot + 20
+        endpoint._custom_pause.until = here.clock.boot + 20
         await here.failures(1)
         await settle()
         assert here.sandbox.token_requests <= 2
@@ -634,7 +635,7 @@ async def test_a_bearer_token_in_place_of_a_bound_one_is_an_error() -> None:
     """With DPoP, a token that is not bound to a key is an error and is not cached."""
     async with world(app=app(secrets=[SECRET]), dpop=DPoP()) as here:
         here.sandbox.fault = Fault.answer(200, json.dumps(GRANT))
-        with pytest.raises(InvalidResponseError, match="bound to no key") as caught:
+        with pytest.raises(InvalidResponseError, match="not bound to a key") as caught:
             await here.source().get_token()
 
         assert not caught.value.retryable
