@@ -149,7 +149,7 @@ async def test_a_bearer_token_in_place_of_a_bound_one_is_an_error(
 ) -> None:
     """If a server ignores the proof, the caller gets an error instead of a bearer token."""
     async with server.session() as session, TokenProvider(session=session) as provider:
-        with pytest.raises(InvalidResponseError, match="bound to no key") as caught:
+        with pytest.raises(InvalidResponseError, match="not bound to a key") as caught:
             await provider.get_token(bound_client(server, "bearer"), "orders:read")
 
     assert caught.value.status == 200
