@@ -131,7 +131,7 @@ class RealOkta:
     @property
     def connections(self) -> int:
         """Those that are in use."""
-        session = self._provider._session
+        session = self._provider._registry._session
         return len(session.connector._acquired) if session and session.connector else 0
 
 
@@ -251,7 +251,8 @@ class Here:
     def __post_init__(self) -> None:
         """Choose the key; remember whose tasks there are."""
         self.source = self.provider.source(self.client, "a")
-        self._strangers = asyncio.all_tasks() - {cast("asyncio.Task[None]", self.provider._owner)}
+        owner = cast("asyncio.Task[None]", self.provider._lifecycle._owner)
+        self._strangers = asyncio.all_tasks() - {owner}
 
     def watch_next(self, moment: Moment | None) -> None:
         """Hold the next flight for the key at a moment."""
@@ -260,7 +261,7 @@ class Here:
 
     def _is_meant(self, work: Work) -> bool:
         return (
-            getattr(work, "__qualname__", "") == SingleFlight._fly.__qualname__
+            getattr(work, "__qualname__", "") == SingleFlight._run.__qualname__
             and inspect.getcoroutinelocals(work)["flight"].key is self.source.key
         )
 
@@ -284,13 +285,17 @@ class Here:
     def left(self) -> Left:
         """Return what there is now."""
         provider = self.provider
-        gates = [vars(endpoint._gate) for endpoint in provider._endpoints.values()]
+        registry = provider._registry
+        gates = [vars(endpoint._gate) for endpoint in registry._endpoints.values()]
+        unused = vars(Gate(registry._max_concurrent_requests))
         return Left(
             connections=self.okta.connections,
             flights=len(provider._manager.flights.under_way),
             timers=len(provider._schedule),
             tasks=len([*filter(_is_ours, asyncio.all_tasks() - self._strangers)]),
-            gates_are_free=all(gate == vars(Gate(provider._places)) for gate in gates),
+            gates_are_free=all(
+                gate == vars(Gate(provider._registry._max_concurrent_requests)) for gate in gates
+            ),
         )
 
 

@@ -561,7 +561,7 @@ def test_start_and_warm_and_close_suspend_as_often_as_we_think() -> None:
 
 def is_closed(provider: TokenProvider) -> bool:
     """Tell whether nothing of a provider is left, or nothing has ever been."""
-    return (provider._session is None or provider._session.closed) and (
+    return (provider._registry._session is None or provider._registry._session.closed) and (
         asyncio.all_tasks() == {asyncio.current_task()}
     )
 
@@ -747,8 +747,8 @@ async def test_closing_ends_a_real_flight_wherever_it_is(
         outcomes = await here.outcomes()
 
         assert left == CLOSED
-        assert here.provider._session is not None
-        assert here.provider._session.closed
+        assert here.provider._registry._session is not None
+        assert here.provider._registry._session.closed
         assert {type(outcome) for outcome in outcomes} == {ProviderStateError}
 
     await at_each_real_moment(play, fault)
@@ -778,8 +778,8 @@ async def test_the_end_of_the_event_loop_ends_a_closing_wherever_it_is() -> None
             requests = sandbox.token_requests
             provider = await asyncio.to_thread(live_and_die, sandbox.origin, len(told))
 
-            assert provider._session is not None
-            assert provider._session.closed
+            assert provider._registry._session is not None
+            assert provider._registry._session.closed
             assert len(provider._schedule) == 0
     gc.collect()
 

@@ -133,11 +133,11 @@ async def test_a_second_event_loop_is_told_so() -> None:
             await asyncio.to_thread(elsewhere)
         assert str(caught.value) == (
             "the provider belongs to another event loop; make one in each loop, or call it from "
-            "there with asyncio.run_coroutine_threadsafe"
+            "here with asyncio.run_coroutine_threadsafe"
         )
         with pytest.raises(ProviderStateError, match="another event loop"):
             await asyncio.to_thread(asyncio.run, here.provider.warm(source))
-        with pytest.raises(ProviderStateError, match="started already"):
+        with pytest.raises(ProviderStateError, match="already started"):
             await asyncio.to_thread(asyncio.run, here.provider.start())
         with pytest.raises(ProviderStateError, match="another event loop"):
             await asyncio.to_thread(asyncio.run, here.provider.aclose())
@@ -201,12 +201,12 @@ def test_a_loop_that_is_closed_first_is_told_of(tmp_path: Path, moment: str) -> 
             provider.start,
             provider.aclose,
         ):
-            await refused(use, "close each before its event loop")
+            await refused(use, "close each provider before its event loop")
         assert not provider.invalidate(token) and not source.invalidate(token.value)
         provider.source(client, "one more")
         provider.source(client, "kept", keep_fresh=True)
         assert all(status.remaining is None for status in provider.inspect())
-        assert "stranded" in repr(provider) and provider.stats()
+        assert "loop closed" in repr(provider) and provider.stats()
 
     async def main():
         async with Sandbox() as sandbox:

@@ -25,7 +25,7 @@ from okta_tokens import (
     TokenProvider,
 )
 from okta_tokens._cache.entry import USED
-from okta_tokens._provider import _leave_the_parent_alone
+from okta_tokens._lifecycle import _abandon_after_fork
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
 from okta_tokens.events import (
     Event,
@@ -70,7 +70,7 @@ async def test_a_provider_is_started_once() -> None:
     assert await provider.start() is provider
     with pytest.raises(ProviderStateError) as caught:
         await provider.start()
-    assert str(caught.value) == "the provider is started already; start it once"
+    assert str(caught.value) == "the provider is already started; start it once"
     assert "okta_tokens" in {task.get_name() for task in asyncio.all_tasks()}
     await provider.aclose()
     with pytest.raises(ProviderStateError, match="closed"):
@@ -103,7 +103,10 @@ async def test_closing_tells_every_waiter() -> None:
         assert len(here.seen(ProviderClosed)) == 1
         assert all(isinstance(error, ProviderStateError) for error in errors)
         assert {str(error) for error in errors} == {
-            "the provider was closed, or died, while this caller waited for a token"
+            (
+                "the provider was closed, or failed, while this caller waited for a token; make "
+                "another provider"
+            )
         }
         assert len({id(error) for error in errors}) == 10
 
@@ -142,7 +145,7 @@ async def test_closing_leaves_nothing_behind() -> None:
         await provider.get_token(client, "customScope")
         waiting = asyncio.ensure_future(provider.get_token(client, "orders:read"))
         await until(lambda: sandbox.token_requests == 2)
-        session = provider._session
+        session = provider._registry._session
         await provider.aclose()
         with pytest.raises(ProviderStateError):
             await waiting
@@ -188,8 +191,8 @@ async def test_closing_goes_on_when_its_caller_is_cancelled() -> None:
             await caller
 
         await here.provider.aclose()
-        assert here.provider._session is not None
-        assert here.provider._session.closed
+        assert here.provider._registry._session is not None
+        assert here.provider._registry._session.closed
 
 
 async def test_closing_while_it_starts_leaves_nothing_behind() -> None:
@@ -199,8 +202,8 @@ async def test_closing_while_it_starts_leaves_nothing_behind() -> None:
     closing = asyncio.create_task(provider.aclose())
     await asyncio.wait([starting, closing])
 
-    assert provider._session is not None
-    assert provider._session.closed
+    assert provider._registry._session is not None
+    assert provider._registry._session.closed
     with pytest.raises(ProviderStateError, match="closed"):
         await provider.get_token(ACME, "a")
 
@@ -217,8 +220,8 @@ async def test_a_provider_that_is_forgotten_ends_with_its_loop() -> None:
     provider = await asyncio.to_thread(asyncio.run, forget())
     gc.collect()
 
-    assert provider._session is not None
-    assert provider._session.closed
+    assert provider._registry._session is not None
+    assert provider._registry._session.closed
     with pytest.raises(ProviderStateError, match="closed"):
         await provider.get_token(ACME, "a")
 
@@ -238,7 +241,9 @@ async def test_our_own_death_is_told_and_hangs_nobody() -> None:
         here.provider._schedule.call_at(0, broken)
         with pytest.raises(ProviderStateError):
             await caller
-        with pytest.raises(ProviderStateError, match="died") as caught:
+        with pytest.raises(
+            ProviderStateError, match=r"^Internal error in okta-tokens while running the"
+        ) as caught:
             await source.get_token()
 
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -381,7 +386,7 @@ async def test_not_more_keys_are_kept_fresh_than_tokens() -> None:
     with pytest.raises(ConfigurationError) as caught:
         provider.source(ACME, "b", keep_fresh=True)
     assert str(caught.value) == (
-        "keep_fresh: as many keys as max_tokens are kept fresh already; raise it"
+        "keep_fresh: max_tokens keys are kept fresh already; raise max_tokens"
     )
 
 
@@ -434,7 +439,9 @@ async def test_warm_refuses_sources_of_another_provider() -> None:
         with pytest.raises(ConfigurationError) as caught:
             await provider.warm(TokenProvider().source(ACME, "a"))
 
-        assert str(caught.value) == "sources: one of them belongs to another provider"
+        assert str(caught.value) == (
+            "sources: one of them belongs to another provider; pass sources of this one"
+        )
 
 
 async def test_warm_tells_when_the_provider_closes() -> None:
@@ -617,7 +624,7 @@ async def test_a_bare_value_is_not_invalidated_by_the_provider() -> None:
             provider.invalidate(SECRET)  # type: ignore[arg-type]  # deliberately
 
     assert str(caught.value) == (
-        "token: must be an AccessToken; a bare value goes to a source's invalidate"
+        "token: must be an AccessToken; pass the bare value of a token to a source's invalidate"
     )
     assert locals_with(caught.value, SECRET) == []
 
@@ -674,15 +681,15 @@ async def test_what_a_flight_brings_after_closing_is_nobodys(brings: str) -> Non
 async def test_a_provider_that_was_made_before_a_fork_may_start_after_it() -> None:
     """A provider that owns nothing yet belongs to no process."""
     fresh, running = TokenProvider(), await TokenProvider().start()
-    life = running._life
-    _leave_the_parent_alone()
+    state = running._lifecycle.state
+    _abandon_after_fork()
     try:
         with pytest.raises(ProviderStateError, match="after the fork"):
             await running.get_token(ACME, "a")
         async with fresh:
             assert "running" in repr(fresh)
     finally:
-        running._life = life
+        running._lifecycle.state = state
         await running.aclose()
 
 
@@ -776,8 +783,8 @@ async def test_a_proof_is_for_a_token_of_the_source() -> None:
             with pytest.raises(ConfigurationError) as caught:
                 await source.proof(wrong, "GET", "https://api.example/")  # type: ignore[arg-type]  # deliberately
             assert str(caught.value) == (
-                "proof: the token and this source do not belong together; take a token of this "
-                "source's, of a client with dpop=DPoP()"
+                "proof: the token is not bound to the key of this source; pass a token of this "
+                "source, whose client has dpop=DPoP()"
             )
             assert locals_with(caught.value, token.value) == []
         await here.provider.aclose()
@@ -796,7 +803,8 @@ async def test_headers_are_for_a_request(method: str, url: str) -> None:
             await here.source().headers(method, url)
 
         assert str(caught.value) == (
-            "a request has an HTTP method, and an absolute http(s) URL without a user name"
+            "method, url: the request is invalid; pass an HTTP method, and an absolute http(s) "
+            "URL without a user name"
         )
         assert here.sandbox.token_requests == 0
 
@@ -809,7 +817,7 @@ async def test_headers_are_for_a_request(method: str, url: str) -> None:
 async def test_a_bare_token_is_not_given_where_it_is_of_no_use() -> None:
     """A bound token without a proof is refused by every API, so the bare value is, too."""
     async with world(dpop=DPoP()) as here:
-        with pytest.raises(ConfigurationError, match=r"^a DPoP token .* use headers"):
+        with pytest.raises(ConfigurationError, match=r"a DPoP token .* use headers"):
             await here.source().access_token()
 
         assert here.sandbox.token_requests == 0

@@ -220,7 +220,7 @@ async def test_a_key_that_cools_down_is_not_forgotten_about() -> None:
         cooled = source._entry.refuse_until
         await clock.advance(cooled - clock.boot - 0.05)
         store.takes = 0.1
-        source._entry.look_after = 0.0
+        source._entry.adopt_after = 0.0
         looking = asyncio.create_task(source.get_token())
         await clock.advance(0.2)
         with pytest.raises(FetchError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import enum
 import os
 from collections.abc import Callable, Coroutine
@@ -20,7 +21,7 @@ class State(enum.Enum):
     NEW = "the provider is not started; enter it with `async with`, or await its start()"
     RUNNING = "the provider is already started; start it once"
     CLOSED = "the provider is closed; make another one"
-    FAILED = "the provider failed by an internal error in okta-tokens; please report it"
+    FAILED = "the provider failed by an internal error"
     LOOP_CLOSED = (
         "the event loop on which the provider was started is closed; make another provider, and "
         "close each provider before its event loop"
@@ -142,8 +143,9 @@ class Lifecycle:
             raise ProviderStateError(message)
 
     def _refuse(self) -> NoReturn:
-        cause = None if self._failure is None else self._failure.__cause__
-        raise ProviderStateError(self.state.value) from cause
+        if self._failure is not None:
+            raise copy.copy(self._failure)
+        raise ProviderStateError(self.state.value)
 
     def _abandon(self, state: State) -> None:
         """Serve no caller any more, and leave alone what only the event loop could end."""

@@ -489,6 +489,6 @@ def test_the_last_rejections_are_remembered() -> None:
     entry = Entry(KEY)
     values = [f"token {number}" for number in range(100)]
     for value in values:
-        entry.remember(value)
+        entry.remember_rejected(value)
 
     assert [value for value in values if value in entry.rejected] == values[-4:]

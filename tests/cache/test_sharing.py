@@ -16,11 +16,12 @@ import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, RefreshPolicy, TokenKey
 from okta_tokens._cache.sharing import Sharing
-from okta_tokens._endpoint.endpoint import TokenFlight
+from okta_tokens._endpoint.operation import TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
-from okta_tokens._runtime.clock import read
+from okta_tokens._runtime.clock import current_instant
 from okta_tokens._runtime.flight import Flight
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens.errors import FetchError, TransportError
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
 from okta_tokens.stores import SharedToken
@@ -54,8 +55,8 @@ class StubEndpoint:
         """Return what this process takes for Okta's time."""
         return self.clock.wall_time() + self.clock_offset
 
-    def pause(self, key: TokenKey, seconds: float) -> None:
-        """Take note of a pause."""
+    def adopt_pause(self, key: TokenKey, seconds: float) -> None:
+        """Record a pause."""
         assert key in (KEY, OTHER)
         self.pauses.append(seconds)
 
@@ -63,7 +64,7 @@ class StubEndpoint:
         """Response a request, after a while."""
         self.requests += 1
         value = f"{self.name}'s {self.requests}"
-        sent = read(self.clock)
+        sent = current_instant(self.clock)
         await self.clock.sleep_until(self.clock.boot_time() + self.takes)
         if self.error is not None:
             return self.error
@@ -71,10 +72,23 @@ class StubEndpoint:
 
 
 @dataclass
-class Process:
-    """A process of a fleet."""
+class StubRegistry:
+    """A registry with one endpoint for both keys."""
 
-    fleet: Sharing
+    only_endpoint: StubEndpoint
+
+    def endpoint(self, key: TokenKey) -> StubEndpoint:
+        """Return the endpoint."""
+        assert key in (KEY, OTHER)
+        return self.only_endpoint
+
+
+@dataclass
+class Process:
+    """One of the processes that share a store."""
+
+    sharing: Sharing
+    store: GuardedStore
     endpoint: StubEndpoint
     clock: ManualClock
     events: list[Event]
@@ -84,7 +98,11 @@ class Process:
         self, key: TokenKey = KEY, *rejected: str
     ) -> asyncio.Task[TokenResponse | FetchError]:
         """Begin a fetch."""
-        return asyncio.create_task(self.fleet.fetch(Flight(key), rejected.__contains__))
+        return asyncio.create_task(self.sharing.fetch(Flight(key), rejected.__contains__))
+
+    def share_pause(self, key: TokenKey, seconds: float) -> None:
+        """Let the other processes pause, as an endpoint does after a 429."""
+        self.store.publish_pause(key, seconds, until=self.endpoint.server_time() + seconds)
 
     async def fetch(self, key: TokenKey = KEY, *rejected: str) -> TokenResponse | FetchError:
         """Fetch, and let the time pass that it takes."""
@@ -113,22 +131,27 @@ class World:
         loop.set_exception_handler(lambda _, told: complaints.append(told))
         schedule = Schedule(self.clock)
         endpoint = StubEndpoint(self.clock, name)
-        fleet = Sharing(
+        store = GuardedStore(
             self.store,
             clock=self.clock,
             schedule=schedule,
-            refresh=RefreshPolicy(),
-            endpoint=dict.fromkeys((KEY, OTHER), endpoint).__getitem__,  # type: ignore[arg-type]  # as much as it uses
             random=lambda: draw,
             emit=events.append,
         )
-        fleet.attach(loop, copy_context())
+        sharing = Sharing(
+            store,
+            clock=self.clock,
+            refresh=RefreshPolicy(),
+            registry=StubRegistry(endpoint),  # type: ignore[arg-type]  # as much as it uses
+            random=lambda: draw,
+        )
+        store.attach(loop, copy_context())
         running = asyncio.create_task(schedule.run())
         try:
-            yield Process(fleet, endpoint, self.clock, events, schedule)
+            yield Process(sharing, store, endpoint, self.clock, events, schedule)
         finally:
             self.store.hangs = False
-            await fleet.aclose()
+            await store.aclose()
             running.cancel()
             await asyncio.wait([running])
             gc.collect()  # what nobody asked a task about is told when the task goes
@@ -269,7 +292,7 @@ async def test_a_rejected_token_is_kept_no_longer(world: World) -> None:
     async with world.process("one") as one:
         await one.fetch()
 
-        assert await one.fleet.look(Flight(KEY), ["one's 1"].__contains__) is None
+        assert await one.sharing.adopt(Flight(KEY), ["one's 1"].__contains__) is None
         await settle()
 
         assert world.store.tokens == {}
@@ -294,7 +317,7 @@ async def test_a_token_that_is_rejected_meanwhile_is_not_adopted(world: World) -
         rejected: list[str] = []
         flight: TokenFlight = Flight(KEY)
         flight.wanted = True
-        fetching = asyncio.create_task(two.fleet.fetch(flight, rejected.__contains__))
+        fetching = asyncio.create_task(two.sharing.fetch(flight, rejected.__contains__))
         await world.clock.advance(0.5)
         rejected.append("one's 1")
         saved = SharedToken(
@@ -312,11 +335,11 @@ async def test_only_that_token_is_discarded(world: World) -> None:
     """A late rejection of a token that was replaced meanwhile leaves its successor alone."""
     async with world.process("one") as one, world.process("two") as two:
         await one.fetch()
-        two.fleet.discard(KEY, "another")
+        two.sharing.discard(KEY, "another")
         await settle()
         assert world.store.tokens != {}
 
-        two.fleet.discard(KEY, "one's 1")
+        two.sharing.discard(KEY, "one's 1")
         await settle()
         assert world.store.tokens == {}
 
@@ -389,8 +412,8 @@ async def test_after_a_failure_another_one_tries(world: World) -> None:
 async def test_a_pause_is_shared(world: World) -> None:
     """Who is asked to pause lets the others know, before they ask Okta."""
     async with world.process("one") as one, world.process("two") as two:
-        one.fleet.share_pause(KEY, 30)
-        one.fleet.share_pause(OTHER, 20)
+        one.share_pause(KEY, 30)
+        one.share_pause(OTHER, 20)
         await settle()
 
         await two.fetch()
@@ -404,7 +427,7 @@ async def test_a_pause_is_as_long_as_both_clocks_say(
 ) -> None:
     """What somebody put back into the store is no pause when its time is over by Okta's clock."""
     async with world.process("one") as one, world.process("two") as two:
-        one.fleet.share_pause(KEY, 30)
+        one.share_pause(KEY, 30)
         await settle()
         await world.clock.advance(0.1)
         two.endpoint.clock_offset = offset
@@ -422,7 +445,7 @@ async def test_a_pause_that_cannot_be_read_is_none(world: World) -> None:
         await one.fetch()
 
         assert one.endpoint.pauses == [0.0]
-        one.fleet.discard(KEY, "x")
+        one.sharing.discard(KEY, "x")
         await settle()
         assert one.events == [StoreEntryIgnored(key=KEY)]
 
@@ -430,7 +453,7 @@ async def test_a_pause_that_cannot_be_read_is_none(world: World) -> None:
 async def test_a_lease_outlasts_a_pause(world: World) -> None:
     """During a pause nobody takes the lease from who waits for its end to ask Okta."""
     async with world.process("one") as one, world.process("two") as two:
-        one.fleet.share_pause(KEY, 30)
+        one.share_pause(KEY, 30)
         await settle()
         one.endpoint.takes = 30.1
         first, second = one.begin(), two.begin()
@@ -469,7 +492,7 @@ async def test_a_store_that_hangs_costs_its_time_out(world: World) -> None:
         await world.clock.advance(0.02 + one.endpoint.takes)
 
         assert await value(fetching) == "one's 1"
-        assert one.events == [StoreFailed(reason="no answer within 0.25 s", after=1.5)]
+        assert one.events == [StoreFailed(reason="no response within 0.25 s", after=1.5)]
 
 
 @pytest.mark.parametrize("takes", [0.2, 0.1, 0.07])
@@ -565,7 +588,7 @@ async def test_what_nobody_waits_for_has_the_context_of_all(world: World) -> Non
     world.store.discard = watched  # type: ignore[method-assign]  # for the moment
     async with world.process() as one:
         whose.set("a caller's")
-        one.fleet.discard(KEY, "x")
+        one.sharing.discard(KEY, "x")
 
     assert seen == ["nobody's"]
 
@@ -594,16 +617,16 @@ async def test_a_store_that_works_again_is_used_again(world: World) -> None:
 async def test_a_look_is_all_that_it_says(world: World) -> None:
     """Whoever just looks finds what others saved, asks Okta for nothing, and takes no lease."""
     async with world.process("one") as one, world.process("two") as two:
-        assert await two.fleet.look(Flight(KEY), NOBODY) is None
+        assert await two.sharing.adopt(Flight(KEY), NOBODY) is None
         await one.fetch()
 
-        grant = await two.fleet.look(Flight(KEY), NOBODY)
+        grant = await two.sharing.adopt(Flight(KEY), NOBODY)
 
         assert grant is not None
         assert grant.value == "one's 1"
         world.store.error = ConnectionError()
         for _ in range(2):
-            assert await two.fleet.look(Flight(KEY), NOBODY) is None
+            assert await two.sharing.adopt(Flight(KEY), NOBODY) is None
         assert two.endpoint.requests == 0
         assert world.store.leases == {}
 
@@ -616,12 +639,12 @@ async def test_who_waits_adopts_what_can_be_used(world: World) -> None:
         flight: TokenFlight = Flight(KEY)
         flight.wanted = True
 
-        grant = await two.fleet.fetch(flight, NOBODY)
+        grant = await two.sharing.fetch(flight, NOBODY)
 
         assert isinstance(grant, TokenResponse)
         assert grant.value == "one's 1"
         await world.clock.advance(LEAD - 6)
-        assert await two.fleet.look(flight, NOBODY) is None
+        assert await two.sharing.adopt(flight, NOBODY) is None
 
 
 async def test_an_entry_that_cannot_be_read_is_replaced(world: World) -> None:
@@ -688,22 +711,22 @@ async def test_closing_does_not_wait_for_a_store_that_hangs(world: World) -> Non
     """A store that does not answer holds up nobody's end for long, and nothing is left running."""
     async with world.process() as one:
         world.store.timeout = 0.01
-        one.fleet.discard(KEY, "x")
+        one.sharing.discard(KEY, "x")
         await settle()
         world.store.hangs = True
-        one.fleet.discard(KEY, "x")
+        one.sharing.discard(KEY, "x")
         await settle()
 
-        await one.fleet.aclose()
+        await one.store.aclose()
 
-        assert not one.fleet._errands
+        assert not one.store._background
 
 
 async def test_what_nobody_waits_for_fails_quietly(world: World) -> None:
     """A store that fails when a token is discarded is one that failed: an event, and no more."""
     async with world.process() as one:
         world.store.error = ConnectionError()
-        one.fleet.discard(KEY, "x")
+        one.sharing.discard(KEY, "x")
         await settle()
 
         assert one.events == [StoreFailed(reason="ConnectionError", after=1.5)]
@@ -723,9 +746,9 @@ async def test_closing_insists(world: World) -> None:
     world.store.discard = stubborn  # type: ignore[method-assign]  # for the moment
     async with world.process() as one:
         world.store.timeout = 0.01
-        one.fleet.discard(KEY, "x")
+        one.sharing.discard(KEY, "x")
         await settle()
 
-        await asyncio.wait_for(one.fleet.aclose(), 5)
+        await asyncio.wait_for(one.store.aclose(), 5)
 
     assert swallowed == [(KEY, "x")] * 2

@@ -10,7 +10,7 @@ from datetime import UTC
 import pytest
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RefreshPolicy, RetryPolicy
-from okta_tokens._endpoint.endpoint import TokenFlight
+from okta_tokens._endpoint.operation import TokenFlight
 from okta_tokens.errors import (
     FetchError,
     InvalidResponseError,
@@ -537,7 +537,7 @@ async def test_a_late_renewal_that_fails_is_tried_once_more() -> None:
         source = here.source()
         await source.get_token()
         entry = here.provider._manager.entries.get_or_add(source.key)
-        here.provider._manager._call(entry, here.clock.boot + 89)
+        here.provider._manager._set_timer(entry, here.clock.boot + 89)
         entry.refresh_at = here.clock.boot + 89
         here.sandbox.fail_next(Fault.status(503))
         await here.advance(91)
@@ -618,8 +618,8 @@ async def test_a_token_that_is_unusable_on_arrival_is_a_failure() -> None:
 
         error = caught.value
         assert str(error).startswith(
-            "the token was past its use when it arrived; its lifetime is too short for this "
-            "machine or network ["
+            "the token was past its leeway when it arrived; its lifetime is too short for this "
+            "machine or network, so raise "
         )
         assert (error.status, error.attempts, error.retryable) == (200, 1, True)
         assert error.key == here.source().key
@@ -645,21 +645,21 @@ async def test_a_waiter_that_comes_too_late_twice_gives_up(monkeypatch: pytest.M
     """A waiter rejoins at most once, and then gets an error that says that later may help."""
     async with world(lifetime=100) as here:
         flights = here.provider._manager.flights
-        release = flights._release
+        release = flights._land
 
         def too_late(flight: TokenFlight) -> None:
             release(flight)
             here.clock.boot += 95  # to the instant at which its leeway begins
 
-        monkeypatch.setattr(flights, "_release", too_late)
+        monkeypatch.setattr(flights, "_land", too_late)
         with pytest.raises(InvalidResponseError) as caught:
             await here.source().get_token()
         monkeypatch.undo()
 
         error = caught.value
         assert str(error).startswith(
-            "the token was past its use before the caller could have it, twice; its lifetime is "
-            "too short for this machine or network ["
+            "the token was past its leeway when the caller resumed, twice; its lifetime is too "
+            "short for this machine or network, so raise "
         )
         assert (error.status, error.retryable) == (200, True)
         assert error.key == here.source().key
@@ -678,8 +678,8 @@ async def test_a_caller_waits_no_longer_than_it_may() -> None:
         with pytest.raises(TransportError) as caught:
             await caller
         assert str(caught.value).startswith(
-            "no token within 5 s; requests to the domain wait for a place, or are slow; they go "
-            "on, so a later call may find a token ["
+            "no token within RetryPolicy.max_wait (5 s): requests to the domain are slow, or wait "
+            "for a place; they continue in the background, so try again later ["
         )
         assert (caught.value.key, caught.value.retryable) == (source.key, True)
         await here.quiet()
@@ -692,7 +692,7 @@ async def test_a_waiter_that_rejoins_waits_no_longer_than_it_may(
     """Also in the second flight that it waits for, a caller gives up at its own time."""
     async with world(lifetime=100, retry=RetryPolicy(max_wait=5)) as here:
         flights = here.provider._manager.flights
-        release = flights._release
+        release = flights._land
 
         def too_late(flight: TokenFlight) -> None:
             monkeypatch.undo()
@@ -700,12 +700,12 @@ async def test_a_waiter_that_rejoins_waits_no_longer_than_it_may(
             release(flight)
             here.clock.wall += 96
 
-        monkeypatch.setattr(flights, "_release", too_late)
+        monkeypatch.setattr(flights, "_land", too_late)
         caller = asyncio.ensure_future(here.source().get_token())
         await here.requests(2)
         await here.clock.advance(5)
 
-        with pytest.raises(TransportError, match="no token within 5 s"):
+        with pytest.raises(TransportError, match=r"no token within RetryPolicy\.max_wait"):
             await caller
 
 
@@ -713,14 +713,14 @@ async def test_who_comes_late_takes_what_is_held_by_then(monkeypatch: pytest.Mon
     """A waiter whose token died before it resumed does not wait if another one is held."""
     async with world() as here:
         flights = here.provider._manager.flights
-        release = flights._release
+        release = flights._land
 
         def too_late(flight: TokenFlight) -> None:
-            if isinstance(flight.outcome, AccessToken):
-                flight.outcome = replace(flight.outcome, _boot_expiry=0)
+            if isinstance(flight.result, AccessToken):
+                flight.result = replace(flight.result, _boot_expiry=0)
             release(flight)
 
-        monkeypatch.setattr(flights, "_release", too_late)
+        monkeypatch.setattr(flights, "_land", too_late)
         token = await here.source().get_token()
 
         assert token.remaining() > 3000
@@ -735,13 +735,16 @@ async def test_a_defect_in_a_flight_is_an_error_and_not_a_hang(
         source = here.source()
         await source.get_token()
         source.invalidate(await source.get_token())
-        endpoint = here.provider._endpoint(source.key)
+        endpoint = here.provider._registry.endpoint(source.key)
 
         async def broken(_: object) -> None:
             raise KeyError("a defect")
 
         monkeypatch.setattr(endpoint, "fetch", broken)
-        with pytest.raises(ProviderStateError, match=r"^the fetch died of KeyError") as caught:
+        with pytest.raises(
+            ProviderStateError,
+            match=r"^Internal error .* fetching a token \(KeyError\)",
+        ) as caught:
             await source.get_token()
 
         cause = caught.value.__cause__
@@ -766,8 +769,8 @@ async def test_nobody_waits_longer_than_allowed() -> None:
         assert caught.value.key == source.key
         assert caught.value.retryable
         assert str(caught.value).startswith(
-            "no token within 7 s; requests to the domain wait for a place, or are slow; "
-            "they go on, so a later call may find a token ["
+            "no token within RetryPolicy.max_wait (7 s): requests to the domain are slow, or wait "
+            "for a place; they continue in the background, so try again later ["
         )
 
         assert (await source.get_token()).remaining() > 0
@@ -794,7 +797,7 @@ async def test_a_pause_longer_than_the_wait_is_an_error_at_once() -> None:
         assert first.value.request_id
         assert second.value.request_id is None
         assert re.match(
-            r"Okta asked to be left alone for another \d+ s; ask less often, or raise the limit \[",
+            r"Okta's rate limit allows no request for another \d+ s; send fewer requests",
             str(second.value),
         )
 
@@ -830,7 +833,7 @@ async def test_who_gives_up_during_a_pause_is_told_of_it() -> None:
         await until(lambda: here.provider.stats().pauses == 2)
         await here.clock.advance(15)
 
-        with pytest.raises(RateLimitedError, match="left alone for another"):
+        with pytest.raises(RateLimitedError, match="allows no request for another"):
             await first
         assert not second.done()
         await here.clock.advance(29)
@@ -851,7 +854,7 @@ async def test_renewals_move_to_the_end_of_a_pause() -> None:
         postponed = here.seen(RenewalPostponed)
         assert postponed
         assert not here.seen(RenewalFailed)
-        endpoint = here.provider._endpoint(sources[0].key)
+        endpoint = here.provider._registry.endpoint(sources[0].key)
         pause_end = endpoint.paused_until(sources[0].key)
         for event in postponed:
             assert isinstance(event, RenewalPostponed)
@@ -1197,7 +1200,7 @@ async def test_nothing_grows_with_the_number_of_calls() -> None:
             with pytest.raises(FetchError):
                 await here.provider.get_token(here.client, f"scope{number}")
         for spelling in itertools.islice(itertools.permutations("abcdefgh", 4), 500):
-            here.provider._spell(here.client, spelling)
+            here.provider._add_spelling(here.client, spelling)
 
         await here.quiet()
         gc.collect()

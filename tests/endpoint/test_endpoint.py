@@ -7,9 +7,10 @@ import pytest
 from multidict import CIMultiDict
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
-from okta_tokens._endpoint.endpoint import _Errand
-from okta_tokens._endpoint.token_response import Response, parse_token_response
-from okta_tokens._runtime.clock import read
+from okta_tokens._endpoint.operation import FetchOperation
+from okta_tokens._endpoint.response import Response
+from okta_tokens._runtime.clock import current_instant
+from okta_tokens._runtime.flight import Flight
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
 from okta_tokens.events import AttemptFailed, RenewalPostponed, RequestsPaused, TokenRequested
 from okta_tokens.sandbox import Fault
@@ -257,13 +258,10 @@ async def test_an_answer_to_an_earlier_request_does_not_halve_a_pause() -> None:
         callers = [asyncio.ensure_future(here.source(it).get_token()) for it in ("a", "b")]
         await until(callers[1].done)
         key = here.source("c").key
-        endpoint = here.provider._endpoint(key)
+        endpoint = here.provider._registry.endpoint(key)
         here.clock.boot += 1.5
         here.sandbox.fail_next(Fault.concurrency_limited())
-        errand = _Errand(
-            key, key.client.token_url, {}, lambda answer: parse_token_response(answer, key.scopes)
-        )
-        await endpoint._attempt(errand, here.clock.boot + 10)
+        await endpoint._attempt(FetchOperation(Flight(key)), here.clock.boot + 10)
 
         assert endpoint.paused_until(key) == here.clock.boot + 2
         await here.clock.advance(2)
@@ -368,17 +366,16 @@ async def test_a_pause_is_read_against_what_is_known_of_the_servers_clock() -> N
         here.sandbox.date_offset = 7_200
         key = here.source().key
         await here.source().get_token()
-        endpoint = here.provider._endpoint(key)
+        endpoint = here.provider._registry.endpoint(key)
         reset = str(int(here.clock.wall) + 7_200 + 60)
         answer = Response(
             status=429,
             headers=CIMultiDict({"X-Rate-Limit-Reset": reset}),
             body=b"",
-            sent=read(here.clock),
+            sent=current_instant(here.clock),
             received_at=here.clock.wall,
         )
-        errand = _Errand(key, "", {}, lambda answer: parse_token_response(answer, key.scopes))
-        endpoint._learn(errand, answer)
+        endpoint._handle(FetchOperation(Flight(key)), answer)
 
         assert endpoint.paused_until(key) - here.clock.boot == pytest.approx(61, abs=2)
 
@@ -392,7 +389,7 @@ async def test_a_cancelled_wait_for_a_pause_leaves_no_place_taken() -> None:
         await here.provider.aclose()
         await asyncio.gather(*callers, return_exceptions=True)
 
-        (endpoint,) = here.provider._endpoints.values()
+        (endpoint,) = here.provider._registry._endpoints.values()
         assert len(endpoint._gate) == 0
         assert endpoint._gate._free == 1
 

@@ -145,7 +145,7 @@ async def test_the_whole_answer_must_come_in_time() -> None:
         await asyncio.sleep(0.05)
         await here.clock.advance(10)
 
-        with pytest.raises(TransportError, match="no answer"):
+        with pytest.raises(TransportError, match="no response"):
             await caller
 
 
@@ -311,7 +311,7 @@ async def test_a_server_without_tls_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "is no valid HTTP"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "is not valid HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "incomplete or garbled"),
         (b"HTTP/1.1 200", "broke"),
     ],

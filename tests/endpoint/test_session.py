@@ -102,7 +102,8 @@ async def test_a_session_with_authentication() -> None:
             check_session(session)
 
     assert str(caught.value) == (
-        "session: it sends HTTP authentication of its own; give the provider a session without"
+        "session: it sends HTTP authentication of its own; give the provider a session without "
+        "these"
     )
     assert SECRET not in str(caught.value)
 
@@ -115,7 +116,8 @@ async def test_a_session_with_a_header(name: str) -> None:
             check_session(session)
 
     assert str(caught.value) == (
-        "session: it sends an Authorization header of its own; give the provider a session without"
+        "session: it sends an Authorization header of its own; give the provider a session without "
+        "these"
     )
     assert SECRET not in str(caught.value)
 

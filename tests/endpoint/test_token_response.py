@@ -16,18 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
+from okta_tokens._endpoint.rate_limits import is_concurrency_limit, requested_pause
+from okta_tokens._endpoint.response import MAX_BODY, Response
 from okta_tokens._endpoint.token_response import (
-    MAX_BODY,
     MAX_LIFETIME,
-    ImmediateRetry,
-    Response,
     TokenResponse,
     build_form,
-    immediate_retry_for,
-    is_concurrency_limit,
     parse_revocation_response,
     parse_token_response,
-    pause_of,
 )
 from okta_tokens._runtime.clock import Instant
 from okta_tokens.errors import (
@@ -52,15 +49,19 @@ SENT = Instant(1_000.0, NOW - 0.5)
 GRANT = {"token_type": "Bearer", "expires_in": 3600, "access_token": VALUE, "scope": "a b"}
 REQUESTED = frozenset({"a", "b"})
 
-NOT_JSON = "it is not Okta's JSON; check the domain, and what stands between here and Okta"
+MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
+NOT_JSON = f"it is not Okta's JSON; check the domain, and {MIDDLEBOXES}"
 TOO_LONG = "its body is longer than 64 KiB; check the domain"
 REDIRECT = "it is a redirect, which is never followed; check the domain"
-BAD_TOKEN = "access_token is missing or holds forbidden characters"
-NOT_BEARER = "token_type is neither Bearer nor DPoP"
-DPOP = "the token is bound to a key, and a bearer token was asked for"
-NO_SECONDS = "expires_in is missing or is no number of seconds"
-DEAD = "the token had expired on arrival"
-BAD_SCOPE = "scope is no string of scope names"
+BAD_TOKEN = "access_token is missing or holds forbidden characters; check the domain"
+NOT_BEARER = "token_type is neither Bearer nor DPoP; check the domain"
+DPOP = (
+    "the token is bound to a key, but a bearer token was requested; check the app's DPoP setting, "
+    "or give the client dpop=DPoP()"
+)
+NO_SECONDS = "expires_in is missing or is not a number of seconds; check the domain"
+DEAD = "the token had expired when it arrived; check the token lifetime"
+BAD_SCOPE = "scope is not a string of scope names; check the domain"
 
 HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head></html>"
 
@@ -149,7 +150,7 @@ def test_the_content_type_does_not_matter(content_type: str) -> None:
 
     assert granted(new_answer(GRANT, headers=headers)).value == VALUE
     assert invalid(new_answer(HTML, headers=headers)).args == (
-        f"the answer (200) cannot be used: {NOT_JSON}",
+        f"the response (200) is invalid: {NOT_JSON}",
     )
 
 
@@ -170,7 +171,7 @@ def test_dpop_tokens(kind: str) -> None:
     """A token that is bound to a key nobody has is refused in any case."""
     error = invalid(new_answer({**GRANT, "token_type": kind}))
 
-    assert error.args == (f"the answer (200) cannot be used: {DPOP}",)
+    assert error.args == (f"the response (200) is invalid: {DPOP}",)
     assert not error.retryable
 
 
@@ -190,8 +191,8 @@ def test_a_bearer_token_where_a_bound_one_was_asked_for() -> None:
     assert isinstance(error, InvalidResponseError)
     assert error.args == (
         (
-            "the answer (200) cannot be used: the token is bound to no key, and one that is was "
-            "asked for; check the app's settings"
+            "the response (200) is invalid: the token is not bound to a key, but a bound one was "
+            "requested; check the app's DPoP setting"
         ),
     )
     assert not error.retryable
@@ -202,7 +203,7 @@ def test_other_token_types(kind: object) -> None:
     """A token of any other type is refused."""
     error = invalid(new_answer({**GRANT, "token_type": kind}))
 
-    assert error.args == (f"the answer (200) cannot be used: {NOT_BEARER}",)
+    assert error.args == (f"the response (200) is invalid: {NOT_BEARER}",)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +258,7 @@ def test_no_lifetimes(expires_in: object) -> None:
     """A token whose lifetime is no number of seconds is refused: guessing one would fail open."""
     error = invalid(new_answer({**GRANT, "expires_in": expires_in}))
 
-    assert error.args == (f"the answer (200) cannot be used: {NO_SECONDS}",)
+    assert error.args == (f"the response (200) is invalid: {NO_SECONDS}",)
     assert not error.retryable
 
 
@@ -266,7 +267,7 @@ def test_numbers_that_are_none(number: bytes) -> None:
     """A number beyond what a float holds is no lifetime."""
     body = json.dumps({**GRANT, "expires_in": 12345}).encode().replace(b"12345", number)
 
-    assert invalid(new_answer(body)).args == (f"the answer (200) cannot be used: {NO_SECONDS}",)
+    assert invalid(new_answer(body)).args == (f"the response (200) is invalid: {NO_SECONDS}",)
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, 0.0, -0.0, -0.5, "0", -(10**9)], ids=repr)
@@ -274,7 +275,7 @@ def test_dead_on_arrival(expires_in: object) -> None:
     """A token without any time left is refused, and the next one may be better."""
     error = invalid(new_answer({**GRANT, "expires_in": expires_in}))
 
-    assert error.args == (f"the answer (200) cannot be used: {DEAD}",)
+    assert error.args == (f"the response (200) is invalid: {DEAD}",)
     assert error.retryable
 
 
@@ -286,7 +287,7 @@ def test_missing_fields(name: str, why: str) -> None:
     """A grant without one of its three required fields is refused, for good."""
     error = invalid(new_answer(grant_without(name)))
 
-    assert error.args == (f"the answer (200) cannot be used: {why}",)
+    assert error.args == (f"the response (200) is invalid: {why}",)
     assert error.status == 200
     assert not error.retryable
 
@@ -315,7 +316,7 @@ def test_bad_tokens(value: object) -> None:
     """A token that could not stand in a header, or would inject one, is not repeated."""
     error = invalid(new_answer({**GRANT, "access_token": value}))
 
-    assert error.args == (f"the answer (200) cannot be used: {BAD_TOKEN}",)
+    assert error.args == (f"the response (200) is invalid: {BAD_TOKEN}",)
     assert VALUE not in everything(error)
 
 
@@ -347,7 +348,7 @@ def test_bad_scopes(scope: object) -> None:
     """Granted scopes that are no string of names are refused."""
     error = invalid(new_answer({**GRANT, "scope": scope}))
 
-    assert error.args == (f"the answer (200) cannot be used: {BAD_SCOPE}",)
+    assert error.args == (f"the response (200) is invalid: {BAD_SCOPE}",)
 
 
 def test_other_fields_are_ignored() -> None:
@@ -390,7 +391,7 @@ def test_no_json_object(body: bytes) -> None:
     """A body that is no JSON object cannot be used; another answer may be better."""
     error = invalid(new_answer(body))
 
-    assert error.args == (f"the answer (200) cannot be used: {NOT_JSON}",)
+    assert error.args == (f"the response (200) is invalid: {NOT_JSON}",)
     assert error.retryable
 
 
@@ -401,12 +402,12 @@ def test_the_longest_body() -> None:
     assert len(longest) == MAX_BODY
     assert granted(new_answer(longest)).value == VALUE
     assert invalid(new_answer(b" " * MAX_BODY)).args == (
-        f"the answer (200) cannot be used: {NOT_JSON}",
+        f"the response (200) is invalid: {NOT_JSON}",
     )
 
     error = invalid(new_answer(longest + b" "))
 
-    assert error.args == (f"the answer (200) cannot be used: {TOO_LONG}",)
+    assert error.args == (f"the response (200) is invalid: {TOO_LONG}",)
     assert error.retryable
 
 
@@ -414,7 +415,7 @@ def test_a_long_error() -> None:
     """An error whose body is too long tells its status alone."""
     body = json.dumps({"error": "invalid_client"}).encode().ljust(MAX_BODY + 1)
 
-    assert invalid(new_answer(body, 400)).args == (f"the answer (400) cannot be used: {TOO_LONG}",)
+    assert invalid(new_answer(body, 400)).args == (f"the response (400) is invalid: {TOO_LONG}",)
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
@@ -423,7 +424,7 @@ def test_redirects(status: int, body: object) -> None:
     """A redirect is not followed, whatever its body holds."""
     error = invalid(new_answer(body, status, {"Location": f"https://evil.example/?s={SECRET}"}))
 
-    assert error.args == (f"the answer ({status}) cannot be used: {REDIRECT}",)
+    assert error.args == (f"the response ({status}) is invalid: {REDIRECT}",)
     assert error.status == status
     assert not error.retryable
     assert SECRET not in everything(error)
@@ -437,7 +438,7 @@ def test_refusals_without_a_code(status: int, body: object) -> None:
     """A refusal without a code that Okta would send came from something else."""
     error = invalid(new_answer(body, status))
 
-    assert error.args == (f"the answer ({status}) cannot be used: {NOT_JSON}",)
+    assert error.args == (f"the response ({status}) is invalid: {NOT_JSON}",)
     assert not error.retryable
 
 
@@ -515,8 +516,8 @@ def test_both_formats(status: int, body: dict[str, object], code: str, descripti
         ("access_denied", "check the access policies and network zones of the authorization"),
         ("unauthorized_client", "allow the client-credentials grant in the app's settings"),
         ("unsupported_grant_type", "allow the client-credentials grant in the app's settings"),
-        ("invalid_dpop_proof", "if the app demands DPoP, give the client dpop=DPoP(); if it"),
-        ("use_dpop_nonce", "the server keeps asking for another nonce; check what stands"),
+        ("invalid_dpop_proof", "if the app requires DPoP, give the client dpop=DPoP(); if"),
+        ("use_dpop_nonce", "the server keeps asking for another nonce; check the"),
         ("E0000007", "check the domain and the authorization server's id"),
         ("E0000022", "check the domain and the authorization server's id"),
         ("invalid_request", "look the request id up in Okta's System Log"),
@@ -552,7 +553,9 @@ def test_server_errors(status: int, body: object) -> None:
     error = refused(new_answer(body, status))
 
     assert isinstance(error, ServerError)
-    assert error.args == (f"the server answered {status}; nothing to mend here, try later",)
+    assert error.args == (
+        f"the server responded {status}; this is a failure of the server, so try again later",
+    )
     assert error.status == status
     assert error.retryable
 
@@ -570,7 +573,8 @@ def test_server_errors_with_a_code(body: object) -> None:
 
     assert isinstance(error, ServerError)
     assert str(error) == (
-        "the server answered 503: server_error: Try later; nothing to mend here, try later"
+        "the server responded 503 (server_error: Try later); this is a failure of the server, so "
+        "try again later"
     )
 
 
@@ -595,7 +599,10 @@ def test_rate_limits(body: object) -> None:
 
     assert isinstance(error, RateLimitedError)
     assert error.args == (
-        "Okta answered 429: too many requests in its window; ask less often, or raise the limit",
+        (
+            "Okta responded 429: too many requests in its window; send fewer requests, or raise "
+            "the limit"
+        ),
     )
     assert error.retry_at == datetime.fromtimestamp(NOW, UTC)
     assert error.retryable
@@ -606,7 +613,7 @@ def test_concurrency_limits() -> None:
     error = refused(new_answer(b"", 429, {"X-Rate-Limit-Limit": "0"}))
 
     assert str(error) == (
-        "Okta answered 429: too many requests at once; ask less often, or raise the limit"
+        "Okta responded 429: too many concurrent requests; send fewer requests, or raise the limit"
     )
 
 
@@ -810,14 +817,14 @@ def test_pauses(headers: list[tuple[str, str]], pause: float | None) -> None:
     """A pause ends a second after the latest reset, by the server's clock alone."""
     answer = new_answer(b"", 429, [("Date", DATE), *headers])
 
-    assert pause_of(answer, clock_offset=0.0) == pause
-    assert pause_of(answer, clock_offset=-86_400.0) == pause
+    assert requested_pause(answer, clock_offset=0.0) == pause
+    assert requested_pause(answer, clock_offset=-86_400.0) == pause
 
 
 @pytest.mark.parametrize("name", ["X-Rate-Limit-Reset", "Retry-After"])
 def test_a_pause_is_a_day_at_most(name: str) -> None:
     """A pause that no calendar could tell the end of is cut, whatever a policy would allow."""
-    assert pause_of(new_answer(b"", 429, {name: "9" * 15}), clock_offset=0.0) == 24 * 3_600
+    assert requested_pause(new_answer(b"", 429, {name: "9" * 15}), clock_offset=0.0) == 24 * 3_600
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday"])
@@ -826,9 +833,9 @@ def test_a_pause_without_a_date(date: str | None) -> None:
     headers = {"X-Rate-Limit-Reset": reset_in(30)} | ({} if date is None else {"Date": date})
     answer = new_answer(b"", 429, headers)
 
-    assert pause_of(answer, clock_offset=0.0) == 31
-    assert pause_of(answer, clock_offset=20.0) == 11
-    assert pause_of(answer, clock_offset=-20.0) == 51
+    assert requested_pause(answer, clock_offset=0.0) == 31
+    assert requested_pause(answer, clock_offset=20.0) == 11
+    assert requested_pause(answer, clock_offset=-20.0) == 51
 
 
 @pytest.mark.parametrize("limit", ["0", " 0 ", "00"])
@@ -917,7 +924,7 @@ def test_any_answer(body: bytes, status: int, headers: list[tuple[str, str]]) ->
 def test_any_pause(headers: list[tuple[str, str]], clock_offset: float) -> None:
     """Whatever the headers of a 429 hold, the pause is unknown or a finite time from now on."""
     answer = new_answer(b"", 429, headers)
-    pause = pause_of(answer, clock_offset)
+    pause = requested_pause(answer, clock_offset)
 
     assert pause is None or 0 <= pause < math.inf
     assert is_concurrency_limit(answer) in {True, False}
@@ -950,7 +957,7 @@ def test_a_lifetime_below_all_numbers_has_ended() -> None:
     """A negative lifetime too large for a float is no long one."""
     body = json.dumps(GRANT).replace("3600", "-1" + "0" * 400).encode()
 
-    assert "expired on arrival" in str(refused(new_answer(body)))
+    assert "expired when it arrived" in str(refused(new_answer(body)))
 
 
 def test_a_time_out_of_the_server_may_mend_itself_in_any_format() -> None:
