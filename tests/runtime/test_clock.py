@@ -1,4 +1,4 @@
-"""The machine's clocks, and the moments that are read from them."""
+"""The clocks of the machine, and instants."""
 
 import asyncio
 import math
@@ -16,7 +16,7 @@ CLOCKS: list[Callable[[], Clock]] = [SystemClock, ManualClock]
 
 
 class Turns:
-    """Counts the turns of the event loop from its making to `stop`."""
+    """Counts the turns of the event loop, from its creation to `stop`."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -28,7 +28,7 @@ class Turns:
             await asyncio.sleep(0)
 
     async def stop(self) -> int:
-        """Return how many turns there were."""
+        """Return the number of turns."""
         count = self.count
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -38,42 +38,42 @@ class Turns:
 @pytest.mark.parametrize(
     ("system", "name"), [("Linux", "CLOCK_BOOTTIME"), ("Darwin", "CLOCK_MONOTONIC")]
 )
-def test_boot_time_counts_the_time_that_the_machine_sleeps(
+def test_boot_time_continues_while_the_machine_is_suspended(
     monkeypatch: pytest.MonkeyPatch, system: str, name: str
 ) -> None:
-    """Where the system has a clock that goes on while the machine sleeps, boot time is its."""
-    readings = {"its": 7_200.0}
+    """If the system has a clock that continues during a suspension, boot time uses this clock."""
+    times = {"the clock": 7_200.0}
     monkeypatch.setattr(platform, "system", lambda: system)
-    monkeypatch.setattr(time, name, "its", raising=False)
-    monkeypatch.setattr(time, "clock_gettime", readings.__getitem__, raising=False)
+    monkeypatch.setattr(time, name, "the clock", raising=False)
+    monkeypatch.setattr(time, "clock_gettime", times.__getitem__, raising=False)
     clock = SystemClock()
-    readings["its"] += 3_600.0
+    times["the clock"] += 3_600.0
 
     assert clock.boot_time() == 10_800.0
 
 
 def test_boot_time_is_monotonic_time_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has no such clock, boot time is the best that the system has."""
+    """If the system has no such clock, boot time is `time.monotonic`."""
     monkeypatch.setattr(platform, "system", lambda: "Windows")
     monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
     before = time.monotonic()
 
-    reading = SystemClock().boot_time()
+    boot_time = SystemClock().boot_time()
 
-    assert before <= reading <= time.monotonic()
+    assert before <= boot_time <= time.monotonic()
 
 
 def test_boot_time_never_goes_back() -> None:
-    """Of two readings of boot time the later one is never the smaller one."""
+    """Boot time never decreases."""
     clock = SystemClock()
 
-    readings = [clock.boot_time() for _ in range(1_000)]
+    times = [clock.boot_time() for _ in range(1_000)]
 
-    assert readings == sorted(readings)
+    assert times == sorted(times)
 
 
-def test_wall_time_is_what_the_machine_believes() -> None:
-    """Wall time is the operating system's own function, so that reading it costs nothing more."""
+def test_wall_time_is_the_function_of_the_standard_library() -> None:
+    """Wall time is `time.time` itself, so that a call costs nothing more."""
     assert SystemClock().wall_time is time.time
 
 
@@ -82,7 +82,7 @@ def test_wall_time_is_what_the_machine_believes() -> None:
 async def test_waiting_for_the_past_yields_once(
     make_clock: Callable[[], Clock], seconds_ago: float
 ) -> None:
-    """Waiting for an instant that has come lets the event loop run once, and ends."""
+    """A wait for an instant that has passed ends after one turn of the event loop."""
     clock = make_clock()
     turns = Turns()
 
@@ -102,8 +102,8 @@ async def test_a_wait_never_ends_early() -> None:
         assert clock.boot_time() >= instant
 
 
-async def test_a_wait_goes_by_boot_time_and_not_by_the_loop() -> None:
-    """A wait goes on when the event loop's timer ends before boot time has reached the instant."""
+async def test_a_wait_ends_by_boot_time_and_not_by_the_time_of_the_loop() -> None:
+    """A wait continues if the event loop's timer ends before boot time reaches the instant."""
     clock = SystemClock()
     start = time.monotonic()
     clock.boot_time = lambda: (time.monotonic() - start) / 3
@@ -113,31 +113,33 @@ async def test_a_wait_goes_by_boot_time_and_not_by_the_loop() -> None:
     assert clock.boot_time() >= 0.002
 
 
-async def test_a_long_wait_looks_up_every_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait is made of naps of 30 seconds at most, so that one slept through ends soon after."""
+async def test_a_long_wait_checks_the_time_every_30_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wait consists of sleeps of at most 30 seconds, so it ends soon after a suspension."""
     clock = SystemClock()
-    boot, naps = 1_000.0, []
+    boot, sleeps = 1_000.0, []
 
-    async def nap(seconds: float) -> None:
+    async def sleep(seconds: float) -> None:
         nonlocal boot
-        naps.append(seconds)
-        boot += 3_600.0 if len(naps) == 3 else seconds
+        sleeps.append(seconds)
+        boot += 3_600.0 if len(sleeps) == 3 else seconds
 
     clock.boot_time = lambda: boot
-    monkeypatch.setattr(anyio, "sleep", nap)
+    monkeypatch.setattr(anyio, "sleep", sleep)
 
     await clock.sleep_until(1_075.0)
     await clock.sleep_until(boot + 100_000.0)
 
-    assert naps[:3] == [30.0, 30.0, 15.0]
-    assert max(naps) == 30.0
+    assert sleeps[:3] == [30.0, 30.0, 15.0]
+    assert max(sleeps) == 30.0
 
 
 @pytest.mark.parametrize("make_clock", CLOCKS)
-async def test_waiting_for_infinity_ends_by_cancellation_alone(
+async def test_a_wait_for_infinity_ends_only_by_cancellation(
     make_clock: Callable[[], Clock],
 ) -> None:
-    """A wait for infinity goes on until it is cancelled."""
+    """A wait for infinity continues until it is cancelled."""
     clock = make_clock()
     waiting = asyncio.create_task(clock.sleep_until(math.inf))
 
@@ -149,12 +151,12 @@ async def test_waiting_for_infinity_ends_by_cancellation_alone(
     assert waiting.cancelled()
 
 
-def test_a_moment_is_read_by_both_clocks() -> None:
-    """The present is what both clocks say."""
+def test_the_current_instant_has_both_times() -> None:
+    """The current instant consists of boot time and wall time."""
     assert current_instant(ManualClock(boot=5.0, wall=7.0)) == Instant(boot=5.0, wall=7.0)
 
 
 @pytest.mark.parametrize("seconds", [2.5, 0.0, -2.5])
-def test_a_later_moment_is_later_by_both_clocks(seconds: float) -> None:
-    """A moment some seconds later, or earlier, is so by both readings."""
+def test_a_later_instant_is_later_in_both_times(seconds: float) -> None:
+    """An instant that is later, or earlier, by some seconds is so in both times."""
     assert Instant(10.0, 20.0).later(seconds) == Instant(10.0 + seconds, 20.0 + seconds)

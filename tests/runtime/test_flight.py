@@ -1,4 +1,4 @@
-"""One task per key, any number of waiters: who shares what, who leaves when, what stays behind."""
+"""Single flight: which waiters share a flight, when they leave, and that no task is left."""
 
 import asyncio
 import gc
@@ -18,11 +18,11 @@ from tests.clock import ManualClock, settle
 START = 1_000.0
 """The instant at which a `ManualClock` begins."""
 
-REQUEST: ContextVar[str] = ContextVar("REQUEST", default="nobody's")
+REQUEST: ContextVar[str] = ContextVar("REQUEST", default="not set")
 
 
 class Crew:
-    """Flies: each flight lasts until the test lets it land, and notes what it saw."""
+    """Work for flights: each flight lasts until the test lets it land."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -34,10 +34,10 @@ class Crew:
         self._landing: dict[str, asyncio.Future[str]] = {}
 
     async def fly(self, flight: Flight[str, str]) -> str:
-        """Wait until `land` tells the outcome."""
+        """Wait until `land` gives the result."""
         self.started.append(flight.key)
         self.seen.append(REQUEST.get())
-        REQUEST.set(f"the flight's to {flight.key}")
+        REQUEST.set(f"set by the flight to {flight.key}")
         landing: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._landing[flight.key] = landing
         try:
@@ -45,10 +45,10 @@ class Crew:
         finally:
             self.ended += 1
 
-    async def land(self, key: str, outcome: str) -> None:
-        """Let the flight for a key end, and everybody notice."""
+    async def land(self, key: str, result: str) -> None:
+        """Let the flight for a key land, and its waiters continue."""
         await settle()
-        self._landing[key].set_result(outcome)
+        self._landing[key].set_result(result)
         await settle()
 
     async def crash(self, key: str, error: BaseException) -> None:
@@ -58,11 +58,11 @@ class Crew:
         await settle()
 
     def join(self, key: str, deadline: float = math.inf) -> asyncio.Task[str | None]:
-        """Let one more caller wait for a key, as the package's callers do."""
+        """Start a task that calls `call`."""
         return asyncio.create_task(self.call(key, deadline))
 
     async def call(self, key: str, deadline: float = math.inf) -> str | None:
-        """Start or join the flight for a key; return its outcome, or tell that time ran out."""
+        """Join the flight for a key, or start one; return its result, or `gave up`."""
         flight = self.flights.under_way.get(key) or self.flights.start(key)
         landed = await self.flights.join(flight, deadline)
         return "gave up" if landed is None else landed.result
@@ -70,7 +70,7 @@ class Crew:
 
 @asynccontextmanager
 async def crew() -> AsyncIterator[Crew]:
-    """Have a crew, and check that it leaves nothing behind."""
+    """Make a crew, and check that no flight, task or timer is left at the end."""
     before = asyncio.all_tasks()
     crew = Crew()
     run = asyncio.create_task(crew.schedule.run())
@@ -90,7 +90,7 @@ async def crew() -> AsyncIterator[Crew]:
 
 
 async def test_waiters_share_one_flight() -> None:
-    """All who ask for a key while its flight is under way get the outcome of one run."""
+    """All callers that join a flight get the result of one run."""
     async with crew() as it:
         callers = [it.join("rome") for _ in range(10)]
         await it.land("rome", "landed")
@@ -99,8 +99,8 @@ async def test_waiters_share_one_flight() -> None:
         assert it.started == ["rome"]
 
 
-async def test_work_that_somebody_waits_for_knows_it_from_its_first_step() -> None:
-    """Who begins a flight to wait for it has said so before the work begins, however eager."""
+async def test_work_knows_from_its_first_step_whether_a_caller_waits() -> None:
+    """A flight that a caller starts with a deadline is wanted before its work begins."""
     async with crew() as it:
         flight = it.flights.start("a", START + 5)
         renewal = it.flights.start("b")
@@ -109,8 +109,8 @@ async def test_work_that_somebody_waits_for_knows_it_from_its_first_step() -> No
         assert (renewal.wanted, renewal.deadline) == (False, -math.inf)
 
 
-async def test_keys_do_not_share() -> None:
-    """Each key has a flight of its own, and outcomes are not mixed up."""
+async def test_keys_do_not_share_flights() -> None:
+    """Each key has a flight of its own, and each waiter gets the result for its key."""
     async with crew() as it:
         rome, oslo = it.join("rome"), it.join("oslo")
         await it.land("oslo", "cold")
@@ -121,7 +121,7 @@ async def test_keys_do_not_share() -> None:
 
 
 async def test_a_flight_that_landed_is_not_joined() -> None:
-    """Who asks after the landing gets a new run, not an old outcome."""
+    """A caller that comes after the landing starts a new run."""
     async with crew() as it:
         first = it.join("rome")
         await it.land("rome", "first")
@@ -131,8 +131,8 @@ async def test_a_flight_that_landed_is_not_joined() -> None:
         assert (await first, await second) == ("first", "second")
 
 
-async def test_the_flights_under_way_are_on_the_table() -> None:
-    """A flight is found by its key from its start to its landing, and not afterwards."""
+async def test_a_flight_is_under_way_from_its_start_to_its_landing() -> None:
+    """`under_way` has a flight by its key from its start to its landing, and not afterwards."""
     async with crew() as it:
         rome, oslo = it.flights.start("rome"), it.flights.start("oslo")
         under_way = [*it.flights.under_way.values()]
@@ -145,8 +145,8 @@ async def test_the_flights_under_way_are_on_the_table() -> None:
         assert (rome.landed, oslo.landed) == (True, False)
 
 
-async def test_a_flight_is_off_the_table_before_its_waiters_run() -> None:
-    """A waiter that asks again at once begins a new flight: the old one is over."""
+async def test_a_flight_is_not_under_way_when_its_waiters_run() -> None:
+    """A waiter that calls again at once starts a new flight."""
     async with crew() as it:
 
         async def twice() -> list[str | None]:
@@ -161,7 +161,7 @@ async def test_a_flight_is_off_the_table_before_its_waiters_run() -> None:
 
 @pytest.mark.parametrize("cancelled", [0, 5, 9])
 async def test_a_waiter_that_is_cancelled_leaves_the_flight_running(cancelled: int) -> None:
-    """Cancelling one of ten waiters, the first one too, changes nothing for the nine others."""
+    """If one of ten waiters is cancelled, also the first, the nine others get the result."""
     async with crew() as it:
         callers = [it.join("rome") for _ in range(10)]
         await settle()
@@ -177,8 +177,8 @@ async def test_a_waiter_that_is_cancelled_leaves_the_flight_running(cancelled: i
         assert it.started == ["rome"]
 
 
-async def test_the_flight_goes_on_though_all_have_left() -> None:
-    """Work that nobody waits for any more still lands, and serves who comes meanwhile."""
+async def test_a_flight_continues_after_all_waiters_have_left() -> None:
+    """A flight whose waiters were all cancelled still lands, and later callers can join it."""
     async with crew() as it:
         callers = [it.join("rome") for _ in range(3)]
         await settle()
@@ -195,8 +195,8 @@ async def test_the_flight_goes_on_though_all_have_left() -> None:
         assert it.started == ["rome"]
 
 
-async def test_a_waiter_that_is_cancelled_in_the_turn_of_the_landing_just_leaves() -> None:
-    """Neither a landing in the same turn, before or after, nor a cancellation is lost."""
+async def test_a_waiter_that_is_cancelled_in_the_turn_of_the_landing_is_cancelled() -> None:
+    """If a cancellation and the landing come in the same turn, neither is lost."""
     async with crew() as it:
         before, after, stays = (it.join("rome") for _ in range(3))
         await settle()
@@ -214,7 +214,7 @@ async def test_a_waiter_that_is_cancelled_in_the_turn_of_the_landing_just_leaves
 
 
 async def test_a_waiter_gives_up_at_its_deadline() -> None:
-    """A waiter waits until its deadline and no longer; the flight goes on for the others."""
+    """A waiter waits until its deadline, and the flight continues for the others."""
     async with crew() as it:
         first, second = it.join("rome", START + 5.0), it.join("rome", START + 8.0)
         await it.clock.advance(4.999)
@@ -231,7 +231,7 @@ async def test_a_waiter_gives_up_at_its_deadline() -> None:
 
 
 async def test_waiters_with_one_deadline_give_up_together() -> None:
-    """Each waiter whose deadline has come is told so, in one go."""
+    """All waiters whose deadline has come give up in the same turn."""
     async with crew() as it:
         callers = [it.join("rome", START + 5.0) for _ in range(10)]
         await it.clock.advance(5.0)
@@ -242,7 +242,7 @@ async def test_waiters_with_one_deadline_give_up_together() -> None:
 
 
 async def test_each_waiter_has_a_deadline_of_its_own() -> None:
-    """Waiters give up one after the other, each at its own instant."""
+    """Each waiter gives up at its own deadline."""
     async with crew() as it:
         callers = [it.join("rome", START + seconds) for seconds in (1.0, 2.0, 2.0, 4.0)]
         done = []
@@ -253,8 +253,8 @@ async def test_each_waiter_has_a_deadline_of_its_own() -> None:
         assert done == [1, 3, 3, 4]
 
 
-async def test_who_has_less_time_gives_up_first_whenever_they_came() -> None:
-    """A waiter whose deadline is earlier than those before it does not wait for theirs."""
+async def test_the_waiter_with_the_earliest_deadline_gives_up_first() -> None:
+    """A waiter that joins late, with an earlier deadline, gives up before the earlier waiters."""
     async with crew() as it:
         late, middle = it.join("a", START + 30), it.join("a", START + 20)
         await settle()
@@ -272,8 +272,8 @@ async def test_who_has_less_time_gives_up_first_whenever_they_came() -> None:
         assert done == [[True, False, False], [True, True, False], [True, True, True]]
 
 
-async def test_who_comes_after_all_have_given_up_has_a_deadline_too() -> None:
-    """A waiter gives up at its deadline, also if nobody waited when it came."""
+async def test_a_waiter_that_joins_after_all_have_given_up_has_a_deadline() -> None:
+    """A waiter gives up at its deadline, also if no other waiter was left when it joined."""
     async with crew() as it:
         first = it.join("rome", START + 1.0)
         await it.clock.advance(2.0)
@@ -289,7 +289,7 @@ async def test_who_comes_after_all_have_given_up_has_a_deadline_too() -> None:
 
 
 async def test_a_deadline_that_has_passed_ends_the_wait_at_once() -> None:
-    """A waiter without any time left is told so without time passing."""
+    """A waiter whose deadline has passed gives up without waiting."""
     async with crew() as it:
         caller = it.join("rome", START - 1.0)
         await settle()
@@ -299,8 +299,8 @@ async def test_a_deadline_that_has_passed_ends_the_wait_at_once() -> None:
         assert len(it.flights.under_way) == 1
 
 
-async def test_deadlines_go_by_the_boot_clock_alone() -> None:
-    """Neither a jump of the wall clock nor the event loop's own time ends a wait."""
+async def test_deadlines_are_instants_of_boot_time() -> None:
+    """Neither a jump of the wall clock nor the time of the event loop ends a wait."""
     async with crew() as it:
         caller = it.join("rome", START + 0.001)
         it.clock.wall += 1_000_000.0
@@ -312,8 +312,8 @@ async def test_deadlines_go_by_the_boot_clock_alone() -> None:
         assert caller.done()
 
 
-async def test_a_waiter_that_has_left_is_not_told_of_its_deadline() -> None:
-    """The deadline of a waiter that was cancelled harms neither it nor those behind it."""
+async def test_the_deadline_of_a_cancelled_waiter_has_no_effect() -> None:
+    """The deadline of a cancelled waiter changes nothing for it or for later waiters."""
     async with crew() as it:
         leaver, stays = it.join("rome", START + 1.0), it.join("rome", START + 2.0)
         await settle()
@@ -327,8 +327,8 @@ async def test_a_waiter_that_has_left_is_not_told_of_its_deadline() -> None:
         assert await stays == "gave up"
 
 
-async def test_waiting_for_what_has_landed_takes_no_turn() -> None:
-    """A flight that has landed is not waited for, whatever the deadline."""
+async def test_to_join_a_flight_that_has_landed_takes_no_turn() -> None:
+    """A waiter of a flight that has landed gets it at once, whatever the deadline."""
     async with crew() as it:
         flight = it.flights.start("rome")
         await it.land("rome", "landed")
@@ -341,8 +341,8 @@ async def test_waiting_for_what_has_landed_takes_no_turn() -> None:
         assert not flight.wanted
 
 
-async def test_a_landing_calls_the_deadlines_off() -> None:
-    """After a landing neither a timer of its waiters nor a trace of them is left."""
+async def test_a_landing_cancels_the_timer() -> None:
+    """After a landing no timer and no waiter is left."""
     async with crew() as it:
         flight = it.flights.start("rome")
         callers = [it.join("rome", START + seconds) for seconds in range(1, 5)]
@@ -353,8 +353,8 @@ async def test_a_landing_calls_the_deadlines_off() -> None:
         assert len(flight._waiters) == 0
 
 
-async def test_a_flight_knows_who_waits_for_it() -> None:
-    """It tells whether anybody ever waited, how many do now, and when the last one gives up."""
+async def test_a_flight_knows_its_waiters() -> None:
+    """A flight knows if a caller ever waited, how many wait, and when the last one gives up."""
     async with crew() as it:
         flight = it.flights.start("rome")
         unwanted = (flight.wanted, flight.waiting, flight.deadline)
@@ -370,7 +370,7 @@ async def test_a_flight_knows_who_waits_for_it() -> None:
 
 
 async def test_ten_thousand_wait_for_one_flight() -> None:
-    """Ten thousand waiters cost one run and one timer, and all of them get the outcome."""
+    """Ten thousand waiters need one run and one timer, and all of them get the result."""
     async with crew() as it:
         callers = [it.join("rome", START + 60.0 + order) for order in range(10_000)]
         await settle(3)
@@ -383,7 +383,7 @@ async def test_ten_thousand_wait_for_one_flight() -> None:
 
 
 async def test_closing_ends_every_flight() -> None:
-    """Closing cancels the work, waits for its end, and wakes the waiters without an outcome."""
+    """Closing cancels the work, waits for its end, and wakes the waiters without a result."""
     async with crew() as it:
         callers = [it.join(key, START + 60.0) for key in ("rome", "rome", "oslo")]
         await settle()
@@ -395,8 +395,8 @@ async def test_closing_ends_every_flight() -> None:
         assert await asyncio.gather(*callers) == [None] * 3
 
 
-async def test_closing_ends_flights_in_the_order_in_which_they_began() -> None:
-    """Who is told first that it is over does not depend on where the tasks lie in memory."""
+async def test_closing_ends_flights_in_the_order_in_which_they_started() -> None:
+    """The order of cancellation does not depend on where the tasks lie in memory."""
     ended: list[int] = []
 
     async def work(flight: Flight[int, None]) -> None:
@@ -416,7 +416,7 @@ async def test_closing_ends_flights_in_the_order_in_which_they_began() -> None:
 
 
 async def test_closing_ends_a_flight_that_has_not_taken_its_first_step() -> None:
-    """Waiters are woken, too, if the work is cancelled before it has begun."""
+    """Closing wakes the waiters, also if it cancels the work before its first step."""
     async with crew() as it:
         flight = it.flights.start("rome")
         waiting = asyncio.ensure_future(it.flights.join(flight, math.inf))
@@ -428,16 +428,16 @@ async def test_closing_ends_a_flight_that_has_not_taken_its_first_step() -> None
         assert (flight.landed, flight.result) == (True, None)
 
 
-async def test_closing_waits_for_work_that_tidies_up() -> None:
-    """Closing is over when the work is, not when it has been told to end."""
-    tidied = []
+async def test_closing_waits_for_work_that_cleans_up() -> None:
+    """Closing returns when the work is over, not when the work was cancelled."""
+    cleaned_up = []
 
     async def work(flight: Flight[str, None]) -> None:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             await settle(5)
-            tidied.append(flight.key)
+            cleaned_up.append(flight.key)
 
     flights = SingleFlight[str, None](work, Schedule(ManualClock()))
     flights.start("rome")
@@ -445,26 +445,26 @@ async def test_closing_waits_for_work_that_tidies_up() -> None:
 
     await flights.aclose()
 
-    assert tidied == ["rome"]
+    assert cleaned_up == ["rome"]
 
 
-async def test_closing_ends_what_starts_meanwhile() -> None:
-    """A flight that a waiter starts while others are being ended is ended as well."""
+async def test_closing_ends_flights_that_start_meanwhile() -> None:
+    """Closing also ends a flight that a waiter starts during the closing."""
     async with crew() as it:
 
-        async def insist() -> list[str | None]:
+        async def call_twice() -> list[str | None]:
             return [await it.call("rome"), await it.call("rome")]
 
-        async def tidy(flight: Flight[str, str]) -> str:
+        async def clean_up(flight: Flight[str, str]) -> str:
             try:
                 return await Crew.fly(it, flight)
             finally:
                 await settle(5)
 
-        it.flights._work = tidy
+        it.flights._work = clean_up
         it.flights.start("oslo")
         it.flights._work = it.fly
-        caller = asyncio.create_task(insist())
+        caller = asyncio.create_task(call_twice())
         await settle()
 
         await it.flights.aclose()
@@ -475,14 +475,14 @@ async def test_closing_ends_what_starts_meanwhile() -> None:
 
 
 async def test_closing_without_flights_returns_at_once() -> None:
-    """Closing, also for the second time, takes no turn if nothing is under way."""
+    """Closing takes no turn if no flight is under way."""
     async with crew() as it:
         with pytest.raises(StopIteration):
             it.flights.aclose().send(None)
 
 
 async def test_work_that_raises_wakes_the_waiters() -> None:
-    """If the work breaks its promise and raises, waiters find no outcome, and the key is free."""
+    """If the work raises, which it must not, its waiters find no result and the key is free."""
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     async with crew() as it:
@@ -493,19 +493,19 @@ async def test_work_that_raises_wakes_the_waiters() -> None:
 
         assert await asyncio.gather(*callers) == [None] * 3
         assert await again == "landed"
-    gc.collect()  # the event loop tells of an error that nobody looked at when the task is gone
+    gc.collect()  # the event loop reports an error that was not retrieved when the task is gone
     assert [type(error["exception"]) for error in errors] == [LookupError]
 
 
-async def test_a_task_that_cannot_be_made_leaves_nothing_behind() -> None:
-    """If the event loop refuses to make a task, the caller hears it, and the next one may try."""
+async def test_a_task_that_cannot_be_created_leaves_no_flight() -> None:
+    """If the event loop cannot create a task, `start` raises, and the next caller may try."""
     loop = asyncio.get_running_loop()
 
-    def refuse(*_: object, **__: object) -> asyncio.Task[Any]:
+    def fail(*_: object, **__: object) -> asyncio.Task[Any]:
         raise MemoryError
 
     async with crew() as it:
-        loop.set_task_factory(refuse)
+        loop.set_task_factory(fail)
         with pytest.raises(MemoryError):
             it.flights.start("rome")
         loop.set_task_factory(None)
@@ -517,11 +517,11 @@ async def test_a_task_that_cannot_be_made_leaves_nothing_behind() -> None:
         assert await caller == "landed"
 
 
-def test_a_flight_without_an_event_loop_leaves_nothing_behind() -> None:
-    """Where no event loop runs, starting fails, and neither a flight nor a coroutine is left."""
+def test_a_start_without_an_event_loop_leaves_no_flight() -> None:
+    """Without a running event loop `start` raises, and no flight and no coroutine is left."""
 
     async def work(flight: Flight[str, None]) -> None:
-        """Do nothing."""
+        """Return at once."""
 
     async def make() -> SingleFlight[str, None]:
         return SingleFlight(work, Schedule(ManualClock()))
@@ -536,35 +536,35 @@ def test_a_flight_without_an_event_loop_leaves_nothing_behind() -> None:
 
 
 async def test_a_flight_does_not_run_in_the_context_of_its_caller() -> None:
-    """What the first caller has set in its context is not seen by the work."""
+    """The work does not see what the first caller set in its context."""
     async with crew() as it:
-        REQUEST.set("the caller's")
+        REQUEST.set("set by the caller")
         it.flights.start("rome")
         it.flights.context = Context()
-        it.flights.context.run(REQUEST.set, "the provider's")
+        it.flights.context.run(REQUEST.set, "set by the provider")
         it.flights.start("oslo")
         await settle()
 
-        assert it.seen == ["nobody's", "the provider's"]
+        assert it.seen == ["not set", "set by the provider"]
 
 
 async def test_each_flight_runs_in_a_fresh_copy_of_the_context() -> None:
-    """What one flight sets in its context is seen neither by another one nor by the provider."""
+    """Neither another flight nor the provider sees what a flight sets in its context."""
     async with crew() as it:
         it.flights.context = copy_context()
         for key in ("rome", "oslo", "rome"):
             it.flights.start(key)
             await it.land(key, "landed")
 
-        assert it.seen == ["nobody's"] * 3
+        assert it.seen == ["not set"] * 3
         assert it.flights.context.get(REQUEST) is None
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_program_is_raised_and_not_logged(
+def test_an_exception_that_ends_the_program_is_raised_and_not_logged(
     kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The event loop raises it, so nobody logs besides that nobody awaited the flight."""
+    """The event loop raises the exception, and asyncio does not log it a second time."""
 
     async def work(_: Flight[str, str]) -> str:
         raise kind
@@ -583,17 +583,17 @@ def test_what_ends_the_program_is_raised_and_not_logged(
 
 
 async def test_an_eager_event_loop_changes_nothing() -> None:
-    """Where tasks begin at once, work that never waits lands at once, and other work is shared."""
+    """With eager tasks, work that does not wait lands at once, and other work is shared."""
 
     async def at_once(flight: Flight[str, str]) -> str:
-        REQUEST.set("the flight's")
+        REQUEST.set("set by the flight")
         return f"landed in {flight.key}"
 
     loop = asyncio.get_running_loop()
     eager = sys.version_info >= (3, 12)
     async with crew() as it:
         if sys.version_info >= (3, 12):
-            # Not asyncio's own, which on 3.13.0 refuses an argument that uvloop gives it.
+            # asyncio's own factory does not accept, on 3.13.0, an argument that uvloop passes.
             loop.set_task_factory(
                 lambda loop, work, **options: asyncio.Task(
                     work, **{**options, "loop": loop, "eager_start": True}
@@ -613,7 +613,7 @@ async def test_an_eager_event_loop_changes_nothing() -> None:
 
         assert (landed, known) == ((True, 0) if eager else (False, 1))
         assert flight.result == "landed in rome"
-        assert REQUEST.get() == "nobody's"
+        assert REQUEST.get() == "not set"
         assert await asyncio.gather(*callers) == ["shared"] * 3
         assert it.started[0] == "oslo"
         assert await last is None
