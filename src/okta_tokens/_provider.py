@@ -24,7 +24,7 @@ from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import token_key
-from okta_tokens._runtime.clock import Clock, SystemClock, read
+from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens._sharing.store import TokenStore
@@ -338,7 +338,7 @@ class TokenProvider:
 
     def inspect(self) -> list[KeyStatus]:
         """Return the status of each key in the cache: a snapshot without token values."""
-        now = read(self._clock)
+        now = current_instant(self._clock)
         under_way = self._manager.flights.under_way
         entries = self._manager.entries
         return [key_status(entry, under_way.get(entry.key), now) for entry in entries]

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from benchmarks import sign
 from benchmarks.stub import serve_stub
 from okta_tokens import DPoP, PrivateKeyJWT, TokenProvider
-from okta_tokens._endpoint.token_response import Response
+from okta_tokens._endpoint.response import Response
 
 
 async def test_a_late_tick_makes_those_late_that_it_holds_up() -> None:

@@ -29,11 +29,11 @@ def test_a_fleet_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.timeout(180)
 def test_a_fleet_that_never_looks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """If processes do not adopt what others fetched, somebody gets an error for nothing."""
-    shared = Sharing._look
+    shared = Sharing._adopt
 
     async def looks_for_nobody_who_waits(self: Sharing, flight: object, *rest: object) -> object:
         return None if flight.wanted else await shared(self, flight, *rest)  # type: ignore[arg-type, attr-defined]  # passed on
 
-    monkeypatch.setattr(Sharing, "_look", looks_for_nobody_who_waits)
+    monkeypatch.setattr(Sharing, "_adopt", looks_for_nobody_who_waits)
 
     assert command.main(SHORT) == 1

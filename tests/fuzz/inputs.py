@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from okta_tokens._endpoint.token_response import MAX_BODY, Response
+from okta_tokens._endpoint.response import MAX_BODY, Response
 from okta_tokens._runtime.clock import Instant
 
 FUZZ = settings(

@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from okta_tokens._endpoint.token_response import (
-    MAX_BODY,
-    MAX_LIFETIME,
-    MAX_PAUSE,
-    Response,
-    TokenResponse,
+from okta_tokens._endpoint.rate_limits import (
+    MAX_REQUESTED_PAUSE,
     is_concurrency_limit,
+    requested_pause,
+)
+from okta_tokens._endpoint.response import MAX_BODY, Response
+from okta_tokens._endpoint.token_response import (
+    MAX_LIFETIME,
+    TokenResponse,
     parse_token_response,
-    pause_of,
 )
 from okta_tokens.errors import FetchError
 from tests.fuzz.inputs import FUZZ, GRANT, SECRET, SENT, TOKEN, answers, literals, new_answer
@@ -84,9 +85,9 @@ def test_any_value_is_read(name: str, literal: str) -> None:
 @given(answers(empty=True), st.floats(-1e12, 1e12))
 def test_any_pause_is_told(answer: Response, clock_offset: float) -> None:
     """Whatever the headers hold, a pause is unknown, or finite and not over before it began."""
-    pause = pause_of(answer, clock_offset)
+    pause = requested_pause(answer, clock_offset)
 
-    assert pause is None or 0 <= pause <= MAX_PAUSE
+    assert pause is None or 0 <= pause <= MAX_REQUESTED_PAUSE
     assert is_concurrency_limit(answer) in {True, False}
     assert answer.server_time is None or math.isfinite(answer.server_time)
     assert answer.request_id is None or SECRET not in answer.request_id

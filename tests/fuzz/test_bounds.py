@@ -12,7 +12,9 @@ import pytest
 from multidict import CIMultiDict
 
 from okta_tokens import OktaClient
-from okta_tokens._endpoint.token_response import MAX_BODY, Response, parse_token_response, pause_of
+from okta_tokens._endpoint.rate_limits import requested_pause
+from okta_tokens._endpoint.response import MAX_BODY, Response
+from okta_tokens._endpoint.token_response import parse_token_response
 from okta_tokens._model.scopes import parse_scopes
 from okta_tokens._runtime.redaction import sanitize, scrub
 from okta_tokens.errors import ConfigurationError
@@ -115,7 +117,7 @@ def test_no_header_is_expensive(name: str, piece: str) -> None:
     headers = CIMultiDict([(name, value)] * 8)
 
     check_cost(lambda: parse_token_response(answer("", 429, headers), frozenset()))
-    check_cost(lambda: pause_of(answer("", 429, headers), 0.0))
+    check_cost(lambda: requested_pause(answer("", 429, headers), 0.0))
 
 
 @pytest.mark.parametrize("piece", ["a", "aA", "f" * 31 + "g", "0", "aA0 ", "%25", "&", "\\", "\n"])

@@ -13,7 +13,7 @@ from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import Random, RefreshPolicy
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock, read
+from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
 from okta_tokens._sharing.store import SharedToken
 from okta_tokens.errors import FetchError
@@ -165,7 +165,7 @@ class Sharing:
         if not (least < seconds and least < left):
             return None
         remaining = min(seconds, token.lifetime, left)
-        sent = read(self._clock).later(remaining - token.lifetime)
+        sent = current_instant(self._clock).later(remaining - token.lifetime)
         return TokenResponse(
             token.value,
             token.token_type,

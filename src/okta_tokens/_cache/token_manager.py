@@ -20,7 +20,7 @@ from okta_tokens._model.advice import advice_for
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock, Instant, read
+from okta_tokens._runtime.clock import Clock, Instant, current_instant
 from okta_tokens._runtime.flight import SingleFlight
 from okta_tokens._runtime.internal_error import internal_error
 from okta_tokens._runtime.schedule import Schedule
@@ -190,7 +190,7 @@ class TokenManager:
         Raises:
             FetchError: A copy of the last error, while the entry cools down.
         """
-        now = read(self._clock)
+        now = current_instant(self._clock)
         state = entry.state(now)
         if entry.token is not None and state in _USABLE:
             entry.used = USED
@@ -241,7 +241,7 @@ class TokenManager:
             True if the token was held and is dropped.
         """
         entry = self.entries.get(key)
-        now = read(self._clock)
+        now = current_instant(self._clock)
         kept = None if entry is None else entry.reject(value, now)
         if entry is None or kept is None:
             return False
@@ -317,7 +317,8 @@ class TokenManager:
             return value in self.entries.get_or_add(flight.key).rejected
 
         entry = self.entries.get_or_add(flight.key)
-        if entry.error is not None and entry.state(read(self._clock)) is State.COOLING_DOWN:
+        state = entry.state(current_instant(self._clock))
+        if entry.error is not None and state is State.COOLING_DOWN:
             return await self._sharing.adopt(flight, is_rejected) or entry.error
         return await self._sharing.fetch(flight, is_rejected)
 
@@ -335,7 +336,7 @@ class TokenManager:
         A token that is past its leeway on arrival counts as an error.
         """
         entry = self.entries.get_or_add(flight.key)
-        now = read(self._clock)
+        now = current_instant(self._clock)
         if result is entry.error:
             if entry.timer is None:  # it fired while this flight was under way
                 self._set_timer(entry, now.boot)
@@ -460,7 +461,7 @@ class TokenManager:
         6. An error that no retry can fix: nothing happens until a caller asks.
         """
         entry.timer = None
-        now = read(self._clock)
+        now = current_instant(self._clock)
         usable = entry.state(now) in _USABLE
         if not usable:
             entry.close_window()  # a wall clock that is set back must not enter the window again

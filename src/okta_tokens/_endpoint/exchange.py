@@ -17,7 +17,7 @@ from okta_tokens._auth.authentication import (
 )
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._endpoint.response import MAX_BODY, Response
-from okta_tokens._runtime.clock import Clock, read
+from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._runtime.redaction import sanitize, scrub
 from okta_tokens._version import __version__
 from okta_tokens.errors import CredentialError, TransportError
@@ -114,7 +114,7 @@ class Exchange:
             return failure
 
     async def _post(self, request: TokenRequest) -> Response:
-        sent = read(self._clock)
+        sent = current_instant(self._clock)
         async with self._session.post(
             request.url,
             data=urlencode(request.form).encode(),

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from okta_tokens._auth.dpop import is_nonce
 from okta_tokens._runtime.clock import Instant
-from okta_tokens._runtime.redaction import holds_any, scrub
+from okta_tokens._runtime.redaction import contains_secret, scrub
 from okta_tokens.errors import FetchFacts
 
 MAX_BODY = 64 * 1024
@@ -122,6 +122,6 @@ def parse_date(text: str) -> float | None:
 
 
 def _identifier(text: object, secrets: Iterable[str]) -> str | None:
-    if isinstance(text, str) and _IDENTIFIER.fullmatch(text) and not holds_any(text, secrets):
+    if isinstance(text, str) and _IDENTIFIER.fullmatch(text) and not contains_secret(text, secrets):
         return text
     return None
