@@ -1,4 +1,4 @@
-"""Keep secrets out of texts that others wrote, and of errors that are chained."""
+"""Redaction: no secret stays in a server's text or in an error that this package chains."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ secrets = st.text(PRINTABLE.replace("[", "").replace("]", ""), min_size=4, max_s
 
 
 def frames_of(error: BaseException, package: Path = PACKAGE) -> Iterator[FrameType]:
-    """Yield the frames of a package that an error, or one in its chain, leaves behind."""
+    """Yield the frames of a package in the tracebacks of an error and of its chain."""
     pending, seen = [error], set[int]()
     while pending:
         error = pending.pop()
@@ -54,7 +54,7 @@ def frames_of(error: BaseException, package: Path = PACKAGE) -> Iterator[FrameTy
 
 
 def locals_with(error: BaseException, secret: str, package: Path = PACKAGE) -> list[str]:
-    """Return the local variables of the package's frames that an error tracker would leak from."""
+    """Return the local variables of a package's frames that would leak a secret to a tracker."""
     return [
         f"{frame.f_code.co_qualname}: {name}"
         for frame in frames_of(error, package)
@@ -64,15 +64,15 @@ def locals_with(error: BaseException, secret: str, package: Path = PACKAGE) -> l
 
 
 def safe_repr(value: object) -> str:
-    """Return a repr as an error tracker makes it: also of what is half built."""
+    """Return a repr as an error tracker does, which also prints incomplete objects."""
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - the point: whatever goes wrong is no leak
+    except Exception:  # noqa: BLE001 - an object that cannot be printed leaks nothing
         return ""
 
 
 def raised(error: BaseException, *, cause: BaseException | None = None) -> BaseException:
-    """Return an error with the frame that raised it, which holds the secret."""
+    """Return an error with the frame that raised it, which has the secret as a local variable."""
     try:
         fail(SECRET, error, cause)
     except type(error) as caught:
@@ -80,13 +80,13 @@ def raised(error: BaseException, *, cause: BaseException | None = None) -> BaseE
 
 
 def fail(secret: str, error: BaseException, cause: BaseException | None) -> NoReturn:
-    """Raise an error from a frame that holds a secret."""
+    """Raise an error from a frame that has a secret as a local variable."""
     assert secret
     raise error from cause
 
 
-def test_the_search_finds_what_is_to_be_found() -> None:
-    """The search for secrets in frames sees those of causes and contexts."""
+def test_the_search_for_secrets_covers_the_chain() -> None:
+    """The search for secrets in frames includes the frames of causes and contexts."""
     here = Path(__file__).parent
     inner = raised(ValueError("inner"))
     outer = raised(KeyError("outer"), cause=inner)
@@ -96,24 +96,25 @@ def test_the_search_finds_what_is_to_be_found() -> None:
     assert locals_with(outer, SECRET) == []
 
 
-@pytest.mark.parametrize("secret", [SECRET, AWKWARD], ids=["plain", "awkward"])
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
-def test_every_spelling_is_replaced(spell: Callable[[str], str], secret: str) -> None:
-    """A secret is replaced as it is, and as a URL, a form, JSON or a repr would spell it."""
-    spelt = spell(secret).strip("\"'") if spell in {json.dumps, repr} else spell(secret)
+def test_every_spelling_is_replaced(spell: Callable[[str], str]) -> None:
+    """A secret is replaced as it is, and as it is written in a URL, a form, JSON and a repr."""
+    for secret in (SECRET, AWKWARD):
+        spelt = spell(secret).strip("\"'") if spell in {json.dumps, repr} else spell(secret)
+        clean = scrub(f"no {spelt} here, nor {spelt}", [secret])
 
-    assert scrub(f"no {spelt} here, nor {spelt}", [secret]) == f"no {WITHHELD} here, nor {WITHHELD}"
+        assert clean == f"no {WITHHELD} here, nor {WITHHELD}"
 
 
 def test_every_secret_is_replaced() -> None:
-    """All secrets of a request are replaced."""
+    """Each of several secrets of a request is replaced."""
     assert scrub("one two three", ["one", "three"]) == f"{WITHHELD} two {WITHHELD}"
 
 
 @QUICK
 @given(secrets, st.sampled_from(sorted(SPELLINGS)), st.text(max_size=30), st.text(max_size=30))
 def test_no_secret_survives(secret: str, spelling: str, before: str, after: str) -> None:
-    """Whatever stands around a secret, and however it is spelt, it does not come out."""
+    """No spelling of a secret, in no surroundings, stays in a text."""
     assume(secret not in WITHHELD)
     text = scrub(before + SPELLINGS[spelling](secret) + after, [secret])
 
@@ -123,8 +124,8 @@ def test_no_secret_survives(secret: str, spelling: str, before: str, after: str)
 
 @QUICK
 @given(st.text(max_size=700), st.lists(secrets, max_size=3))
-def test_a_fit_text(text: str, hidden: list[str]) -> None:
-    """What comes out is one line of at most 500 printable characters, without outer white space."""
+def test_a_clean_text(text: str, hidden: list[str]) -> None:
+    """A clean text is one line of at most 500 printable characters, without outer white space."""
     clean = scrub(text, hidden)
 
     assert len(clean) <= 500
@@ -145,57 +146,58 @@ def test_a_fit_text(text: str, hidden: list[str]) -> None:
     ids=ascii,
 )
 def test_control_characters(text: str, clean: str) -> None:
-    """A run of anything but printable ASCII becomes one space: no log line can be forged."""
+    """A run of characters that are not printable ASCII becomes one space."""
     assert scrub(text) == clean
 
 
 def test_long_texts_are_cut() -> None:
-    """A text of more than 500 characters is cut, and one can see it."""
+    """A text of more than 500 characters is cut, and ends with three dots."""
     assert scrub("a" * 500) == "a" * 500
     assert scrub("a" * 501) == "a" * 497 + "..."
 
 
 def test_a_secret_is_replaced_before_the_cut() -> None:
-    """A secret that the cut would break is replaced as a whole."""
+    """A secret at the place of the cut is replaced before the cut."""
     assert SECRET[:8] not in scrub("a" * 485 + SECRET, [SECRET])
 
 
 def test_a_harmless_error_is_kept() -> None:
-    """An error without a secret is the same object afterwards, without frames and chain."""
+    """An error without a secret stays the same object, and loses its frames and its chain."""
     error = raised(ValueError("no such file"), cause=raised(KeyError(SECRET)))
-    error.add_note("asked twice")
+    error.add_note("tried twice")
 
-    severed = sanitize(error, [SECRET])
+    sanitized = sanitize(error, [SECRET])
 
-    assert severed is error
+    assert sanitized is error
     assert error.__traceback__ is None
     assert error.__cause__ is None
     assert error.__context__ is None
-    assert error.__notes__ == ["asked twice"]
-    assert locals_with(severed, SECRET, Path(__file__).parent) == []
+    assert error.__notes__ == ["tried twice"]
+    assert locals_with(sanitized, SECRET, Path(__file__).parent) == []
 
 
-def test_a_context_is_cut() -> None:
-    """What an error was raised during goes as well as what it was raised from."""
+def test_a_context_is_removed() -> None:
+    """An error loses its context as well as its cause."""
     error = ValueError("while handling another")
     error.__context__ = KeyError(SECRET)
 
     assert sanitize(error).__context__ is None
 
 
-@pytest.mark.parametrize("secret", ["hunter two", "p+ss", 'it\'s "so"', "back\\slash"])
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
-def test_a_plain_secret_is_withheld(spell: Callable[[str], str], secret: str) -> None:
-    """A secret that does not look like one is found by what it is, however it is spelt."""
-    text = f"cannot use {spell(secret)} here"
+def test_a_secret_that_does_not_look_like_one_is_withheld(spell: Callable[[str], str]) -> None:
+    """A known secret is found in a text and in a note, in every spelling."""
+    for secret in ("hunter two", "p+ss", 'it\'s "so"', "back\\slash"):
+        text = f"cannot use {spell(secret)} here"
+        noted = with_note(ValueError("bad"), text)
 
-    assert type(sanitize(ValueError(text), ["other", secret])) is RuntimeError
-    assert type(sanitize(with_note(ValueError("bad"), text), ["other", secret])) is RuntimeError
+        assert type(sanitize(ValueError(text), ["other", secret])) is RuntimeError
+        assert type(sanitize(noted, ["other", secret])) is RuntimeError
 
 
 @pytest.mark.parametrize("secret", ["hunter two", 'it\'s "so"', "back\\slash"])
 def test_an_argument_is_withheld(secret: str) -> None:
-    """A secret among the arguments is found although the text does not tell them."""
+    """A secret in an argument is found, also if the text of the error does not show it."""
     assert type(sanitize(QuietError("a", secret), [secret])) is RuntimeError
     assert type(sanitize(QuietError("a", secret), ["other"])) is QuietError
 
@@ -209,10 +211,10 @@ class MuteError(Exception):
 
 
 class QuietError(Exception):
-    """An error whose text does not tell its arguments."""
+    """An error whose text does not show its arguments."""
 
     def __str__(self) -> str:
-        """Tell nothing."""
+        """Return a constant text."""
         return "quiet"
 
 
@@ -236,15 +238,16 @@ def with_note(error: BaseException, note: str) -> BaseException:
         pytest.param(BaseExceptionGroup("two", [KeyboardInterrupt()]), id="base-group"),
     ],
 )
-def test_a_telling_error_is_replaced(error: BaseException) -> None:
-    """Of an error that holds a secret, cannot be printed or is a group, only the type is told."""
+def test_an_error_with_a_secret_is_replaced(error: BaseException) -> None:
+    """If an error holds a secret, cannot be printed or is a group, only its type is shown."""
     kind = type(error)
 
-    severed = sanitize(raised(error), [SECRET])
+    sanitized = sanitize(raised(error), [SECRET])
 
-    assert type(severed) is RuntimeError
-    assert str(severed) == f"{kind.__module__}.{kind.__qualname__} (its text is withheld)"
-    assert (severed.__cause__, severed.__context__, severed.__traceback__) == (None, None, None)
+    assert type(sanitized) is RuntimeError
+    assert str(sanitized) == f"{kind.__module__}.{kind.__qualname__} (its text is withheld)"
+    chain = (sanitized.__cause__, sanitized.__context__, sanitized.__traceback__)
+    assert chain == (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -254,8 +257,8 @@ class FrozenError(Exception):
     path: str
 
 
-def test_an_error_that_forbids_changes_is_severed() -> None:
-    """An error whose class is frozen loses frames and chain, too, and nothing fails."""
+def test_an_error_that_forbids_changes_is_sanitized() -> None:
+    """An error of a frozen class loses its frames and its chain, too."""
     error = raised(FrozenError("/run/secrets"), cause=raised(KeyError(SECRET)))
 
     assert sanitize(error, [SECRET]) is error
@@ -264,7 +267,7 @@ def test_an_error_that_forbids_changes_is_severed() -> None:
 
 
 class VaultError(Exception):
-    """An error that keeps what was answered."""
+    """An error that keeps the response."""
 
     def __init__(self, response: object) -> None:
         super().__init__("the vault refused")
@@ -280,13 +283,13 @@ class VaultError(Exception):
     ],
 )
 def test_an_attribute_is_withheld(error: Exception) -> None:
-    """A secret in an attribute, which a tracker records although no text tells it, is found."""
+    """A secret in an attribute is found, also if the text of the error does not show it."""
     assert type(sanitize(error)) is RuntimeError
     assert sanitize(VaultError(404)).args == ("the vault refused",)
 
 
-def test_what_has_no_such_attribute_is_cut() -> None:
-    """An error about an attribute keeps its text and lets go of the object, maybe the secret."""
+def test_the_object_of_an_attribute_error_is_removed() -> None:
+    """An `AttributeError` keeps its text and loses its object, which may be the secret."""
     error = AttributeError("'str' object has no attribute 'get'", name="get", obj=SECRET)
 
     assert sanitize(error, [SECRET]) is error
@@ -303,8 +306,8 @@ def test_what_has_no_such_attribute_is_cut() -> None:
         pytest.param(f"hash {'0123456789' * 4}", id="digits"),
     ],
 )
-def test_what_looks_like_a_secret_is_withheld(text: str) -> None:
-    """A text with what looks like a credential is withheld although nobody said it is one."""
+def test_a_text_that_looks_like_a_credential_is_withheld(text: str) -> None:
+    """A text with a run that looks like a credential is withheld without a known secret."""
     assert str(sanitize(ValueError(text))) == "builtins.ValueError (its text is withheld)"
 
 
@@ -322,8 +325,8 @@ def test_what_looks_like_a_secret_is_withheld(text: str) -> None:
     ],
     ids=repr,
 )
-def test_what_helps_is_kept(error: BaseException) -> None:
-    """Paths, addresses and names of variables are no credentials: they say what to mend."""
+def test_a_helpful_error_is_kept(error: BaseException) -> None:
+    """Paths, addresses and names of variables do not look like credentials, and are kept."""
     assert sanitize(error, [SECRET]) is error
 
 
@@ -334,26 +337,26 @@ def test_what_helps_is_kept(error: BaseException) -> None:
     st.sampled_from([ValueError, KeyError, OSError, QuietError]),
     st.sampled_from(["argument", "note"]),
 )
-def test_no_error_tells_a_secret(
+def test_no_sanitized_error_shows_a_secret(
     before: str, after: str, kind: type[Exception], place: str
 ) -> None:
-    """Wherever an error holds a secret: afterwards its text, arguments and notes do not."""
+    """The text, the arguments and the notes of a sanitized error contain no secret."""
     text = before + SECRET + after
     error = kind(text) if place == "argument" else with_note(kind("x"), text)
 
-    severed = sanitize(raised(error), [SECRET])
+    sanitized = sanitize(raised(error), [SECRET])
 
-    assert SECRET not in f"{severed} {severed!r} {getattr(severed, '__notes__', '')}"
+    assert SECRET not in f"{sanitized} {sanitized!r} {getattr(sanitized, '__notes__', '')}"
 
 
-def test_errors_of_ours_are_ordinary() -> None:
-    """An error of this package is treated like any other one."""
+def test_an_error_of_this_package_is_sanitized() -> None:
+    """An error of this package is treated like any other error."""
     assert sanitize(ConfigurationError("is empty")).args == ("is empty",)
     assert type(sanitize(ConfigurationError(SECRET), [SECRET])) is RuntimeError
 
 
 @pytest.mark.parametrize(
-    ("said", "secret"),
+    ("text", "secret"),
     [
         ("my\nsecret pass", "my secret pass"),
         ("you sent ab%2fcd%2bef", "ab/cd+ef"),
@@ -361,13 +364,13 @@ def test_errors_of_ours_are_ordinary() -> None:
         ("you sent ab&quot;cd&#x27;ef", "ab\"cd'ef"),
     ],
 )
-def test_unusual_spellings_are_withheld(said: str, secret: str) -> None:
-    """A secret is found across a line break, with small hexadecimal digits, and in HTML."""
-    assert WITHHELD in scrub(said, [secret])
+def test_unusual_spellings_are_withheld(text: str, secret: str) -> None:
+    """A secret is found across a line break, with lower-case hexadecimal digits, and in HTML."""
+    assert WITHHELD in scrub(text, [secret])
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         pytest.param("sent=a+b%2fc", id="form-in-small-letters"),
         pytest.param("sent=a%20b/c", id="url-but-for-slashes"),
@@ -378,41 +381,41 @@ def test_unusual_spellings_are_withheld(said: str, secret: str) -> None:
         pytest.param(f"&#{'9' * 5_000}; a b\\u002fc", id="beside-what-cannot-be-decoded"),
     ],
 )
-def test_what_only_shows_when_decoded_is_withheld(said: str) -> None:
-    """A text that holds a secret in a spelling that nobody listed is withheld as a whole."""
-    assert scrub(said, ["a b/c"]) == WITHHELD
-    assert scrub(said, ["another"]) != WITHHELD
-    assert type(sanitize(ValueError(said), ["a b/c"])) is RuntimeError
+def test_a_secret_that_decoding_reveals_is_withheld(text: str) -> None:
+    """A text is withheld as a whole if it contains a secret after one or two decodings."""
+    assert scrub(text, ["a b/c"]) == WITHHELD
+    assert scrub(text, ["another"]) != WITHHELD
+    assert type(sanitize(ValueError(text), ["a b/c"])) is RuntimeError
 
 
 @pytest.mark.parametrize("text", ["100 %", "a%zz&b", "C:\\users", "1 &lt; 2", "\\", "a+b"])
-def test_what_merely_looks_escaped_is_kept(text: str) -> None:
-    """A text is told as it is: what was decoded only served to search it."""
+def test_a_text_that_looks_escaped_is_kept(text: str) -> None:
+    """Decoding only serves the search: the text itself stays as it is."""
     assert scrub(text, ["a b/c"]) == text
 
 
-def test_an_empty_secret_is_none() -> None:
-    """A method of authentication that sends nothing secret does not make all texts unreadable."""
+def test_an_empty_secret_is_ignored() -> None:
+    """An empty secret, of a method of authentication without one, does not withhold texts."""
     assert scrub("as it is", ["", SECRET]) == "as it is"
     assert sanitize(ValueError("as it is"), [""]).args == ("as it is",)
 
 
 def test_an_argument_that_is_escaped_twice_is_withheld() -> None:
-    """An error is judged by its arguments too: its text may show them in another spelling."""
+    """A secret in an argument is found if the text of the error shows it escaped twice."""
     error = KeyError(json.dumps({"client_secret": 'a"b'}))
 
     assert sanitize(error, ['a"b']) is not error
 
 
 @pytest.mark.parametrize("place", ["argument", "attribute", "note"])
-def test_what_is_escaped_twice_and_quoted_is_withheld(place: str) -> None:
-    """A list, an attribute or a note is read as it was written, not only as it is quoted."""
-    said = json.dumps(json.dumps("a\\b"))[3:-3]
-    error = with_note(ValueError(), said) if place == "note" else ValueError()
+def test_a_secret_that_is_escaped_twice_and_quoted_is_withheld(place: str) -> None:
+    """A secret is found in an argument, an attribute or a note that was escaped before quoting."""
+    text = json.dumps(json.dumps("a\\b"))[3:-3]
+    error = with_note(ValueError(), text) if place == "note" else ValueError()
     if place == "argument":
-        error.args = ([said],)
+        error.args = ([text],)
     if place == "attribute":
-        vars(error)["about"] = said
+        vars(error)["about"] = text
 
     assert type(sanitize(error, ["a\\b"])) is RuntimeError
     assert sanitize(error, ["another"]) is error
