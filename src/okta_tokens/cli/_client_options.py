@@ -94,7 +94,8 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--authorization-server",
         metavar="ID",
-        help="a custom authorization server's id, or org for the org server; if not given: default",
+        help="the id of a custom authorization server, or org for the org authorization server; "
+        "if not given: default",
     )
     add(
         "--scope",

