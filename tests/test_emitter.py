@@ -1,4 +1,4 @@
-"""How events get to those who hear of them, and what an observer cannot do."""
+"""The delivery of events to observers, and what an observer cannot break."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,53 +10,42 @@ import structlog
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._emitter import Emitter
 from okta_tokens._logging import log_event
 from okta_tokens.events import Event, KeyEvicted, ProviderClosed, TokenRequested
-
-SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
-KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET)), frozenset({"a"}))
-
-
-def numbered(number: int) -> Event:
-    """Return an event of a row."""
-    return TokenRequested(key=KEY, attempt=number, renewal=False)
-
-
-def index(event: Event) -> int:
-    """Return which of a row of events it is."""
-    assert isinstance(event, TokenRequested)
-    return event.attempt
+from tests.test_events import SECRET, number_of, numbered
 
 
 @pytest.fixture(autouse=True)
 def _unconfigured_structlog() -> Iterator[None]:
-    """Begin and end with structlog as an application finds it."""
+    """Start and end with structlog as it is before an application configures it."""
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()
 
 
 async def test_delivered_soon() -> None:
-    """An event is delivered in the loop's next turn, and not within the call that tells it."""
-    heard: list[Event] = []
-    emit = Emitter([heard.append])
+    """An event is delivered in the next turn of the loop, and not inside the call that emits it."""
+    received: list[Event] = []
+    emit = Emitter([received.append])
     emit.attach(asyncio.get_running_loop(), copy_context())
     emit(numbered(1))
 
-    assert heard == []
+    assert received == []
 
     await asyncio.sleep(0)
 
-    assert heard == [numbered(1)]
+    assert received == [numbered(1)]
 
 
 async def test_delivered_in_order() -> None:
-    """Events are delivered in order, each to all observers before the next one, and once."""
-    heard: list[tuple[str, int]] = []
+    """Events are delivered once and in order, each to all observers before the next event."""
+    received: list[tuple[str, int]] = []
     emit = Emitter(
-        [lambda event: heard.append(("a", index(event))), lambda it: heard.append(("b", index(it)))]
+        [
+            lambda event: received.append(("a", number_of(event))),
+            lambda event: received.append(("b", number_of(event))),
+        ]
     )
     emit.attach(asyncio.get_running_loop(), copy_context())
     emit(numbered(1))
@@ -66,22 +55,22 @@ async def test_delivered_in_order() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
-    assert heard == [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3), ("b", 3)]
+    assert received == [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3), ("b", 3)]
 
 
 class CountingEmitter(Emitter):
-    """An emitter that knows how often it was called to deliver."""
+    """An emitter that counts its deliveries."""
 
     deliveries = 0
 
     def deliver(self) -> None:
-        """Hand over what is pending."""
+        """Count the delivery, and deliver."""
         self.deliveries += 1
         super().deliver()
 
 
 async def test_delivered_together() -> None:
-    """Any number of events in one turn cost the loop one callback."""
+    """All events of one turn are delivered in one callback of the loop."""
     emit = CountingEmitter([])
     emit.attach(asyncio.get_running_loop(), copy_context())
     for number in range(5):
@@ -93,25 +82,25 @@ async def test_delivered_together() -> None:
 
 
 async def test_delivered_in_a_context() -> None:
-    """Observers run in the context that they were given, not in that of who made the event."""
+    """Observers run in the context of the emitter, not in the context of the emitting call."""
     request: ContextVar[str] = ContextVar("request", default="none")
-    heard: list[str] = []
-    emit = Emitter([lambda _: heard.append(request.get())])
+    received: list[str] = []
+    emit = Emitter([lambda _: received.append(request.get())])
     emit.attach(asyncio.get_running_loop(), copy_context())
     request.set("of a caller")
     emit(numbered(1))
     await asyncio.sleep(0)
 
-    assert heard == ["none"]
+    assert received == ["none"]
 
 
 async def test_events_of_observers() -> None:
-    """An event that an observer causes follows those that are pending, one loop turn later."""
-    heard: list[int] = []
+    """An event that an observer emits is delivered one turn after the pending events."""
+    received: list[int] = []
 
     def observe(event: Event) -> None:
-        heard.append(index(event))
-        if heard == [1]:
+        received.append(number_of(event))
+        if received == [1]:
             emit(numbered(3))
 
     emit = Emitter([observe])
@@ -120,40 +109,40 @@ async def test_events_of_observers() -> None:
     emit(numbered(2))
     await asyncio.sleep(0)
 
-    assert heard == [1, 2]
+    assert received == [1, 2]
 
     await asyncio.sleep(0)
 
-    assert heard == [1, 2, 3]
+    assert received == [1, 2, 3]
 
     emit(numbered(4))
     await asyncio.sleep(0)
 
-    assert heard == [1, 2, 3, 4]
+    assert received == [1, 2, 3, 4]
 
 
 async def test_events_before_the_start() -> None:
-    """What happened before there was a loop is delivered with the first event after that."""
-    heard: list[int] = []
-    emit = Emitter([lambda event: heard.append(index(event))])
+    """Events from before the start are delivered with the first event after the start."""
+    received: list[int] = []
+    emit = Emitter([lambda event: received.append(number_of(event))])
     emit(numbered(1))
     emit(numbered(2))
     emit.attach(asyncio.get_running_loop(), copy_context())
     emit(numbered(3))
     await asyncio.sleep(0)
 
-    assert heard == [1, 2, 3]
+    assert received == [1, 2, 3]
 
 
 async def test_delivered_after_an_interruption() -> None:
-    """What breaks a delivery off, since it is no Exception, does not end all later ones."""
+    """An observer's `CancelledError`, which is no `Exception`, ends no later delivery."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda *_: None)
-    heard: list[int] = []
+    received: list[int] = []
 
     def observe(event: Event) -> None:
-        heard.append(index(event))
-        if heard == [1]:
+        received.append(number_of(event))
+        if received == [1]:
             raise asyncio.CancelledError
 
     emit = Emitter([observe])
@@ -164,26 +153,26 @@ async def test_delivered_after_an_interruption() -> None:
     emit(numbered(3))
     await asyncio.sleep(0)
 
-    assert heard == [1, 2, 3]
+    assert received == [1, 2, 3]
 
 
 def test_delivered_by_hand() -> None:
-    """Without a loop, as at a provider's end, whoever closes it delivers what is pending."""
-    heard: list[Event] = []
-    emit = Emitter([heard.append])
+    """Without a loop, as at the end of a provider, `deliver` delivers the pending events once."""
+    received: list[Event] = []
+    emit = Emitter([received.append])
     emit(numbered(1))
     emit(numbered(2))
 
-    assert heard == []
+    assert received == []
 
     emit.deliver()
     emit.deliver()
 
-    assert heard == [numbered(1), numbered(2)]
+    assert received == [numbered(1), numbered(2)]
 
 
 def test_counted_at_once() -> None:
-    """Events are counted when they happen, by their type."""
+    """Events are counted by their type when they are emitted."""
     emit = Emitter([])
     emit(numbered(1))
     emit(numbered(2))
@@ -207,16 +196,16 @@ def broken_observer(event: Event) -> None:
 
 
 def test_an_observer_that_raises() -> None:
-    """An observer that raises harms nobody: the others hear of all, and a line tells who it was."""
+    """If an observer raises, the others get all events, and a log line names the observer."""
     structlog.configure()
-    heard: list[Event] = []
-    emit = Emitter([broken_observer, BrokenObserver(), heard.append])
+    received: list[Event] = []
+    emit = Emitter([broken_observer, BrokenObserver(), received.append])
     emit(numbered(1))
     emit(numbered(2))
     with capture_logs() as lines:
         emit.deliver()
 
-    assert heard == [numbered(1), numbered(2)]
+    assert received == [numbered(1), numbered(2)]
     assert lines == 2 * [
         {
             "event": "okta_tokens.observer_failed",
@@ -234,46 +223,46 @@ def test_an_observer_that_raises() -> None:
 
 
 def test_a_processor_that_raises() -> None:
-    """A logging configuration that fails on an event harms nobody either."""
+    """If the logging configuration fails on an event, observers get the event."""
 
-    def choke(_logger: object, _method: str, fields: EventDict) -> NoReturn:
+    def fail(_logger: object, _method: str, fields: EventDict) -> NoReturn:
         if fields["event"] != "okta_tokens.observer_failed":
             raise TypeError
         raise structlog.DropEvent
 
-    structlog.configure(processors=[choke])
-    heard: list[Event] = []
-    emit = Emitter([log_event, heard.append])
+    structlog.configure(processors=[fail])
+    received: list[Event] = []
+    emit = Emitter([log_event, received.append])
     emit(numbered(1))
     emit.deliver()
 
-    assert heard == [numbered(1)]
+    assert received == [numbered(1)]
 
 
 @pytest.mark.parametrize("error", [OSError("standard output is closed"), asyncio.CancelledError()])
 def test_logging_that_fails_altogether(error: BaseException) -> None:
-    """If not even the failure can be logged, the other observers hear of everything."""
+    """If the failure of an observer cannot be logged, the other observers get all events."""
 
-    def choke(_logger: object, _method: str, _fields: EventDict) -> NoReturn:
+    def fail(_logger: object, _method: str, _fields: EventDict) -> NoReturn:
         raise OSError
 
     def observer(_event: Event) -> NoReturn:
         raise error
 
-    structlog.configure(processors=[choke])
-    heard: list[Event] = []
-    emit = Emitter([log_event, observer, heard.append])
+    structlog.configure(processors=[fail])
+    received: list[Event] = []
+    emit = Emitter([log_event, observer, received.append])
     for number in range(4):
         emit(numbered(number))
     emit.deliver()
 
-    assert heard == [numbered(number) for number in range(4)]
+    assert received == [numbered(number) for number in range(4)]
 
 
-async def test_after_the_end_nothing_is_kept() -> None:
-    """An emitter whose loop is gone delivers what it holds, and collects no events for ever."""
-    heard: list[Event] = []
-    emit = Emitter([heard.append])
+async def test_a_detached_emitter_keeps_no_events() -> None:
+    """A detached emitter delivers the pending events, and keeps no later ones."""
+    received: list[Event] = []
+    emit = Emitter([received.append])
     emit.attach(asyncio.get_running_loop(), copy_context())
     emit(numbered(1))
     emit.detach()
@@ -281,19 +270,19 @@ async def test_after_the_end_nothing_is_kept() -> None:
     emit.deliver()
     await asyncio.sleep(0)
 
-    assert heard == [numbered(1)]
+    assert received == [numbered(1)]
     assert emit.counts[TokenRequested] == 2
 
 
-async def test_who_is_muted_tells_nothing_of_what_was_pending() -> None:
-    """In a forked child, or after its loop, an emitter counts and delivers nothing any more."""
-    heard: list[Event] = []
-    emit = Emitter([heard.append])
+async def test_a_muted_emitter_drops_the_pending_events() -> None:
+    """A muted emitter, as in a forked child, counts events and delivers none."""
+    received: list[Event] = []
+    emit = Emitter([received.append])
     emit.attach(asyncio.get_running_loop(), copy_context())
     emit(numbered(1))
     emit.mute()
     emit(numbered(2))
     await asyncio.sleep(0)
 
-    assert heard == []
+    assert received == []
     assert emit.counts[TokenRequested] == 2
