@@ -16,7 +16,7 @@ from okta_tokens._cache.entry import Entry
 from okta_tokens._logging import log_event
 from okta_tokens._model import client as client_module
 from okta_tokens._model import identity
-from okta_tokens._model.identity import IDENTITY, IdentityField
+from okta_tokens._model.identity import CLIENT_IDENTITY, IDENTITY, IdentityField
 from okta_tokens._runtime.clock import Instant
 from okta_tokens._status import key_status
 from okta_tokens.errors import FetchError
@@ -60,6 +60,7 @@ class ExtendedStatus(KeyStatus):
 def extended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Add a field to the identity, and the value to client and status; change nothing else."""
     monkeypatch.setattr(identity, "IDENTITY", (*IDENTITY, RESOURCE))
+    monkeypatch.setattr(identity, "CLIENT_IDENTITY", (*CLIENT_IDENTITY, RESOURCE))
     monkeypatch.setattr(client_module, "OktaClient", ExtendedClient)
     monkeypatch.setattr(_status, "KeyStatus", ExtendedStatus)
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from okta_tokens._auth.authentication import ClientAuthentication
 from okta_tokens._auth.dpop import DPoP
+from okta_tokens._model import identity
 from okta_tokens._model.client_settings import (
     authentication_problems,
     client_id_problems,
@@ -87,7 +88,7 @@ class OktaClient(Identified):
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        self._identify(*constructor_arguments(self, "client").values())
+        self._identify(tuple(constructor_arguments(self, identity.CLIENT_IDENTITY).values()))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> OktaClient:
@@ -153,7 +154,7 @@ class OktaClient(Identified):
 
     def __repr__(self) -> str:
         """Return the call that makes an equal client, without its secret."""
-        arguments = constructor_arguments(self, "client")
+        arguments = constructor_arguments(self, identity.CLIENT_IDENTITY)
         positional = [repr(arguments.pop(name)) for name in _POSITIONAL]
         server = f"authorization_server={arguments.pop('authorization_server')!r}"
         rest = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
@@ -161,7 +162,7 @@ class OktaClient(Identified):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild the client by its constructor: hashes of strings differ between processes."""
-        return (_rebuild, (constructor_arguments(self, "client"),))
+        return (_rebuild, (constructor_arguments(self, identity.CLIENT_IDENTITY),))
 
 
 _POSITIONAL = ("domain", "client_id", "authentication")

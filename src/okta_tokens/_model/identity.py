@@ -141,6 +141,10 @@ IDENTITY: tuple[IdentityField, ...] = (
         text=lambda key: f"scopes {format_scopes(key.scopes) or '(default)'}",
     ),
 )
+CLIENT_IDENTITY = tuple(field for field in IDENTITY if field.owner == "client")
+KEY_IDENTITY = tuple(field for field in IDENTITY if field.owner == "key")
+
+_set = object.__setattr__  # the classes refuse changes
 
 
 class Identified:
@@ -167,28 +171,26 @@ class Identified:
         """Return the hash that was computed once."""
         return self._hash
 
-    def _identify(self, *values: Hashable) -> None:
+    def _identify(self, values: tuple[Hashable, ...]) -> None:
         """Set the values that are compared.
 
         Args:
-            *values: What identifies the instance.
+            values: What identifies the instance.
         """
-        object.__setattr__(self, "_identity", values)
-        object.__setattr__(self, "_hash", hash(values))
+        _set(self, "_identity", values)
+        _set(self, "_hash", hash(values))
 
 
-def constructor_arguments(instance: object, owner: Owner) -> dict[str, Hashable]:
+def constructor_arguments(
+    instance: object, fields: tuple[IdentityField, ...]
+) -> dict[str, Hashable]:
     """Return the identity of a client, or what a key adds to it, by constructor parameter.
 
     Args:
         instance: The `OktaClient` or the `TokenKey`.
-        owner: Which of the two the instance is.
+        fields: The fields that the instance has.
     """
-    return {
-        field.parameter: getattr(instance, field.attribute)
-        for field in IDENTITY
-        if field.owner == owner
-    }
+    return {field.parameter: getattr(instance, field.attribute) for field in fields}
 
 
 def stored_values(key: object) -> tuple[object, ...]:

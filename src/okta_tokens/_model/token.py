@@ -61,7 +61,7 @@ class AccessToken:
         return datetime.fromtimestamp(self._wall_expiry, UTC)
 
     def remaining(self) -> float:
-        """Return the seconds until the token expires, by the stricter of two clocks; at least 0.0."""
+        """Return the seconds until the token expires by the stricter of two clocks, or 0.0."""
         now = current_instant(self._clock)
         return max(0.0, min(self._boot_expiry - now.boot, self._wall_expiry - now.wall))
 

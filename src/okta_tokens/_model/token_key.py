@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from okta_tokens._model import identity
 from okta_tokens._model.client import OktaClient
 from okta_tokens._model.identity import Identified, constructor_arguments, error_text
 from okta_tokens._model.scopes import parse_scopes
@@ -28,11 +29,15 @@ class TokenKey(Identified):
 
     def __post_init__(self) -> None:
         """Compute the hash once."""
-        self._identify(self.client, *constructor_arguments(self, "key").values())
+        own = [getattr(self, field.attribute) for field in identity.KEY_IDENTITY]
+        self._identify((self.client, *own))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild the key by its constructor: hashes of strings differ between processes."""
-        return (_rebuild, ({"client": self.client, **constructor_arguments(self, "key")},))
+        return (
+            _rebuild,
+            ({"client": self.client, **constructor_arguments(self, identity.KEY_IDENTITY)},),
+        )
 
     def __str__(self) -> str:
         """Return the client, its server and the scopes, as error texts show them."""
