@@ -35,53 +35,53 @@ for seed in (6, 1, 3, 2):
 MUTANTS = {
     "forget the nonce": (
         Rule.ANEW,
-        "_endpoint",
-        "self._nonces[key.authorization_server] = answer.dpop_nonce",
-        "self._nonces.setdefault(key.authorization_server, answer.dpop_nonce)",
+        "_endpoint/endpoint",
+        "self._nonces[key.authorization_server] = response.dpop_nonce",
+        "self._nonces.setdefault(key.authorization_server, response.dpop_nonce)",
     ),
     "send a refused secret again": (
         Rule.ANEW,
-        "_endpoint",
-        "if unlike is not None and request.credential == unlike.credential:",
+        "_endpoint/endpoint",
+        "if refused is not None and request.credential == refused.credential:",
         "if False:",
     ),
     "hand out tokens in their last moments": (
         Rule.LIFETIME,
-        "_policy",
+        "_model/policies",
         "return min(self.max_leeway, lifetime / 20)",
         "return 0.001",
     ),
     "look at the boot clock alone": (
         Rule.LIFETIME,
-        "_token",
+        "_model/token",
         "min(self._boot_expiry - boot, self._wall_expiry - wall) - self._leeway",
         "self._boot_expiry - boot - self._leeway",
     ),
     "let one clock decide for an hour": (
         Rule.LIFETIME,
-        "_entry",
+        "_cache/entry",
         "seconds = min(MAX_WINDOW, self.token._leeway, self.token._usable_for(*now))",
         "seconds = 3_600.0",
     ),
     "begin a flight for each caller": (
         Rule.SINGLE_FLIGHT,
-        "_manager",
-        "flight = flight or self._depart(key, deadline)",
-        "flight = self._depart(key, deadline)",
+        "_cache/token_manager",
+        "flight = flight or self._start_fetch(key, deadline)",
+        "flight = self._start_fetch(key, deadline)",
     ),
     "end the flight when a caller leaves": (
         Rule.SINGLE_FLIGHT,
-        "_flight",
+        "_runtime/flight",
         "        if flight._timer is None or deadline < flight._timer.instant:",
         """\
-        landed.add_done_callback(
-            lambda it: it.cancelled() and [task.cancel() for task in self._tasks]
+        waiter.add_done_callback(
+            lambda waiter: waiter.cancelled() and [task.cancel() for task in self._tasks]
         )
         if flight._timer is None or deadline < flight._timer.instant:""",
     ),
     "show callers why a renewal failed": (
         Rule.UNNOTICED,
-        "_manager",
+        "_cache/token_manager",
         "        state = entry.state(now)\n        if entry.token is not None and state",
         """\
         state = entry.state(now)
@@ -91,122 +91,122 @@ MUTANTS = {
     ),
     "let callers wait for a renewal": (
         Rule.UNNOTICED,
-        "_manager",
+        "_cache/token_manager",
         "_USABLE = {State.FRESH, State.DUE}",
         "_USABLE = {State.FRESH}",
     ),
     "do not renew": (
         Rule.UNNOTICED,
-        "_manager",
+        "_cache/token_manager",
         "self.flights.start(entry.key)\n\n    def _postpone",
         "pass\n\n    def _postpone",
     ),
     "try a failed renewal again at once": (
         Rule.UNNOTICED,
-        "_manager",
+        "_cache/token_manager",
         "entry.renew_after = now.boot + wait",
         "entry.renew_after = now.boot + 0.01",
     ),
     "do not try a failed renewal again": (
         Rule.UNNOTICED,
-        "_manager",
-        "self._call(entry, entry.renew_after if goes_on else unusable)",
-        "entry.renew_after = unusable",
+        "_cache/token_manager",
+        "self._set_timer(entry, entry.renew_after if retryable else unusable_at)",
+        "entry.renew_after = unusable_at",
     ),
     "ask again at once after a failed fetch": (
         Rule.ONE_ERROR,
-        "_manager",
+        "_cache/token_manager",
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
         "entry.refuse_until = entry.renew_after = now.boot",
     ),
     "refuse callers for an hour": (
         Rule.ONE_ERROR,
-        "_manager",
+        "_cache/token_manager",
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
         "entry.refuse_until = entry.renew_after = now.boot + 3600",
     ),
     "give the same error to all": (
         Rule.ONE_ERROR,
-        "_manager",
-        "raise copy.copy(outcome)",
-        "raise outcome",
+        "_cache/token_manager",
+        "raise copy.copy(result)",
+        "raise result",
     ),
     "try again and again": (
         Rule.ONE_ERROR,
-        "_endpoint",
+        "_endpoint/endpoint",
         "attempt >= policy.attempts",
         "attempt >= 2 * policy.attempts",
     ),
     "renew early": (
         Rule.IN_TIME,
-        "_policy",
+        "_model/policies",
         "return lifetime - self.lead(lifetime) * (1 - random() / 2)",
         "return lifetime / 3",
     ),
     "let everybody in": (
         Rule.LIMITS,
-        "_gate",
+        "_runtime/gate",
         "return self._free > 0 and (urgent or self._free_for_others > 0)",
         "return True",
     ),
     "give renewals every place": (
         Rule.LIMITS,
-        "_gate",
+        "_runtime/gate",
         "self._free_for_others = max(1, places // 2)",
         "self._free_for_others = places",
     ),
     "do not leave Okta alone": (
         Rule.LIMITS,
-        "_endpoint",
-        "pause.until = max(pause.until, now + min(told, self._policy.max_pause))",
-        "pause.until = now",
+        "_endpoint/rate_limits",
+        "self.until = max(self.until, now + min(seconds, max_pause))",
+        "self.until = now",
     ),
     "drop a token for a late rejection": (
         Rule.REJECTION,
-        "_entry",
+        "_cache/entry",
         "if self.token is None or self.token.value != value:",
         "if self.token is None:",
     ),
     "keep a rejected token": (
         Rule.REJECTION,
-        "_entry",
-        "            self.remember(value)\n            self.drop_token()",
-        "            self.remember(value)",
+        "_cache/entry",
+        "            self.remember_rejected(value)\n            self.drop_token()",
+        "            self.remember_rejected(value)",
     ),
     "drop one rejected token after the other": (
         Rule.REJECTION,
-        "_entry",
+        "_cache/entry",
         "kept = self._damping.reject(now)",
         "kept = 0.0",
     ),
     "forget rejections": (
         Rule.REJECTION,
-        "_manager",
+        "_cache/token_manager",
         "now.boot + MAX_DAMPING",
         "now.boot + entry.damping",
     ),
     "renew what nobody uses": (
         Rule.IDLE,
-        "_manager",
+        "_cache/token_manager",
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
         "elif False:",
     ),
     "do not keep fresh": (
         Rule.IDLE,
-        "_manager",
+        "_cache/token_manager",
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
         "elif usable and not entry.used & FOR_RENEWAL:",
     ),
     "leave timers behind": (
         Rule.NOTHING_LEFT,
-        "_exchange",
-        "self._schedule.cancel(timer)",
+        "_runtime/schedule",
+        "self._schedule.cancel(self._timer)",
         "pass",
     ),
     "do not tell waiters that time is up": (
         Rule.NOTHING_LEFT,
-        "_flight",
-        "landed.set_result(None)",
+        "_runtime/flight",
+        "waiter.set_result(None)",
         "pass",
     ),
     "leave flights behind": (
@@ -226,7 +226,7 @@ def test_a_broken_rule_is_noticed(name: str, tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "okta_tokens")
     path = tmp_path / "okta_tokens" / f"{module}.py"
     source = path.read_text("utf-8")
-    assert source.count(line) == 1, "the mutant is to be written anew"
+    assert source.count(line) == 1, "the line has changed; change the mutant, too"
     path.write_text(source.replace(line, instead), "utf-8")
 
     report = subprocess.run(
