@@ -1,1 +1,1 @@
-"""Tests of shared stores, and of what providers make of them."""
+"""Tests of shared stores, and of providers that use them."""

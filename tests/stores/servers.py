@@ -23,9 +23,9 @@ class Server:
     """A server in a process of its own.
 
     Args:
-        server: It.
-        client: Asks it, with all rights.
-        url: Where it listens.
+        server: The running server.
+        client: A client with all rights.
+        url: The URL of the server.
     """
 
     def __init__(self, server: ValkeyServer, client: Redis, url: str) -> None:
@@ -35,7 +35,7 @@ class Server:
         self.port = server.port
 
     def signal(self, number: signal.Signals) -> None:
-        """Send its process a signal."""
+        """Send a signal to the process of the server."""
         process = self._server._process
         assert process is not None
         os.kill(process.pid, number)
@@ -43,73 +43,73 @@ class Server:
             process.wait()
 
     async def entries(self) -> dict[bytes, bytes]:
-        """Return all that is kept."""
+        """Return every entry by its name."""
         names: Any = await self.client.keys("*")
-        kept: Any = {name: await self.client.get(name) for name in names}
-        return dict(kept)
+        entries: Any = {name: await self.client.get(name) for name in names}
+        return dict(entries)
 
 
 @contextmanager
 def started(
     program: str | None = None,
-    **options: Any,  # noqa: ANN401 - the server's own
+    **options: Any,  # noqa: ANN401 - the server's settings
 ) -> Iterator[ValkeyServer]:
     """Run a server.
 
     Args:
-        program: Another one than that of the wheel.
-        **options: Of its configuration, with `_` for `-`.
+        program: The program; `None` is the one in the wheel.
+        **options: Settings of the server, with `_` in place of `-`.
     """
-    config = {name.replace("_", "-"): it for name, it in options.items()}
+    config = {name.replace("_", "-"): value for name, value in options.items()}
     with reserved_port() as port, reserved_port() as cluster_port:
         if "cluster-enabled" in config:
             config["cluster-port"] = str(cluster_port)
-        made = ValkeyServer(port=port, config=config)
-        made._binary_path = program or made._binary_path
-        made.start()
+        running = ValkeyServer(port=port, config=config)
+        running._binary_path = program or running._binary_path
+        running.start()
         try:
-            yield made
+            yield running
         finally:
-            if made._process is not None:
+            if running._process is not None:
                 with suppress(ProcessLookupError):
-                    os.kill(made._process.pid, signal.SIGCONT)
-            made.stop()
+                    os.kill(running._process.pid, signal.SIGCONT)
+            running.stop()
 
 
 @asynccontextmanager
-async def asking(made: ValkeyServer) -> AsyncIterator[Server]:
-    """Return a server that is running, with a client for it."""
-    url = f"redis://127.0.0.1:{made.port}/0"
+async def connected(running: ValkeyServer) -> AsyncIterator[Server]:
+    """Connect a client to a running server."""
+    url = f"redis://127.0.0.1:{running.port}/0"
     async with Redis.from_url(url) as client:
-        yield Server(made, client, url)
+        yield Server(running, client, url)
 
 
 @asynccontextmanager
-async def server(**options: Any) -> AsyncIterator[Server]:  # noqa: ANN401 - the server's own
-    """Run a server, with a client for it.
+async def server(**options: Any) -> AsyncIterator[Server]:  # noqa: ANN401 - the server's settings
+    """Run a server, and connect a client to it.
 
     Args:
         **options: As for `started`.
     """
-    with started(**options) as made:
-        async with asking(made) as it:
-            yield it
+    with started(**options) as running:
+        async with connected(running) as server:
+            yield server
 
 
 @asynccontextmanager
-async def watched(made: Server, name: str, folder: Path) -> AsyncIterator[int]:
-    """Let a sentinel watch a server, and return the sentinel's port.
+async def sentinel(server: Server, name: str, folder: Path) -> AsyncIterator[int]:
+    """Run a sentinel that monitors a server, and give the sentinel's port.
 
     Args:
-        made: The server.
-        name: What the sentinel calls it.
-        folder: An empty one, for what the sentinel writes.
+        server: The server.
+        name: The sentinel's name for the server.
+        folder: An empty folder for the files of the sentinel.
     """
     config = folder / "sentinel.conf"
     with reserved_port() as port:
         config.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
-            f"sentinel monitor {name} 127.0.0.1 {made.port} 1\n"
+            f"sentinel monitor {name} 127.0.0.1 {server.port} 1\n"
         )
         process = await asyncio.create_subprocess_exec(
             *(ValkeyServer()._binary_path, config, "--sentinel"),
@@ -117,8 +117,8 @@ async def watched(made: Server, name: str, folder: Path) -> AsyncIterator[int]:
         )
         try:
             patient = Retry(ConstantBackoff(0.01), 1000)
-            async with Redis(port=port, retry=patient) as sentinel:
-                await sentinel.ping()
+            async with Redis(port=port, retry=patient) as client:
+                await client.ping()
             yield port
         finally:
             process.terminate()
@@ -126,28 +126,28 @@ async def watched(made: Server, name: str, folder: Path) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def encrypted(made: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """Put TLS in front of a server, and return the port: this build of it has none.
+async def encrypted(server: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """Run a TLS proxy for a server, because its build has no TLS, and give the proxy's port.
 
     Args:
-        made: The server.
-        context: With the certificate.
+        server: The server.
+        context: The context with the certificate.
     """
 
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, ssl.SSLError):
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
         writer.close()
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_connection("127.0.0.1", made.port)
-        await asyncio.gather(pass_on(reader, ours), pass_on(theirs, writer))
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(forward(reader, to_server), forward(from_server, writer))
         with suppress(ConnectionError, ssl.SSLError):
-            await asyncio.gather(ours.wait_closed(), writer.wait_closed())
+            await asyncio.gather(to_server.wait_closed(), writer.wait_closed())
 
-    listening = await asyncio.start_server(connected, "localhost", ssl=context)
+    listening = await asyncio.start_server(accept, "localhost", ssl=context)
     try:
         yield listening.sockets[0].getsockname()[1]
     finally:

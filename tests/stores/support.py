@@ -1,4 +1,4 @@
-"""A store in memory, on a clock that a test moves."""
+"""A store in memory, with a clock that a test moves."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from okta_tokens.stores import SharedToken, UnreadableEntry
 
 
 class MemoryTokenStore:
-    """A store in this process, whose time is a test's, and which fails on demand.
+    """A store in this process that fails as a test says.
 
     Args:
-        clock: Tells its time.
+        clock: The clock of the store.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.timeout = 0.25
         self.lease = 5.0
         self.error: Exception | None = None
-        """What every call raises."""
+        """The error that every call raises."""
         self.hangs = False
         """Whether calls never end."""
         self.takes = 0.0
-        """How many seconds a call takes."""
+        """The duration of a call, in seconds."""
         self.garbled = False
-        """Whether what is kept cannot be read."""
+        """Whether every entry is unreadable."""
         self.calls: list[str] = []
-        """What was asked, by the names of the methods."""
+        """The names of the methods that were called, in order."""
         self.tokens: dict[object, tuple[SharedToken, float]] = {}
         self.leases: dict[object, tuple[str, float]] = {}
         self.pauses: dict[object, tuple[float, float]] = {}

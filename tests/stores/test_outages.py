@@ -1,4 +1,4 @@
-"""A store that fails in every way: each caller still gets a token, and nearly as soon."""
+"""Failures of a store: every caller gets a token, nearly as fast as without a store."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ TIMEOUT = 0.25
 
 @dataclass
 class Process:
-    """A provider that shares tokens, and what it tells."""
+    """A provider that shares tokens, and its events."""
 
     provider: TokenProvider
     okta: Sandbox
     events: list[Event] = field(default_factory=list)
 
-    async def get(self, scope: str, patience: float = TIMEOUT) -> str:
-        """Return the value of a token; fail if it took much longer than without a store."""
+    async def get(self, scope: str, store_timeout: float = TIMEOUT) -> str:
+        """Return the value of a token; fail if the call took much longer than without a store."""
         client = OktaClient(self.okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
-        begun = time.monotonic()
+        start = time.monotonic()
         token = await self.provider.get_token(client, scope)
-        assert time.monotonic() - begun < patience + 2
+        assert time.monotonic() - start < store_timeout + 2
         return token.value
 
-    def seen(self) -> list[type[Event]]:
-        """Return the types of what was told of the store, in order."""
-        told = (StoreFailed, StoreRecovered, StoreEntryIgnored)
-        return [type(event) for event in self.events if isinstance(event, told)]
+    def store_events(self) -> list[type[Event]]:
+        """Return the types of the events about the store, in order."""
+        types = (StoreFailed, StoreRecovered, StoreEntryIgnored)
+        return [type(event) for event in self.events if isinstance(event, types)]
 
 
 @asynccontextmanager
 async def process(
     okta: Sandbox,
     url: str,
-    timeout: float = TIMEOUT,  # noqa: ASYNC109 - the store's
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - the timeout of the store
 ) -> AsyncIterator[Process]:
     """Run a provider with a store."""
     events: list[Event] = []
@@ -66,93 +66,95 @@ async def process(
 @pytest.fixture
 async def okta() -> AsyncIterator[Sandbox]:
     """An Okta that knows the client."""
-    async with Sandbox([APP]) as made:
-        yield made
+    async with Sandbox([APP]) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-async def doomed() -> AsyncIterator[Server]:
-    """A server that a test may do anything to."""
-    async with server() as made:
-        yield made
+async def own_server() -> AsyncIterator[Server]:
+    """A server for one test, which may break it."""
+    async with server() as running:
+        yield running
 
 
-async def stop(it: Server) -> None:
-    """Let the server answer nothing any more."""
-    it.signal(signal.SIGSTOP)
+async def stop(server: Server) -> None:
+    """Stop the process of the server, so that it does not respond."""
+    server.signal(signal.SIGSTOP)
 
 
-async def kill(it: Server) -> None:
-    """Let the server be gone."""
-    it.signal(signal.SIGKILL)
+async def kill(server: Server) -> None:
+    """Kill the server."""
+    server.signal(signal.SIGKILL)
 
 
-async def slow_down(it: Server) -> None:
-    """Let the server take longer than anybody waits for it."""
-    await it.client.client_pause(1_000)
+async def slow_down(server: Server) -> None:
+    """Make the server take longer than the timeout of the store."""
+    await server.client.client_pause(1_000)
 
 
-async def fill(it: Server) -> None:
-    """Let the server have no memory left for anything."""
-    await it.client.config_set("maxmemory-policy", "noeviction")
-    await it.client.config_set("maxmemory", 1)
+async def fill(server: Server) -> None:
+    """Leave the server no memory for entries."""
+    await server.client.config_set("maxmemory-policy", "noeviction")
+    await server.client.config_set("maxmemory", 1)
 
 
-async def make_read_only(it: Server) -> None:
-    """Let the server take no writes."""
-    await it.client.replicaof("127.0.0.1", 1)
+async def make_read_only(server: Server) -> None:
+    """Make the server reject writes."""
+    await server.client.replicaof("127.0.0.1", 1)
 
 
-async def refuse(it: Server) -> None:
-    """Let the server want a password."""
-    await it.client.config_set("requirepass", "another")
-    await it.client.client_kill_filter(_type="normal", skipme=True)
+async def change_password(server: Server) -> None:
+    """Make the server reject the store's credentials."""
+    await server.client.config_set("requirepass", "another")
+    await server.client.client_kill_filter(_type="normal", skipme=True)
 
 
-@pytest.mark.parametrize("harm", [stop, kill, slow_down, fill, make_read_only, refuse])
-async def test_a_store_that_fails_in_between_is_done_without(
-    okta: Sandbox, doomed: Server, harm: Callable[[Server], Awaitable[None]]
+@pytest.mark.parametrize(
+    "break_store", [stop, kill, slow_down, fill, make_read_only, change_password]
+)
+async def test_a_provider_works_without_a_store_that_fails(
+    okta: Sandbox, own_server: Server, break_store: Callable[[Server], Awaitable[None]]
 ) -> None:
-    """Whatever becomes of the store, every caller gets a token, and one event tells of it."""
-    async with process(okta, doomed.url) as one:
+    """However the store fails, every caller gets a token, and there is one event about it."""
+    async with process(okta, own_server.url) as one:
         await one.get("s0")
-        await harm(doomed)
+        await break_store(own_server)
 
         tokens = await asyncio.gather(*(one.get(f"s{number}") for number in range(1, 20)))
 
         assert len({*tokens}) == 19
-        await until(lambda: bool(one.seen()))
-        assert one.seen() == [StoreFailed]
+        await until(lambda: bool(one.store_events()))
+        assert one.store_events() == [StoreFailed]
 
 
-async def test_a_store_that_is_not_there_is_done_without(okta: Sandbox) -> None:
-    """A process starts without its store, and serves its callers."""
+async def test_a_provider_starts_without_its_store(okta: Sandbox) -> None:
+    """A provider whose store cannot be reached starts, and every caller gets a token."""
     async with process(okta, "redis://127.0.0.1:1/0") as one:
         assert len({await one.get(f"s{number}") for number in range(5)}) == 5
 
-        await until(lambda: bool(one.seen()))
-        assert one.seen() == [StoreFailed]
+        await until(lambda: bool(one.store_events()))
+        assert one.store_events() == [StoreFailed]
 
 
-async def test_a_store_that_talks_nonsense_is_done_without(okta: Sandbox) -> None:
-    """A server that is none of Redis's is a store that fails."""
+async def test_a_server_of_another_protocol_is_a_store_that_fails(okta: Sandbox) -> None:
+    """If another kind of server is at the URL of the store, every caller gets a token."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
         writer.close()
 
-    listening = await asyncio.start_server(talk, "127.0.0.1")
+    listening = await asyncio.start_server(respond, "127.0.0.1")
     port = listening.sockets[0].getsockname()[1]
     async with process(okta, f"redis://127.0.0.1:{port}/0") as one:
         assert len({await one.get(f"s{number}") for number in range(5)}) == 5
-        await until(lambda: bool(one.seen()))
-        assert one.seen() == [StoreFailed]
+        await until(lambda: bool(one.store_events()))
+        assert one.store_events() == [StoreFailed]
     listening.close()
 
 
-async def test_garbage_is_replaced(okta: Sandbox, valkey: Server) -> None:
-    """What somebody put in a token's place is fetched anew, and one event tells of it."""
+async def test_a_damaged_entry_is_replaced(okta: Sandbox, valkey: Server) -> None:
+    """A provider fetches the token of a damaged entry again; there is one event about it."""
     async with process(okta, valkey.url, 5) as one, process(okta, valkey.url, 5) as two:
         await one.get("s0")
         await one.get("s1")
@@ -165,23 +167,23 @@ async def test_garbage_is_replaced(okta: Sandbox, valkey: Server) -> None:
         fresh = [await two.get("s0"), await two.get("s1")]
 
         assert okta.token_requests == 4
-        await until(lambda: bool(two.seen()))
-        assert two.seen() == [StoreEntryIgnored]
+        await until(lambda: bool(two.store_events()))
+        assert two.store_events() == [StoreEntryIgnored]
         async with process(okta, valkey.url, 5) as three:
             await until(lambda: not two.provider.stats().in_flight)
             assert [await three.get("s0"), await three.get("s1")] == fresh
 
 
-async def test_a_store_that_comes_back_is_used_again(okta: Sandbox, doomed: Server) -> None:
-    """After an outage and a break tokens are shared again, and one event tells of it."""
-    async with process(okta, doomed.url, 1) as one, process(okta, doomed.url, 5) as two:
-        doomed.signal(signal.SIGSTOP)
+async def test_a_store_that_recovers_is_used_again(okta: Sandbox, own_server: Server) -> None:
+    """After an outage and a break tokens are shared again, and there is one event about it."""
+    async with process(okta, own_server.url, 1) as one, process(okta, own_server.url, 5) as two:
+        own_server.signal(signal.SIGSTOP)
         await one.get("s0", 1)
-        doomed.signal(signal.SIGCONT)
-        await asyncio.sleep(2.1)  # the break, which is in real time here
+        own_server.signal(signal.SIGCONT)
+        await asyncio.sleep(2.1)  # the break of the circuit breaker, in real time
 
         tokens = {await one.get("s1"), await two.get("s1")}
 
         assert len(tokens) == 1
         assert TokenAdopted in {type(event) for event in two.events}
-        assert one.seen() == [StoreFailed, StoreRecovered]
+        assert one.store_events() == [StoreFailed, StoreRecovered]

@@ -1,4 +1,4 @@
-"""Every store keeps the same promises; that in Redis or Valkey keeps some of its own."""
+"""What every store must do, and what the store in Redis or Valkey does besides."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from okta_tokens.stores import SharedToken, TokenStore, UnreadableEntry
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.clock import ManualClock
 from tests.pages import page
-from tests.stores.servers import Server, encrypted, server, watched
+from tests.stores.servers import Server, encrypted, sentinel, server
 from tests.stores.support import MemoryTokenStore
 from tests.support import complaints, run_script
 
@@ -42,34 +42,34 @@ NEWER = SharedToken("Newer", "Bearer", frozenset(), 300.0, 1_800_000_600.0)
 OLD, NEW = generate_key(), generate_key()
 
 
-class Watched:
+class TimedStore:
     """A store, and a way to let its time pass."""
 
     def __init__(self, store: TokenStore, clock: ManualClock | None) -> None:
         self.store = store
         self._clock = clock
 
-    async def passes(self, seconds: float) -> None:
-        """Let time pass: really, for a server that has its own clock."""
+    async def let_pass(self, seconds: float) -> None:
+        """Let time pass; for a server, which has its own clock, this takes real time."""
         if self._clock is None:
-            await asyncio.sleep(seconds)  # the server's clock is its own
+            await asyncio.sleep(seconds)
         else:
             self._clock.boot += seconds
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def any_store(request: pytest.FixtureRequest, valkey: Server) -> AsyncIterator[Watched]:
-    """Each of the stores in turn."""
+async def any_store(request: pytest.FixtureRequest, valkey: Server) -> AsyncIterator[TimedStore]:
+    """Each store in turn."""
     if request.param == "memory":
         clock = ManualClock()
-        yield Watched(MemoryTokenStore(clock), clock)
+        yield TimedStore(MemoryTokenStore(clock), clock)
     else:
         async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
-            yield Watched(store, None)
+            yield TimedStore(store, None)
 
 
-async def test_a_token_comes_out_as_it_went_in(any_store: Watched) -> None:
-    """What is saved is loaded, with the time that is left of it, under its own key alone."""
+async def test_a_saved_token_is_loaded(any_store: TimedStore) -> None:
+    """A saved token is loaded with the time until its removal, and only under its own key."""
     store = any_store.store
     assert await store.load(KEY) is None
 
@@ -82,8 +82,8 @@ async def test_a_token_comes_out_as_it_went_in(any_store: Watched) -> None:
     assert await store.load(OTHER) is None
 
 
-async def test_a_later_token_takes_its_place(any_store: Watched) -> None:
-    """What is saved replaces whatever there was, and its time."""
+async def test_a_later_token_replaces_an_earlier_one(any_store: TimedStore) -> None:
+    """A saved token replaces the stored token and the time until its removal."""
     store = any_store.store
     await store.save(KEY, TOKEN, 100)
     await store.save(KEY, NEWER, 200)
@@ -95,16 +95,16 @@ async def test_a_later_token_takes_its_place(any_store: Watched) -> None:
     assert 199 < found[1] <= 200
 
 
-async def test_a_token_is_gone_when_its_time_is_over(any_store: Watched) -> None:
-    """What was saved for a while is not found afterwards."""
+async def test_a_token_is_removed_when_its_time_is_over(any_store: TimedStore) -> None:
+    """A token is not loaded after the time for which it was saved."""
     await any_store.store.save(KEY, TOKEN, 0.05)
-    await any_store.passes(0.06)
+    await any_store.let_pass(0.06)
 
     assert await any_store.store.load(KEY) is None
 
 
-async def test_only_the_named_token_is_discarded(any_store: Watched) -> None:
-    """A token is discarded if it is still the one that is kept."""
+async def test_a_token_is_discarded_only_if_it_is_the_given_one(any_store: TimedStore) -> None:
+    """A token is discarded if it has the given value, and any other token stays."""
     store = any_store.store
     await store.discard(KEY, TOKEN.value)
     await store.save(KEY, NEWER, 100)
@@ -115,8 +115,8 @@ async def test_only_the_named_token_is_discarded(any_store: Watched) -> None:
     assert await store.load(KEY) is None
 
 
-async def test_one_has_the_lease(any_store: Watched) -> None:
-    """A lease is taken once, for one key, until it is given back or over."""
+async def test_one_process_has_the_lease(any_store: TimedStore) -> None:
+    """A lease can be acquired once for each key, until it is released or over."""
     store = any_store.store
     lease = await store.acquire(KEY, 100)
     assert lease is not None
@@ -127,20 +127,20 @@ async def test_one_has_the_lease(any_store: Watched) -> None:
     assert await store.acquire(KEY, 100) is None
     await store.release(KEY, lease)
     assert await store.acquire(KEY, 0.05) is not None
-    await any_store.passes(0.06)
+    await any_store.let_pass(0.06)
     assert await store.acquire(KEY, 100) is not None
     await store.release(KEY, lease)
     assert await store.acquire(KEY, 100) is None
 
 
 async def left(store: TokenStore, key: TokenKey) -> float:
-    """Return how many seconds are left of a pause."""
+    """Return the number of seconds until a pause ends."""
     found = await store.paused(key)
     return 0.0 if found is None else found[0]
 
 
-async def test_a_pause_is_one_of_a_half_of_a_domain(any_store: Watched) -> None:
-    """A pause holds for all keys of its half, and the longest counts."""
+async def test_a_pause_applies_to_a_part_of_a_domain(any_store: TimedStore) -> None:
+    """A pause applies to all keys of its part of a domain, and the longest pause stays."""
     store = any_store.store
     assert await store.paused(KEY) is None
 
@@ -155,28 +155,28 @@ async def test_a_pause_is_one_of_a_half_of_a_domain(any_store: Watched) -> None:
     assert 89 < found[0] <= 90
     assert found[1] == 1_800_000_090.5
     await store.pause(ORG, 0.05, 1_800_000_000.5)
-    await any_store.passes(0.06)
+    await any_store.let_pass(0.06)
     assert await store.paused(ORG) is None
 
 
 # Redis and Valkey
 
 
-async def test_what_is_kept_shows_nothing(valkey: Server) -> None:
-    """Neither names nor entries tell a domain, a client, a scope, a secret or a token."""
+async def test_entries_reveal_nothing(valkey: Server) -> None:
+    """Neither names nor entries contain a domain, a client, a scope, a secret or a token."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(KEY, TOKEN, 100)
         await store.acquire(KEY, 100)
         await store.pause(KEY, 100, 0.0)
 
-    kept = repr(await valkey.entries())
-    assert kept.count("okta-tokens:") == 3
-    for told in ("acme", "0oa1", "orders", "Canary", "Bearer", NEW):
-        assert told not in kept
+    entries = repr(await valkey.entries())
+    assert entries.count("okta-tokens:") == 3
+    for text in ("acme", "0oa1", "orders", "Canary", "Bearer", NEW):
+        assert text not in entries
 
 
 async def test_keys_are_rotated_without_a_gap(valkey: Server) -> None:
-    """From [old, new] to [new, old] to [new] every process finds what the others saved."""
+    """From [old, new] to [new, old] to [new] every process loads what the others saved."""
     steps = ([OLD], [OLD, NEW], [NEW, OLD], [NEW])
     for earlier, later in pairwise(steps):
         for saves, loads in ((earlier, later), (later, earlier)):
@@ -192,8 +192,8 @@ async def test_keys_are_rotated_without_a_gap(valkey: Server) -> None:
                 assert await one.load(KEY) is None
 
 
-async def test_another_key_finds_nothing(valkey: Server) -> None:
-    """A process without the key neither reads nor names what is kept."""
+async def test_a_store_with_another_key_loads_nothing(valkey: Server) -> None:
+    """A process with another key cannot load a token."""
     async with (
         RedisTokenStore(valkey.url, keys=[OLD]) as one,
         RedisTokenStore(valkey.url, keys=[NEW]) as two,
@@ -204,25 +204,25 @@ async def test_another_key_finds_nothing(valkey: Server) -> None:
 
 
 async def test_an_entry_cannot_be_moved(valkey: Server) -> None:
-    """What somebody copied to the name of another key, or garbled, is told to be unreadable."""
+    """An entry that was copied to another name, or damaged, is unreadable."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(KEY, TOKEN, 100)
         await store.save(OTHER, NEWER, 100)
         names: Any = await valkey.client.keys("okta-tokens:token:*")
         one, two = names
         await valkey.client.copy(one, two, replace=True)
-        outcomes = []
+        found: list[object] = []
         for key in (KEY, OTHER):
             try:
-                outcomes.append(await store.load(key))
+                found.append(await store.load(key))
             except UnreadableEntry:
-                outcomes.append(None)
-        assert sum(outcome is None for outcome in outcomes) == 1
+                found.append(None)
+        assert found.count(None) == 1
 
         await valkey.client.set(one, b"\x01garbage", px=60_000)
         await valkey.client.set(two, b"\x63from the future", px=60_000)
         loads = await asyncio.gather(store.load(KEY), store.load(OTHER), return_exceptions=True)
-        assert {type(outcome) for outcome in loads} == {UnreadableEntry, type(None)}
+        assert {type(result) for result in loads} == {UnreadableEntry, type(None)}
         await valkey.client.delete(one, two)
         await valkey.client.lpush(one, "a list")
         await valkey.client.lpush(two, "a list")
@@ -231,7 +231,7 @@ async def test_an_entry_cannot_be_moved(valkey: Server) -> None:
 
 
 async def test_an_entry_without_an_end_is_ignored(valkey: Server) -> None:
-    """What somebody made live for ever has no time left."""
+    """An entry that was made permanent has no end, and is not loaded."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(KEY, TOKEN, 100)
         (name,) = await valkey.client.keys("okta-tokens:token:*")
@@ -240,8 +240,8 @@ async def test_an_entry_without_an_end_is_ignored(valkey: Server) -> None:
         assert await store.load(KEY) is None
 
 
-async def test_a_dpop_key_shares_with_its_like_alone(valkey: Server) -> None:
-    """Tokens that are bound to a key are for processes with that key."""
+async def test_bound_tokens_are_shared_under_the_same_dpop_key_only(valkey: Server) -> None:
+    """A bound token is loaded by processes with the same DPoP key, and by no others."""
     dpop = DPoP()
     bound = [
         TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s"), dpop=key), frozenset())
@@ -254,7 +254,7 @@ async def test_a_dpop_key_shares_with_its_like_alone(valkey: Server) -> None:
 
 
 async def test_a_prefix_keeps_stores_apart(valkey: Server) -> None:
-    """Two stores with one key, but other prefixes, share nothing."""
+    """Two stores with the same key but different prefixes share nothing."""
     async with (
         RedisTokenStore(valkey.url, keys=[NEW], prefix="a:") as one,
         RedisTokenStore(valkey.url, keys=[NEW], prefix="b:") as two,
@@ -265,8 +265,8 @@ async def test_a_prefix_keeps_stores_apart(valkey: Server) -> None:
         assert all(name.startswith(b"a:") for name in await valkey.entries())
 
 
-async def test_a_client_that_was_given_is_not_closed(valkey: Server) -> None:
-    """The user's own client goes on after the store was closed."""
+async def test_a_client_that_was_passed_in_is_not_closed(valkey: Server) -> None:
+    """The user's own client still works after the store was closed."""
     async with Redis.from_url(valkey.url) as client:
         async with RedisTokenStore(client, keys=[NEW]) as store:
             await store.save(KEY, TOKEN, 100)
@@ -274,15 +274,15 @@ async def test_a_client_that_was_given_is_not_closed(valkey: Server) -> None:
         assert await client.ping()
 
 
-async def test_a_cluster_is_used_by_its_client() -> None:
-    """With a client for a cluster all calls reach the nodes that their names belong to."""
-    async with server(cluster_enabled="yes") as made:
-        ask: Any = made.client.execute_command  # without types
-        await ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+async def test_a_cluster_is_used_through_its_client() -> None:
+    """With a client for a cluster every call reaches the node of its entry."""
+    async with server(cluster_enabled="yes") as node:
+        execute: Any = node.client.execute_command  # without types
+        await execute("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         async with asyncio.timeout(10):
-            while (await ask("CLUSTER INFO"))["cluster_state"] != "ok":
-                pass  # it takes a new node two seconds
-        async with RedisCluster.from_url(made.url) as client:
+            while (await execute("CLUSTER INFO"))["cluster_state"] != "ok":
+                pass  # a new node needs two seconds
+        async with RedisCluster.from_url(node.url) as client:
             store = RedisTokenStore(client, keys=[OLD, NEW])
             await store.save(KEY, TOKEN, 100)
             await store.pause(KEY, 60, 0.0)
@@ -296,24 +296,24 @@ async def test_a_cluster_is_used_by_its_client() -> None:
             assert await store.load(KEY) is None
 
 
-async def test_a_sentinel_is_used_by_its_client(tmp_path: Path) -> None:
-    """With a client that a sentinel tells the server, all calls reach that server."""
-    async with server() as made, watched(made, "fleet", tmp_path) as port:
-        sentinel = Sentinel([("127.0.0.1", port)])  # type: ignore[no-untyped-call]  # it has none
-        async with sentinel.master_for("fleet") as client, sentinel.sentinels[0]:
+async def test_a_sentinel_is_used_through_its_client(tmp_path: Path) -> None:
+    """With a client of a sentinel every call reaches the server that the sentinel names."""
+    async with server() as primary, sentinel(primary, "fleet", tmp_path) as port:
+        sentinels = Sentinel([("127.0.0.1", port)])  # type: ignore[no-untyped-call]  # redis-py has no types here
+        async with sentinels.master_for("fleet") as client, sentinels.sentinels[0]:
             store = RedisTokenStore(client, keys=[NEW])
             await store.save(KEY, TOKEN, 100)
             lease = await store.acquire(KEY, 100)
 
-            assert len(await made.entries()) == 2
+            assert len(await primary.entries()) == 2
             assert await store.load(KEY) is not None
             assert lease is not None
             await store.release(KEY, lease)
-            assert len(await made.entries()) == 1
+            assert len(await primary.entries()) == 1
 
 
-async def test_a_call_that_is_cancelled_spoils_no_other(valkey: Server) -> None:
-    """After a call was cancelled in the middle the next ones get their own answers."""
+async def test_a_cancelled_call_does_not_affect_other_calls(valkey: Server) -> None:
+    """After a call was cancelled in any turn, the next calls get their own responses."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(KEY, TOKEN, 100)
         for turns in range(8):
@@ -328,8 +328,8 @@ async def test_a_call_that_is_cancelled_spoils_no_other(valkey: Server) -> None:
             assert found[0] == TOKEN
 
 
-async def test_a_pause_cannot_be_made_up(valkey: Server) -> None:
-    """What somebody else put in a pause's place is told to be unreadable, or is none of ours."""
+async def test_a_pause_cannot_be_forged(valkey: Server) -> None:
+    """An entry that another program wrote for a pause is unreadable, or is ignored."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.pause(KEY, 60, 0.0)
         (name,) = await valkey.entries()
@@ -342,8 +342,8 @@ async def test_a_pause_cannot_be_made_up(valkey: Server) -> None:
                     await store.paused(KEY)
 
 
-async def test_an_entry_that_is_too_long_is_not_read(valkey: Server) -> None:
-    """Whatever somebody put into the store, a process reads so much of it as a token may take."""
+async def test_an_entry_that_is_too_long_is_not_transferred(valkey: Server) -> None:
+    """Of an entry of any size, a process transfers only as many bytes as a token may need."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(KEY, TOKEN, 100)
         (name,) = await valkey.entries()
@@ -358,7 +358,7 @@ async def test_an_entry_that_is_too_long_is_not_read(valkey: Server) -> None:
 
 
 def test_each_event_loop_has_its_own_connections(running_server: ValkeyServer) -> None:
-    """A store that was made once is used in one event loop after the other."""
+    """One store can be used in one event loop after the other."""
     store = RedisTokenStore(f"redis://127.0.0.1:{running_server.port}/0", keys=[NEW])
 
     async def use() -> bool:
@@ -374,7 +374,7 @@ def test_each_event_loop_has_its_own_connections(running_server: ValkeyServer) -
 def test_a_forked_process_has_its_own_connections(
     running_server: ValkeyServer, tmp_path: Path
 ) -> None:
-    """What a child asks of the store does not travel on its parent's connection."""
+    """A forked child does not use the connections of its parent."""
     script = f"""
     from okta_tokens import TokenKey
     from okta_tokens.stores import SharedToken
@@ -433,10 +433,10 @@ GOOD = ("redis://:Canary-Password@localhost", [NEW])
     ],
     ids=range(10),
 )
-def test_what_cannot_be_right_is_refused(
+def test_invalid_arguments_are_rejected(
     arguments: tuple[str, Any], options: dict[str, Any], problem: str
 ) -> None:
-    """A wrong URL, key or number is refused, and neither the error nor its frames show a secret."""
+    """An invalid URL, key or number is an error, and its text and frames contain no secret."""
     url, keys = arguments
 
     with pytest.raises(ConfigurationError, match=f"^{problem}") as raised:
@@ -445,22 +445,22 @@ def test_what_cannot_be_right_is_refused(
     error = raised.value
     assert error.__context__ is None
     assert error.__traceback__ is not None
-    error.__traceback__ = error.__traceback__.tb_next  # this function's own locals
+    error.__traceback__ = error.__traceback__.tb_next  # without the locals of this function
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
-    told = "".join(report.format())
-    assert "Canary" not in told
-    assert NEW not in told
+    text = "".join(report.format())
+    assert "Canary" not in text
+    assert NEW not in text
 
 
 async def test_tls_and_a_password(tmp_path: Path) -> None:
-    """A server with TLS and a password is used with both, and with another password it is not."""
+    """The store uses TLS and the password of the URL, and fails with a wrong password."""
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("localhost").configure_cert(context)
     async with (
-        server(user="fleet on >Canary-Password ~* +@all") as made,
-        encrypted(made, context) as port,
+        server(user="fleet on >Canary-Password ~* +@all") as running,
+        encrypted(running, context) as port,
     ):
         url = f"rediss://fleet:{{}}@localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
         async with RedisTokenStore(url.format("Canary-Password"), keys=[NEW]) as store:
@@ -471,11 +471,11 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
                 await store.load(KEY)
 
 
-async def test_few_rights_suffice() -> None:
-    """The rights that the guide to stores names are enough for every call."""
+async def test_the_documented_rights_suffice() -> None:
+    """The rights in the guide to stores are enough for every call."""
     (rights,) = re.findall(r"`(~okta-tokens:\*[^`]*)`", page("stores"))
-    async with server(user=f"fleet on >password {rights}") as made:
-        url = f"redis://fleet:password@127.0.0.1:{made.port}/0"
+    async with server(user=f"fleet on >password {rights}") as running:
+        url = f"redis://fleet:password@127.0.0.1:{running.port}/0"
         async with RedisTokenStore(url, keys=[OLD, NEW]) as store:
             for _ in range(2):
                 await store.save(KEY, TOKEN, 100)

@@ -1,4 +1,4 @@
-"""Names that tell nothing, and entries that only their name opens."""
+"""Names that reveal nothing, and entries that cannot be read, changed or moved."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ KEY = TokenKey(CLIENT, frozenset({"a"}))
 
 def sealer() -> Sealer:
     """Return a sealer with a new key."""
-    (made,) = load_keys([generate_key()])
-    return made
+    (new,) = load_keys([generate_key()])
+    return new
 
 
-def test_what_is_sealed_is_opened() -> None:
-    """A token comes out as it went in."""
+def test_a_sealed_token_can_be_opened() -> None:
+    """An opened token equals the sealed one."""
     it = sealer()
 
     assert open_token(it, "name", seal_token(it, "name", TOKEN)) == TOKEN
 
 
-def test_an_entry_shows_nothing() -> None:
-    """An entry holds nothing of a token in clear, and no two are alike."""
+def test_an_entry_reveals_nothing() -> None:
+    """An entry contains no part of a token in the clear, and no two entries are equal."""
     it = sealer()
     entries = {seal_token(it, "name", TOKEN) for _ in range(100)}
 
@@ -43,22 +43,22 @@ def test_an_entry_shows_nothing() -> None:
     assert not any(part in entry for entry in entries for part in (b"Canary", b"Bearer", b"300"))
 
 
-def test_an_entry_opens_under_its_own_name_alone() -> None:
-    """What is copied to another name does not open there."""
+def test_an_entry_opens_only_under_its_own_name() -> None:
+    """An entry that is copied to another name cannot be opened there."""
     it = sealer()
 
     with pytest.raises(UnreadableEntry):
         it.open("another", seal_token(it, "name", TOKEN))
 
 
-def test_another_key_opens_nothing() -> None:
-    """What another key sealed does not open."""
+def test_another_key_opens_no_entry() -> None:
+    """An entry that was sealed with another key cannot be opened."""
     with pytest.raises(UnreadableEntry):
         sealer().open("name", seal_token(sealer(), "name", TOKEN))
 
 
 def test_no_byte_can_be_changed() -> None:
-    """An entry of which a bit was turned, or a byte is missing or too many, does not open."""
+    """An entry with one changed bit, or with missing or additional bytes, cannot be opened."""
     it = sealer()
     entry = seal_token(it, "name", TOKEN)
     changed = [
@@ -73,13 +73,13 @@ def test_no_byte_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize("entry", [b"", b"\x00", b"\x02anything", b"{}"])
-def test_another_version_is_none_of_ours(entry: bytes) -> None:
-    """An entry of an unknown version is ignored: a newer process may have written it."""
+def test_an_entry_of_an_unknown_version_is_ignored(entry: bytes) -> None:
+    """An entry of an unknown version is no error: a newer process may have written it."""
     assert open_token(sealer(), "name", entry) is None
 
 
 def test_an_error_shows_no_entry() -> None:
-    """What is raised holds neither what was kept nor what was decrypted."""
+    """Neither the error nor its frames contain the token of the entry."""
     it = sealer()
 
     with pytest.raises(UnreadableEntry) as raised:
@@ -90,8 +90,8 @@ def test_an_error_shows_no_entry() -> None:
     assert "Canary" not in "".join(report.format())
 
 
-def test_names_tell_nothing_and_differ() -> None:
-    """A name is a fingerprint that nobody can compute who has no key."""
+def test_names_differ() -> None:
+    """Each key of a token, each kind of entry and each key of the store has its own names."""
     one, two = sealer(), sealer()
     others = [
         TokenKey(OktaClient("b.okta.com", "0oa1", CLIENT.authentication), KEY.scopes),
@@ -123,7 +123,7 @@ def test_names_tell_nothing_and_differ() -> None:
 
 
 def test_the_credential_is_not_in_a_name() -> None:
-    """A secret that is rotated, or asked for, is no other token."""
+    """A name does not change when the secret is rotated, or comes from a callable."""
     rotated = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(lambda: "other"))
     it = sealer()
 
@@ -131,7 +131,7 @@ def test_the_credential_is_not_in_a_name() -> None:
 
 
 def test_a_repr_shows_no_value() -> None:
-    """A shared token is printed without its value."""
+    """The repr of a shared token does not contain its value."""
     assert "Canary" not in repr(replace(TOKEN))
 
 
@@ -149,16 +149,16 @@ def test_a_repr_shows_no_value() -> None:
     ],
     ids=range(8),
 )
-def test_keys_must_be_keys(keys: list[Any]) -> None:
-    """What is no key of 32 bytes, or given twice, makes a list of keys none."""
+def test_invalid_keys_yield_no_sealer(keys: list[Any]) -> None:
+    """A key that is not 32 bytes, or is in the list twice, makes the whole list invalid."""
     assert load_keys(keys) == []
 
 
 def test_one_key_needs_no_list() -> None:
-    """A single key may be given as it is, also as the bytes that Fernet makes."""
+    """A single key may be passed without a list, also as the bytes that Fernet makes."""
     key = generate_key()
 
-    given: tuple[Any, ...] = (key, [key], key.encode(), [key.encode()])
-    names = {load_keys(keys)[0].name(1) for keys in given}
+    spellings: tuple[Any, ...] = (key, [key], key.encode(), [key.encode()])
+    names = {load_keys(keys)[0].name(1) for keys in spellings}
     assert len(names) == 1
     assert load_keys(Fernet.generate_key())
