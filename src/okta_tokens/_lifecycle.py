@@ -40,13 +40,13 @@ class Lifecycle:
                    └──────▶ forked           in the child process
 
     Args:
-        abandon: Called when the provider can neither serve nor clean up any more, since its loop is
-            closed or belongs to another process.
+        stop_serving: Called when the provider can neither serve nor clean up any more, since its
+            event loop is closed or belongs to another process.
     """
 
-    def __init__(self, abandon: Callable[[], None]) -> None:
+    def __init__(self, stop_serving: Callable[[], None]) -> None:
         self.state = State.NEW
-        self._abandon_provider = abandon
+        self._stop_serving = stop_serving
         self._loop: asyncio.AbstractEventLoop | None = None
         self._owner: asyncio.Task[None] | None = None
         self._failure: ProviderStateError | None = None
@@ -75,7 +75,7 @@ class Lifecycle:
         """Return the state, after a look whether the event loop is closed: a loop tells no one."""
         loop = self._loop
         if self.state is State.RUNNING and loop is not None and loop.is_closed():
-            self._abandon(State.LOOP_CLOSED)
+            self._stop(State.LOOP_CLOSED)
         return self.state
 
     async def start(self, work: Coroutine[object, object, None], context: Context) -> None:
@@ -143,25 +143,24 @@ class Lifecycle:
             raise ProviderStateError(message)
 
     def _refuse(self) -> NoReturn:
-        if self._failure is not None:
-            raise copy.copy(self._failure)
-        raise ProviderStateError(self.state.value)
+        failure = self._failure if self.state is State.FAILED else None
+        raise copy.copy(failure) if failure else ProviderStateError(self.state.value)
 
-    def _abandon(self, state: State) -> None:
+    def _stop(self, state: State) -> None:
         """Serve no caller any more, and leave alone what only the event loop could end."""
         self.state = state
-        self._abandon_provider()
+        self._stop_serving()
 
 
 _LIFECYCLES: WeakSet[Lifecycle] = WeakSet()
 
 
-def _abandon_after_fork() -> None:
+def _stop_after_fork() -> None:
     """In a forked child: serve no token of the parent's, and use none of its connections."""
     for lifecycle in _LIFECYCLES:
         if lifecycle.state is not State.NEW:
-            lifecycle._abandon(State.FORKED)
+            lifecycle._stop(State.FORKED)
 
 
 # Where there is no fork, there is nothing to register.
-getattr(os, "register_at_fork", dict)(after_in_child=_abandon_after_fork)
+getattr(os, "register_at_fork", dict)(after_in_child=_stop_after_fork)

@@ -117,7 +117,7 @@ class TokenProvider:
             sharing=sharing,
         )
         self._revoker = TokenRevoker(schedule=self._schedule, registry=self._registry, emit=emit)
-        self._lifecycle = Lifecycle(self._abandon)
+        self._lifecycle = Lifecycle(self._stop_serving)
         # Sources by client and by the scopes as the caller spells them: a hit parses no scopes.
         self._spellings: dict[OktaClient, dict[object, TokenSource]] = {}
         self._spelling_count = 0
@@ -390,7 +390,7 @@ class TokenProvider:
                 self._emitter(ProviderClosed())
             self._emitter.detach()
 
-    def _abandon(self) -> None:
+    def _stop_serving(self) -> None:
         """Hand out no token and deliver no event any more; the event loop cannot clean up."""
         self._manager.stop()
         self._emitter.mute()
