@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         load(options.target)(b64decode(options.input))
         return 0
     if find_spec("atheris") is None:
-        print("there is no atheris here: pip install -e '.[fuzz]'", file=sys.stderr)
+        print("there is no atheris here: pip install --group fuzz", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as directory:
         corpus = options.corpus or Path(directory, "corpus")

@@ -63,7 +63,7 @@ def test_without_atheris(
     monkeypatch.setitem(sys.modules, "atheris", None)
 
     assert main(["answer"]) == 2
-    assert "pip install -e '.[fuzz]'" in capsys.readouterr().err
+    assert "pip install --group fuzz" in capsys.readouterr().err
 
 
 def test_a_finding_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

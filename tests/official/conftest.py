@@ -30,7 +30,7 @@ def official(name: str) -> Any:  # noqa: ANN401 — the packages are not install
     """Import a module of an official package; if it is not installed, skip the test or fail."""
     package = name.partition(".")[0]
     if find_spec(package) is None:
-        reason = f"{package} is not installed: pip install -e '.[official]'"
+        reason = f"{package} is not installed: pip install --group official"
         if os.environ.get("OKTA_TOKENS_REQUIRE_OFFICIAL") == "1":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
