@@ -1,4 +1,4 @@
-"""An API that wants tokens, and remembers what it was sent."""
+"""An API that requires tokens and keeps the requests that it received."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from okta_tokens.sandbox import Sandbox
-from tests.support import World
+from okta_tokens.sandbox import Sandbox, SandboxClient
+from tests.support import CLIENT_ID, SCOPES, SECRET, World
 
+DPOP_APP = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, dpop=True)
 INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+INSUFFICIENT_SCOPE = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="b"'}
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReceivedRequest:
     """A request that the API received."""
 
     method: str
@@ -26,70 +28,82 @@ class Seen:
     """Path and query."""
     headers: Mapping[str, str]
     body: bytes | None
-    """None if it was not read."""
+    """`None` if the API responded before it read the body."""
 
 
 @dataclass
 class Api:
-    """An API on a socket. What it is not told how to answer, the sandbox's resource decides."""
+    """An API on a socket. The sandbox's resource decides about a request without a response here.
+
+    Args:
+        sandbox: The sandbox that issues the tokens.
+        session: For requests to the sandbox's resource.
+    """
 
     sandbox: Sandbox
     session: aiohttp.ClientSession
     origin: str = ""
-    seen: list[Seen] = field(default_factory=list)
-    answers: deque[tuple[int, Mapping[str, str]]] = field(default_factory=deque)
-    """The status and headers of the next answers."""
-    says: str = "scripted"
-    """What stands in them."""
-    refuses_bodies: bool = False
-    """Whether scripted answers are sent before the body is read, and before `100 Continue`."""
+    received: list[ReceivedRequest] = field(default_factory=list)
+    responses: deque[tuple[int, Mapping[str, str]]] = field(default_factory=deque)
+    """The status and headers of the next responses."""
+    body: str = "scripted"
+    """The body of those responses."""
+    responds_early: bool = False
+    """Whether those responses are sent before the request's body is read, and instead of
+    `100 Continue`."""
 
     def url(self, target: str = "/orders") -> str:
-        """Return the URL of a path here."""
+        """Return the URL of a path of the API."""
         return self.origin + target
 
-    def tokens(self) -> list[str | None]:
-        """Return what stood in `Authorization`, request by request."""
-        return [seen.headers.get("Authorization") for seen in self.seen]
+    def authorizations(self) -> list[str | None]:
+        """Return the `Authorization` header of each request."""
+        return [request.headers.get("Authorization") for request in self.received]
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request: as told, by the redirect that its query wants, or as the resource."""
-        early = self.refuses_bodies and bool(self.answers)
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        """Respond to a request.
+
+        Three cases: there is a scripted response; the query `to` wants a redirect; the sandbox's
+        resource decides.
+        """
+        early = self.responds_early and bool(self.responses)
         body = None if early else await request.read()
-        self.seen.append(Seen(request.method, request.path_qs, request.headers.copy(), body))
-        if self.answers:
-            status, headers = self.answers.popleft()
-            return web.Response(status=status, headers=headers, text=self.says)
+        headers = request.headers.copy()
+        self.received.append(ReceivedRequest(request.method, request.path_qs, headers, body))
+        if self.responses:
+            status, scripted = self.responses.popleft()
+            return web.Response(status=status, headers=scripted, text=self.body)
         if (target := request.query.get("to")) is not None:
             return web.Response(status=307, headers={"Location": target})
-        return await self._judge(request)
+        return await self._check_credentials(request)
 
-    async def expect(self, request: web.Request) -> web.StreamResponse | None:
-        """Let a body come, or answer before it does."""
-        if self.refuses_bodies and self.answers:
-            return await self.answer(request)
+    async def continue_or_respond(self, request: web.Request) -> web.StreamResponse | None:
+        """Send `100 Continue`, or respond before the body arrives."""
+        if self.responds_early and self.responses:
+            return await self.respond(request)
         assert request.transport is not None
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return None
 
-    async def _judge(self, request: web.Request) -> web.StreamResponse:
-        """Answer as the sandbox's resource answers these credentials."""
+    async def _check_credentials(self, request: web.Request) -> web.StreamResponse:
+        """Respond as the sandbox's resource responds to the credentials of a request."""
         names = {"Authorization", "DPoP"} & {*request.headers}
         credentials = {name: request.headers[name] for name in names}
         url = f"{self.sandbox.origin}/resource"
-        async with self.session.get(url, headers=credentials) as verdict:
+        async with self.session.get(url, headers=credentials) as response:
             name = "WWW-Authenticate"
-            headers = {name: verdict.headers[name]} if name in verdict.headers else {}
-            return web.Response(status=verdict.status, headers=headers, body=await verdict.read())
+            headers = {name: response.headers[name]} if name in response.headers else {}
+            body = await response.read()
+            return web.Response(status=response.status, headers=headers, body=body)
 
 
 @asynccontextmanager
-async def api(here: World) -> AsyncIterator[Api]:
+async def run_api(world: World) -> AsyncIterator[Api]:
     """Run an API beside a provider and its sandbox."""
     async with aiohttp.ClientSession() as session:
-        made = Api(here.sandbox, session)
+        api = Api(world.sandbox, session)
         app = web.Application(client_max_size=2**24)
-        app.router.add_route("*", "/{tail:.*}", made.answer, expect_handler=made.expect)
+        app.router.add_route("*", "/{tail:.*}", api.respond, expect_handler=api.continue_or_respond)
         async with TestServer(app) as server:
-            made.origin = f"http://127.0.0.1:{server.port}"
-            yield made
+            api.origin = f"http://127.0.0.1:{server.port}"
+            yield api

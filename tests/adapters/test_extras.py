@@ -1,4 +1,4 @@
-"""Adapters whose package is not there."""
+"""An adapter without the package of its extra."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.parametrize("name", ["httpx", "httpx2", "grpc"])
 def test_a_missing_extra_is_named(name: str) -> None:
-    """Without its package an adapter says how to get it."""
+    """If the package is missing, the import of the adapter says how to install it."""
     program = f"import sys; sys.modules['{name}'] = None; import okta_tokens.adapters.{name}"
 
     run = subprocess.run(
@@ -16,4 +16,4 @@ def test_a_missing_extra_is_named(name: str) -> None:
     )
 
     assert run.returncode == 1
-    assert f"pip install 'okta-tokens[{name}]'" in run.stderr
+    assert f"install the extra: pip install 'okta-tokens[{name}]'" in run.stderr

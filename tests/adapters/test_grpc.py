@@ -1,4 +1,4 @@
-"""gRPC: every call carries a token, a rejected one is replaced once, and gRPC stays as it was."""
+"""gRPC channels that carry the token, and otherwise behave as without the adapter."""
 
 import asyncio
 import gc
@@ -19,7 +19,8 @@ import trustme
 from grpc import aio
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, RetryPolicy, TokenSource
-from okta_tokens.adapters.grpc import _Tokens, token_channel, token_interceptors
+from okta_tokens.adapters._grpc_credentials import TokenPlugin
+from okta_tokens.adapters.grpc import token_channel, token_interceptors
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
 from okta_tokens.events import InvalidationIgnored, TokenInvalidated
 from okta_tokens.sandbox import Fault
@@ -28,7 +29,7 @@ from tests.test_secrets import assert_clean, assert_clean_error, everything_logg
 
 Context = aio.ServicerContext[bytes, bytes]
 Rpc = Any
-"""A call of whichever kind, or what gRPC hands to interceptors."""
+"""A call of any kind, or an argument that gRPC passes to interceptors."""
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 STATUSES = {200: grpc.StatusCode.OK, 401: UNAUTHENTICATED, 403: grpc.StatusCode.PERMISSION_DENIED}
@@ -37,64 +38,72 @@ KINDS = ["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
 
 @dataclass
 class Service:
-    """A gRPC service. What it is not told how to answer, the sandbox's resource decides."""
+    """A gRPC service. The sandbox's resource decides about a call without a status setup.
+
+    Args:
+        resource: The URL of the sandbox's resource.
+        session: For requests to the resource.
+    """
 
     resource: str
     session: aiohttp.ClientSession
-    seen: list[str | None] = field(default_factory=list)
-    """The `authorization` of each call."""
+    authorizations: list[str | None] = field(default_factory=list)
+    """The `authorization` metadata of each call."""
     remaining: list[float] = field(default_factory=list)
-    """How many seconds each call had left."""
-    answers: deque[grpc.StatusCode] = field(default_factory=deque)
-    """How the next calls end."""
+    """The seconds that each call had left."""
+    statuses: deque[grpc.StatusCode] = field(default_factory=deque)
+    """The statuses of the next calls."""
     headers_first: bool = False
-    """Whether initial metadata are sent before a call is judged."""
+    """Whether initial metadata are sent before the token is checked."""
     interactive: bool = False
-    """Whether streams of requests are judged before they are read: if they are refused then, what
-    the client still sends may make gRPC report an internal error instead."""
+    """Whether the token is checked before a stream of requests is read. If a call is rejected then,
+    gRPC may report an internal error, because the client still sends."""
     delay: float = 0.0
-    """How many seconds each judgement takes."""
+    """The seconds that each check takes."""
     on_call: Callable[[], None] = lambda: None
-    """Called with each call."""
+    """Called for each call."""
     cancelled: int = 0
-    """How many calls their callers left."""
-    hold: asyncio.Event = field(default_factory=asyncio.Event)
-    """What a stream waits for before it ends."""
+    """The number of calls that their callers cancelled."""
+    test_is_over: asyncio.Event = field(default_factory=asyncio.Event)
+    """What a stream waits for after the request `!`."""
 
-    async def judge(self, context: Context) -> None:
-        """End a call unless it carries a live token."""
+    async def check(self, context: Context) -> None:
+        """End a call unless it carries a valid token."""
         metadata = dict(context.invocation_metadata() or ())
         authorization = metadata.get("authorization")
         assert not isinstance(authorization, bytes)
-        self.seen.append(authorization)
+        self.authorizations.append(authorization)
         self.remaining.append(context.time_remaining() or 0.0)
         self.on_call()
         if self.headers_first:
-            await context.send_initial_metadata((("x-try", str(len(self.seen))),))
+            await context.send_initial_metadata((("x-call", str(len(self.authorizations))),))
         try:
             await asyncio.sleep(self.delay)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        status = self.answers.popleft() if self.answers else await self.ask(authorization)
-        context.set_trailing_metadata((("x-calls", str(len(self.seen))),))
+        if self.statuses:
+            status = self.statuses.popleft()
+        else:
+            status = await self.resource_status(authorization)
+        context.set_trailing_metadata((("x-calls", str(len(self.authorizations))),))
         if status is not grpc.StatusCode.OK:
             await context.abort(status, "no")
 
-    async def ask(self, authorization: str | None) -> grpc.StatusCode:
-        """Return what the sandbox says of a token."""
+    async def resource_status(self, authorization: str | None) -> grpc.StatusCode:
+        """Return the status of the sandbox's resource for a token."""
         headers = {"Authorization": authorization or ""}
-        async with self.session.get(self.resource, headers=headers) as verdict:
-            return STATUSES[verdict.status]
+        async with self.session.get(self.resource, headers=headers) as response:
+            return STATUSES[response.status]
 
     async def unary_unary(self, request: bytes, context: Context) -> bytes:
         """Return the request."""
-        await self.judge(context)
+        await self.check(context)
         return request
 
     async def unary_stream(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
-        """Return the request's bytes one by one; after `!` wait, and after `?` reject the token."""
-        await self.judge(context)
+        """Return the request's bytes one by one; wait after `!`, and reject the token at `?`."""
+        await self.check(context)
         for number in request:
             if number == ord("?"):
                 await context.abort(UNAUTHENTICATED, "no more")
@@ -103,17 +112,17 @@ class Service:
                 await self.wait()
 
     async def stream_unary(self, requests: AsyncIterator[bytes], context: Context) -> bytes:
-        """Return all requests in one."""
+        """Return the joined requests."""
         received = [request async for request in requests]
-        await self.judge(context)
+        await self.check(context)
         return b"".join(received)
 
     async def stream_stream(
         self, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[bytes]:
-        """Return each request, if this is interactive when it arrives."""
+        """Return each request: if `interactive`, when it arrives."""
         received = [] if self.interactive else [request async for request in requests]
-        await self.judge(context)
+        await self.check(context)
         for request in received:
             yield request
         async for request in requests:
@@ -122,15 +131,15 @@ class Service:
                 await self.wait()
 
     async def wait(self) -> None:
-        """Wait until the test lets go, or the caller leaves."""
+        """Wait until the test is over or the caller cancels."""
         try:
-            await self.hold.wait()
+            await self.test_is_over.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """Return what serves the four kinds of calls."""
+        """Return the handler of the four kinds of calls."""
         return grpc.method_handlers_generic_handler(
             "test.Orders",
             {
@@ -152,18 +161,18 @@ class Stub:
         self.stream_stream: Callable[..., Any] = channel.stream_stream("/test.Orders/stream_stream")
 
     def call(self, kind: str, **options: object) -> Rpc:
-        """Begin a call of a kind, with the request `ab`, or the requests `a` and `b`."""
+        """Start a call of a kind, with the request `ab` or the requests `a` and `b`."""
         return getattr(self, kind)(
             b"ab" if kind.startswith("unary") else iter([b"a", b"b"]), **options
         )
 
     async def result(self, kind: str, **options: object) -> bytes:
-        """Return what such a call brings, all in one."""
+        """Return the joined responses of such a call."""
         return await result_of(self.call(kind, **options))
 
 
 async def result_of(call: Rpc) -> bytes:
-    """Return all responses of a call in one."""
+    """Return the joined responses of a call."""
     if isinstance(call, aio.UnaryStreamCall | aio.StreamStreamCall):
         return b"".join([response async for response in call])
     return bytes(await call)
@@ -176,7 +185,7 @@ def authority() -> trustme.CA:
 
 
 def tls() -> tuple[grpc.ServerCredentials, grpc.ChannelCredentials]:
-    """Return credentials for TLS, of a server and of its clients."""
+    """Return TLS credentials for a server and for its clients."""
     certificate = authority().issue_cert("localhost", "127.0.0.1")
     key = certificate.private_key_pem.bytes()
     chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
@@ -185,35 +194,35 @@ def tls() -> tuple[grpc.ServerCredentials, grpc.ChannelCredentials]:
 
 
 @dataclass
-class Scene:
-    """A provider, its sandbox, a service, and a channel to it that carries tokens."""
+class Setup:
+    """A provider, its sandbox, a service, and a channel to the service that carries tokens."""
 
     world: World
     service: Service
     source: TokenSource
     target: str
     plaintext: str
-    """Where the service listens without TLS."""
+    """The address on which the service listens without TLS."""
     credentials: grpc.ChannelCredentials
     channel: aio.Channel
     stub: Stub
 
-    def reject_all(self) -> None:
-        """Revoke every token that was issued so far."""
+    def revoke_all(self) -> None:
+        """Revoke all tokens that were issued so far."""
         self.world.sandbox.revoke_all()
 
     def wait_out_damping(self) -> None:
-        """Let so much time pass that another rejection counts."""
+        """Move the clock until another token can be invalidated."""
         self.world.clock.wall += 400
         self.world.clock.boot += 400
 
-    async def held(self) -> str:
-        """Return the ready metadata with the token that is held."""
+    async def authorization(self) -> str:
+        """Return the `authorization` metadata with the token that the source holds."""
         return (await self.source.get_token()).authorization
 
 
 def make_channel(
-    way: str,
+    factory: str,
     source: TokenSource,
     target: str,
     credentials: grpc.ChannelCredentials,
@@ -224,56 +233,56 @@ def make_channel(
     """Return a channel that carries tokens.
 
     Args:
-        way: `channel` or `interceptors`: which of both functions makes it.
-        source: Gives the tokens.
+        factory: `channel` for `token_channel`, or `interceptors` for `token_interceptors`.
+        source: Provides the tokens.
         target: The server.
-        credentials: The channel's.
-        outer: Interceptors before ours.
-        inner: Interceptors after ours, which only that one way has.
+        credentials: The credentials of the channel.
+        outer: Interceptors before those of the adapter.
+        inner: Interceptors after those of the adapter; only for `interceptors`.
     """
-    if way == "channel":
+    if factory == "channel":
         return token_channel(source, target, credentials, interceptors=outer)
-    ours = token_interceptors(source)
-    return aio.secure_channel(target, credentials, interceptors=[*outer, *ours, *inner])
+    adapter = token_interceptors(source)
+    return aio.secure_channel(target, credentials, interceptors=[*outer, *adapter, *inner])
 
 
 @asynccontextmanager
-async def scene(
-    way: str = "channel",
+async def run_setup(
+    factory: str = "channel",
     *,
-    over: str = "loopback",
+    transport: str = "loopback",
     outer: Iterable[aio.ClientInterceptor] = (),
     inner: Iterable[aio.ClientInterceptor] = (),
     lifetime: int = 3600,
     retry: RetryPolicy | None = None,
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[Setup]:
     """Run a service beside a provider and its sandbox.
 
     Args:
-        way: See `make_channel`.
-        over: `tls` or `loopback`.
-        outer: See `make_channel`.
-        inner: See `make_channel`.
-        lifetime: Of tokens, in seconds.
-        retry: The provider's.
+        factory: As for `make_channel`.
+        transport: `tls` or `loopback`.
+        outer: As for `make_channel`.
+        inner: As for `make_channel`.
+        lifetime: The lifetime of tokens, in seconds.
+        retry: The retry policy of the provider.
     """
     local = grpc.local_server_credentials(), grpc.local_channel_credentials()
-    servers, clients = tls() if over == "tls" else local
+    servers, clients = tls() if transport == "tls" else local
     async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(world(lifetime=lifetime, retry=retry))
+        running = await stack.enter_async_context(world(lifetime=lifetime, retry=retry))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        service = Service(f"{here.sandbox.origin}/resource", session)
-        # A server turns some away when more than a thousand wait at once.
+        service = Service(f"{running.sandbox.origin}/resource", session)
+        # By default a server rejects some calls if more than a thousand wait at once.
         server = aio.server(options=[("grpc.server.max_pending_requests", 10_000)])
         server.add_generic_rpc_handlers([service.handler()])
         target = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', servers)}"
         plaintext = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
-        stack.push_async_callback(server.stop, 1)  # at once, it says so on stderr
-        source = here.source()
-        channel = make_channel(way, source, target, clients, outer=outer, inner=inner)
+        stack.push_async_callback(server.stop, 1)  # without a grace period it writes to stderr
+        source = running.source()
+        channel = make_channel(factory, source, target, clients, outer=outer, inner=inner)
         await stack.enter_async_context(channel)
-        yield Scene(here, service, source, target, plaintext, clients, channel, Stub(channel))
+        yield Setup(running, service, source, target, plaintext, clients, channel, Stub(channel))
 
 
 async def status_of(call: Awaitable[object]) -> grpc.StatusCode:
@@ -283,7 +292,7 @@ async def status_of(call: Awaitable[object]) -> grpc.StatusCode:
     return caught.value.code()
 
 
-ways = pytest.mark.parametrize("way", ["channel", "interceptors"])
+factories = pytest.mark.parametrize("factory", ["channel", "interceptors"])
 kinds = pytest.mark.parametrize("kind", KINDS)
 unary_requests = pytest.mark.parametrize("kind", KINDS[:2])
 streamed_requests = pytest.mark.parametrize("kind", KINDS[2:])
@@ -292,139 +301,139 @@ streamed_requests = pytest.mark.parametrize("kind", KINDS[2:])
 # Tokens
 
 
-@ways
-@kinds
-@pytest.mark.parametrize("over", ["tls", "loopback"])
-async def test_a_call_carries_the_token(kind: str, way: str, over: str) -> None:
-    """Calls of every kind carry the token, over TLS and on this machine, and it is fetched once."""
-    async with scene(way, over=over) as here:
-        results = [await here.stub.result(kind) for _ in range(3)]
-        token = await here.held()
+@factories
+@pytest.mark.parametrize("transport", ["tls", "loopback"])
+async def test_a_call_carries_the_token(factory: str, transport: str) -> None:
+    """Calls of every kind carry the token, over TLS and on this machine; it is fetched once."""
+    async with run_setup(factory, transport=transport) as setup:
+        results = [await setup.stub.result(kind) for kind in KINDS]
 
-        assert results == [b"ab"] * 3
-        assert here.service.seen == [token] * 3
-        assert here.world.sandbox.token_requests == 1
+        assert results == [b"ab"] * 4
+        assert setup.service.authorizations == [await setup.authorization()] * 4
+        assert setup.world.sandbox.token_requests == 1
 
 
-@ways
-async def test_other_metadata_travel_as_well(way: str) -> None:
-    """A call's own metadata reach the server beside the token."""
-    seen: list[object] = []
+@factories
+async def test_the_metadata_of_the_call_are_sent(factory: str) -> None:
+    """The metadata of a call reach the server, together with the token."""
+    received: list[object] = []
 
     async def handler(request: bytes, context: Context) -> bytes:
-        seen.extend(context.invocation_metadata() or ())
+        received.extend(context.invocation_metadata() or ())
         return request
 
-    async with scene(way) as here:
+    async with run_setup(factory) as setup:
         server = aio.server()
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(handler)
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("t", {"m": method})])
         port = server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
         await server.start()
-        async with make_channel(way, here.source, f"127.0.0.1:{port}", here.credentials) as channel:
+        async with make_channel(
+            factory, setup.source, f"127.0.0.1:{port}", setup.credentials
+        ) as channel:
             call: Any = channel.unary_unary("/t/m")
             await call(b"x", metadata=(("x-trace", "7"),))
         await server.stop(None)
 
-        assert ("x-trace", "7") in seen
-        assert ("authorization", await here.held()) in seen
+        assert ("x-trace", "7") in received
+        assert ("authorization", await setup.authorization()) in received
 
 
-@ways
 @kinds
-async def test_without_a_token_nothing_is_sent(kind: str, way: str) -> None:
-    """The error of the fetch is raised where the call's errors are, and no call is sent."""
-    async with scene(way) as here:
-        here.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
-        call = here.stub.call(kind)
+async def test_without_a_token_nothing_is_sent(kind: str) -> None:
+    """The error of the fetch is raised where the errors of the call are, and no call is sent."""
+    async with run_setup() as setup:
+        setup.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
+        call = setup.stub.call(kind)
         with pytest.raises(OAuthError, match="invalid_scope"):
             await result_of(call)
         with pytest.raises(OAuthError, match="invalid_scope"):
             await call.code()
 
         assert call.done()
-        assert here.service.seen == []
+        assert setup.service.authorizations == []
 
 
-@kinds
-async def test_a_closed_provider_is_told(kind: str) -> None:
-    """A call after the provider was closed raises its error, and is not sent."""
-    async with scene() as here:
-        await here.stub.result(kind)
-        await here.world.provider.aclose()
-        with pytest.raises(ProviderStateError):
-            await here.stub.result(kind)
+async def test_a_closed_provider_sends_nothing() -> None:
+    """After the provider is closed, a call of any kind raises an error and is not sent."""
+    async with run_setup() as setup:
+        await setup.stub.result("unary_unary")
+        await setup.world.provider.aclose()
+        for kind in KINDS:
+            with pytest.raises(ProviderStateError):
+                await setup.stub.result(kind)
 
-        assert len(here.service.seen) == 1
+        assert len(setup.service.authorizations) == 1
 
 
-async def test_a_write_without_a_token_is_told() -> None:
-    """Who writes to a call that got no token gets the error of the fetch."""
-    async with scene() as here:
-        here.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
-        call = here.stub.stream_stream()
+async def test_a_write_without_a_token_raises_an_error() -> None:
+    """A write to a call that got no token raises the error of the fetch."""
+    async with run_setup() as setup:
+        setup.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
+        call = setup.stub.stream_stream()
         with pytest.raises(OAuthError):
             await call.write(b"a")
 
-        assert here.service.seen == []
+        assert setup.service.authorizations == []
 
 
-@ways
-@kinds
 @pytest.mark.parametrize("own", ["metadata", "credentials"])
-async def test_credentials_of_the_callers_are_refused(kind: str, way: str, own: str) -> None:
-    """A call with authorization or credentials of its own is refused before it is sent."""
+async def test_a_call_with_credentials_raises_an_error(own: str) -> None:
+    """A call with authorization metadata or credentials raises an error before it is sent."""
     options: dict[str, object] = {
         "metadata": (("Authorization", "Basic x"),),
         "credentials": grpc.access_token_call_credentials("x"),
     }
-    async with scene(way) as here:
-        with pytest.raises(ConfigurationError, match="of its own, so nothing was sent"):
-            await here.stub.result(kind, **{own: options[own]})
+    async with run_setup() as setup:
+        for kind in KINDS:
+            with pytest.raises(ConfigurationError, match="of its own, so nothing was sent"):
+                await setup.stub.result(kind, **{own: options[own]})
 
-        assert here.service.seen == []
-        assert here.world.sandbox.token_requests == 0
+        assert setup.service.authorizations == []
+        assert setup.world.sandbox.token_requests == 0
 
 
 # Where tokens go
 
 
-@kinds
-async def test_a_plaintext_channel_gets_no_token(kind: str) -> None:
-    """A call on an insecure channel is refused with what to do instead, and nothing is sent."""
-    async with scene() as here:
-        interceptors = token_interceptors(here.source)
-        async with aio.insecure_channel(here.plaintext, interceptors=interceptors) as channel:
-            with pytest.raises(ConfigurationError, match=r"secure_channel.*local_channel_cred"):
-                await Stub(channel).result(kind)
+async def test_a_plaintext_channel_gets_no_token() -> None:
+    """A call on an insecure channel raises an error that says what to do, and is not sent."""
+    async with run_setup() as setup:
+        interceptors = token_interceptors(setup.source)
+        async with aio.insecure_channel(setup.plaintext, interceptors=interceptors) as channel:
+            for kind in KINDS:
+                with pytest.raises(ConfigurationError, match=r"secure_channel.*local_channel_cred"):
+                    await Stub(channel).result(kind)
 
-        assert here.service.seen == []
+        assert setup.service.authorizations == []
 
 
-@ways
-@kinds
-async def test_plaintext_by_another_name_gets_no_token(kind: str, way: str) -> None:
-    """Credentials that encrypt nothing do not get the token either, nor cost it."""
-    async with scene(way) as here:
+@factories
+async def test_insecure_channel_credentials_get_no_token(factory: str) -> None:
+    """Channel credentials that encrypt nothing do not get the token, and it stays valid."""
+    errors = {}
+    async with run_setup(factory) as setup:
         insecure = grpc.experimental.insecure_channel_credentials()  # type: ignore[no-untyped-call]  # gRPC's
-        async with make_channel(way, here.source, here.plaintext, insecure) as channel:
-            with pytest.raises((ConfigurationError, aio.AioRpcError)) as caught:
-                await Stub(channel).result(kind)
+        async with make_channel(factory, setup.source, setup.plaintext, insecure) as channel:
+            for kind in KINDS:
+                with pytest.raises((ConfigurationError, aio.AioRpcError)) as caught:
+                    await Stub(channel).result(kind)
+                errors[kind] = caught.type
 
-        assert isinstance(caught.value, ConfigurationError) == kind.startswith("unary")
-        assert here.service.seen == []
-        assert here.world.seen(TokenInvalidated) == []
+        assert [errors[kind] is ConfigurationError for kind in KINDS] == [True, True, False, False]
+        assert setup.service.authorizations == []
+        assert setup.world.seen(TokenInvalidated) == []
 
 
-async def test_a_server_that_is_not_trusted_gets_no_token() -> None:
-    """A server without a trusted certificate is not shown the token."""
-    async with scene(over="tls") as here:
+async def test_an_untrusted_server_gets_no_token() -> None:
+    """A server without a trusted certificate gets no token."""
+    async with run_setup(transport="tls") as setup:
         other = grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes())
-        async with token_channel(here.source, here.target, other) as channel:
+        async with token_channel(setup.source, setup.target, other) as channel:
             status = await status_of(Stub(channel).result("unary_unary"))
 
         assert status is grpc.StatusCode.UNAVAILABLE
-        assert here.service.seen == []
+        assert setup.service.authorizations == []
 
 
 @pytest.mark.parametrize(
@@ -435,94 +444,102 @@ async def test_a_server_that_is_not_trusted_gets_no_token() -> None:
     ],
     ids=["interceptors", "channel"],
 )
-async def test_what_gives_no_bearer_tokens_is_refused(make: Callable[[Any], object]) -> None:
-    """What is no source, and a source of tokens that need proofs, are refused at once."""
-    async with world() as here:
+async def test_an_invalid_source_raises_an_error(make: Callable[[Any], object]) -> None:
+    """An object that is not a source, and a source of bound tokens, raise an error."""
+    async with world() as setup:
         client = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET), dpop=DPoP())
-        with pytest.raises(ConfigurationError, match="bound to a key, and gRPC knows no proofs"):
-            make(here.provider.source(client, "a"))
-        with pytest.raises(ConfigurationError, match=r"takes a TokenSource: provider\.source"):
-            make(here.provider)
+        with pytest.raises(
+            ConfigurationError, match=r"bound to a key \(dpop\), and gRPC has no proofs"
+        ):
+            make(setup.provider.source(client, "a"))
+        with pytest.raises(
+            ConfigurationError, match=r"is not a TokenSource; pass provider\.source"
+        ):
+            make(setup.provider)
 
 
-async def test_a_channel_wants_credentials() -> None:
-    """Without credentials there is no channel, and the error names those that there are."""
-    async with world() as here:
+async def test_a_channel_needs_credentials() -> None:
+    """Without channel credentials there is an error that names the possible ones."""
+    async with world() as setup:
         with pytest.raises(ConfigurationError, match="ssl_channel_credentials"):
-            token_channel(here.source(), "localhost:1", None)  # type: ignore[arg-type]  # deliberately
+            token_channel(setup.source(), "localhost:1", None)  # type: ignore[arg-type]  # deliberately
 
 
-async def test_a_closed_channel_says_so() -> None:
-    """What gRPC itself raises for other reasons stays as it is."""
-    async with scene("interceptors") as here:
-        await here.channel.close()
+async def test_other_errors_of_grpc_are_raised_unchanged() -> None:
+    """A usage error of gRPC that has another reason is raised unchanged."""
+    async with run_setup("interceptors") as setup:
+        await setup.channel.close()
         with pytest.raises(aio.UsageError, match="closed"):
-            await here.stub.result("unary_unary")
+            await setup.stub.result("unary_unary")
 
 
 # Rejected tokens
 
 
-@ways
-@unary_requests
-@pytest.mark.parametrize("headers_first", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "factory", "headers_first"),
+    [
+        ("unary_unary", "channel", True),
+        ("unary_unary", "interceptors", False),
+        ("unary_stream", "channel", False),
+        ("unary_stream", "interceptors", True),
+    ],
+)
 async def test_a_rejected_token_is_replaced_once(
-    kind: str, way: str, *, headers_first: bool
+    kind: str, factory: str, *, headers_first: bool
 ) -> None:
-    """A call with one request that is rejected is sent again with another token."""
-    async with scene(way) as here:
-        old = await here.held()
-        here.reject_all()
-        here.service.headers_first = headers_first
-        call = here.stub.call(kind)
+    """A call with one request whose token is rejected is sent again with another token."""
+    async with run_setup(factory) as setup:
+        old = await setup.authorization()
+        setup.revoke_all()
+        setup.service.headers_first = headers_first
+        call = setup.stub.call(kind)
         result = await result_of(call)
         status, trailing = await call.code(), dict(await call.trailing_metadata())
         initial = dict(await call.initial_metadata())
 
         assert (result, status) == (b"ab", grpc.StatusCode.OK)
-        assert here.service.seen == [old, await here.held()]
-        assert old != await here.held()
+        assert setup.service.authorizations == [old, await setup.authorization()]
+        assert old != await setup.authorization()
         assert trailing["x-calls"] == "2"
-        assert initial == ({"x-try": "2"} if headers_first else {})
-        assert here.world.sandbox.token_requests == 2
+        assert initial == ({"x-call": "2"} if headers_first else {})
+        assert setup.world.sandbox.token_requests == 2
 
 
-@ways
 @streamed_requests
-async def test_a_stream_of_requests_is_not_sent_again(kind: str, way: str) -> None:
-    """Its rejection is handed over, and the token reported: the next call has another one."""
-    async with scene(way) as here:
-        old = await here.held()
-        here.reject_all()
-        status = await status_of(here.stub.result(kind))
-        result = await here.stub.result(kind)
+async def test_a_stream_of_requests_is_not_sent_again(kind: str) -> None:
+    """The caller gets the rejection of a stream, and the next call has another token."""
+    async with run_setup() as setup:
+        old = await setup.authorization()
+        setup.revoke_all()
+        status = await status_of(setup.stub.result(kind))
+        result = await setup.stub.result(kind)
 
         assert (status, result) == (UNAUTHENTICATED, b"ab")
-        assert here.service.seen == [old, await here.held()]
+        assert setup.service.authorizations == [old, await setup.authorization()]
 
 
-async def test_a_rejection_after_a_response_is_handed_over() -> None:
-    """A stream that has brought a response is not begun anew; its token is reported."""
-    async with scene() as here:
-        old = await here.held()
-        call = here.stub.unary_stream(b"a?")
+async def test_a_rejection_after_a_response_is_raised() -> None:
+    """A call whose stream has sent a response is not retried, but its token is invalidated."""
+    async with run_setup() as setup:
+        old = await setup.authorization()
+        call = setup.stub.unary_stream(b"a?")
         responses = aiter(call)
         first = await anext(responses)
         status = await status_of(anext(responses))
 
         assert (first, status) == (b"a", UNAUTHENTICATED)
-        assert await here.held() != old
-        assert here.service.seen == [old]
+        assert await setup.authorization() != old
+        assert setup.service.authorizations == [old]
 
 
-@ways
 @unary_requests
-async def test_a_fresh_token_that_is_rejected_too_is_handed_over(kind: str, way: str) -> None:
-    """There is one retry, not a loop, and the status of the second try is what callers see."""
-    async with scene(way) as here:
-        here.service.on_call = here.wait_out_damping
-        here.service.answers.extend([UNAUTHENTICATED] * 3)
-        call = here.stub.call(kind)
+async def test_a_second_rejection_is_raised(kind: str) -> None:
+    """There is one retry, and the caller gets the status of the retry."""
+    async with run_setup() as setup:
+        setup.service.on_call = setup.wait_out_damping
+        setup.service.statuses.extend([UNAUTHENTICATED] * 3)
+        call = setup.stub.call(kind)
         status = await status_of(result_of(call))
 
         assert status is await call.code() is UNAUTHENTICATED
@@ -530,146 +547,146 @@ async def test_a_fresh_token_that_is_rejected_too_is_handed_over(kind: str, way:
         assert dict(await call.trailing_metadata())["x-calls"] == "2"
         assert call.done()
         assert not call.cancelled()
-        assert len({*here.service.seen}) == len(here.service.seen) == 2
+        assert len({*setup.service.authorizations}) == len(setup.service.authorizations) == 2
 
 
 @unary_requests
-async def test_the_same_token_is_not_sent_again(kind: str) -> None:
-    """If the source still gives the token that was rejected, the rejection is handed over."""
-    async with scene() as here:
-        here.service.answers.extend([UNAUTHENTICATED] * 4)
-        await status_of(here.stub.result(kind))
-        await status_of(here.stub.result(kind))
+async def test_a_rejected_token_is_not_sent_again(kind: str) -> None:
+    """If the source still returns the rejected token, the caller gets the rejection."""
+    async with run_setup() as setup:
+        setup.service.statuses.extend([UNAUTHENTICATED] * 4)
+        await status_of(setup.stub.result(kind))
+        await status_of(setup.stub.result(kind))
 
-        assert len(here.service.seen) == 3
-        assert len({*here.service.seen}) == 2
-        assert len(here.world.seen(InvalidationIgnored)) == 1
+        assert len(setup.service.authorizations) == 3
+        assert len({*setup.service.authorizations}) == 2
+        assert len(setup.world.seen(InvalidationIgnored)) == 1
 
 
-@kinds
-async def test_a_lack_of_permission_is_handed_over(kind: str) -> None:
-    """`PERMISSION_DENIED` costs neither the token nor another try."""
-    async with scene() as here:
-        here.service.answers.append(grpc.StatusCode.PERMISSION_DENIED)
-        status = await status_of(here.stub.result(kind))
+async def test_permission_denied_is_raised() -> None:
+    """After `PERMISSION_DENIED` there is no retry, and the token is kept."""
+    async with run_setup() as setup:
+        for kind in KINDS:
+            setup.service.statuses.append(grpc.StatusCode.PERMISSION_DENIED)
+            status = await status_of(setup.stub.result(kind))
+            assert status is grpc.StatusCode.PERMISSION_DENIED
 
-        assert status is grpc.StatusCode.PERMISSION_DENIED
-        assert here.service.seen == [await here.held()]
+        assert setup.service.authorizations == [await setup.authorization()] * 4
 
 
 @unary_requests
-async def test_without_another_token_there_is_no_other_try(kind: str) -> None:
-    """If no other token is to be had, the error of that fetch is raised."""
-    async with scene() as here:
-        await here.held()
-        here.reject_all()
-        here.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
+async def test_without_another_token_the_error_of_the_fetch_is_raised(kind: str) -> None:
+    """If the token is rejected and another one cannot be fetched, the caller gets that error."""
+    async with run_setup() as setup:
+        await setup.authorization()
+        setup.revoke_all()
+        setup.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
         with pytest.raises(OAuthError, match="invalid_scope"):
-            await here.stub.result(kind)
+            await setup.stub.result(kind)
 
-        assert len(here.service.seen) == 1
+        assert len(setup.service.authorizations) == 1
 
 
 @kinds
-async def test_a_thousand_rejections_cost_one_request(kind: str) -> None:
-    """However many calls are rejected with one token, another one is fetched once."""
-    async with scene() as here:
-        await here.held()
-        here.reject_all()
-        calls = [asyncio.ensure_future(here.stub.result(kind)) for _ in range(1000)]
+async def test_many_rejections_cause_one_token_request(kind: str) -> None:
+    """If many calls are rejected with one token, Okta gets one token request."""
+    async with run_setup() as setup:
+        await setup.authorization()
+        setup.revoke_all()
+        calls = [asyncio.ensure_future(setup.stub.result(kind)) for _ in range(200)]
         await asyncio.wait(calls)
         statuses = {
-            it.code() for call in calls if isinstance(it := call.exception(), aio.AioRpcError)
+            error.code() for call in calls if isinstance(error := call.exception(), aio.AioRpcError)
         }
-        await here.stub.result(kind)
+        await setup.stub.result(kind)
 
         assert statuses == (set() if kind.startswith("unary") else {UNAUTHENTICATED})
-        assert here.world.sandbox.token_requests == 2
-        assert len({*here.service.seen}) == 2
+        assert setup.world.sandbox.token_requests == 2
+        assert len({*setup.service.authorizations}) == 2
 
 
-async def test_calls_go_on_while_tokens_are_replaced() -> None:
-    """Under load, with tokens that are revoked now and then, every call of one request succeeds."""
-    async with scene() as here:
+async def test_calls_succeed_while_tokens_are_replaced() -> None:
+    """Under load, every call with one request succeeds although tokens are revoked three times."""
+    async with run_setup() as setup:
 
         async def caller() -> set[bytes]:
-            return {await here.stub.result("unary_unary") for _ in range(20)}
+            return {await setup.stub.result("unary_unary") for _ in range(20)}
 
         callers = [asyncio.ensure_future(caller()) for _ in range(30)]
-        for seen in (100, 300, 500):
-            await until(lambda seen=seen: len(here.service.seen) >= seen)  # type: ignore[misc]  # a default
-            here.reject_all()
-            here.wait_out_damping()
+        for number in (100, 300, 500):
+            await until(lambda number=number: len(setup.service.authorizations) >= number)  # type: ignore[misc]  # a default
+            setup.revoke_all()
+            setup.wait_out_damping()
         results = await asyncio.gather(*callers)
 
         assert results == [{b"ab"}] * 30
-        assert here.world.sandbox.token_requests == 4
-        assert len({*here.service.seen}) == 4
+        assert setup.world.sandbox.token_requests == 4
+        assert len({*setup.service.authorizations}) == 4
 
 
-# Time
+# Time-outs
 
 
 @kinds
 async def test_waiting_for_a_token_counts_against_the_timeout(kind: str) -> None:
-    """A call whose time is over before a token came ends as gRPC's do; the fetch goes on."""
-    async with scene() as here:
-        here.world.sandbox.latency = 0.3
-        call = here.stub.call(kind, timeout=0.05)
+    """A call that times out before it gets a token fails as gRPC calls do; the fetch continues."""
+    async with run_setup() as setup:
+        setup.world.sandbox.latency = 0.3
+        call = setup.stub.call(kind, timeout=0.05)
         status = await status_of(result_of(call))
         details = await call.details()
-        await here.stub.result(kind)
+        await setup.stub.result(kind)
 
         assert status is await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert details == "Deadline Exceeded: no token arrived in time"
-        assert len(here.service.seen) == 1
-        assert here.world.sandbox.token_requests == 1
+        assert len(setup.service.authorizations) == 1
+        assert setup.world.sandbox.token_requests == 1
 
 
 @unary_requests
-async def test_a_retry_has_what_is_left_of_the_timeout(kind: str) -> None:
-    """The second try is given no more time than the first one left."""
-    async with scene() as here:
-        await here.held()
-        here.reject_all()
-        here.service.delay = 0.1
-        here.world.sandbox.latency = 0.1
-        await here.stub.result(kind, timeout=3)  # gRPC rounds longer ones
-        first, second = here.service.remaining
+async def test_a_retry_has_the_rest_of_the_timeout(kind: str) -> None:
+    """A retry has only the time that the first call left."""
+    async with run_setup() as setup:
+        await setup.authorization()
+        setup.revoke_all()
+        setup.service.delay = 0.1
+        setup.world.sandbox.latency = 0.1
+        await setup.stub.result(kind, timeout=3)  # gRPC rounds longer timeouts
+        first, second = setup.service.remaining
 
         assert 2.5 < first < 3.1
         assert second < first - 0.15
 
 
 @unary_requests
-async def test_a_retry_without_time_is_not_sent(kind: str) -> None:
-    """If the timeout is over before another token came, the call ends so, after one try."""
-    async with scene() as here:
-        await here.held()
-        here.reject_all()
-        here.world.sandbox.latency = 30
-        status = await status_of(here.stub.result(kind, timeout=0.3))
+async def test_a_retry_after_the_timeout_is_not_sent(kind: str) -> None:
+    """If the timeout ends before another token arrives, the call fails without a retry."""
+    async with run_setup() as setup:
+        await setup.authorization()
+        setup.revoke_all()
+        setup.world.sandbox.latency = 30
+        status = await status_of(setup.stub.result(kind, timeout=0.3))
 
         assert status is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert len(here.service.seen) == 1
+        assert len(setup.service.authorizations) == 1
 
 
-@kinds
-async def test_a_timeout_holds_for_the_call_itself(kind: str) -> None:
-    """A server that is too slow ends the call at the caller's timeout."""
-    async with scene() as here:
-        here.service.delay = 30
-        status = await status_of(here.stub.result(kind, timeout=0.1))
+async def test_the_timeout_applies_to_the_call_itself() -> None:
+    """A call of any kind to a server that is too slow ends at its timeout."""
+    async with run_setup() as setup:
+        setup.service.delay = 30
+        for kind in KINDS:
+            status = await status_of(setup.stub.result(kind, timeout=0.1))
+            assert status is grpc.StatusCode.DEADLINE_EXCEEDED
 
-        assert status is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert here.service.remaining[0] < 0.1
+        assert max(setup.service.remaining) < 0.1
 
 
 @asynccontextmanager
-async def late_server(here: Scene, port: int) -> AsyncIterator[None]:
-    """Run the service once more, on a port that was free so far."""
+async def late_server(setup: Setup, port: int) -> AsyncIterator[None]:
+    """Run the service on a second port, which was closed before."""
     server = aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers([here.service.handler()])
+    server.add_generic_rpc_handlers([setup.service.handler()])
     server.add_secure_port(f"127.0.0.1:{port}", grpc.local_server_credentials())
     await server.start()
     try:
@@ -681,62 +698,62 @@ async def late_server(here: Scene, port: int) -> AsyncIterator[None]:
 FAST = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 50)]
 
 
-@kinds
-async def test_a_call_that_waits_for_its_server_gets_a_live_token(
+@pytest.mark.parametrize("kind", ["unary_unary", "stream_stream"])
+async def test_a_call_that_waits_for_its_server_gets_a_valid_token(
     kind: str, closed_port: int
 ) -> None:
     """A token that expires while a call waits for a connection is replaced before it is sent."""
-    async with scene(lifetime=60) as here:
+    async with run_setup(lifetime=60) as setup:
         target = f"127.0.0.1:{closed_port}"
-        async with token_channel(here.source, target, here.credentials, options=FAST) as channel:
+        async with token_channel(setup.source, target, setup.credentials, options=FAST) as channel:
             call = Stub(channel).call(kind, wait_for_ready=True)
             result = asyncio.ensure_future(result_of(call))
             await until(lambda: channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE)
-            old = await here.held()
-            await here.world.advance(100)
-            async with late_server(here, closed_port):
+            old = await setup.authorization()
+            await setup.world.advance(100)
+            async with late_server(setup, closed_port):
                 assert await result == b"ab"
 
-        assert len(here.service.seen) == 1
-        assert here.service.seen != [old]
+        assert len(setup.service.authorizations) == 1
+        assert setup.service.authorizations != [old]
 
 
 async def test_a_call_that_waits_for_its_server_is_not_sent_without_a_token(
     closed_port: int,
 ) -> None:
-    """If there is no live token by then, gRPC ends the call and tells why."""
-    async with scene(lifetime=60) as here:
+    """If the token expired and another one cannot be fetched, gRPC ends the call and says why."""
+    async with run_setup(lifetime=60) as setup:
         target = f"127.0.0.1:{closed_port}"
-        async with token_channel(here.source, target, here.credentials, options=FAST) as channel:
+        async with token_channel(setup.source, target, setup.credentials, options=FAST) as channel:
             call = Stub(channel).call("unary_unary", wait_for_ready=True)
             status = asyncio.ensure_future(status_of(call))
             await until(lambda: channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE)
-            here.world.clock.wall += 100
-            here.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
-            async with late_server(here, closed_port):
+            setup.world.clock.wall += 100
+            setup.world.sandbox.fail_next(Fault.answer(400, {"error": "invalid_scope"}))
+            async with late_server(setup, closed_port):
                 assert await status is grpc.StatusCode.UNAVAILABLE
             details = await call.details()
 
         assert "no token: " in details
         assert "invalid_scope" in details
-        assert here.service.seen == []
+        assert setup.service.authorizations == []
 
 
-def test_after_its_loop_there_is_no_token() -> None:
-    """A thread of gRPC's that asks when the loop is closed is told so, and nobody complains."""
-    answers: list[tuple[object, BaseException | None]] = []
+def test_after_the_event_loop_is_closed_grpc_gets_an_error() -> None:
+    """If gRPC requests a token after the event loop is closed, it gets an error, and no warning."""
+    results: list[tuple[object, BaseException | None]] = []
 
-    async def prepare() -> tuple[_Tokens, World]:
-        async with world(lifetime=60) as here:
-            tokens = _Tokens("test", here.source())
-            await tokens.get_token()
-            return tokens, here
+    async def prepare() -> tuple[TokenPlugin, World]:
+        async with world(lifetime=60) as running:
+            plugin = TokenPlugin("test", running.source())
+            await plugin.get_token()
+            return plugin, running
 
-    tokens, here = asyncio.run(prepare())
-    here.clock.wall += 100
-    ask: Callable[..., None] = tokens
-    ask(None, lambda *answer: answers.append(answer))
-    ((metadata, error),) = answers
+    plugin, running = asyncio.run(prepare())
+    running.clock.wall += 100
+    request_token: Callable[..., None] = plugin
+    request_token(None, lambda *result: results.append(result))
+    ((metadata, error),) = results
 
     assert metadata == ()
     assert isinstance(error, RuntimeError)
@@ -747,151 +764,148 @@ def test_after_its_loop_there_is_no_token() -> None:
 
 
 @kinds
-async def test_a_call_is_cancelled_while_it_waits_for_a_token(kind: str) -> None:
-    """It ends at once, as gRPC's calls do; the fetch goes on for the others."""
-    async with scene() as here:
-        here.world.sandbox.latency = 0.2
-        call = here.stub.call(kind)
+async def test_a_call_can_be_cancelled_while_it_waits_for_a_token(kind: str) -> None:
+    """The call ends at once, as gRPC calls do; the fetch continues for other callers."""
+    async with run_setup() as setup:
+        setup.world.sandbox.latency = 0.2
+        call = setup.stub.call(kind)
         result = asyncio.ensure_future(result_of(call))
-        await here.world.requests(1)
+        await setup.world.requests(1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await result
         status = await call.code()
-        await here.stub.result(kind)
+        await setup.stub.result(kind)
 
         assert status is grpc.StatusCode.CANCELLED
         assert call.cancelled()
-        assert len(here.service.seen) == here.world.sandbox.token_requests == 1
+        assert len(setup.service.authorizations) == setup.world.sandbox.token_requests == 1
 
 
 @unary_requests
-async def test_a_call_is_cancelled_in_the_middle_of_its_retry(kind: str) -> None:
-    """Who leaves between both tries makes no second one, and the fetch goes on."""
-    async with scene() as here:
-        await here.held()
-        here.reject_all()
-        here.world.sandbox.latency = 0.2
-        call = here.stub.call(kind)
+async def test_a_call_can_be_cancelled_before_its_retry(kind: str) -> None:
+    """A call that is cancelled while it waits for another token is not retried."""
+    async with run_setup() as setup:
+        await setup.authorization()
+        setup.revoke_all()
+        setup.world.sandbox.latency = 0.2
+        call = setup.stub.call(kind)
         result = asyncio.ensure_future(result_of(call))
-        await here.world.requests(2)
+        await setup.world.requests(2)
         result.cancel()
         with pytest.raises(asyncio.CancelledError):
             await result
-        here.world.sandbox.latency = 0
-        await here.stub.result(kind)
+        setup.world.sandbox.latency = 0
+        await setup.stub.result(kind)
 
         assert await call.code() is grpc.StatusCode.CANCELLED
-        assert len(here.service.seen) == here.world.sandbox.token_requests == 2
+        assert len(setup.service.authorizations) == setup.world.sandbox.token_requests == 2
 
 
-@ways
 @kinds
 @pytest.mark.parametrize("how", ["call", "task"])
-async def test_the_server_learns_of_a_cancellation(kind: str, way: str, how: str) -> None:
-    """A call that is cancelled while the server works is cancelled there, too."""
-    async with scene(way) as here:
-        here.service.delay = 30
-        call = here.stub.call(kind)
+async def test_a_cancellation_reaches_the_server(kind: str, how: str) -> None:
+    """A call that is cancelled while the server handles it is cancelled there, too."""
+    async with run_setup() as setup:
+        setup.service.delay = 30
+        call = setup.stub.call(kind)
         result = asyncio.ensure_future(result_of(call))
-        await until(lambda: len(here.service.seen) == 1)
+        await until(lambda: len(setup.service.authorizations) == 1)
         (call if how == "call" else result).cancel()
         with pytest.raises(asyncio.CancelledError):
             await result
-        await until(lambda: here.service.cancelled == 1)
+        await until(lambda: setup.service.cancelled == 1)
 
         assert await call.code() is grpc.StatusCode.CANCELLED
-        assert here.world.seen(TokenInvalidated) == []
+        assert setup.world.seen(TokenInvalidated) == []
 
 
-@ways
 @pytest.mark.parametrize("kind", ["unary_stream", "stream_stream"])
-async def test_a_stream_is_cancelled_in_the_middle(kind: str, way: str) -> None:
-    """Who has read enough cancels the call, and the server learns of it."""
-    async with scene(way) as here:
-        here.service.interactive = True
+async def test_a_stream_can_be_cancelled_after_a_response(kind: str) -> None:
+    """A stream that is cancelled after a response is cancelled at the server, too."""
+    async with run_setup() as setup:
+        setup.service.interactive = True
         request = b"!" if kind == "unary_stream" else iter([b"!"])
-        call = getattr(here.stub, kind)(request)
+        call = getattr(setup.stub, kind)(request)
         async for response in call:
             assert response == b"!"
             break
         call.cancel()
-        await until(lambda: here.service.cancelled == 1)
+        await until(lambda: setup.service.cancelled == 1)
 
         assert call.cancelled()
         assert await call.code() is grpc.StatusCode.CANCELLED
 
 
-# What gRPC offers
+# What gRPC provides
 
 
-@ways
-async def test_streams_may_be_read_and_written_one_by_one(way: str) -> None:
+async def test_streams_can_be_read_and_written_one_by_one() -> None:
     """`write`, `done_writing` and `read` work as they do without interceptors."""
-    async with scene(way) as here:
-        here.service.interactive = True
-        call = here.stub.stream_stream()
-        heard = []
+    async with run_setup() as setup:
+        setup.service.interactive = True
+        both_ways = setup.stub.stream_stream()
+        responses = []
         for letter in (b"a", b"b"):
-            await call.write(letter)
-            heard.append(await call.read())
-        await call.done_writing()
-        heard.append(await call.read())
-        one_way = here.stub.stream_unary()
-        await one_way.write(b"a")
-        await one_way.write(b"b")
-        await one_way.done_writing()
-        other_way = here.stub.unary_stream(b"ab")
-        read = [await other_way.read() for _ in range(3)]
+            await both_ways.write(letter)
+            responses.append(await both_ways.read())
+        await both_ways.done_writing()
+        responses.append(await both_ways.read())
+        writing = setup.stub.stream_unary()
+        await writing.write(b"a")
+        await writing.write(b"b")
+        await writing.done_writing()
+        reading = setup.stub.unary_stream(b"ab")
 
-        assert heard == read == [b"a", b"b", aio.EOF]
-        assert await one_way == b"ab"
-        assert {await it.code() for it in (call, one_way, other_way)} == {grpc.StatusCode.OK}
+        assert responses == [b"a", b"b", aio.EOF]
+        assert await writing == b"ab"
+        assert [await reading.read() for _ in range(3)] == [b"a", b"b", aio.EOF]
+        for call in (both_ways, writing, reading):
+            assert await call.code() is grpc.StatusCode.OK
 
 
 async def test_an_interactive_stream_has_its_metadata_first() -> None:
-    """A stream's initial metadata are there before its first request."""
-    async with scene() as here:
-        here.service.interactive = here.service.headers_first = True
-        call = here.stub.stream_stream()
+    """The initial metadata of a stream of requests arrive before its first request."""
+    async with run_setup() as setup:
+        setup.service.interactive = setup.service.headers_first = True
+        call = setup.stub.stream_stream()
         await call.wait_for_connection()
         metadata = dict(await call.initial_metadata())
         await call.done_writing()
 
-        assert metadata == {"x-try": "1"}
+        assert metadata == {"x-call": "1"}
         assert await call.read() is aio.EOF
 
 
-async def test_metadata_of_a_single_request_come_with_its_first_response() -> None:
-    """Until then nobody knows whether it will be sent again."""
-    async with scene() as here:
-        here.service.headers_first = True
-        here.service.delay = 0.1
-        call = here.stub.unary_stream(b"!")
+async def test_metadata_of_a_single_request_arrive_with_its_first_response() -> None:
+    """The initial metadata of a call with one request wait for its first response."""
+    async with run_setup() as setup:
+        setup.service.headers_first = True
+        setup.service.delay = 0.1
+        call = setup.stub.unary_stream(b"!")
         await call.wait_for_connection()
         metadata = dict(await call.initial_metadata())
 
-        assert metadata == {"x-try": "1"}
+        assert metadata == {"x-call": "1"}
         assert await anext(aiter(call)) == b"!"
 
 
 async def test_a_stream_may_have_no_response() -> None:
-    """A stream that ends at once is no failure."""
-    async with scene() as here:
-        call = here.stub.unary_stream(b"")
+    """A stream of responses that ends at once is not an error."""
+    async with run_setup() as setup:
+        call = setup.stub.unary_stream(b"")
 
         assert await result_of(call) == b""
         assert await call.code() is grpc.StatusCode.OK
         assert dict(await call.trailing_metadata())["x-calls"] == "1"
 
 
-@ways
 @kinds
-async def test_a_call_tells_when_it_is_done(kind: str, way: str) -> None:
-    """Callbacks run once, and the call says that it is done, and how."""
-    async with scene(way) as here:
+async def test_a_call_reports_that_it_is_done(kind: str) -> None:
+    """The callbacks of a call run once, and the call reports that it is done and its status."""
+    async with run_setup() as setup:
         done: list[object] = []
-        call = here.stub.call(kind)
+        call = setup.stub.call(kind)
         call.add_done_callback(done.append)
         before = call.done()
         await result_of(call)
@@ -902,21 +916,21 @@ async def test_a_call_tells_when_it_is_done(kind: str, way: str) -> None:
         assert (await call.code(), await call.details()) == (grpc.StatusCode.OK, "")
 
 
-@kinds
-async def test_what_interceptors_cannot_do_is_known(kind: str) -> None:
-    """The time that remains is what gRPC tells of no call with interceptors."""
-    async with scene() as here:
-        call = here.stub.call(kind, timeout=5)
-        with pytest.raises(NotImplementedError):
-            call.time_remaining()
-        await result_of(call)
+async def test_the_remaining_time_is_not_available() -> None:
+    """As on every channel with interceptors, a call does not know its remaining time."""
+    async with run_setup() as setup:
+        for kind in KINDS:
+            call = setup.stub.call(kind, timeout=5)
+            with pytest.raises(NotImplementedError):
+                call.time_remaining()
+            await result_of(call)
 
 
 # Other interceptors
 
 
-class Outer(aio.UnaryUnaryClientInterceptor):
-    """Counts calls."""
+class CallCounter(aio.UnaryUnaryClientInterceptor):
+    """An interceptor that counts calls."""
 
     calls = 0
 
@@ -928,36 +942,36 @@ class Outer(aio.UnaryUnaryClientInterceptor):
         return await continuation(client_call_details, request)
 
 
-@ways
-async def test_interceptors_before_ours_see_a_call_once(way: str) -> None:
-    """A retry is made behind their backs."""
-    outer = Outer()
-    async with scene(way, outer=[outer]) as here:
-        await here.held()
-        here.reject_all()
-        await here.stub.result("unary_unary")
+@factories
+async def test_outer_interceptors_see_a_call_once(factory: str) -> None:
+    """An interceptor before those of the adapter does not see the retry of a call."""
+    counter = CallCounter()
+    async with run_setup(factory, outer=[counter]) as setup:
+        await setup.authorization()
+        setup.revoke_all()
+        await setup.stub.result("unary_unary")
 
-        assert outer.calls == 1
-        assert len(here.service.seen) == 2
+        assert counter.calls == 1
+        assert len(setup.service.authorizations) == 2
 
 
-class Answering(aio.UnaryUnaryClientInterceptor):
-    """Answers by itself."""
+class FixedResponse(aio.UnaryUnaryClientInterceptor):
+    """An interceptor that responds without a call."""
 
     async def intercept_unary_unary(
         self, continuation: Rpc, client_call_details: Rpc, request: Rpc
     ) -> Rpc:
-        """Answer a call."""
+        """Return a fixed response."""
         return b"cached"
 
 
-class Doubling(aio.UnaryStreamClientInterceptor):
-    """Doubles each response."""
+class DoubledResponses(aio.UnaryStreamClientInterceptor):
+    """An interceptor that doubles each response."""
 
     async def intercept_unary_stream(
         self, continuation: Rpc, client_call_details: Rpc, request: Rpc
     ) -> Rpc:
-        """Return another iterator."""
+        """Return an iterator of the doubled responses."""
         call = await continuation(client_call_details, request)
 
         async def doubled() -> AsyncIterator[bytes]:
@@ -967,24 +981,24 @@ class Doubling(aio.UnaryStreamClientInterceptor):
         return doubled()
 
 
-async def test_interceptors_behind_ours_may_answer_otherwise() -> None:
-    """Responses, and iterators of them, that others make up are passed on, also by a retry."""
-    async with scene("interceptors", inner=[Answering(), Doubling()]) as here:
-        await here.held()
-        here.reject_all()
+async def test_inner_interceptors_may_replace_responses() -> None:
+    """Responses and iterators of an interceptor after those of the adapter reach the caller."""
+    async with run_setup("interceptors", inner=[FixedResponse(), DoubledResponses()]) as setup:
+        await setup.authorization()
+        setup.revoke_all()
 
-        assert await here.stub.result("unary_unary") == b"cached"
-        assert await here.stub.result("unary_stream") == b"aabb"
-        assert len(here.service.seen) == 2
+        assert await setup.stub.result("unary_unary") == b"cached"
+        assert await setup.stub.result("unary_stream") == b"aabb"
+        assert len(setup.service.authorizations) == 2
 
 
-class Hesitating(aio.StreamUnaryClientInterceptor):
-    """Has calls that do not know their status at once."""
+class DelayedStatus(aio.StreamUnaryClientInterceptor):
+    """An interceptor whose calls return their status only after a suspension."""
 
     async def intercept_stream_unary(
         self, continuation: Rpc, client_call_details: Rpc, request_iterator: Rpc
     ) -> Rpc:
-        """Wrap a call."""
+        """Delay the status of a call."""
         call = await continuation(client_call_details, request_iterator)
         code = call.code
 
@@ -997,60 +1011,60 @@ class Hesitating(aio.StreamUnaryClientInterceptor):
         return call
 
 
-async def test_a_status_that_is_not_there_at_once_is_no_rejection() -> None:
-    """What ends without a status costs no token."""
-    async with scene("interceptors", inner=[Hesitating()]) as here:
-        old = await here.held()
-        here.reject_all()
-        status = await status_of(here.stub.result("stream_unary"))
+async def test_a_delayed_status_is_not_a_rejection() -> None:
+    """A call whose status is not available at its end does not invalidate the token."""
+    async with run_setup("interceptors", inner=[DelayedStatus()]) as setup:
+        old = await setup.authorization()
+        setup.revoke_all()
+        status = await status_of(setup.stub.result("stream_unary"))
 
         assert status is UNAUTHENTICATED
-        assert await here.held() == old
+        assert await setup.authorization() == old
 
 
-# What is left behind
+# Secrets and memory
 
 
 CANARIES = ("C4naryTokenValue9c8b7a6d5e4f3a2b1c0d", "C4naryTokenValue1c0d9c8b7a6d5e4f3a2b")
 
 
-def shown(thing: object) -> str:
-    """Return the repr of something, which in gRPC's frames may be half made."""
+def safe_repr(value: object) -> str:
+    """Return the repr of a value; in gRPC's frames a value may be half initialized."""
     try:
-        return repr(thing)
+        return repr(value)
     except AttributeError:
         return ""
 
 
 def all_locals(error: BaseException) -> Iterable[str]:
-    """Yield the locals of each frame of a traceback, save those of the tests."""
+    """Yield the locals of each frame of a traceback, except the frames of tests."""
     trace = error.__traceback__
     while trace is not None:
         if "/tests/" not in trace.tb_frame.f_code.co_filename:
-            yield from map(shown, trace.tb_frame.f_locals.values())
+            yield from map(safe_repr, trace.tb_frame.f_locals.values())
         trace = trace.tb_next
 
 
-@ways
+@factories
 @kinds
-async def test_no_token_appears(kind: str, way: str) -> None:
-    """No error, no call, no log line and no frame, also of gRPC's own, shows a token."""
+async def test_nothing_shows_a_token(kind: str, factory: str) -> None:
+    """No error, call, log line or frame, also of gRPC itself, shows a token."""
     with everything_logged() as log:
-        async with scene(way, retry=RetryPolicy(attempts=1)) as here:
+        async with run_setup(factory, retry=RetryPolicy(attempts=1)) as setup:
             for canary in CANARIES:
-                answer = {"access_token": canary, "token_type": "Bearer", "expires_in": 3600}
-                here.world.sandbox.fail_next(Fault.answer(200, {**answer, "scope": "a"}))
+                fields = {"access_token": canary, "token_type": "Bearer", "expires_in": 3600}
+                setup.world.sandbox.fail_next(Fault.answer(200, {**fields, "scope": "a"}))
             errors = []
             for _ in range(3):
-                call = here.stub.call(kind)
+                call = setup.stub.call(kind)
                 with pytest.raises(aio.AioRpcError) as caught:
                     await result_of(call)
                 errors.append(caught.value)
                 assert_clean(f"{call!r} {await call.debug_error_string()}", CANARIES)
-            await here.channel.close()
+            await setup.channel.close()
             with pytest.raises(aio.UsageError) as closed:
-                await here.stub.result(kind)
-            assert {*here.service.seen} == {f"Bearer {canary}" for canary in CANARIES}
+                await setup.stub.result(kind)
+            assert {*setup.service.authorizations} == {f"Bearer {canary}" for canary in CANARIES}
             for error in (*errors, closed.value):
                 assert_clean_error(error, CANARIES)
                 assert_clean("".join(all_locals(error)), CANARIES)
@@ -1058,27 +1072,27 @@ async def test_no_token_appears(kind: str, way: str) -> None:
 
 
 def plugins() -> list[object]:
-    """Return what gRPC holds of credentials of calls."""
-    return [it for it in gc.get_objects() if type(it).__name__ == "_Plugin"]
+    """Return the objects that gRPC holds for call credentials."""
+    return [each for each in gc.get_objects() if type(each).__name__ == "_Plugin"]
 
 
 @pytest.mark.timeout(60)
 async def test_a_channel_loses_no_memory() -> None:
-    """Calls leave no task, and nothing in gRPC, behind; and a closed channel nothing at all."""
-    others = {id(it) for it in plugins()}
-    async with scene() as here:
-        await here.stub.result("unary_unary")
-        (plugin,) = (it for it in plugins() if id(it) not in others)
-        gone = weakref.ref(plugin)
+    """Calls leave no task and no reference in gRPC; a closed channel leaves nothing."""
+    others = {id(each) for each in plugins()}
+    async with run_setup() as setup:
+        await setup.stub.result("unary_unary")
+        (plugin,) = (each for each in plugins() if id(each) not in others)
+        reference = weakref.ref(plugin)
         del plugin
-        before = sys.getrefcount(gone()), len(asyncio.all_tasks())
+        before = sys.getrefcount(reference()), len(asyncio.all_tasks())
         for kind in 25 * KINDS:
-            await here.stub.result(kind)
-        await until(lambda: (sys.getrefcount(gone()), len(asyncio.all_tasks())) == before, 20)
-        del here
+            await setup.stub.result(kind)
+        await until(lambda: (sys.getrefcount(reference()), len(asyncio.all_tasks())) == before, 20)
+        del setup
 
-    def is_gone() -> bool:
+    def is_collected() -> bool:
         gc.collect()
-        return gone() is None
+        return reference() is None
 
-    await until(is_gone, 20)
+    await until(is_collected, 20)

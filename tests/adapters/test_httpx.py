@@ -1,4 +1,4 @@
-"""Clients of httpx and httpx2 that carry the token: one flow, in two packages."""
+"""Clients of httpx and httpx2 that carry the token: one flow for two packages."""
 
 from __future__ import annotations
 
@@ -20,24 +20,21 @@ import httpx2
 import pytest
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenSource
-from okta_tokens.adapters import httpx as of_httpx
-from okta_tokens.adapters import httpx2 as of_httpx2
+from okta_tokens.adapters import httpx as httpx_adapter
+from okta_tokens.adapters import httpx2 as httpx2_adapter
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
 from okta_tokens.events import InvalidationIgnored
 from okta_tokens.sandbox import SandboxClient
-from tests.adapters.support import INVALID_TOKEN, Api, api
+from tests.adapters.support import DPOP_APP, INSUFFICIENT_SCOPE, INVALID_TOKEN, Api, run_api
 from tests.support import CLIENT_ID, SCOPES, SECRET, World, until, world
-
-BOUND = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, dpop=True)
-NO_SCOPE = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="b"'}
 
 
 @dataclass
-class Here:
+class Setup:
     """A provider with its sandbox, an API, and a client that carries the token to it."""
 
     package: ModuleType
-    """`httpx` or `httpx2`; the tests use what they have in common."""
+    """`httpx` or `httpx2`; the tests use only what both have."""
     adapter: ModuleType
     world: World
     api: Api
@@ -45,496 +42,513 @@ class Here:
     client: Any
 
     async def get(self, target: str = "/orders", **options: Any) -> int:  # noqa: ANN401 - httpx's
-        """Send a request to the API, and return the status of the answer."""
+        """Send a request to the API, and return the status of the response."""
         response = await self.client.get(self.api.url(target), **options)
         return int(response.status_code)
 
     async def post(self, **options: Any) -> int:  # noqa: ANN401 - httpx's
-        """Send a body to the API, and return the status of the answer."""
+        """Send a body to the API, and return the status of the response."""
         response = await self.client.post(self.api.url(), **options)
         return int(response.status_code)
 
     def auth(self, source: TokenSource, *origins: str, **options: bool) -> Any:  # noqa: ANN401
-        """Return a `TokenAuth` of the package's."""
+        """Return a `TokenAuth` of the package."""
         return self.adapter.TokenAuth(source, origins=origins, **options)
 
     @property
     def requests(self) -> int:
-        """How many token requests there were."""
+        """The number of token requests."""
         return self.world.sandbox.token_requests
 
 
-PACKAGES = {"httpx": (httpx, of_httpx), "httpx2": (httpx2, of_httpx2)}
+PACKAGES = {"httpx": (httpx, httpx_adapter), "httpx2": (httpx2, httpx2_adapter)}
+
+one_package = pytest.mark.parametrize("setup", ["httpx"], indirect=True)
+"""For tests of what does not depend on the package."""
 
 
 @asynccontextmanager
-async def running(
+async def run_setup(
     name: str, app: SandboxClient | None = None, dpop: DPoP | None = None
-) -> AsyncIterator[Here]:
-    """Run everything that a request needs."""
+) -> AsyncIterator[Setup]:
+    """Run a provider, its sandbox, an API and a client."""
     package, adapter = PACKAGES[name]
-    async with world(app=app, dpop=dpop) as made, api(made) as server:
-        source = made.source()
-        origins = [server.origin, made.sandbox.origin]
+    async with world(app=app, dpop=dpop) as running_world, run_api(running_world) as server:
+        source = running_world.source()
+        origins = [server.origin, running_world.sandbox.origin]
         auth = adapter.TokenAuth(source, origins=origins)
         async with package.AsyncClient(auth=auth, trust_env=False) as client:
-            yield Here(package, adapter, made, server, source, client)
+            yield Setup(package, adapter, running_world, server, source, client)
 
 
 @pytest.fixture(params=PACKAGES)
-async def here(request: pytest.FixtureRequest) -> AsyncIterator[Here]:
+async def setup(request: pytest.FixtureRequest) -> AsyncIterator[Setup]:
     """A client that carries bearer tokens."""
-    async with running(request.param) as made:
-        yield made
+    async with run_setup(request.param) as running:
+        yield running
 
 
 @pytest.fixture(params=PACKAGES)
-async def bound(request: pytest.FixtureRequest) -> AsyncIterator[Here]:
+async def bound(request: pytest.FixtureRequest) -> AsyncIterator[Setup]:
     """A client that carries tokens which are bound to a key."""
-    async with running(request.param, app=BOUND, dpop=DPoP()) as made:
-        yield made
+    async with run_setup(request.param, app=DPOP_APP, dpop=DPoP()) as running:
+        yield running
 
 
-async def test_requests_carry_the_token(here: Here) -> None:
+async def test_requests_carry_the_token(setup: Setup) -> None:
     """Each request to an allowed origin carries the token, which is fetched once."""
-    assert [await here.get(), await here.post(content=b"x")] == [200, 200]
+    assert [await setup.get(), await setup.post(content=b"x")] == [200, 200]
 
-    token = await here.source.get_token()
-    assert here.api.tokens() == [token.authorization] * 2
-    assert here.requests == 1
+    token = await setup.source.get_token()
+    assert setup.api.authorizations() == [token.authorization] * 2
+    assert setup.requests == 1
 
 
-async def test_elsewhere_nothing_is_sent(here: Here) -> None:
-    """A request to another origin, be it by its port alone, is refused before it is sent."""
-    async with api(here.world) as other:
-        with pytest.raises(ConfigurationError, match=r"TokenAuth: .* is none of its origins"):
-            await here.client.get(other.url())
+@one_package
+async def test_nothing_is_sent_to_another_origin(setup: Setup) -> None:
+    """A request to an origin that is not allowed, here another port, raises before it is sent."""
+    async with run_api(setup.world) as other:
+        with pytest.raises(ConfigurationError, match=r"TokenAuth: .* is not one of the origins"):
+            await setup.client.get(other.url())
 
-        assert (other.seen, here.requests) == ([], 0)
+        assert (other.received, setup.requests) == ([], 0)
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-async def test_no_proxy_of_the_environment_reads_along(
+async def test_no_proxy_of_the_environment_gets_the_token(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Where httpx would send plain http to a proxy an adapter for it is not made."""
+    """An http origin that httpx would reach through a proxy of the environment raises an error."""
     adapter = PACKAGES[name][1]
-    async with world() as made:
+    async with world() as running_world:
+        source = running_world.source()
         for variable in ("http_proxy", "all_proxy"):
             monkeypatch.setenv(variable, "http://proxy.example:3128")
             monkeypatch.setenv("no_proxy", "")
-            with pytest.raises(ConfigurationError, match="would get the token in clear"):
-                adapter.TokenAuth(made.source(), origins=["http://127.0.0.1:8080"])
-            adapter.TokenAuth(made.source(), origins=["https://api.acme.com"])
+            with pytest.raises(ConfigurationError, match="would get the token in clear text"):
+                adapter.TokenAuth(source, origins=["http://127.0.0.1:8080"])
+            adapter.TokenAuth(source, origins=["https://api.acme.com"])
             monkeypatch.setenv("no_proxy", "127.0.0.1")
-            adapter.TokenAuth(made.source(), origins=["http://127.0.0.1:8080"])
+            adapter.TokenAuth(source, origins=["http://127.0.0.1:8080"])
             monkeypatch.delenv(variable)
 
 
 @pytest.mark.parametrize("status", [200, 401])
-async def test_a_redirect_takes_no_token_elsewhere(here: Here, status: int) -> None:
-    """A followed redirect has no token elsewhere, and what is answered there is not about it."""
-    async with api(here.world) as other:
-        other.answers.append((status, INVALID_TOKEN))
+async def test_a_redirect_takes_no_token_to_another_origin(setup: Setup, status: int) -> None:
+    """A redirect to another origin has no token, and a 401 there says nothing about the token."""
+    async with run_api(setup.world) as other:
+        other.responses.append((status, INVALID_TOKEN))
 
-        assert await here.get(f"/orders?to={other.url()}", follow_redirects=True) == status
+        assert await setup.get(f"/orders?to={other.url()}", follow_redirects=True) == status
 
-        assert other.tokens() == [None]
-        assert await here.get() == 200
-        assert here.requests == 1
+        assert other.authorizations() == [None]
+        assert await setup.get() == 200
+        assert setup.requests == 1
 
 
-async def test_a_redirect_within_an_origin_carries_the_token(here: Here) -> None:
-    """A followed redirect to an allowed origin carries the token, also a new one if it died."""
-    assert await here.get("/old?to=/new", follow_redirects=True) == 200
-    here.world.sandbox.revoke_all()
-    assert await here.get("/old?to=/new", follow_redirects=True) == 200
+async def test_a_redirect_within_an_origin_carries_the_token(setup: Setup) -> None:
+    """A redirect to an allowed origin carries the token, and another one if it is rejected."""
+    assert await setup.get("/old?to=/new", follow_redirects=True) == 200
+    setup.world.sandbox.revoke_all()
+    assert await setup.get("/old?to=/new", follow_redirects=True) == 200
 
-    assert [seen.target.partition("?")[0] for seen in here.api.seen] == [
+    assert [request.target.partition("?")[0] for request in setup.api.received] == [
         *("/old", "/new"),
         *("/old", "/new", "/new"),
     ]
-    assert None not in here.api.tokens()
-    assert here.requests == 2
+    assert None not in setup.api.authorizations()
+    assert setup.requests == 2
 
 
-async def test_no_request_on_the_way_keeps_the_token(here: Here) -> None:
-    """After several redirects none of the requests that an answer leads to has the token."""
-    url = here.api.url("/a?to=%2Fb%3Fto%3D%2Fc")
+async def test_no_request_keeps_the_token(setup: Setup) -> None:
+    """After several redirects no request of the response and its history has the token."""
+    url = setup.api.url("/a?to=%2Fb%3Fto%3D%2Fc")
 
-    response = await here.client.get(url, follow_redirects=True)
+    response = await setup.client.get(url, follow_redirects=True)
 
-    assert None not in here.api.tokens()
+    assert None not in setup.api.authorizations()
     requests = [response.request, *(earlier.request for earlier in response.history)]
     assert len(requests) == 3
     assert not any("Authorization" in sent.headers for sent in requests)
 
 
-async def test_a_redirect_leads_from_one_allowed_origin_to_another(here: Here) -> None:
-    """Where httpx left the token out it is put in again, also a new one if it died."""
-    target = f"/old?to={here.world.sandbox.origin}/resource"
+async def test_a_redirect_to_another_allowed_origin_carries_the_token(setup: Setup) -> None:
+    """A token that httpx removed is added again, and replaced if it is rejected."""
+    target = f"/old?to={setup.world.sandbox.origin}/resource"
     for calls in (2, 5):
-        response = await here.client.get(here.api.url(target), follow_redirects=True)
+        response = await setup.client.get(setup.api.url(target), follow_redirects=True)
 
         assert response.status_code == 200
-        assert here.world.sandbox.resource_calls == calls
-        here.world.sandbox.revoke_all()
-    assert here.requests == 2
+        assert setup.world.sandbox.resource_calls == calls
+        setup.world.sandbox.revoke_all()
+    assert setup.requests == 2
 
 
-async def test_a_redirect_may_be_followed_by_hand(here: Here) -> None:
-    """The next request of an answer carries no token of ours, and gets one when it is sent."""
-    response = await here.client.get(here.api.url("/old?to=/new"))
+async def test_a_caller_may_follow_a_redirect(setup: Setup) -> None:
+    """The next request of a response has no token, and gets one when it is sent."""
+    response = await setup.client.get(setup.api.url("/old?to=/new"))
     assert "Authorization" not in response.next_request.headers
 
-    response = await here.client.send(response.next_request)
+    response = await setup.client.send(response.next_request)
 
     assert response.status_code == 200
-    assert None not in here.api.tokens()
+    assert None not in setup.api.authorizations()
 
 
-async def test_others_may_be_let_through_without_a_token(here: Here) -> None:
-    """With `pass_others` a request elsewhere goes on as it is."""
-    auth = here.auth(here.source, here.api.origin, pass_others=True)
-    async with api(here.world) as other:
-        response = await here.client.get(other.url(), auth=auth, headers={"Authorization": "mine"})
+@one_package
+async def test_requests_to_other_origins_may_continue_without_a_token(setup: Setup) -> None:
+    """With `pass_others` a request to another origin is sent unchanged."""
+    auth = setup.auth(setup.source, setup.api.origin, pass_others=True)
+    async with run_api(setup.world) as other:
+        response = await setup.client.get(other.url(), auth=auth, headers={"Authorization": "mine"})
 
         assert response.status_code == 401
-        assert other.tokens() == ["mine"]
-        assert here.requests == 0
+        assert other.authorizations() == ["mine"]
+        assert setup.requests == 0
+
+
+@one_package
+async def test_invalid_arguments_raise_an_error(setup: Setup) -> None:
+    """An object that is not a source, and an empty list of origins, raise an error."""
+    with pytest.raises(ConfigurationError, match=r"^TokenAuth: source is not a TokenSource"):
+        setup.adapter.TokenAuth(object(), origins=["https://a.example"])
+    with pytest.raises(ConfigurationError, match=r"^TokenAuth: origins is empty"):
+        setup.adapter.TokenAuth(setup.source, origins=[])
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_an_origin_must_be_named(name: str) -> None:
-    """No allowed origin is a mistake; so is what is no source."""
-    for source, origins in ((object(), ["https://a.example"]), (None, [])):
-        with pytest.raises(ConfigurationError, match=r"^TokenAuth: "):
-            PACKAGES[name][1].TokenAuth(source, origins=origins)
-
-
-@pytest.mark.parametrize("name", PACKAGES)
-async def test_an_upgrade_leads_to_an_allowed_origin(name: str) -> None:
-    """Since a redirect from http to https takes the token along, both must be allowed."""
+async def test_an_upgrade_needs_both_origins(name: str) -> None:
+    """An http origin needs its https origin, because httpx keeps the token on an upgrade."""
     package, adapter = PACKAGES[name]
-    seen: dict[str, str | None] = {}
+    authorizations: dict[str, str | None] = {}
 
-    def answer(request: Any) -> Any:  # noqa: ANN401 - httpx's
-        seen[request.url.scheme] = request.headers.get("Authorization")
+    def respond(request: Any) -> Any:  # noqa: ANN401 - httpx's
+        authorizations[request.url.scheme] = request.headers.get("Authorization")
         upgraded = {"Location": "https://localhost/"}
         return package.Response(307 if request.url.scheme == "http" else 204, headers=upgraded)
 
     async with (
-        world() as made,
+        world() as running_world,
         package.AsyncClient(
-            transport=package.MockTransport(answer), follow_redirects=True
+            transport=package.MockTransport(respond), follow_redirects=True
         ) as client,
     ):
-        with pytest.raises(ConfigurationError, match=r"^TokenAuth: .* https://localhost "):
-            adapter.TokenAuth(made.source(), origins=["https://a.example", "http://localhost"])
-        auth = adapter.TokenAuth(made.source(), origins=["http://localhost", "https://localhost"])
+        source = running_world.source()
+        with pytest.raises(ConfigurationError, match=r"^TokenAuth: .* https://localhost, which"):
+            adapter.TokenAuth(source, origins=["https://a.example", "http://localhost"])
+        auth = adapter.TokenAuth(source, origins=["http://localhost", "https://localhost"])
         response = await client.get("http://localhost/", auth=auth)
 
         assert response.status_code == 204
-        assert {*seen.values()} == {(await made.source().get_token()).authorization}
+        assert {*authorizations.values()} == {(await source.get_token()).authorization}
 
 
-async def test_web_sockets_have_the_origin_of_their_server(here: Here) -> None:
-    """The handshake of a web socket goes to an origin of http or https."""
-    response = await here.client.get(here.api.url().replace("http:", "ws:"))
+async def test_a_web_socket_carries_the_token(setup: Setup) -> None:
+    """The handshake of a web socket carries the token, also if the scheme is `ws`."""
+    response = await setup.client.get(setup.api.url().replace("http:", "ws:"))
 
     assert response.status_code == 200
-    assert None not in here.api.tokens()
+    assert None not in setup.api.authorizations()
 
 
-async def test_port_0_is_no_default(here: Here) -> None:
-    """A port that nobody named is another origin, also if it counts as false."""
-    auth = here.auth(here.source, "https://api.acme.com")
+@one_package
+async def test_port_0_is_not_the_default_port(setup: Setup) -> None:
+    """Port 0 is another origin than the default port of the scheme."""
+    auth = setup.auth(setup.source, "https://api.acme.com")
 
-    with pytest.raises(ConfigurationError, match=r"https://api\.acme\.com:0 is none of its"):
-        await here.client.get("https://api.acme.com:0", auth=auth)
-
-
-async def test_only_the_api_is_called(here: Here) -> None:
-    """Tokens are fetched past the client that carries them."""
-    called: list[str] = []
-
-    async def keep(request: Any) -> None:  # noqa: ANN401 - httpx's
-        called.append(str(request.url))
-
-    here.client.event_hooks = {"request": [keep]}
-    here.api.answers.append((401, INVALID_TOKEN))
-
-    assert await here.get() == 200
-    assert (called, here.requests) == ([here.api.url()] * 2, 2)
+    with pytest.raises(ConfigurationError, match=r"https://api\.acme\.com:0 is not one of"):
+        await setup.client.get("https://api.acme.com:0", auth=auth)
 
 
-async def test_two_credentials_are_refused(here: Here) -> None:
-    """A request with an `Authorization` of its own, or the client's, is refused."""
-    with pytest.raises(ConfigurationError, match="has Authorization already"):
-        await here.get(headers={"authorization": "Basic abc"})
-    here.client.headers["Authorization"] = "Basic abc"
-    with pytest.raises(ConfigurationError, match="has Authorization already"):
-        await here.get()
+async def test_token_requests_do_not_use_the_client(setup: Setup) -> None:
+    """The client sends requests to the API only, not to Okta."""
+    urls: list[str] = []
 
-    assert (here.api.seen, here.requests) == ([], 0)
+    async def record(request: Any) -> None:  # noqa: ANN401 - httpx's
+        urls.append(str(request.url))
+
+    setup.client.event_hooks = {"request": [record]}
+    setup.api.responses.append((401, INVALID_TOKEN))
+
+    assert await setup.get() == 200
+    assert (urls, setup.requests) == ([setup.api.url()] * 2, 2)
 
 
-async def test_a_request_can_be_sent_twice(here: Here) -> None:
-    """A request object carries no token afterwards, and so can be sent again."""
-    request = here.client.build_request("GET", here.api.url())
+async def test_a_request_with_credentials_raises_an_error(setup: Setup) -> None:
+    """An `Authorization` header of the request, or of the client's defaults, raises an error."""
+    with pytest.raises(ConfigurationError, match="already has the header Authorization"):
+        await setup.get(headers={"authorization": "Basic abc"})
+    setup.client.headers["Authorization"] = "Basic abc"
+    with pytest.raises(ConfigurationError, match="already has the header Authorization"):
+        await setup.get()
+
+    assert (setup.api.received, setup.requests) == ([], 0)
+
+
+async def test_a_request_can_be_sent_twice(setup: Setup) -> None:
+    """A request has no token afterwards, so it can be sent again."""
+    request = setup.client.build_request("GET", setup.api.url())
 
     for _ in range(2):
-        response = await here.client.send(request)
+        response = await setup.client.send(request)
         assert response.status_code == 200
         assert "Authorization" not in request.headers
 
 
-async def test_a_rejected_token_is_replaced(here: Here) -> None:
-    """A 401 for a token that died early costs one more token and one more request."""
-    await here.get()
-    here.world.sandbox.revoke_all()
+async def test_a_rejected_token_is_replaced(setup: Setup) -> None:
+    """After a 401 for a revoked token the request is sent again, whole, with another token."""
+    await setup.get()
+    setup.world.sandbox.revoke_all()
 
-    assert await here.post(content=b"body") == 200
+    assert await setup.post(content=b"body") == 200
 
-    assert [seen.body for seen in here.api.seen[1:]] == [b"body"] * 2
-    assert here.api.tokens()[-1] == (await here.source.get_token()).authorization
-    assert here.requests == 2
+    assert [request.body for request in setup.api.received[1:]] == [b"body"] * 2
+    assert setup.api.authorizations()[-1] == (await setup.source.get_token()).authorization
+    assert setup.requests == 2
 
 
-async def test_a_token_that_is_rejected_again_is_handed_over(here: Here) -> None:
-    """If another token fares no better the 401 is the caller's: there is no loop."""
-    here.api.answers.extend([(401, INVALID_TOKEN)] * 3)
+@one_package
+async def test_a_second_401_is_returned(setup: Setup) -> None:
+    """If the second token is rejected, too, the caller gets the 401, and there is no third try."""
+    setup.api.responses.extend([(401, INVALID_TOKEN)] * 3)
 
     for _ in range(2):
-        response = await here.client.get(here.api.url())
+        response = await setup.client.get(setup.api.url())
         assert (response.status_code, response.text) == (401, "scripted")
 
-    await here.world.quiet()
-    assert (len({*here.api.tokens()}), len(here.api.seen), here.requests) == (2, 3, 2)
-    assert len(here.world.seen(InvalidationIgnored)) == 1
+    await setup.world.quiet()
+    assert (len({*setup.api.authorizations()}), len(setup.api.received), setup.requests) == (
+        2,
+        3,
+        2,
+    )
+    assert len(setup.world.seen(InvalidationIgnored)) == 1
 
 
-@pytest.mark.parametrize("answer", [(401, NO_SCOPE), (403, NO_SCOPE), (403, INVALID_TOKEN)])
-async def test_what_no_token_mends_is_handed_over(
-    here: Here, answer: tuple[int, dict[str, str]]
+@one_package
+@pytest.mark.parametrize("response", [(401, INSUFFICIENT_SCOPE), (403, INVALID_TOKEN)])
+async def test_other_errors_are_returned(
+    setup: Setup, response: tuple[int, dict[str, str]]
 ) -> None:
-    """A token without the scope, and a 403, are the caller's; the token is kept."""
-    here.api.answers.append(answer)
+    """A 401 for a missing scope and a 403 are returned, and the token is kept."""
+    setup.api.responses.append(response)
 
-    assert await here.get() == answer[0]
-    assert await here.get() == 200
-    assert (len(here.api.seen), here.requests) == (2, 1)
-
-
-@pytest.mark.timeout(60)
-async def test_a_thousand_rejections_cost_one_request(here: Here) -> None:
-    """However many requests find the token dead, Okta sees one token request."""
-    await here.get()
-    here.world.sandbox.revoke_all()
-
-    statuses = await asyncio.gather(*(here.get(timeout=None) for _ in range(1_000)))
-
-    assert ({*statuses}, here.requests) == ({200}, 2)
+    assert await setup.get() == response[0]
+    assert await setup.get() == 200
+    assert (len(setup.api.received), setup.requests) == (2, 1)
 
 
-async def test_one_connection_is_enough(here: Here) -> None:
-    """A refused answer is out of the way before the next try, however long it is."""
-    here.api.answers.extend([(401, INVALID_TOKEN)] * 2)
-    here.api.says = "x" * 1_000_000
-    transport = here.package.AsyncHTTPTransport(limits=here.package.Limits(max_connections=1))
+@one_package
+async def test_many_rejections_cause_one_token_request(setup: Setup) -> None:
+    """If many requests get a 401 for one token, Okta gets one token request."""
+    await setup.get()
+    setup.world.sandbox.revoke_all()
 
-    async with here.package.AsyncClient(transport=transport) as client:
-        auth = here.auth(here.source, here.api.origin)
-        response = await client.get(here.api.url(), auth=auth, timeout=5)
+    statuses = await asyncio.gather(*(setup.get(timeout=None) for _ in range(200)))
+
+    assert ({*statuses}, setup.requests) == ({200}, 2)
+
+
+async def test_one_connection_is_enough(setup: Setup) -> None:
+    """A response with a 401 is read before the retry, so one connection serves both."""
+    setup.api.responses.extend([(401, INVALID_TOKEN)] * 2)
+    setup.api.body = "x" * 1_000_000
+    transport = setup.package.AsyncHTTPTransport(limits=setup.package.Limits(max_connections=1))
+
+    async with setup.package.AsyncClient(transport=transport) as client:
+        auth = setup.auth(setup.source, setup.api.origin)
+        response = await client.get(setup.api.url(), auth=auth, timeout=5)
 
     assert (response.status_code, len(response.text)) == (401, 1_000_000)
 
 
-async def test_the_connection_is_free_while_a_token_is_fetched(here: Here) -> None:
-    """A refused request that waits for another token keeps no other one from being sent."""
-    vault = asyncio.Event()
-    vault.set()
+async def test_the_connection_is_free_while_a_token_is_fetched(setup: Setup) -> None:
+    """A rejected request that waits for another token does not hold its connection."""
+    secret_available = asyncio.Event()
+    secret_available.set()
 
     async def secret() -> str:
-        await vault.wait()
+        await secret_available.wait()
         return SECRET
 
-    client = OktaClient(here.world.sandbox.origin, CLIENT_ID, ClientSecretBasic(secret))
-    source, url = here.world.provider.source(client, "a"), here.api.url()
+    client = OktaClient(setup.world.sandbox.origin, CLIENT_ID, ClientSecretBasic(secret))
+    source, url = setup.world.provider.source(client, "a"), setup.api.url()
     await source.get_token()
-    vault.clear()
-    here.api.says = "x" * 1_000_000
-    here.api.answers.extend([(401, INVALID_TOKEN), (204, {})])
-    transport = here.package.AsyncHTTPTransport(limits=here.package.Limits(max_connections=1))
+    secret_available.clear()
+    setup.api.body = "x" * 1_000_000
+    setup.api.responses.extend([(401, INVALID_TOKEN), (204, {})])
+    transport = setup.package.AsyncHTTPTransport(limits=setup.package.Limits(max_connections=1))
 
-    async with here.package.AsyncClient(transport=transport) as http:
-        auth = here.auth(source, here.api.origin)
-        refused = asyncio.create_task(http.get(url, auth=auth))
-        await until(lambda: bool(here.world.provider.stats().in_flight))
+    async with setup.package.AsyncClient(transport=transport) as http:
+        auth = setup.auth(source, setup.api.origin)
+        rejected = asyncio.create_task(http.get(url, auth=auth))
+        await until(lambda: bool(setup.world.provider.stats().in_flight))
         assert (await http.get(url)).status_code == 204
-        vault.set()
-        assert (await refused).status_code == 200
+        secret_available.set()
+        assert (await rejected).status_code == 200
 
 
-async def test_without_a_token_nothing_is_sent(here: Here) -> None:
-    """If no token is to be had, its error is raised, and the API hears nothing."""
-    source = here.world.source("unknown")
+@one_package
+async def test_without_a_token_nothing_is_sent(setup: Setup) -> None:
+    """If no token can be fetched, the error is raised, and the API receives nothing."""
+    source = setup.world.source("unknown")
 
     with pytest.raises(OAuthError, match="scope"):
-        await here.get(auth=here.auth(source, here.api.origin))
+        await setup.get(auth=setup.auth(source, setup.api.origin))
 
-    assert here.api.seen == []
+    assert setup.api.received == []
 
 
-async def test_without_another_token_its_error_is_raised(here: Here) -> None:
-    """If the token is rejected and another one is not to be had, the caller gets that error."""
-    await here.get()
-    here.world.sandbox.revoke_all()
-    here.world.sandbox.put_client(SandboxClient(CLIENT_ID, ["another"], scopes=SCOPES))
+@one_package
+async def test_without_another_token_the_error_of_the_fetch_is_raised(setup: Setup) -> None:
+    """If the token is rejected and another one cannot be fetched, the caller gets that error."""
+    await setup.get()
+    setup.world.sandbox.revoke_all()
+    setup.world.sandbox.put_client(SandboxClient(CLIENT_ID, ["another"], scopes=SCOPES))
 
     with pytest.raises(OAuthError):
-        await here.get()
+        await setup.get()
 
-    assert len(here.api.seen) == 2
+    assert len(setup.api.received) == 2
 
 
-async def test_a_closed_provider_sends_nothing(here: Here) -> None:
-    """After the provider was closed a request says so, and is not sent."""
-    await here.get()
-    await here.world.provider.aclose()
+@one_package
+async def test_a_closed_provider_sends_nothing(setup: Setup) -> None:
+    """After the provider is closed, a request raises an error and is not sent."""
+    await setup.get()
+    await setup.world.provider.aclose()
 
     with pytest.raises(ProviderStateError):
-        await here.get()
+        await setup.get()
 
-    assert len(here.api.seen) == 1
+    assert len(setup.api.received) == 1
 
 
-async def test_a_synchronous_client_is_refused(here: Here) -> None:
+async def test_a_synchronous_client_raises_an_error(setup: Setup) -> None:
     """A client that cannot await sends nothing."""
     with (
-        here.package.Client(auth=here.client.auth, trust_env=False) as client,
-        pytest.raises(ConfigurationError, match="it serves an AsyncClient"),
+        setup.package.Client(auth=setup.client.auth, trust_env=False) as client,
+        pytest.raises(ConfigurationError, match="use an AsyncClient"),
     ):
-        client.get(here.api.url())
+        client.get(setup.api.url())
 
-    assert here.api.seen == []
+    assert setup.api.received == []
 
 
 # Bodies
 
 
-async def pieces() -> AsyncIterator[bytes]:
-    """Yield a body that can be read once."""
+async def chunks() -> AsyncIterator[bytes]:
+    """Yield a body that can be read only once."""
     yield b"one"
     yield b"two"
 
 
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "bytes": lambda: {"content": b"body"},
-    "text": lambda: {"content": "body"},
     "form": lambda: {"data": {"a": "b"}},
     "json": lambda: {"json": {"a": "b"}},
 }
 STREAMS: dict[str, Callable[[], dict[str, Any]]] = {
-    "generator": lambda: {"content": pieces()},
+    "generator": lambda: {"content": chunks()},
     "file": lambda: {"files": {"file": io.BytesIO(b"body")}},
 }
 
 
 @pytest.mark.parametrize("body", BODIES)
-async def test_a_body_that_is_held_is_sent_again(here: Here, body: str) -> None:
-    """Whatever body is still there after a 401 is sent again, whole."""
-    here.api.answers.append((401, INVALID_TOKEN))
+async def test_a_body_in_memory_is_sent_again(setup: Setup, body: str) -> None:
+    """A body in memory is sent again, whole, after a 401."""
+    setup.api.responses.append((401, INVALID_TOKEN))
 
-    assert await here.post(**BODIES[body]()) == 200
+    assert await setup.post(**BODIES[body]()) == 200
 
-    first, second = (seen.body for seen in here.api.seen)
+    first, second = (request.body for request in setup.api.received)
     assert first == second != b""
 
 
 @pytest.mark.parametrize("body", STREAMS)
-async def test_a_body_that_is_streamed_is_not_sent_again(here: Here, body: str) -> None:
-    """A streamed body is sent once; the 401 is the caller's, and the next request has a token."""
-    await here.get()
-    here.world.sandbox.revoke_all()
+async def test_a_streamed_body_is_not_sent_again(setup: Setup, body: str) -> None:
+    """The caller gets the 401 for a streamed body, and the next request has another token."""
+    await setup.get()
+    setup.world.sandbox.revoke_all()
 
-    assert await here.post(**STREAMS[body]()) == 401
-    assert await here.post(**STREAMS[body]()) == 200
+    assert await setup.post(**STREAMS[body]()) == 401
+    assert await setup.post(**STREAMS[body]()) == 200
 
-    assert len(here.api.seen) == 3
-    assert all(seen.body for seen in here.api.seen[1:])
-    assert here.requests == 2
+    assert len(setup.api.received) == 3
+    assert all(request.body for request in setup.api.received[1:])
+    assert setup.requests == 2
 
 
-async def test_a_streamed_answer_is_left_to_be_read(here: Here) -> None:
-    """What is handed over at once is not read before."""
-    async with here.client.stream("GET", here.api.url()) as response:
+async def test_a_streamed_response_is_not_read(setup: Setup) -> None:
+    """A response that needs no retry is not read before the caller gets it."""
+    async with setup.client.stream("GET", setup.api.url()) as response:
         assert not response.is_stream_consumed
         assert await response.aread() != b""
 
 
-# Time
+# Time-outs and cancellation
 
 
-async def test_cancellation_between_two_tries_leaves_nothing(here: Here) -> None:
-    """A request that is cancelled while it waits for a token leaves, and the fetch goes on."""
-    await here.get()
-    here.world.sandbox.revoke_all()
-    here.world.sandbox.latency = 0.2
-    request = here.client.build_request("GET", here.api.url())
-    sending = asyncio.create_task(here.client.send(request))
-    await until(lambda: bool(here.world.provider.stats().in_flight))
+async def test_cancellation_before_a_retry_leaves_nothing_behind(setup: Setup) -> None:
+    """A request that is cancelled while it waits for another token ends; the fetch continues."""
+    await setup.get()
+    setup.world.sandbox.revoke_all()
+    setup.world.sandbox.latency = 0.2
+    request = setup.client.build_request("GET", setup.api.url())
+    sending = asyncio.create_task(setup.client.send(request))
+    await until(lambda: bool(setup.world.provider.stats().in_flight))
 
     sending.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert "Authorization" not in request.headers
-    assert await here.get() == 200
-    assert (len(here.api.seen), here.requests) == (3, 2)
+    assert await setup.get() == 200
+    assert (len(setup.api.received), setup.requests) == (3, 2)
 
 
-async def test_a_request_that_fails_carries_no_token_afterwards(here: Here) -> None:
-    """Whatever ends a request, its headers are without the token then."""
-    nowhere = "http://127.0.0.1:1"
-    request = here.client.build_request("GET", nowhere)
+async def test_a_failed_request_has_no_token_afterwards(setup: Setup) -> None:
+    """The headers of a request that failed have no token."""
+    closed_origin = "http://127.0.0.1:1"
+    request = setup.client.build_request("GET", closed_origin)
 
-    with pytest.raises(here.package.ConnectError):
-        await here.client.send(request, auth=here.auth(here.source, nowhere))
+    with pytest.raises(setup.package.ConnectError):
+        await setup.client.send(request, auth=setup.auth(setup.source, closed_origin))
 
     assert "Authorization" not in request.headers
 
 
-async def test_waiting_for_a_token_counts_against_no_timeout(here: Here) -> None:
-    """The time-outs of a client are for the API alone."""
-    here.world.sandbox.latency = 0.6
+async def test_waiting_for_a_token_counts_against_no_time_out(setup: Setup) -> None:
+    """The time-outs of a client apply to the API only."""
+    setup.world.sandbox.latency = 0.6
 
-    assert await here.get(timeout=0.5) == 200
+    assert await setup.get(timeout=0.5) == 200
 
 
-async def test_a_request_that_timed_out_can_be_sent_again(here: Here) -> None:
-    """After a time-out a request carries no token, and the token is kept."""
-    silent = asyncio.Event()
+async def test_a_request_that_timed_out_can_be_sent_again(setup: Setup) -> None:
+    """After a time-out the request has no token, and the source keeps the token."""
+    test_is_over = asyncio.Event()
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await silent.wait()
+    async def never_respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await test_is_over.wait()
         writer.close()
 
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    server = await asyncio.start_server(never_respond, "127.0.0.1", 0)
     origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    auth = here.auth(here.source, origin, here.api.origin)
-    limits = here.package.Timeout(5, read=0.1)
-    request = here.client.build_request("GET", origin, timeout=limits)
-    with pytest.raises(here.package.ReadTimeout) as failure:
-        await here.client.send(request, auth=auth)
+    auth = setup.auth(setup.source, origin, setup.api.origin)
+    limits = setup.package.Timeout(5, read=0.1)
+    request = setup.client.build_request("GET", origin, timeout=limits)
+    with pytest.raises(setup.package.ReadTimeout) as failure:
+        await setup.client.send(request, auth=auth)
 
-    value = (await here.source.get_token()).value
-    assert value not in report(failure.value)
-    request.url = here.package.URL(here.api.url())
+    value = (await setup.source.get_token()).value
+    assert value not in all_text(failure.value)
+    request.url = setup.package.URL(setup.api.url())
     request.extensions["timeout"]["read"] = 5
-    assert (await here.client.send(request, auth=auth)).status_code == 200
-    assert here.requests == 1
-    silent.set()
+    assert (await setup.client.send(request, auth=auth)).status_code == 200
+    assert setup.requests == 1
+    test_is_over.set()
     server.close()
     await server.wait_closed()
 
@@ -542,14 +556,14 @@ async def test_a_request_that_timed_out_can_be_sent_again(here: Here) -> None:
 # Proofs
 
 
-def claims(here: Here) -> list[dict[str, Any]]:
-    """Return what the proofs that the API received say."""
-    proofs = [seen.headers["DPoP"].split(".")[1] + "==" for seen in here.api.seen]
+def claims(setup: Setup) -> list[dict[str, Any]]:
+    """Return the claims of the proofs that the API received."""
+    proofs = [request.headers["DPoP"].split(".")[1] + "==" for request in setup.api.received]
     return [json.loads(urlsafe_b64decode(proof)) for proof in proofs]
 
 
-async def test_each_request_has_a_proof_of_its_own(bound: Here) -> None:
-    """A bound token is sent with a proof for this very request, also for a strange path."""
+async def test_each_request_has_a_proof_of_its_own(bound: Setup) -> None:
+    """A bound token is sent with a proof for this request, also if the path has escapes."""
     for target in ("", "/users/me%40acme.com?x=1&y=%20", "/a%20b"):
         for method in ("GET", "DELETE"):
             url = f"{bound.world.sandbox.origin}/resource{target}"
@@ -558,29 +572,29 @@ async def test_each_request_has_a_proof_of_its_own(bound: Here) -> None:
     assert bound.world.sandbox.resource_refused == 0
 
 
-async def test_two_proofs_are_refused(bound: Here) -> None:
-    """A request with a `DPoP` of its own is refused."""
-    with pytest.raises(ConfigurationError, match="has DPoP already"):
+async def test_a_request_with_a_proof_raises_an_error(bound: Setup) -> None:
+    """A request that already has a `DPoP` header raises an error."""
+    with pytest.raises(ConfigurationError, match="already has the header DPoP"):
         await bound.get(headers={"dpop": "mine"})
 
-    assert bound.api.seen == []
+    assert bound.api.received == []
 
 
-async def test_a_redirect_gets_a_proof_of_its_own(bound: Here) -> None:
-    """Where a followed redirect ends, the stale proof is replaced by one for that URL."""
+async def test_a_redirect_has_a_proof_of_its_own(bound: Setup) -> None:
+    """If a redirect leads to another URL, the request is retried with a proof for that URL."""
     resource = f"{bound.world.sandbox.origin}/resource/new"
 
     assert await bound.get(f"/old?to={resource}", follow_redirects=True) == 200
     bad_proof = {"WWW-Authenticate": 'DPoP error="invalid_dpop_proof"'}
-    bound.api.answers.extend([(307, {"Location": "/new"}), (401, bad_proof), (204, {})])
+    bound.api.responses.extend([(307, {"Location": "/new"}), (401, bad_proof), (204, {})])
     assert await bound.get("/old", follow_redirects=True) == 204
 
     assert [claim["htu"].rpartition("/")[2] for claim in claims(bound)] == [*["old"] * 3, "new"]
-    assert bound.requests == 2  # Okta's own nonce, and the token
+    assert bound.requests == 2  # one for Okta's nonce, one for the token
 
 
-async def test_a_nonce_is_repeated(bound: Here) -> None:
-    """A resource that wants its nonce gets it at once, and from then on with the first try."""
+async def test_a_nonce_is_put_into_the_proof(bound: Setup) -> None:
+    """A server that wants its nonce in the proof rejects the first request only."""
     sandbox = bound.world.sandbox
     sandbox.resource_nonce = True
 
@@ -588,15 +602,15 @@ async def test_a_nonce_is_repeated(bound: Here) -> None:
         assert (await bound.client.get(f"{sandbox.origin}/resource")).status_code == 200
 
     assert (sandbox.resource_calls, sandbox.resource_refused) == (4, 1)
-    assert bound.requests == 2  # Okta's own nonce, and the token
+    assert bound.requests == 2  # one for Okta's nonce, one for the token
 
 
-async def test_each_origin_has_its_own_nonce(bound: Here) -> None:
-    """The nonce of one origin is not sent to another one."""
-    wants = {"WWW-Authenticate": 'DPoP error="use_dpop_nonce"'}
+async def test_each_origin_has_its_own_nonce(bound: Setup) -> None:
+    """The nonce of one origin is not sent to another origin."""
+    nonce_required = {"WWW-Authenticate": 'DPoP error="use_dpop_nonce"'}
     bound.world.sandbox.resource_nonce = True
     await bound.client.get(f"{bound.world.sandbox.origin}/resource")
-    bound.api.answers.extend([(401, wants | {"DPoP-Nonce": "theirs"}), (204, {})])
+    bound.api.responses.extend([(401, nonce_required | {"DPoP-Nonce": "theirs"}), (204, {})])
 
     assert await bound.get() == 204
 
@@ -606,40 +620,42 @@ async def test_each_origin_has_its_own_nonce(bound: Here) -> None:
 # Secrets
 
 
-def report(error: BaseException) -> str:
-    """Return all that an error tells: text, attributes, its request, and each frame's locals."""
+def all_text(error: BaseException) -> str:
+    """Return all text of an error: message, attributes, request headers, locals of all frames."""
     assert error.__traceback__ is not None
-    error.__traceback__ = error.__traceback__.tb_next  # the locals of the test
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    error.__traceback__ = error.__traceback__.tb_next  # drop the locals of the test
+    formatted = traceback.TracebackException.from_exception(error, capture_locals=True)
     sent = getattr(error, "request", None)
     headers = [] if sent is None else [*sent.headers.multi_items()]
-    return "".join([*told.format(), repr(error), str(vars(error)), str(headers)])
+    return "".join([*formatted.format(), repr(error), str(vars(error)), str(headers)])
 
 
-async def secrets(here: Here) -> list[str]:
+async def secrets(setup: Setup) -> list[str]:
     """Return the token, and the proofs that the API received."""
-    proofs = [seen.headers["DPoP"] for seen in here.api.seen if "DPoP" in seen.headers]
-    return [(await here.source.get_token()).value, *proofs]
+    proofs = [
+        request.headers["DPoP"] for request in setup.api.received if "DPoP" in request.headers
+    ]
+    return [(await setup.source.get_token()).value, *proofs]
 
 
-async def test_what_is_raised_tells_no_token(bound: Here) -> None:
-    """No error of a request, nor the frames that it passed through, show a token or a proof."""
-    bound.api.answers.append((500, {}))
+async def test_errors_show_no_token(bound: Setup) -> None:
+    """No error of a request, and no frame of its traceback, shows a token or a proof."""
+    bound.api.responses.append((500, {}))
     response = await bound.client.get(bound.api.url())
 
-    with pytest.raises(bound.package.HTTPStatusError) as refused:
+    with pytest.raises(bound.package.HTTPStatusError) as bad_status:
         response.raise_for_status()
-    nowhere = "http://127.0.0.1:1"
+    closed_origin = "http://127.0.0.1:1"
     with pytest.raises(bound.package.ConnectError) as unreachable:
-        await bound.client.get(nowhere, auth=bound.auth(bound.source, nowhere))
+        await bound.client.get(closed_origin, auth=bound.auth(bound.source, closed_origin))
 
-    for error in (refused.value, unreachable.value):
-        told = report(error)
-        assert not any(secret in told for secret in await secrets(bound))
+    for error in (bad_status.value, unreachable.value):
+        text = all_text(error)
+        assert not any(secret in text for secret in await secrets(bound))
 
 
 async def raise_for_status(response: Any) -> None:  # noqa: ANN401 - httpx's
-    """Raise what many clients raise in a hook."""
+    """Raise an error for a 4xx or 5xx, as many clients do in an event hook."""
     if not response.has_redirect_location:
         response.raise_for_status()
 
@@ -652,58 +668,57 @@ async def raise_for_status(response: Any) -> None:  # noqa: ANN401 - httpx's
         ("/bad", "HTTPStatusError"),
     ],
 )
-async def test_what_fails_behind_a_redirect_tells_no_token(
-    bound: Here, target: str, error: str
-) -> None:
-    """An error shows neither token nor proof, though its request is one that httpx made."""
+async def test_errors_after_a_redirect_show_no_token(bound: Setup, target: str, error: str) -> None:
+    """An error shows no token and no proof, even if httpx itself made its request."""
     redirects = 3 if target == "/round" else 1
-    bound.api.answers.extend([(307, {"Location": target})] * redirects + [(400, {})])
+    bound.api.responses.extend([(307, {"Location": target})] * redirects + [(400, {})])
     bound.client.max_redirects = 2
     bound.client.event_hooks = {"response": [raise_for_status]}
 
     with pytest.raises(getattr(bound.package, error)) as failure:
         await bound.client.get(bound.api.url(), follow_redirects=True)
 
-    told = report(failure.value)
-    assert not any(secret in told for secret in await secrets(bound))
+    text = all_text(failure.value)
+    assert not any(secret in text for secret in await secrets(bound))
     assert not {"authorization", "dpop"} & {*failure.value.request.headers}
 
 
 @pytest.mark.parametrize("error", ["ReadError", "InvalidURL", "CancelledError"])
-async def test_a_failure_that_names_no_request_is_raised(here: Here, error: str) -> None:
-    """What ends a request without naming it is raised, and leaves no token in it either."""
-    failure = getattr(here.package, error, asyncio.CancelledError)("mine")
+async def test_an_error_without_a_request_is_raised(setup: Setup, error: str) -> None:
+    """An error that does not name its request is raised, and the request keeps no token."""
+    failure = getattr(setup.package, error, asyncio.CancelledError)("mine")
 
     async def fail(request: Any) -> None:  # noqa: ANN401 - httpx's
         assert "Authorization" in request.headers
         raise failure
 
-    here.client.event_hooks = {"request": [fail]}
-    request = here.client.build_request("GET", here.api.url())
+    setup.client.event_hooks = {"request": [fail]}
+    request = setup.client.build_request("GET", setup.api.url())
 
     with pytest.raises(type(failure), match=r"^mine$"):
-        await here.client.send(request)
+        await setup.client.send(request)
 
     assert "Authorization" not in request.headers
 
 
-# Packages
+# Imports
 
 
 @pytest.mark.parametrize(("name", "other"), [("httpx", "httpx2"), ("httpx2", "httpx")])
 def test_neither_package_needs_the_other(name: str, other: str) -> None:
-    """An adapter can be used where the other one's package is not there."""
+    """An adapter can be imported if the package of the other adapter is missing."""
     program = f"import sys; sys.modules['{other}'] = None; import okta_tokens.adapters.{name}"
 
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_an_alias_of_httpx2_is_served() -> None:
-    """Where httpx2 stands in for httpx, the adapter of either is one of httpx2."""
+def test_both_adapters_work_with_an_alias_of_httpx2() -> None:
+    """If httpx2 is an alias for httpx, both adapters are adapters of httpx2."""
     program = """
 import httpx2
 httpx2.alias_httpx()
-from okta_tokens.adapters import httpx, httpx2 as of_httpx2
-assert issubclass(httpx.TokenAuth, httpx2.Auth) and issubclass(of_httpx2.TokenAuth, httpx2.Auth)
+from okta_tokens.adapters import httpx, httpx2 as httpx2_adapter
+assert issubclass(httpx.TokenAuth, httpx2.Auth)
+assert issubclass(httpx2_adapter.TokenAuth, httpx2.Auth)
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -9,12 +9,10 @@ from okta_tokens.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
-    ("text", "origin", "shown"),
+    ("text", "origin", "normalized"),
     [
-        ("https://api.acme.com", ("https", "api.acme.com", 443), "https://api.acme.com"),
         ("https://API.acme.com/", ("https", "api.acme.com", 443), "https://api.acme.com"),
         ("HTTPS://api.acme.com:443", ("https", "api.acme.com", 443), "https://api.acme.com"),
-        ("https://api.acme.com:8443", ("https", "api.acme.com", 8443), "https://api.acme.com:8443"),
         ("https://api.acme.com:80", ("https", "api.acme.com", 80), "https://api.acme.com:80"),
         (
             "https://[2001:0DB8::0:1]:8443",
@@ -27,14 +25,14 @@ from okta_tokens.errors import ConfigurationError
         ("http://[::1]", ("http", "::1", 80), "http://[::1]"),
     ],
 )
-def test_an_origin_is_read_as_users_write_it(
-    text: str, origin: tuple[str, str, int], shown: str
+def test_an_origin_is_a_scheme_a_host_and_a_port(
+    text: str, origin: tuple[str, str, int], normalized: str
 ) -> None:
-    """An origin has a scheme, a host in small letters, and a port that its scheme may imply."""
-    (parsed,) = parse_origins("It", [text])
+    """The host becomes lower case, and the port is the default of the scheme if it is missing."""
+    (parsed,) = parse_origins("Adapter", [text])
 
     assert parsed == Origin(*origin)
-    assert str(parsed) == shown
+    assert str(parsed) == normalized
 
 
 @pytest.mark.parametrize(
@@ -42,52 +40,52 @@ def test_an_origin_is_read_as_users_write_it(
     [
         "",
         "api.acme.com",
-        "//api.acme.com",
         "https://",
-        "https:///path",
         "https://api.acme.com/orders",
         "https://api.acme.com?x=1",
-        "https://api.acme.com?",
         "https://api.acme.com#x",
-        "https://user@api.acme.com",
         "https://user:secret@api.acme.com",
         "https://api.acme.com:",
         "https://api.acme.com:0",
         "https://api.acme.com:99999",
-        "https://api.acme.com:x",
         "https://[::1",
         "https://[::1]x",
+        "https://[1:2]",
+        "https://[fe80::1%eth0]",
         "https://bücher.example",
         "https://*.acme.com",
         "https://api.acme.com https://b.acme.com",
         "ftp://api.acme.com",
-        "*",
         None,
     ],
 )
-def test_what_is_no_origin_is_refused(text: str) -> None:
-    """Everything else than a scheme, a host and perhaps a port is refused, and not repeated."""
-    with pytest.raises(ConfigurationError, match="It: each of the origins must be a scheme") as it:
-        parse_origins("It", ["https://api.acme.com", text])
+def test_an_invalid_origin_raises_an_error(text: str) -> None:
+    """Only a scheme, a host and an optional port are valid, and the error repeats no value."""
+    with pytest.raises(
+        ConfigurationError, match="Adapter: each of the origins must be a scheme"
+    ) as invalid:
+        parse_origins("Adapter", ["https://api.acme.com", text])
 
-    assert "secret" not in str(it.value)
+    assert "secret" not in str(invalid.value)
 
 
 @pytest.mark.parametrize(
     "text", ["http://api.acme.com", "http://127.0.0.1.acme.com", "http://10.0.0.1"]
 )
-def test_a_token_does_not_travel_in_clear(text: str) -> None:
-    """Plain http is refused, unless it stays on this machine."""
-    with pytest.raises(ConfigurationError, match="must be https, since a token"):
-        parse_origins("It", [text])
+def test_a_token_does_not_travel_in_clear_text(text: str) -> None:
+    """Plain http raises an error, unless the host is this machine."""
+    with pytest.raises(ConfigurationError, match="must be https, because a token"):
+        parse_origins("Adapter", [text])
 
 
-def test_no_origin_is_not_every_origin() -> None:
-    """An adapter without an origin is a mistake, not one that may send tokens everywhere."""
-    with pytest.raises(ConfigurationError, match="It: name the origins that may have the token"):
-        parse_origins("It", [])
+def test_no_origin_does_not_mean_every_origin() -> None:
+    """An adapter without an origin raises an error."""
+    with pytest.raises(ConfigurationError, match=r"Adapter: origins is empty.* name the origins"):
+        parse_origins("Adapter", [])
 
 
-def test_one_origin_needs_no_list() -> None:
-    """A single origin may be given as it is; it is not taken for a list of letters."""
-    assert parse_origins("It", "https://a.example") == parse_origins("It", ["https://a.example"])
+def test_a_single_origin_needs_no_list() -> None:
+    """A string is one origin, not a list of characters."""
+    expected = parse_origins("Adapter", ["https://a.example"])
+
+    assert parse_origins("Adapter", "https://a.example") == expected

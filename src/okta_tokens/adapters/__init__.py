@@ -1,1 +1,1 @@
-"""Let an HTTP or gRPC client carry the token: one module for each client, imported by name."""
+"""Let an HTTP or gRPC client carry the token: one public module for each client."""

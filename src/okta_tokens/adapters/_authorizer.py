@@ -1,138 +1,147 @@
-"""What adapters of HTTP clients share: who gets a token, what a request carries, what mends a 401.
+"""What the adapters of HTTP clients share: which requests carry a token, and how a 401 is handled.
 
-It does no I/O but the source's, and knows no client.
+Only the source does I/O here, and nothing here knows an HTTP client.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, MutableMapping
+from http import HTTPStatus
 
 from okta_tokens import AccessToken, TokenSource
-from okta_tokens.adapters._challenge import Fault, find_fault
+from okta_tokens._auth.dpop import is_nonce
+from okta_tokens.adapters._challenge import Rejection, parse_rejection
 from okta_tokens.adapters._origins import Origin, parse_origins
+from okta_tokens.adapters._sources import check_source
 from okta_tokens.errors import ConfigurationError
-
-_NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")  # RFC 9449 section 8.1
-_REFUSED = 401
 
 
 class Authorizer:
-    """Decide which requests carry a token.
+    """What one adapter knows: its source, its allowed origins, and the nonce of each origin.
 
     Args:
-        adapter: Whose it is, for messages.
-        source: Gives the tokens.
-        origins: Where they may be sent.
-        pass_others: Whether requests to other origins go on without a token, instead of being
-            refused.
+        adapter: The name of the adapter, for messages.
+        source: Provides the tokens.
+        origins: Where tokens may be sent.
+        pass_others: Whether requests to other origins continue without a token, instead of raising
+            an error.
 
     Raises:
-        ConfigurationError: If the source is none, or there is no origin, or one that may not be.
+        ConfigurationError: If the source is invalid, or if there is no origin or an invalid one.
     """
 
     def __init__(
         self, adapter: str, source: TokenSource, origins: Iterable[str], *, pass_others: bool
     ) -> None:
+        check_source(adapter, source)
         self._adapter = adapter
-        if not _is_source(source):
-            message = f"{adapter}: takes a TokenSource: provider.source(client, scopes)"
-            raise ConfigurationError(message)
         self.source = source
         self.origins = parse_origins(adapter, origins)
         """Where tokens may be sent."""
         self._pass_others = pass_others
         self.bound = source.key.client.dpop is not None
+        """Whether the tokens are bound to a key, so that each request needs a proof."""
         self.headers = ("Authorization", "DPoP") if self.bound else ("Authorization",)
-        """What requests carry."""
+        """The names of the headers that the adapter adds."""
         self.nonces: dict[Origin, str] = {}
-        """The `DPoP-Nonce` that each origin gave out last."""
+        """The last `DPoP-Nonce` of each origin."""
 
     def allows(self, origin: Origin) -> bool:
-        """Tell whether an origin may have the token."""
+        """Tell whether tokens may be sent to an origin."""
         return origin in self.origins
 
-    def admits(self, origin: Origin, headers: Mapping[str, str], *, by_proxy: bool = False) -> bool:
-        """Tell whether a request is to carry a token; False if it goes on as it is.
+    def needs_token(
+        self, origin: Origin, headers: Mapping[str, str], *, by_proxy: bool = False
+    ) -> bool:
+        """Tell whether a request must carry a token; `False` if it continues unchanged.
 
         Args:
-            origin: Where it goes.
-            headers: What it carries so far.
-            by_proxy: Whether it goes through a proxy.
+            origin: The origin of the request's URL.
+            headers: The headers of the request.
+            by_proxy: Whether the request goes through a proxy.
 
         Raises:
-            ConfigurationError: If it goes elsewhere, also because a proxy would read along, or
-                carries credentials already.
+            ConfigurationError: If the origin is not allowed, if a proxy could read the token, or if
+                the request has credentials already.
         """
         if origin not in self.origins:
             if self._pass_others:
                 return False
             message = (
-                f"{self._adapter}: {origin} is none of its origins, so nothing was sent there; add "
-                "it to them if it may have the token, or pass_others=True lets such requests, also "
-                "redirected ones, go on without"
+                f"{self._adapter}: {origin} is not one of the origins, so nothing was sent; add it "
+                "to origins if it may have the token, or set pass_others=True to send such "
+                "requests, and redirected ones, without a token"
             )
             raise ConfigurationError(message)
         if by_proxy:
-            self.refuse_proxy(origin)
+            self.check_proxy(origin)
         for name in self.headers:
             if name in headers:
                 del headers  # an error tracker records the locals of the frame that raises
                 message = (
-                    f"{self._adapter}: the request has {name} already, so nothing was sent; leave "
-                    "that header out (also of the client's defaults, and .netrc), or send this "
-                    "request without the adapter"
+                    f"{self._adapter}: the request already has the header {name}, so nothing was "
+                    "sent; remove that header (it may come from the client's defaults or from "
+                    ".netrc), or send this request without the adapter"
                 )
                 raise ConfigurationError(message)
         return True
 
-    def refuse_proxy(self, origin: Origin) -> None:
-        """Refuse to send a token through a proxy that could read it.
+    def check_proxy(self, origin: Origin) -> None:
+        """Check that a proxy in front of an origin cannot read the token.
 
         Args:
-            origin: Behind the proxy.
+            origin: The origin behind the proxy.
 
         Raises:
-            ConfigurationError: If the proxy would see it in clear.
+            ConfigurationError: If the origin is plain http, so that the proxy would see the token.
         """
         if origin.scheme == "http":
             message = (
-                f"{self._adapter}: a proxy stands before {origin}, and would get the token in "
-                "clear, so nothing was sent; use https, or no proxy for this machine (NO_PROXY)"
+                f"{self._adapter}: requests to {origin} go through a proxy, which would get the "
+                "token in clear text, so nothing was sent; use https, or exclude this host from "
+                "the proxy (NO_PROXY)"
             )
             raise ConfigurationError(message)
 
 
-class Call:
-    """One request on its way: what it carries, and what a refusal makes of it.
+class RequestAuthorization:
+    """The authorization of one request: its token, its proof, and its retries after a 401.
 
-    It is tried once more for each fault that another token, or another proof, may mend.
+    A request is retried at most once with another token, and at most once with another proof.
 
     Args:
-        authorizer: Whose.
-        origin: Where it goes.
+        authorizer: What the adapter knows.
+        origin: The origin of the request's URL.
     """
 
-    __slots__ = ("_authorizer", "_carries", "_faults", "_is_proved", "_nonce", "_origin", "_token")
+    __slots__ = (
+        "_authorizer",
+        "_nonce",
+        "_origin",
+        "_proof_matches",
+        "_rejections",
+        "_token",
+        "_token_was_sent",
+    )
 
     def __init__(self, authorizer: Authorizer, origin: Origin) -> None:
         self._authorizer = authorizer
         self._origin = origin
         self._token: AccessToken | None = None
         self._nonce: str | None = None
-        self._is_proved = self._carries = True
-        self._faults: tuple[Fault, ...] = ()
+        self._proof_matches = self._token_was_sent = True
+        self._rejections: tuple[Rejection, ...] = ()
 
-    async def authorize(self, headers: MutableMapping[str, str], method: str, path: str) -> None:
-        """Put the token, and its proof, into a request's headers.
+    async def add_headers(self, headers: MutableMapping[str, str], method: str, path: str) -> None:
+        """Add the token, and its proof if the token is bound, to the headers of a request.
 
         Args:
-            headers: The request's.
-            method: Its method.
-            path: Its path, as it is sent; a query does not matter.
+            headers: The headers of the request.
+            method: The HTTP method of the request.
+            path: The path of the request as it is sent; a query does not matter.
 
         Raises:
-            TokenProviderError: As from `TokenSource.get_token` and `TokenSource.proof`.
+            TokenProviderError: As for `TokenSource.get_token` and `TokenSource.proof`.
         """
         authorizer = self._authorizer
         token = self._token
@@ -143,67 +152,70 @@ class Call:
             url = f"{self._origin}{path}"
             headers["DPoP"] = await authorizer.source.proof(token, method, url, self._nonce)
         headers["Authorization"] = token.authorization
-        self._is_proved = self._carries = True
+        self._proof_matches = self._token_was_sent = True
 
-    def withdraw(self, headers: MutableMapping[str, str]) -> None:
-        """Take out what `authorize` put in: errors and logs show the headers of sent requests."""
+    def remove_headers(self, headers: MutableMapping[str, str]) -> None:
+        """Remove what `add_headers` added: errors and logs show the headers of sent requests."""
         for name in self._authorizer.headers:
             headers.pop(name, None)
 
-    def follow(self, origin: Origin, headers: Mapping[str, str]) -> bool:
-        """Take note of a redirect that the client followed by itself.
+    def record_redirect(self, origin: Origin, headers: Mapping[str, str]) -> bool:
+        """Record that the client itself followed redirects.
 
         Args:
-            origin: Where it ended.
-            headers: What the last request carried.
+            origin: The origin of the last request.
+            headers: The headers of the last request.
 
         Returns:
-            False if that is none of the origins: what was answered there is not about the token.
+            `False` if the origin is not allowed: its response says nothing about the token.
         """
-        self._origin, self._is_proved = origin, False
-        self._carries = "Authorization" in headers
+        self._origin, self._proof_matches = origin, False
+        self._token_was_sent = "Authorization" in headers
         return self._authorizer.allows(origin)
 
-    def learn(self, nonce: str | None) -> None:
-        """Keep the `DPoP-Nonce` of an answer, whatever its status (RFC 9449 section 8.2)."""
-        if nonce is not None and _NONCE.fullmatch(nonce):
+    def record_nonce(self, nonce: str | None) -> None:
+        """Keep the `DPoP-Nonce` of a response with any status (RFC 9449 section 8.2)."""
+        if nonce is not None and is_nonce(nonce):
             self._authorizer.nonces[self._origin] = nonce
 
-    def is_worth_another_try(self, status: int, challenges: Iterable[str]) -> bool:
-        """Take note of an answer, and tell whether the same request may fare better.
-
-        A rejected token is reported to the source, whether or not there is another try.
+    def record_response(self, status: int, challenges: Iterable[str]) -> bool:
+        """Invalidate a rejected token, and tell whether a retry of the request may succeed.
 
         Args:
-            status: The answer's.
-            challenges: The values of its `WWW-Authenticate`.
+            status: The status of the response.
+            challenges: The values of `WWW-Authenticate` of the response.
         """
+        # Four cases of a 401:
+        # - The server rejects the token: invalidate it, and retry with another one.
+        # - The server rejects the proof, or the client dropped the token during a redirect: retry
+        #   with another proof, unless it would have the same URL and the same nonce.
+        # - The server rejects something else: do not retry.
+        # - The retry for the same rejection was made already: do not retry.
         token = self._token
-        if status != _REFUSED or token is None:
+        if status != HTTPStatus.UNAUTHORIZED or token is None:
             return False
-        fault = find_fault(challenges, token.token_type) if self._carries else Fault.PROOF
-        if fault is Fault.TOKEN:
+        if self._token_was_sent:
+            rejection = parse_rejection(challenges, token.token_type)
+        else:
+            rejection = Rejection.PROOF
+        if rejection is Rejection.TOKEN:
             self._authorizer.source.invalidate(token)
-        elif fault is Fault.PROOF and self._is_proved and self._knows_no_other_nonce():
-            return False  # the same proof once more
-        is_new = fault is not Fault.OTHER and fault not in self._faults
-        self._faults += (fault,)
+        elif rejection is Rejection.PROOF and self._proof_matches and not self._has_new_nonce():
+            return False
+        is_new = rejection is not Rejection.OTHER and rejection not in self._rejections
+        self._rejections += (rejection,)
         return is_new
 
-    async def renew(self) -> bool:
-        """Get what the next try needs; False if there is nothing else than what was refused.
+    async def prepare_retry(self) -> bool:
+        """Get what the retry needs; `False` if it would repeat the rejected token.
 
         Raises:
-            TokenProviderError: As from `TokenSource.get_token`.
+            TokenProviderError: As for `TokenSource.get_token`.
         """
-        if self._faults[-1] is Fault.PROOF:
+        if self._rejections[-1] is Rejection.PROOF:
             return True
-        refused, self._token = self._token, await self._authorizer.source.get_token()
-        return refused is None or self._token.value != refused.value
+        rejected, self._token = self._token, await self._authorizer.source.get_token()
+        return rejected is None or self._token.value != rejected.value
 
-    def _knows_no_other_nonce(self) -> bool:
-        return self._authorizer.nonces.get(self._origin) == self._nonce
-
-
-def _is_source(source: object) -> bool:
-    return isinstance(source, TokenSource)
+    def _has_new_nonce(self) -> bool:
+        return self._authorizer.nonces.get(self._origin) != self._nonce

@@ -1,54 +1,55 @@
-"""What a resource server's refusal means: its `WWW-Authenticate` header."""
+"""Parse the `WWW-Authenticate` header of a 401: why a resource server rejects a request."""
 
 from __future__ import annotations
 
 import enum
 import re
 from collections.abc import Iterable
+from itertools import chain
 
-# A scheme stands alone, a parameter has a value: a token, or a quoted string.
+# A scheme is a word without a value. A parameter has a value: a token, or a quoted string.
 _ITEM = re.compile(r'([^\s,="]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]*))?')
 
-_NOT_THE_TOKENS_FAULT = {
+_OTHER_ERRORS = {
     "insufficient_scope",  # RFC 6750 section 3.1
     "insufficient_user_authentication",  # RFC 9470 section 3
     "invalid_request",  # RFC 6750 section 3.1
 }
-_PROOF = {"use_dpop_nonce", "invalid_dpop_proof"}  # RFC 9449 sections 9 and 7.1
+_PROOF_ERRORS = {"use_dpop_nonce", "invalid_dpop_proof"}  # RFC 9449 sections 9 and 7.1
 
 
-class Fault(enum.Enum):
-    """What was wrong with a request that was refused."""
+class Rejection(enum.Enum):
+    """What a server rejects with a 401."""
 
-    TOKEN = "token"  # noqa: S105 - no password
-    """The token: another one may be accepted."""
+    TOKEN = "token"  # noqa: S105 - not a password
+    """The token: the server may accept another one."""
     PROOF = "proof"
-    """What came with the token: with the nonce that the refusal brought it may be accepted."""
+    """The proof: the server may accept one with the nonce of this response."""
     OTHER = "other"
-    """Something that neither mends."""
+    """Something else: neither another token nor another proof helps."""
 
 
-def find_fault(challenges: Iterable[str], scheme: str) -> Fault:
-    """Return what a 401 complains about.
+def parse_rejection(challenges: Iterable[str], scheme: str) -> Rejection:
+    """Return what a 401 rejects.
 
-    A server that gives no reason, or one that nobody knows, is taken to mean the token: that is
-    what most servers mean.
+    Most servers mean the token if they give no reason or an unknown one, so that is the result
+    for both.
 
     Args:
-        challenges: The values of `WWW-Authenticate`, any number of challenges in each (RFC 9110
-            section 11.6.1).
-        scheme: How the token was sent: `Bearer` or `DPoP`. A challenge for this scheme counts more
-            than others.
+        challenges: The values of `WWW-Authenticate`, with any number of challenges in each
+            (RFC 9110 section 11.6.1).
+        scheme: The scheme with which the token was sent: `Bearer` or `DPoP`. If there is a
+            challenge for this scheme, the other challenges do not matter.
     """
-    errors = _read_errors(challenges)
-    found = errors.get(scheme.lower(), set()) or {it for them in errors.values() for it in them}
-    if found & _PROOF:
-        return Fault.PROOF
-    return Fault.OTHER if found & _NOT_THE_TOKENS_FAULT else Fault.TOKEN
+    by_scheme = _parse_errors(challenges)
+    errors = by_scheme.get(scheme.lower(), set()) or {*chain.from_iterable(by_scheme.values())}
+    if errors & _PROOF_ERRORS:
+        return Rejection.PROOF
+    return Rejection.OTHER if errors & _OTHER_ERRORS else Rejection.TOKEN
 
 
-def _read_errors(challenges: Iterable[str]) -> dict[str, set[str]]:
-    """Return the error codes by scheme, in small letters."""
+def _parse_errors(challenges: Iterable[str]) -> dict[str, set[str]]:
+    """Return the error codes by scheme; the schemes are in lower case."""
     errors: dict[str, set[str]] = {}
     for challenge in challenges:
         scheme = ""

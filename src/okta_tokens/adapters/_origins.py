@@ -7,16 +7,20 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from okta_tokens._model.urls import DEFAULT_PORTS, is_address, is_loopback
 from okta_tokens.errors import ConfigurationError
 
-DEFAULT_PORTS = {"https": 443, "http": 80}
-_WEB_SOCKETS = {"wss": "https", "ws": "http"}
+_HTTP_SCHEMES = {"wss": "https", "ws": "http"}
+"""The scheme of a web socket's handshake, by the web socket's scheme."""
 
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[0-9]{1,5}))?/?"
 )
-_FORM = "must be a scheme, a host and perhaps a port, such as https://api.acme.com:8443"
-_IN_CLEAR = "must be https, since a token must not travel in clear; http is for this machine alone"
+_INVALID = "must be a scheme, a host and an optional port; write it like https://api.acme.com:8443"
+_PLAINTEXT = (
+    "must be https, because a token must not travel in clear text; use https (http is for a "
+    "server on this machine)"
+)
 
 
 class Origin(NamedTuple):
@@ -25,25 +29,25 @@ class Origin(NamedTuple):
     scheme: str
     """`https` or `http`."""
     host: str
-    """In small letters; an IPv6 address stands without its brackets."""
+    """In lower case; an IPv6 address has no brackets."""
     port: int
 
     def __str__(self) -> str:
-        """Return it as the beginning of a URL; its port only if the scheme has another one."""
+        """Return the beginning of a URL, without the port if it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
 
 
-def origin_of(scheme: str, host: str, port: int | None) -> Origin:
-    """Return the origin of a request's URL; a web socket is of the origin that its handshake has.
+def request_origin(scheme: str, host: str, port: int | None) -> Origin:
+    """Return the origin of a request's URL; for a web socket, the origin of its handshake.
 
     Args:
-        scheme: The URL's.
-        host: The URL's, in small letters, and without brackets.
-        port: The URL's; None if it names none.
+        scheme: The scheme of the URL.
+        host: The host of the URL, in lower case and without brackets.
+        port: The port of the URL; `None` if the URL has none.
     """
-    scheme = _WEB_SOCKETS.get(scheme, scheme)
+    scheme = _HTTP_SCHEMES.get(scheme, scheme)
     return Origin(scheme, host, DEFAULT_PORTS.get(scheme, 0) if port is None else port)
 
 
@@ -51,48 +55,37 @@ def parse_origins(adapter: str, origins: Iterable[str]) -> frozenset[Origin]:
     """Return the origins that a user allows.
 
     Args:
-        adapter: Who asks, for the message.
-        origins: As users write them: `https://api.acme.com`, `http://127.0.0.1:8080`.
+        adapter: The name of the adapter, for the message.
+        origins: What the user gave, such as `https://api.acme.com` and `http://127.0.0.1:8080`.
 
     Raises:
-        ConfigurationError: If there is none, or one of them is no origin, or is plain http and not
+        ConfigurationError: If there is no origin, or if one is invalid, or is plain http and not
             on this machine.
     """
-    given = [origins] if isinstance(origins, str) else [*origins]
-    if not given:
-        message = f"{adapter}: name the origins that may have the token: origins=[…]"
+    texts = [origins] if isinstance(origins, str) else [*origins]
+    if not texts:
+        message = (
+            f"{adapter}: origins is empty, so no request could carry the token; name the origins "
+            "that may receive it, such as https://api.acme.com"
+        )
         raise ConfigurationError(message)
-    parsed = [_parse(text) for text in given]
-    problems = [it for it in parsed if isinstance(it, str)]
+    parsed = [_parse_origin(text) for text in texts]
+    problems = [result for result in parsed if isinstance(result, str)]
     if problems:
         message = f"{adapter}: each of the origins {'; '.join(dict.fromkeys(problems))}"
         raise ConfigurationError(message)
-    return frozenset(it for it in parsed if isinstance(it, Origin))
+    return frozenset(result for result in parsed if isinstance(result, Origin))
 
 
-def _parse(text: object) -> Origin | str:
-    """Return an origin, or what one must be, which this is not; the problem repeats no value."""
+def _parse_origin(text: object) -> Origin | str:
+    """Return an origin, or what is wrong with it; the problem does not repeat the text."""
     match = _ORIGIN.fullmatch(text.lower()) if isinstance(text, str) else None
     if match is None:
-        return _FORM
+        return _INVALID
     scheme, host, port = match["scheme"], match["host"].strip("[]"), match["port"]
     origin = Origin(scheme, host, DEFAULT_PORTS[scheme] if port is None else int(port))
-    if not 0 < origin.port < 65536 or (":" in host and not _is_address(host)):  # noqa: PLR2004 - TCP
-        return _FORM
-    if scheme != "https" and not _is_loopback(host):
-        return _IN_CLEAR
+    if not 0 < origin.port < 65536 or (":" in host and not is_address(host)):  # noqa: PLR2004 - TCP
+        return _INVALID
+    if scheme != "https" and not is_loopback(host):
+        return _PLAINTEXT
     return origin._replace(host=ip_address(host).compressed) if ":" in host else origin
-
-
-def _is_loopback(host: str) -> bool:
-    if _is_address(host):
-        return ip_address(host).is_loopback
-    return host == "localhost" or host.endswith(".localhost")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

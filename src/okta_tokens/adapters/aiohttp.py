@@ -16,42 +16,43 @@ from collections.abc import Iterable
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, Payload
 
 from okta_tokens import TokenSource
-from okta_tokens.adapters._authorizer import Authorizer, Call
-from okta_tokens.adapters._origins import origin_of
+from okta_tokens.adapters._authorizer import Authorizer, RequestAuthorization
+from okta_tokens.adapters._origins import request_origin
 
 __all__ = ["TokenMiddleware"]
 
 
 class TokenMiddleware:
-    """Put a token, and a proof if it is bound to a key, into each request of an aiohttp session.
+    """A client middleware that adds the token, and a proof if the token is bound, to each request.
 
-    It is a client middleware: `aiohttp.ClientSession(middlewares=[it])`, or of a single request. It
-    sees every request by itself, also one that follows a redirect, and web sockets.
+    Pass it to a session, `aiohttp.ClientSession(middlewares=[…])`, or to one request. It sees each
+    request of the session, also those that follow a redirect and those that open a web socket.
 
-    - A request to an origin that was not allowed is refused before it is sent.
-    - So is one that has an `Authorization` of its own: there are no two credentials.
+    - A request to an origin that is not allowed raises an error before it is sent.
+    - A request that already has an `Authorization` header raises an error, too: no request has two
+      credentials.
     - Without a token nothing is sent; the error of the fetch is raised.
-    - A 401 is tried once more: with another token if this one was rejected, with another proof if
-      the server wants its nonce repeated. A body that can be read once only is not sent again; the
-      token is reported to the source all the same. What is refused again, and a 403, is handed
-      over as it is.
-    - Afterwards the headers are taken out again: aiohttp's errors show what was sent.
+    - After a 401 the request is retried once: with another token if the server rejected the token,
+      with another proof if the server wants its nonce in the proof. A body that can be read only
+      once is not sent again, but the token is invalidated all the same. A second 401, and a 403,
+      are returned unchanged.
+    - Afterwards the headers are removed from the request, because aiohttp's errors show them.
 
-    Its waiting counts against the session's time-out. Cancellation closes the connection, and
-    leaves a fetch of the token to the others that wait for it.
+    Waiting for the token counts against the time-out of the session. Cancellation closes the
+    connection; a fetch of the token continues for the other callers.
 
     Args:
-        source: Gives the tokens. Its provider may use the same session, since token requests go
-            past every middleware.
-        origins: Where tokens may be sent, such as `https://api.acme.com`; https, save on this
-            machine. At least one.
-        pass_others: Whether requests to other origins, also redirected ones, go on without a token,
-            instead of being refused: for a session that talks to several APIs.
+        source: Provides the tokens. Its provider may use the same session, because token requests
+            bypass every middleware.
+        origins: Where tokens may be sent, such as `https://api.acme.com`: at least one origin, with
+            https unless it is on this machine.
+        pass_others: Whether requests to other origins, also redirected ones, continue without a
+            token, instead of raising an error: for a session that calls several APIs.
 
     Raises:
-        ConfigurationError: If there is no origin, or one that may not be; at a request, if it is
-            refused.
-        TokenProviderError: At a request, as from `TokenSource.get_token`.
+        ConfigurationError: If the source is invalid, or if there is no origin or an invalid one;
+            for a request, as the list above says.
+        TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
     def __init__(
@@ -60,38 +61,38 @@ class TokenMiddleware:
         self._authorizer = Authorizer(type(self).__name__, source, origins, pass_others=pass_others)
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Send a request with a token; see the class."""
+        """Send a request with a token, as the class's docstring says."""
         url = request.url
-        origin = origin_of(url.scheme, url.raw_host or "", url.port)
+        origin = request_origin(url.scheme, url.raw_host or "", url.port)
         by_proxy = request.proxy is not None
-        if not self._authorizer.admits(origin, request.headers, by_proxy=by_proxy):
+        if not self._authorizer.needs_token(origin, request.headers, by_proxy=by_proxy):
             return await handler(request)
-        call = Call(self._authorizer, origin)
+        authorization = RequestAuthorization(self._authorizer, origin)
         while True:
-            await call.authorize(request.headers, request.method, url.raw_path)
+            await authorization.add_headers(request.headers, request.method, url.raw_path)
             try:
                 response = await handler(request)
             finally:
-                call.withdraw(request.headers)
-            call.learn(response.headers.get("DPoP-Nonce"))
+                authorization.remove_headers(request.headers)
+            authorization.record_nonce(response.headers.get("DPoP-Nonce"))
             challenges = response.headers.getall("WWW-Authenticate", [])
-            if not call.is_worth_another_try(response.status, challenges):
+            if not authorization.record_response(response.status, challenges):
                 return response
-            if not await _prepare_another_try(request, response, call):
+            if not await _prepare_retry(request, response, authorization):
                 return response
 
 
-async def _prepare_another_try(
-    request: ClientRequest, response: ClientResponse, call: Call
+async def _prepare_retry(
+    request: ClientRequest, response: ClientResponse, authorization: RequestAuthorization
 ) -> bool:
-    """Get ready to send a request again; False if that cannot be.
+    """Get ready to send a request again; `False` if its body or its token does not allow it.
 
-    The answer is read first: the connection is free meanwhile, which the token request may need,
-    and the answer is still there if it has to be handed over.
+    The response is read first. So its connection is free for the token request, and the response
+    is still complete if the caller gets it.
     """
     if isinstance(request.body, Payload) and request.body.consumed:
         return False
     await response.read()
-    await request.close()  # whatever still sent the body has ended then
+    await request.close()  # ends a task that still sends the body
     request.update_expect_continue()
-    return await call.renew()
+    return await authorization.prepare_retry()

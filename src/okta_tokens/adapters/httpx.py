@@ -14,7 +14,7 @@ from __future__ import annotations
 try:
     import httpx
 except ModuleNotFoundError as error:
-    error.add_note("it comes with the extra: pip install 'okta-tokens[httpx]'")
+    error.add_note("install the extra: pip install 'okta-tokens[httpx]'")
     raise
 
 from okta_tokens.adapters._httpx import TokenFlow
@@ -23,46 +23,48 @@ __all__ = ["TokenAuth"]
 
 
 class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
-    """Put a token, and a proof if it is bound to a key, into each request of an httpx client.
+    """An `httpx.Auth` that adds the token, and a proof if the token is bound, to each request.
 
-    It is an `httpx.Auth`, for `httpx.AsyncClient(auth=it)` or for a single request; a synchronous
-    `httpx.Client` is refused.
+    Pass it to a client, `httpx.AsyncClient(auth=…)`, or to one request. A synchronous
+    `httpx.Client` raises an error.
 
-    - A request to an origin that was not allowed is refused before it is sent.
-    - So is one that has an `Authorization` of its own: there are no two credentials.
+    - A request to an origin that is not allowed raises an error before it is sent.
+    - A request that already has an `Authorization` header raises an error, too: no request has two
+      credentials.
     - Without a token nothing is sent; the error of the fetch is raised.
-    - A 401 is tried once more: with another token if this one was rejected, with another proof if
-      the server wants its nonce repeated, or if a redirect led away from what was proved. A body
-      that is streamed is not sent again; the token is reported to the source all the same. What is
-      refused again, and a 403, is handed over as it is.
-    - Afterwards the headers are taken out of the requests again, so that a request can be sent once
-      more, and no error shows a token. Event hooks run before that, and see it; one that raises for
-      a 401 keeps it from being mended.
+    - After a 401 the request is retried once: with another token if the server rejected the token,
+      with another proof if the server wants its nonce in the proof or if a redirect led to another
+      URL than that of the proof. A streamed body is not sent again, but the token is invalidated
+      all the same. A second 401, and a 403, are returned unchanged.
+    - Afterwards the headers are removed from the requests, so that a request can be sent again and
+      no error shows a token. Event hooks run before that and see the token. A hook that raises for
+      a 401 prevents the retry.
 
-    What httpx does by itself it does unseen by this. When it follows a redirect (it does only if
-    told), it leaves the token out if that leads to another origin, save from http to https on the
-    default ports of one host: origins that have the one must have the other, too. A proof goes
-    along, and is of no use without the token and the key. Where the redirects end, a 401 of an
-    allowed origin is tried once more with a token, and one of another origin is handed over.
+    This class does not see what httpx does by itself:
 
-    Nor does it see proxies. If the environment names one for plain http, origins on this machine
-    are refused that `NO_PROXY` does not name; one that was given to the client itself gets what
-    goes there by plain http, token and all.
+    - If the client follows redirects, httpx removes the token when the origin changes, except from
+      http to https on the default ports of one host: if the http origin is allowed, the https
+      origin must be allowed, too. httpx keeps the proof, which is useless without the token and the
+      key. If the last response is a 401 of an allowed origin, the request is retried once with a
+      token; a 401 of another origin is returned unchanged.
+    - If the environment names a proxy for plain http, `TokenAuth` raises an error for each http
+      origin that `NO_PROXY` does not name. A proxy that the client itself was given gets every
+      plain http request, and the token in it.
 
-    Waiting for a token counts against no time-out of httpx's; `RetryPolicy.max_wait` bounds it.
-    Cancellation leaves a fetch of the token to the others that wait for it.
+    Waiting for a token counts against no time-out of httpx; `RetryPolicy.max_wait` limits it.
+    After cancellation a fetch of the token continues for the other callers.
 
     Args:
-        source: Gives the tokens.
-        origins: Where tokens may be sent, such as `https://api.acme.com`; https, save on this
-            machine. At least one.
-        pass_others: Whether requests to other origins go on without a token, instead of being
-            refused: for a client that talks to several APIs.
+        source: Provides the tokens.
+        origins: Where tokens may be sent, such as `https://api.acme.com`: at least one origin, with
+            https unless it is on this machine.
+        pass_others: Whether requests to other origins continue without a token, instead of raising
+            an error: for a client that calls several APIs.
 
     Raises:
-        ConfigurationError: If there is no origin, or one that may not be, or an http one without
-            its https one; at a request, if it is refused.
-        TokenProviderError: At a request, as from `TokenSource.get_token`.
+        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, or if
+            an http origin lacks its https origin; for a request, as the list above says.
+        TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
-    _BYTES: type = httpx.ByteStream
+    _BYTE_STREAM: type = httpx.ByteStream

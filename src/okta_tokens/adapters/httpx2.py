@@ -1,4 +1,4 @@
-"""Let an `httpx2.AsyncClient` carry the token, also that of an SDK which is built on it.
+"""Let an `httpx2.AsyncClient` carry the token, also the client of an SDK that is built on httpx2.
 
 Example:
     ```python
@@ -14,7 +14,7 @@ from __future__ import annotations
 try:
     import httpx2
 except ModuleNotFoundError as error:
-    error.add_note("it comes with the extra: pip install 'okta-tokens[httpx2]'")
+    error.add_note("install the extra: pip install 'okta-tokens[httpx2]'")
     raise
 
 from okta_tokens.adapters._httpx import TokenFlow
@@ -23,22 +23,22 @@ __all__ = ["TokenAuth"]
 
 
 class TokenAuth(TokenFlow[httpx2.Request], httpx2.Auth):
-    """Put a token, and a proof if it is bound to a key, into each request of an httpx2 client.
+    """An `httpx2.Auth` that adds the token, and a proof if the token is bound, to each request.
 
-    It is an `httpx2.Auth`, and otherwise what `okta_tokens.adapters.httpx.TokenAuth` is, whose
-    documentation holds for this one, too.
+    It does for httpx2 what `okta_tokens.adapters.httpx.TokenAuth` does for httpx; the docstring of
+    that class says how requests are handled.
 
     Args:
-        source: Gives the tokens.
-        origins: Where tokens may be sent, such as `https://api.acme.com`; https, save on this
-            machine. At least one.
-        pass_others: Whether requests to other origins go on without a token, instead of being
-            refused: for a client that talks to several APIs.
+        source: Provides the tokens.
+        origins: Where tokens may be sent, such as `https://api.acme.com`: at least one origin, with
+            https unless it is on this machine.
+        pass_others: Whether requests to other origins continue without a token, instead of raising
+            an error: for a client that calls several APIs.
 
     Raises:
-        ConfigurationError: If there is no origin, or one that may not be, or an http one without
-            its https one; at a request, if it is refused.
-        TokenProviderError: At a request, as from `TokenSource.get_token`.
+        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, or if
+            an http origin lacks its https origin; for a request, if it must not be sent.
+        TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
-    _BYTES: type = httpx2.ByteStream
+    _BYTE_STREAM: type = httpx2.ByteStream
