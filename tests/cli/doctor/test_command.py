@@ -313,11 +313,16 @@ RESPONSES: dict[str, tuple[int, dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("flags", [(), ("--json",)])
+METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt")
+
+
 @pytest.mark.parametrize(
-    "method", ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt"]
+    ("response", "method", "flags"),
+    [
+        *((response, method, ("--json",)) for response in RESPONSES for method in METHODS),
+        *(("code", method, ()) for method in METHODS),
+    ],
 )
-@pytest.mark.parametrize("response", RESPONSES)
 def test_the_output_holds_no_secret(
     response: str,
     method: str,

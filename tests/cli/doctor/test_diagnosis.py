@@ -576,13 +576,13 @@ async def test_results_before_a_429_count() -> None:
 
 async def test_few_remaining_requests_are_a_warning() -> None:
     """If less than a fifth of the window's requests are left, the result is a warning."""
-    async with Sandbox([APP], rate_limit=10) as okta:
-        for _ in range(8):
+    async with Sandbox([APP], rate_limit=6) as okta:
+        for _ in range(4):
             await diagnose(okta.origin)
         results = await diagnose(okta.origin)
 
     assert results["rate limit"].outcome is WARN
-    assert results["rate limit"].detail.startswith("1 of 10 requests are left, and the window ends")
+    assert results["rate limit"].detail.startswith("1 of 6 requests are left, and the window ends")
 
 
 async def test_a_server_that_is_not_okta() -> None:
