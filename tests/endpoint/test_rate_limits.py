@@ -1,0 +1,159 @@
+"""Rate limits: the pause that a 429 asks for, and the pause that follows."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit, requested_pause
+from tests.endpoint.responses import DATE, QUICK, header_lists, new_response, reset_in
+
+# What a 429 asks for
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause"),
+    [
+        pytest.param([("X-Rate-Limit-Reset", reset_in(30))], 31, id="reset"),
+        pytest.param([("X-Rate-Limit-Reset", reset_in(0))], 1, id="now"),
+        pytest.param([("X-Rate-Limit-Reset", reset_in(-1))], 0, id="just-over"),
+        pytest.param([("X-Rate-Limit-Reset", reset_in(-500))], 0, id="long-over"),
+        pytest.param([("X-Rate-Limit-Reset", reset_in(5, 40, 20))], 41, id="joined"),
+        pytest.param(
+            [("X-Rate-Limit-Reset", reset_in(40)), ("X-Rate-Limit-Reset", reset_in(5))],
+            41,
+            id="repeated",
+        ),
+        pytest.param([("X-Rate-Limit-Reset", f"soon,{reset_in(7)}, ,-5")], 8, id="partly-invalid"),
+        pytest.param([("X-Rate-Limit-Reset", "soon")], None, id="invalid"),
+        pytest.param([("X-Rate-Limit-Reset", "9" * 16)], None, id="too-long"),
+        pytest.param([("Retry-After", "17")], 17, id="retry-after"),
+        pytest.param([("Retry-After", "5"), ("Retry-After", "17, 6")], 17, id="retry-after-again"),
+        pytest.param([("Retry-After", DATE)], None, id="retry-after-date"),
+        pytest.param(
+            [("X-Rate-Limit-Reset", reset_in(3)), ("Retry-After", "60")], 4, id="reset-first"
+        ),
+        pytest.param(
+            [("X-Rate-Limit-Reset", "soon"), ("Retry-After", "60")], 60, id="reset-invalid"
+        ),
+        pytest.param([], None, id="nothing"),
+    ],
+)
+def test_a_pause_ends_one_second_after_the_latest_reset(
+    headers: list[tuple[str, str]], pause: float | None
+) -> None:
+    """A pause ends a second after the latest reset, by the server's clock alone."""
+    response = new_response(b"", 429, [("Date", DATE), *headers])
+
+    assert requested_pause(response, clock_offset=0.0) == pause
+    assert requested_pause(response, clock_offset=-86_400.0) == pause
+
+
+@pytest.mark.parametrize("name", ["X-Rate-Limit-Reset", "Retry-After"])
+def test_a_requested_pause_is_at_most_a_day(name: str) -> None:
+    """A pause that a 429 asks for is cut to a day."""
+    response = new_response(b"", 429, {name: "9" * 15})
+
+    assert requested_pause(response, clock_offset=0.0) == 24 * 3_600
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+def test_without_a_date_the_clock_offset_counts(date: str | None) -> None:
+    """Without a valid `Date` the server's time is this machine's time plus the clock offset."""
+    headers = {"X-Rate-Limit-Reset": reset_in(30)} | ({} if date is None else {"Date": date})
+    response = new_response(b"", 429, headers)
+
+    assert requested_pause(response, clock_offset=0.0) == 31
+    assert requested_pause(response, clock_offset=20.0) == 11
+    assert requested_pause(response, clock_offset=-20.0) == 51
+
+
+@QUICK
+@given(header_lists, st.floats(-1e6, 1e6))
+def test_any_429_asks_for_a_finite_pause_or_for_none(
+    headers: list[tuple[str, str]], clock_offset: float
+) -> None:
+    """Whatever the headers of a 429 hold, the pause is `None` or a finite time from now on."""
+    response = new_response(b"", 429, headers)
+    pause = requested_pause(response, clock_offset)
+
+    assert pause is None or 0 <= pause < math.inf
+    assert isinstance(is_concurrency_limit(response), bool)
+
+
+# Limits on concurrent requests
+
+
+@pytest.mark.parametrize("limit", [" 0 ", "00", "0, 0"])
+def test_a_limit_of_zero_is_a_concurrency_limit(limit: str) -> None:
+    """A limit of zero, also a repeated one, is a limit on concurrent requests."""
+    headers = {"x-rate-limit-limit": limit, "X-Rate-Limit-Remaining": "0"}
+
+    assert is_concurrency_limit(new_response(b"", 429, headers))
+
+
+@pytest.mark.parametrize("limit", ["600", "0, 600", "-", None])
+def test_any_other_limit_is_not_a_concurrency_limit(limit: str | None) -> None:
+    """Any other limit, or a missing limit, is a limit on the requests in a window."""
+    headers = {"X-Rate-Limit-Remaining": "0"}
+    if limit is not None:
+        headers["X-Rate-Limit-Limit"] = limit
+
+    assert not is_concurrency_limit(new_response(b"", 429, headers))
+
+
+# The pause that follows
+
+
+def extended(pause: Pause, headers: dict[str, str], *, now: float = 0.0) -> float:
+    """Extend a pause after a 429, by a policy that allows a minute, and return its seconds."""
+    response = new_response(b"", 429, {"Date": DATE, **headers})
+    return pause.extend(response, now=now, clock_offset=0.0, max_pause=60.0)
+
+
+CONCURRENCY = {"X-Rate-Limit-Limit": "0", "X-Rate-Limit-Reset": reset_in(50)}
+
+
+def test_a_pause_is_as_long_as_requested() -> None:
+    """A pause is as long as the 429 asks for, up to what the policy allows."""
+    assert extended(Pause(), {"Retry-After": "59"}) == 59
+    assert extended(Pause(), {"Retry-After": "61"}) == 60
+
+
+def test_a_pause_without_a_request_doubles_with_each_429() -> None:
+    """The pause after a 429 that names none doubles from 2 s up to what the policy allows."""
+    pause = Pause()
+
+    assert [extended(pause, {}, now=number * 60.0) for number in range(6)] == [2, 4, 8, 16, 32, 60]
+    assert pause.consecutive_429s == 6
+
+
+def test_the_pause_of_a_concurrency_limit_is_short() -> None:
+    """After a concurrency limit the pause is the short default, not the suggested reset."""
+    pause = Pause()
+
+    assert [extended(pause, CONCURRENCY, now=number * 60.0) for number in range(3)] == [2, 4, 8]
+
+
+def test_a_429_during_a_pause_belongs_to_the_same_limit() -> None:
+    """A 429 that arrives during a pause does not count; one that arrives at its end does."""
+    pause = Pause()
+
+    assert extended(pause, CONCURRENCY, now=10.0) == 2
+    assert extended(pause, CONCURRENCY, now=11.0) == 2
+    assert pause.consecutive_429s == 1
+    assert pause.until == 13
+    assert extended(pause, CONCURRENCY, now=13.0) == 4
+    assert pause.consecutive_429s == 2
+
+
+def test_a_shorter_pause_does_not_end_a_longer_pause() -> None:
+    """A 429 with a shorter pause leaves the end of the pause where it is."""
+    pause = Pause()
+
+    assert extended(pause, {"Retry-After": "30"}) == 30
+    assert extended(pause, {"Retry-After": "5"}, now=10.0) == 20
+    assert pause.until == 30
