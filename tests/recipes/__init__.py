@@ -1,1 +1,1 @@
-"""Run the recipes and the diffs of the guides with the software that they are for."""
+"""Tests that run the recipes and diffs of the guides, with the software that they are for."""

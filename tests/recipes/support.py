@@ -1,4 +1,4 @@
-"""The recipes of the guides, and a source for them."""
+"""Find the recipes of the guides, and run them with a source and a sandbox."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ SECRET = "the-secret-of-the-recipes-is-long-enough"
 APP = SandboxClient("0oa1b2c3", [SECRET], scopes=["orders:read"])
 
 
-def block(kind: str, name: str) -> str:
-    """Return the code that follows a marker in one of the pages.
+def marked_block(kind: str, name: str) -> str:
+    """Return the code block after a marker in one of the guides.
 
     Args:
-        kind: Of the marker: `recipe` or `diff`.
-        name: Which one.
+        kind: The kind of the marker: `recipe` or `diff`.
+        name: The name in the marker.
     """
     pattern = rf"^<!-- {kind}: {re.escape(name)} -->\n```\w+\n(.*?)^```$"
-    (found,) = [
-        found
+    (code,) = [
+        code
         for text in map(page, PAGES)
-        for found in re.findall(pattern, text, flags=re.MULTILINE | re.DOTALL)
+        for code in re.findall(pattern, text, flags=re.MULTILINE | re.DOTALL)
     ]
-    return str(found)
+    return str(code)
 
 
 def recipe(name: str) -> str:
-    """Return a recipe, by its name."""
-    return block("recipe", name)
+    """Return the code of a recipe."""
+    return marked_block("recipe", name)
 
 
 def first_example_with(name: str) -> str:
-    """Return the README's first example, changed as one of the diffs says."""
-    blocks = r"^```python\n(.*?)^```$"
-    program = re.findall(blocks, page("README"), flags=re.MULTILINE | re.DOTALL)[0]
-    for hunk in block("diff", name).split("@@\n"):
+    """Return the README's first example with a diff applied."""
+    pattern = r"^```python\n(.*?)^```$"
+    program = re.findall(pattern, page("README"), flags=re.MULTILINE | re.DOTALL)[0]
+    for hunk in marked_block("diff", name).split("@@\n"):
         lines = hunk.splitlines(keepends=True)
         before = "".join(line[1:] for line in lines if line[0] in " -")
         after = "".join(line[1:] for line in lines if line[0] in " +")
@@ -56,56 +56,56 @@ def first_example_with(name: str) -> str:
     return str(program)
 
 
-def replaced(code: str, instead: Mapping[str, str]) -> str:
-    """Return code with other texts in place of some, each of which must be there."""
-    for old, new in instead.items():
+def replace_texts(code: str, replacements: Mapping[str, str]) -> str:
+    """Return code in which texts are replaced; each of them must occur."""
+    for old, new in replacements.items():
         assert old in code
         code = code.replace(old, new)
     return code
 
 
-async def run(code: str, **names: object) -> dict[str, Any]:
-    """Run code in which something may be awaited, and return its names.
+async def run_code(code: str, **names: object) -> dict[str, Any]:
+    """Run code that may contain `await`, and return its names.
 
     Args:
-        code: What to run.
-        **names: What it finds.
+        code: The code.
+        **names: The names that the code uses.
     """
-    space: dict[str, Any] = {"__name__": "recipe", **names}
+    namespace: dict[str, Any] = {"__name__": "recipe", **names}
     compiled = compile(code, "recipe", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    running = eval(compiled, space)  # noqa: S307 - our own page
-    if inspect.isawaitable(running):
-        await running
-    return space
+    result = eval(compiled, namespace)  # noqa: S307 - a page of this repository
+    if inspect.isawaitable(result):
+        await result
+    return namespace
 
 
 @asynccontextmanager
-async def tokens() -> AsyncIterator[tuple[Sandbox, OktaClient, TokenSource]]:
-    """Run a sandbox and a provider, and return the source of the recipes."""
+async def run_source() -> AsyncIterator[tuple[Sandbox, OktaClient, TokenSource]]:
+    """Run a sandbox and a provider, and yield the sandbox, the client and the recipes' source."""
     async with Sandbox([APP]) as okta, TokenProvider() as provider:
         client = OktaClient(okta.origin, APP.client_id, ClientSecretBasic(SECRET))
         yield okta, client, provider.source(client, "orders:read")
 
 
-async def is_live(okta: Sandbox, authorization: str) -> bool:
-    """Tell whether the sandbox's resource takes the token of a request."""
+async def is_valid(okta: Sandbox, authorization: str) -> bool:
+    """Tell whether the sandbox's resource accepts the token of a request."""
     headers = {"Authorization": authorization}
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"{okta.origin}/resource", headers=headers) as answer,
+        session.get(f"{okta.origin}/resource", headers=headers) as response,
     ):
-        return answer.status == 200
+        return response.status == 200
 
 
 @asynccontextmanager
-async def serving(config: uvicorn.Config) -> AsyncIterator[str]:
-    """Run an application on uvicorn, and return its origin."""
+async def run_uvicorn(config: uvicorn.Config) -> AsyncIterator[str]:
+    """Run an application on uvicorn, and yield its origin."""
     server = uvicorn.Server(config)
-    serve = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve())
     await until(lambda: server.started)
     try:
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        await serve
+        await serving
