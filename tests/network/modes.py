@@ -1,4 +1,4 @@
-"""What may befall an exchange on its way."""
+"""Modes of the proxy: each handles one exchange in its own way, valid or faulty."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import gzip
 import zlib
 
-from tests.network.proxy import Mode, Wire, honest
+from tests.network.proxy import Connection, Mode, pass_through
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _PAUSE = 0.002
 
 
 def chunked(body: bytes) -> bytes:
-    """Return a body in two chunks, with all that a chunk may have, and a trailer."""
+    """Return a body in two chunks, with chunk extensions and a trailer."""
     half = len(body) // 2
     chunks = (body[:half], body[half:])
     return (
@@ -22,139 +22,141 @@ def chunked(body: bytes) -> bytes:
     )
 
 
-def once(mode: Mode) -> Mode:
-    """Let something befall one exchange, and none after it."""
+def only_once(mode: Mode) -> Mode:
+    """Return a mode that handles the first exchange by another mode, and forwards the others."""
 
-    async def first(wire: Wire) -> None:
-        wire.proxy.mode = honest
-        await mode(wire)
+    async def first(connection: Connection) -> None:
+        connection.proxy.mode = pass_through
+        await mode(connection)
 
     return first
 
 
-# What is no trouble
+# Unusual, but complete
 
 
-async def in_single_bytes(wire: Wire) -> None:
-    """Send each byte in a segment of its own."""
-    head, body = await wire.answer()
-    await wire.trickle(head + body)
+async def byte_by_byte(connection: Connection) -> None:
+    """Send each byte in its own segment."""
+    head, body = await connection.fetch_response()
+    await connection.trickle(head + body)
 
 
-async def slow_but_complete(wire: Wire) -> None:
-    """Wait before the answer, and within it wherever something may be half read."""
-    head, body = await wire.answer()
+async def in_slow_pieces(connection: Connection) -> None:
+    """Pause before the response, and inside it at the borders of its parts."""
+    head, body = await connection.fetch_response()
     for piece in (b"", head[:9], head[9:-2], head[-2:], body[:40], body[40:]):
         await asyncio.sleep(_PAUSE)
-        await wire.send(piece)
+        await connection.send(piece)
 
 
-async def in_chunks(wire: Wire) -> None:
+async def in_chunks(connection: Connection) -> None:
     """Send the body chunked."""
-    _, body = await wire.answer()
-    await wire.send(_OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body))
+    _, body = await connection.fetch_response()
+    await connection.send(_OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body))
 
 
-async def compressed(wire: Wire) -> None:
-    """Compress what was not to be compressed."""
-    _, body = await wire.answer()
+async def gzip_encoded(connection: Connection) -> None:
+    """Compress the body, although the client does not accept an encoding."""
+    _, body = await connection.fetch_response()
     body = gzip.compress(body)
-    await wire.send(
+    await connection.send(
         _OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     )
 
 
-async def as_of_old(wire: Wire) -> None:
-    """Speak HTTP/1.0: the body ends where the connection does."""
-    _, body = await wire.answer()
-    await wire.send(b"HTTP/1.0 200 OK\r\n\r\n" + body)
-    wire.close()
+async def http_1_0(connection: Connection) -> None:
+    """Respond by HTTP/1.0: the end of the connection ends the body."""
+    _, body = await connection.fetch_response()
+    await connection.send(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+    connection.close()
 
 
-async def after_hints(wire: Wire) -> None:
-    """Send two interim answers before the real one."""
-    head, body = await wire.answer()
-    await wire.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
-    await wire.send(head + body)
+async def after_interim_responses(connection: Connection) -> None:
+    """Send two interim responses before the final one."""
+    head, body = await connection.fetch_response()
+    await connection.send(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    )
+    await connection.send(head + body)
 
 
-async def and_hang_up(wire: Wire) -> None:
-    """Close the connection after the answer, without having said so."""
-    head, body = await wire.answer()
-    await wire.send(head + body)
-    wire.close()
+async def then_close(connection: Connection) -> None:
+    """Close the connection after the response, without `Connection: close`."""
+    head, body = await connection.fetch_response()
+    await connection.send(head + body)
+    connection.close()
 
 
-async def twice(wire: Wire) -> None:
-    """Send each answer twice."""
-    head, body = await wire.answer()
-    await wire.send((head + body) * 2)
+async def duplicated(connection: Connection) -> None:
+    """Send each response twice."""
+    head, body = await connection.fetch_response()
+    await connection.send((head + body) * 2)
 
 
 # Silence
 
 
-async def silence(wire: Wire) -> None:
-    """Say nothing; at once, that is not even to read the request."""
-    await wire.hold()
+async def silence(connection: Connection) -> None:
+    """Send nothing, neither a response nor a handshake."""
+    await connection.stall()
 
 
 def silence_after(share: float) -> Mode:
-    """Say nothing more after a share of the answer."""
+    """Return a mode that stops after a share of the response, and keeps the connection."""
 
-    async def mode(wire: Wire) -> None:
-        head, body = await wire.answer()
-        answer = head + body
-        await wire.send(answer[: int(len(answer) * share)])
-        await wire.hold()
+    async def mode(connection: Connection) -> None:
+        head, body = await connection.fetch_response()
+        response = head + body
+        await connection.send(response[: int(len(response) * share)])
+        await connection.stall()
 
     return mode
 
 
-async def endless_hints(wire: Wire) -> None:
-    """Answer, again and again, that the answer will come."""
-    await wire.answer()
-    wire.proxy.stalled += 1
-    await wire.flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n", _PAUSE)
+async def endless_interim_responses(connection: Connection) -> None:
+    """Send interim responses without an end."""
+    await connection.fetch_response()
+    connection.proxy.stalled += 1
+    await connection.flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n", _PAUSE)
 
 
-async def slow_headers(wire: Wire) -> None:
-    """Send headers, byte by byte, without an end."""
-    await wire.answer()
-    wire.proxy.stalled += 1
-    await wire.flood(_OK + b"X-Loris: ", b"o", _PAUSE)
+async def slow_headers(connection: Connection) -> None:
+    """Send a header byte by byte without an end."""
+    await connection.fetch_response()
+    connection.proxy.stalled += 1
+    await connection.flood(_OK + b"X-Loris: ", b"o", _PAUSE)
 
 
 # Breaks
 
 
-async def drop(wire: Wire) -> None:
-    """Close the connection; at once, that is before the request."""
-    if not wire.proxy.at_once:
-        await wire.request()
-    wire.close()
+async def drop(connection: Connection) -> None:
+    """Close the connection after the request; on accept, before the request."""
+    if not connection.proxy.on_accept:
+        await connection.request()
+    connection.close()
 
 
-async def reset(wire: Wire) -> None:
-    """Reset the connection; at once, that is before the request."""
-    if not wire.proxy.at_once:
-        await wire.request()
-    wire.reset()
+async def reset(connection: Connection) -> None:
+    """Reset the connection after the request; on accept, before the request."""
+    if not connection.proxy.on_accept:
+        await connection.request()
+    connection.reset()
 
 
 def cut(piece: str, *, by_reset: bool = False, chunk: bool = False) -> Mode:
-    """Break the connection within the head or the body of the answer."""
+    """Return a mode that ends the connection inside the head or the body of the response."""
 
-    async def mode(wire: Wire) -> None:
-        head, body = await wire.answer()
+    async def mode(connection: Connection) -> None:
+        head, body = await connection.fetch_response()
         if chunk:
             head, body = _OK + b"Transfer-Encoding: chunked\r\n\r\n", chunked(body)
-        await wire.send(head[:60] if piece == "head" else head + body[: len(body) // 2])
+        await connection.send(head[:60] if piece == "head" else head + body[: len(body) // 2])
         if by_reset:
-            await asyncio.sleep(_PAUSE)  # a reset overtakes what is on its way
-            wire.reset()
+            await asyncio.sleep(_PAUSE)  # a reset would discard bytes that were not yet received
+            connection.reset()
         else:
-            wire.close()
+            connection.close()
 
     return mode
 
@@ -162,75 +164,75 @@ def cut(piece: str, *, by_reset: bool = False, chunk: bool = False) -> Mode:
 # TLS
 
 
-async def in_plain(wire: Wire) -> None:
-    """Answer in plain HTTP to whatever comes, be it the beginning of TLS."""
-    await wire.listen()
-    await wire.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-    await wire.hold()
+async def plain_http(connection: Connection) -> None:
+    """Respond by plain HTTP to any bytes, also to a TLS handshake."""
+    await connection.wait_for_data()
+    await connection.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    await connection.stall()
 
 
-async def spoilt(wire: Wire) -> None:
-    """Tamper with what is encrypted, within the answer."""
-    head, body = await wire.answer()
-    await wire.send(head + body[:9])
-    await wire.tamper()
-    await wire.hold()
+async def forged_record(connection: Connection) -> None:
+    """Insert a forged TLS record into the response."""
+    head, body = await connection.fetch_response()
+    await connection.send(head + body[:9])
+    await connection.send_forged_record()
+    await connection.stall()
 
 
-# Nonsense
+# Invalid responses
 
 
-def saying(head: bytes, body: bytes | None = None) -> Mode:
-    """Answer with a head of one's own, then with a body, the true one if None, and close."""
+def respond(head: bytes, body: bytes | None = None) -> Mode:
+    """Return a mode that sends a head and a body (`None`: the sandbox's), and closes."""
 
-    async def mode(wire: Wire) -> None:
-        _, true = await wire.answer()
-        await wire.send(head + (true if body is None else body))
-        wire.close()
+    async def mode(connection: Connection) -> None:
+        _, original = await connection.fetch_response()
+        await connection.send(head + (original if body is None else body))
+        connection.close()
 
     return mode
 
 
-def with_header(*lines: bytes) -> Mode:
-    """Answer 200 with the true body and some headers."""
-    return saying(_OK + b"".join(line + b"\r\n" for line in lines) + b"\r\n")
+def respond_with_headers(*lines: bytes) -> Mode:
+    """Return a mode that responds with 200, some headers and the sandbox's body."""
+    return respond(_OK + b"".join(line + b"\r\n" for line in lines) + b"\r\n")
 
 
-def redirecting(status: int, location: str) -> Mode:
-    """Send the client elsewhere, and keep the connection."""
+def redirect(status: int, location: str) -> Mode:
+    """Return a mode that responds with a redirect, and keeps the connection."""
 
-    async def mode(wire: Wire) -> None:
-        await wire.request()
+    async def mode(connection: Connection) -> None:
+        await connection.request()
         lines = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
-        await wire.send(lines.encode())
+        await connection.send(lines.encode())
 
     return mode
 
 
-async def endless_headers(wire: Wire) -> None:
-    """Send one header after the other."""
-    await wire.answer()
-    await wire.flood(_OK, b"X-Header: again\r\n" * 1000)
+async def endless_headers(connection: Connection) -> None:
+    """Send headers without an end."""
+    await connection.fetch_response()
+    await connection.flood(_OK, b"X-Header: again\r\n" * 1000)
 
 
-async def endless_line(wire: Wire) -> None:
-    """Send a header that has no end."""
-    await wire.answer()
-    await wire.flood(_OK + b"X-Header: ", b"again and " * 1000)
+async def endless_line(connection: Connection) -> None:
+    """Send a single header without an end."""
+    await connection.fetch_response()
+    await connection.flood(_OK + b"X-Header: ", b"again and " * 1000)
 
 
-async def endless_body(wire: Wire) -> None:
-    """Send chunk after chunk of blanks."""
-    await wire.answer()
+async def endless_body(connection: Connection) -> None:
+    """Send chunks of blanks without an end."""
+    await connection.fetch_response()
     chunk = b"1000\r\n%b\r\n" % (b" " * 0x1000)
-    await wire.flood(_OK + b"Transfer-Encoding: chunked\r\n\r\n", chunk)
+    await connection.flood(_OK + b"Transfer-Encoding: chunked\r\n\r\n", chunk)
 
 
-async def bomb(wire: Wire) -> None:
-    """Send blanks without an end, a thousand times smaller than they are."""
-    await wire.answer()
+async def gzip_bomb(connection: Connection) -> None:
+    """Send blanks without an end, compressed to a thousandth of their size."""
+    await connection.fetch_response()
     press = zlib.compressobj(wbits=31)
     head = press.compress(b" ") + press.flush(zlib.Z_FULL_FLUSH)
-    # What follows a full flush depends on nothing before it, and may follow itself.
+    # A block after a full flush depends on no earlier block, so that it may be repeated.
     blanks = press.compress(b" " * 0x100_000) + press.flush(zlib.Z_FULL_FLUSH)
-    await wire.flood(_OK + b"Content-Encoding: gzip\r\n\r\n" + head, blanks)
+    await connection.flood(_OK + b"Content-Encoding: gzip\r\n\r\n" + head, blanks)

@@ -1,8 +1,8 @@
-"""A TCP proxy before the sandbox. What it puts on the wire is what a test says, to the byte.
+"""A TCP proxy in front of the sandbox. A test decides every byte that the proxy sends.
 
-It speaks HTTP no more than it must: it reads a request, has the sandbox answer it, and leaves it to
-a mode what becomes of that answer. TLS ends here, by hand, so that what arrives before and after a
-handshake can be looked at, and a connection can be cut where no library would cut it.
+The proxy reads a request and fetches the sandbox's response. A mode then decides what the client
+receives. The proxy drives TLS by hand, so that a test can see the bytes before and after a
+handshake, and can cut a connection where no library would cut it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER, 0 seconds: closing sends RST
 
 
-class Wire:
-    """One connection that a client has opened.
+class Connection:
+    """A connection that a client has opened.
 
     Args:
-        proxy: Whose it is.
-        reader: What the client sends.
-        writer: What it gets.
+        proxy: The proxy that accepted it.
+        reader: Reads what the client sends.
+        writer: Writes to the client.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Wire:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
-        self._heard = bytearray()
+        self._buffer = bytearray()
         self.closed = False
 
-    # What the client says
+    # Receiving
 
     async def handshake(self, context: ssl.SSLContext) -> None:
-        """Begin TLS.
+        """Complete the TLS handshake.
 
         Raises:
-            ssl.SSLError: If the client would not.
+            ssl.SSLError: If the handshake fails.
         """
         tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         while True:
@@ -64,43 +64,43 @@ class Wire:
                 await self._flush()
                 await self._receive()
             except ssl.SSLError:
-                await self._flush()  # what is wrong
+                await self._flush()  # the alert
                 raise
             else:
                 break
         self._tls = tls
         await self._flush()
 
-    async def listen(self) -> bool:
-        """Wait for a byte of the client's; return whether there is one, or will never be."""
-        while not self._heard:
-            data = await self._hear()
+    async def wait_for_data(self) -> bool:
+        """Wait until the client has sent something; return False if it closes before."""
+        while not self._buffer:
+            data = await self._read()
             if not data:
                 return False
-            self._heard += data
-            self.proxy.heard += data
+            self._buffer += data
+            self.proxy.decrypted += data
         return True
 
     async def request(self) -> bytes:
-        """Return the client's request, once all of it is here.
+        """Receive a complete request.
 
         Raises:
-            ConnectionError: If the client has left.
+            ConnectionError: If the client closes before.
         """
         while True:
-            head, blank, body = bytes(self._heard).partition(b"\r\n\r\n")
+            head, blank, body = bytes(self._buffer).partition(b"\r\n\r\n")
             length = _LENGTH.search(head)
             if blank and len(body) >= (int(length[1]) if length else 0):
-                self._heard.clear()
+                self._buffer.clear()
                 return head + blank + body
-            data = await self._hear()
+            data = await self._read()
             if not data:
-                raise ConnectionResetError("the client has left")
-            self._heard += data
-            self.proxy.heard += data
+                raise ConnectionResetError("the client closed the connection")
+            self._buffer += data
+            self.proxy.decrypted += data
 
-    async def answer(self) -> tuple[bytes, bytes]:
-        """Read the client's request, and return what the sandbox says to it: a head and a body."""
+    async def fetch_response(self) -> tuple[bytes, bytes]:
+        """Receive a request; return the head and the body of the sandbox's response to it."""
         request = await self.request()
         reader, writer = await asyncio.open_connection(LOOPBACK, self.proxy.sandbox.port)
         try:
@@ -112,14 +112,14 @@ class Wire:
         finally:
             writer.close()
             await writer.wait_closed()
-        self.proxy.answers.append(head + body)
+        self.proxy.responses.append(head + body)
         return head, body
 
-    # What the client gets
+    # Sending
 
     async def send(self, data: bytes) -> None:
-        """Send bytes, in one piece if the network can."""
-        if self._writer.is_closing():  # which uvloop's transports take for a mistake of ours
+        """Send bytes, in one segment if they fit."""
+        if self._writer.is_closing():  # uvloop's transports would log a write as an error
             raise ConnectionResetError
         if self._tls is None:
             self._writer.write(data)
@@ -129,33 +129,33 @@ class Wire:
             await self._flush()
 
     async def trickle(self, data: bytes, pause: float = 0.0) -> None:
-        """Send bytes one by one, each in a segment of its own: asyncio sets TCP_NODELAY."""
+        """Send bytes one by one, each in its own segment, because asyncio sets TCP_NODELAY."""
         for at in range(len(data)):
             await self.send(data[at : at + 1])
             await asyncio.sleep(pause)
 
-    async def tamper(self) -> None:
-        """Send a record that nobody has encrypted."""
+    async def send_forged_record(self) -> None:
+        """Send a TLS record that is not encrypted with the connection's key."""
         self._writer.write(b"\x17\x03\x03\x00\x20" + bytes(32))
         await self._writer.drain()
 
     async def flood(self, beginning: bytes, more: bytes, pause: float = 0.0) -> None:
-        """Send something, and then something again and again until the client leaves."""
+        """Send a beginning, and then the same bytes repeatedly until the client closes."""
         await self.send(beginning)
         while not self.closed:
             await self.send(more)
             await asyncio.sleep(pause)
 
-    async def hold(self) -> None:
-        """Say nothing more, until the client leaves."""
+    async def stall(self) -> None:
+        """Send nothing until the client closes."""
         self.proxy.stalled += 1
         with suppress(ConnectionError, ssl.SSLError):
-            while await self._hear():
+            while await self._read():
                 pass
         self.close()
 
     def close(self) -> None:
-        """Close with FIN; of TLS without the notice that it is over."""
+        """Close with FIN, and without a TLS close_notify."""
         self.closed = True
         self._writer.close()
 
@@ -167,15 +167,15 @@ class Wire:
         self._writer.transport.abort()
 
     async def finish(self) -> None:
-        """Wait until nothing is left of the connection."""
+        """Close the connection, and wait until it is closed."""
         self.close()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
 
-    # The layers below
+    # Bytes and TLS
 
-    async def _hear(self) -> bytes:
-        """Return what the client has sent, decrypted; nothing if it has left."""
+    async def _read(self) -> bytes:
+        """Return decrypted bytes of the client; empty if the client has closed."""
         if self._tls is None:
             return await self._receive()
         while True:
@@ -202,87 +202,90 @@ class Wire:
         await self._writer.drain()
 
 
-Mode = Callable[[Wire], Awaitable[None]]
-"""What befalls one exchange. It may close the connection; if it does not, the next one may come."""
+Mode = Callable[[Connection], Awaitable[None]]
+"""Handles one exchange. If it leaves the connection open, it is called for the next exchange."""
 
 
-async def honest(wire: Wire) -> None:
-    """Pass the answer on as it is."""
-    head, body = await wire.answer()
-    await wire.send(head + body)
+async def pass_through(connection: Connection) -> None:
+    """Forward the response unchanged."""
+    head, body = await connection.fetch_response()
+    await connection.send(head + body)
 
 
 class Proxy:
-    """The proxy. `tls` and `mode`, what befalls each exchange, may be set at any moment.
+    """A TCP proxy. `tls` and `mode`, which handles each exchange, may be set at any moment.
 
-    Beside them it has `received`, every byte that arrived on any connection; `heard`, the
-    same after TLS; `answers`, what the sandbox said; `accepted`, how many connections there were,
-    `open`, how many there are, `stalled`, how often a client was left waiting, and `full`, whether
-    connections wait to be accepted.
+    Attributes:
+        received: Every byte that arrived on any connection.
+        decrypted: The same bytes after TLS.
+        responses: The sandbox's responses.
+        accepted: How many connections were accepted.
+        stalled: How often a client was left without a response.
+        backlog_full: Whether new connections wait to be accepted.
 
     Args:
-        sandbox: Who answers.
-        tls: Whose certificate is shown; None speaks plain HTTP.
+        sandbox: Responds to the requests.
+        tls: The server's TLS context; `None` for plain HTTP.
     """
 
     def __init__(self, sandbox: Sandbox, tls: ssl.SSLContext | None = None) -> None:
         self.sandbox = sandbox
         self.tls = tls
-        self.mode: Mode = honest
-        self.at_once = False
+        self.mode: Mode = pass_through
+        self.on_accept = False
         self.port = 0
         self.received = bytearray()
-        self.heard = bytearray()
-        self.answers: list[bytes] = []
+        self.decrypted = bytearray()
+        self.responses: list[bytes] = []
         self.accepted = 0
         self.stalled = 0
-        self.full = False
-        self._wires: dict[Wire, asyncio.Task[None]] = {}
+        self.backlog_full = False
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._reserved: list[socket.socket] = []
 
     @property
-    def open(self) -> int:
-        """How many connections there are."""
-        return len(self._wires)
+    def open_connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
 
-    async def befall(self, mode: Mode, *, at_once: bool = False) -> None:
-        """Let something befall each exchange from now on.
+    async def set_mode(self, mode: Mode, *, on_accept: bool = False) -> None:
+        """Let a mode handle each exchange from now on.
 
         Args:
-            mode: What.
-            at_once: Do not wait for a request: let it befall each connection as it is accepted,
-                and break those that there are, lest they be used instead.
+            mode: The mode.
+            on_accept: Call the mode when a connection is accepted, before a request. Open
+                connections are closed, so that the client must open a new one.
         """
         self.mode = mode
-        self.at_once = at_once
-        if at_once:
-            await self.break_off()
+        self.on_accept = on_accept
+        if on_accept:
+            await self.close_connections()
 
-    async def break_off(self) -> None:
+    async def close_connections(self) -> None:
         """Close every connection, and let the clients notice."""
-        for wire in self._wires:
-            wire.close()
-        if self._wires:
-            await asyncio.wait(self._wires.values())
+        for connection in self._connections:
+            connection.close()
+        if self._connections:
+            await asyncio.wait(self._connections.values())
         await settle()
 
-    async def interject(self, data: bytes) -> None:
-        """Send bytes on every connection, whether anybody asked for something or not."""
-        for wire in [*self._wires]:
-            await wire.send(data)
+    async def send_unrequested(self, data: bytes) -> None:
+        """Send bytes on every connection, without a request."""
+        for connection in [*self._connections]:
+            await connection.send(data)
 
-    async def mend(self) -> None:
-        """Be honest from now on."""
-        await self.befall(honest)
+    async def restore(self) -> None:
+        """Accept connections, and forward every response unchanged, from now on."""
+        await self.set_mode(pass_through)
         if self._server is None:
             await self.listen()
 
     async def listen(self) -> None:
-        """Accept connections, on the same port each time."""
+        """Accept connections on the proxy's port."""
         self._release()
-        self.full = False
+        self.backlog_full = False
         self._server = await asyncio.start_server(self._accept, sock=self._bind())
 
     async def refuse(self) -> None:
@@ -290,10 +293,10 @@ class Proxy:
         await self._stop()
         self._reserved = [self._bind()]
 
-    async def overflow(self) -> None:
-        """Keep the port, and let its queue be full: whoever connects waits."""
+    async def fill_backlog(self) -> None:
+        """Keep the port, and fill its accept queue, so that a client that connects waits."""
         await self._stop()
-        self.full = True
+        self.backlog_full = True
         full = self._bind()
         full.listen(0)
         self._reserved = [full]
@@ -317,7 +320,7 @@ class Proxy:
         self._release()
         for task in self._tasks:
             if not task.cancelled():
-                task.result()  # a defect of a mode's is not to look like trouble of the network's
+                task.result()  # a defect in a mode must not look like a fault of the network
 
     def _bind(self) -> socket.socket:
         bound = socket.socket()
@@ -330,9 +333,9 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for task in self._wires.values():
+        for task in self._connections.values():
             task.cancel()
-        await self.break_off()
+        await self.close_connections()
 
     def _release(self) -> None:
         for reserved in self._reserved:
@@ -341,18 +344,20 @@ class Proxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        wire = Wire(self, reader, writer)
-        self._wires[wire] = asyncio.create_task(self._serve(wire))
-        self._tasks.append(self._wires[wire])
+        connection = Connection(self, reader, writer)
+        self._connections[connection] = asyncio.create_task(self._serve(connection))
+        self._tasks.append(self._connections[connection])
 
-    async def _serve(self, wire: Wire) -> None:
-        # A client that leaves, at whatever moment, is no error here.
+    async def _serve(self, connection: Connection) -> None:
+        # A client may close at any moment.
         try:
             with suppress(ConnectionError, ssl.SSLError):
-                if self.tls is not None and not self.at_once:
-                    await wire.handshake(self.tls)
-                while not wire.closed and (self.at_once or await wire.listen()):
-                    await self.mode(wire)
+                if self.tls is not None and not self.on_accept:
+                    await connection.handshake(self.tls)
+                while not connection.closed and (
+                    self.on_accept or await connection.wait_for_data()
+                ):
+                    await self.mode(connection)
         finally:
-            await wire.finish()
-            del self._wires[wire]
+            await connection.finish()
+            del self._connections[connection]

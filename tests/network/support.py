@@ -1,4 +1,4 @@
-"""What the tests of the network share: a provider before a proxy, and a search for what is left."""
+"""Helpers of the network tests: a provider behind a proxy, and checks for leaks."""
 
 from __future__ import annotations
 
@@ -27,51 +27,52 @@ from tests.support import CLIENT_ID, SCOPES, SECRET, World, until
 from tests.test_secrets import everything_logged
 
 LIFETIME = 3600
-PATIENCE = RetryPolicy().request_timeout
+REQUEST_TIMEOUT = RetryPolicy().request_timeout
 
-_LOGIN = b64encode(f"{CLIENT_ID}:{SECRET}".encode()).decode()
+_CREDENTIALS = b64encode(f"{CLIENT_ID}:{SECRET}".encode()).decode()
 
 
 @dataclass(kw_only=True)
-class Scene(World):
-    """A provider on a clock of the test's, and the network between it and its sandbox."""
+class NetworkWorld(World):
+    """A provider on a manual clock, and the proxy between the provider and its sandbox."""
 
     proxy: Proxy
 
     @property
     def hanging(self) -> int:
-        """How often a request was left waiting, or waits to be let in."""
-        if not self.proxy.full:
+        """How many requests got no response, or wait for their connection to be accepted."""
+        if not self.proxy.backlog_full:
             return self.proxy.stalled
         return len(self.seen(TokenRequested)) - len(self.seen(TokenFetched))
 
     def canaries(self) -> Iterator[str]:
-        """Yield what nobody may tell: the credentials, and each token, also if it is cut."""
-        yield from (SECRET, _LOGIN, quote(_LOGIN))
-        for answer in self.proxy.answers:
-            token = json.loads(answer.partition(b"\r\n\r\n")[2]).get("access_token", _LOGIN)
+        """Yield the texts that may appear nowhere: credentials, and both ends of each token."""
+        yield from (SECRET, _CREDENTIALS, quote(_CREDENTIALS))
+        for response in self.proxy.responses:
+            body = json.loads(response.partition(b"\r\n\r\n")[2])
+            token = body.get("access_token", _CREDENTIALS)
             yield from (token[:12], token[-12:])
 
-    def assert_silent(self, *texts: str) -> None:
-        """Fail if a text holds a canary."""
+    def assert_no_secrets(self, *texts: str) -> None:
+        """Fail if a text contains a canary."""
         for text in texts:
             assert [canary for canary in self.canaries() if canary in text] == []
 
-    def assert_silent_error(self, error: BaseException) -> None:
-        """Fail if an error, its chain, or a frame of ours in it holds a canary."""
+    def assert_no_secrets_in_error(self, error: BaseException) -> None:
+        """Fail if an error, its chain, or a frame of the package in it contains a canary."""
         link: BaseException | None = error
         while link is not None:
-            self.assert_silent(str(link), repr(link), repr(vars(link)))
+            self.assert_no_secrets(str(link), repr(link), repr(vars(link)))
             link = link.__cause__ or link.__context__
-        self.assert_silent("".join(TracebackException.from_exception(error).format()))
+        self.assert_no_secrets("".join(TracebackException.from_exception(error).format()))
         for canary in self.canaries():
             assert locals_with(error, canary) == []
 
 
-def left() -> tuple[int, set[asyncio.Task[object]]]:
-    """Return how many sockets are open, and which tasks there are.
+def open_resources() -> tuple[int, set[asyncio.Task[object]]]:
+    """Return the number of open sockets, and the tasks.
 
-    Other files do not count: uvloop opens one when the first connection comes.
+    Other files do not count, because uvloop opens a file at the first connection.
     """
     return sum(map(_is_socket, Path("/dev/fd").iterdir())), asyncio.all_tasks()
 
@@ -84,24 +85,24 @@ def _is_socket(path: Path) -> bool:
 
 
 @asynccontextmanager
-async def scene(
+async def network_world(
     *,
     tls: ssl.SSLContext | None = None,
     trusted: ssl.SSLContext | None = None,
-    given: bool = False,
+    own_session: bool = True,
     host: str = LOOPBACK,
     secure: bool | None = None,
-) -> AsyncIterator[Scene]:
-    """Run a sandbox, a proxy and a provider; fail if anything is told, or is left at the end.
+) -> AsyncIterator[NetworkWorld]:
+    """Run a sandbox, a proxy and a provider; fail if a secret is logged, or a resource leaks.
 
     Args:
-        tls: What the proxy speaks TLS with.
-        trusted: Whom the given session trusts.
-        given: Use a session of the test's, not one of the provider's own.
-        host: What the proxy is called.
-        secure: Ask for https; if None, where there is TLS.
+        tls: The proxy's TLS context; `None` for plain HTTP.
+        trusted: The TLS context of the test's session, if the provider has no session of its own.
+        own_session: Let the provider make its own session; otherwise pass one to it.
+        host: The host in the client's domain.
+        secure: Use https; if `None`, use https if there is a `tls`.
     """
-    before = left()
+    before = open_resources()
     clock = ManualClock()
     app = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)
     sandbox = Sandbox([app], lifetime=LIFETIME, wall_time=clock.wall_time)
@@ -110,7 +111,7 @@ async def scene(
         async with sandbox, Proxy(sandbox, tls) as proxy:
             async with AsyncExitStack() as stack:
                 session = None
-                if given:
+                if not own_session:
                     connector = aiohttp.TCPConnector(ssl=trusted or True)
                     session = aiohttp.ClientSession(connector=connector)
                     await stack.enter_async_context(session)
@@ -119,34 +120,36 @@ async def scene(
                 secure = tls is not None if secure is None else secure
                 origin = f"{'https' if secure else 'http'}://{host}:{proxy.port}"
                 client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
-                here = Scene(clock, sandbox, provider, client, events, proxy=proxy)
+                here = NetworkWorld(clock, sandbox, provider, client, events, proxy=proxy)
                 yield here
-            await until(lambda: not proxy.open)
-    here.assert_silent(log.getvalue(), repr(events))
-    await until(lambda: left() == before)
+            await until(lambda: not proxy.open_connections)
+    assert log.getvalue()
+    here.assert_no_secrets(log.getvalue(), repr(events))
+    await until(lambda: open_resources() == before)
 
 
-async def failure(here: Scene, number: int, *, hangs: bool = False) -> None:
-    """Wait until so many attempts have failed.
+async def wait_for_failure(here: NetworkWorld, number: int, *, hangs: bool = False) -> None:
+    """Wait until some attempts have failed.
 
     Args:
-        here: Where.
-        number: How many, from the start.
-        hangs: The clock alone ends the last one; it is moved once nothing else is waited for.
+        here: The provider and its network.
+        number: The number of failed attempts since the start.
+        hangs: Whether only the request time-out ends the last attempt. The clock then advances by
+            that time-out when nothing but a response is waited for.
     """
     if hangs:
         await until(lambda: here.hanging >= number)
-        await here.clock.advance(PATIENCE)
+        await here.clock.advance(REQUEST_TIMEOUT)
     await here.failures(number)
 
 
-async def failed_fetch(here: Scene, *, attempts: int = 3, hangs: bool = False) -> FetchError:
-    """Return the error of a fetch after just so many attempts, the first ones here."""
+async def failed_fetch(here: NetworkWorld, *, attempts: int = 3, hangs: bool = False) -> FetchError:
+    """Return the error of a fetch that is the first one here, and makes some attempts."""
     caller = asyncio.create_task(here.source().get_token())
     for number in range(1, attempts + 1):
-        await failure(here, number, hangs=hangs)
+        await wait_for_failure(here, number, hangs=hangs)
         await here.clock.advance(0.5)
     with pytest.raises(FetchError) as caught:
         await caller
-    here.assert_silent_error(caught.value)
+    here.assert_no_secrets_in_error(caught.value)
     return caught.value

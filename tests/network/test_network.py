@@ -1,4 +1,4 @@
-"""What the wire does to an exchange: trouble by its kind, what callers get, and what is left."""
+"""Network faults by kind: what callers get, how the provider recovers, and that nothing leaks."""
 
 import asyncio
 import tracemalloc
@@ -18,228 +18,286 @@ from okta_tokens.events import RenewalFailed, TokenRequested
 from okta_tokens.sandbox import SandboxClient
 from tests.clock import settle
 from tests.network.modes import (
-    after_hints,
-    and_hang_up,
-    as_of_old,
-    bomb,
-    compressed,
+    after_interim_responses,
+    byte_by_byte,
     cut,
     drop,
+    duplicated,
     endless_body,
     endless_headers,
-    endless_hints,
+    endless_interim_responses,
     endless_line,
+    gzip_bomb,
+    gzip_encoded,
+    http_1_0,
     in_chunks,
-    in_single_bytes,
-    once,
-    redirecting,
+    in_slow_pieces,
+    only_once,
+    redirect,
     reset,
-    saying,
+    respond,
+    respond_with_headers,
     silence,
     silence_after,
-    slow_but_complete,
     slow_headers,
-    twice,
-    with_header,
+    then_close,
 )
-from tests.network.proxy import Mode, Proxy, honest
-from tests.network.support import LIFETIME, Scene, failed_fetch, failure, scene
+from tests.network.proxy import Mode, Proxy, pass_through
+from tests.network.support import (
+    LIFETIME,
+    NetworkWorld,
+    failed_fetch,
+    network_world,
+    wait_for_failure,
+)
 from tests.support import CLIENT_ID, SCOPES, SECRET, at_once, until
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
 NO_CONNECTION = "no connection to {origin}; check the network"
-NO_ANSWER = "no answer from {origin} within "
-BROKEN = "the connection to {origin} broke before there was an answer; check what stands between"
-GARBLED = "the answer of {origin} is incomplete or garbled; check what stands between"
-NO_HTTP = "what {origin} answered is no valid HTTP; check the domain"
-NO_JSON = "the answer (200) cannot be used: it is not Okta's JSON; check the domain"
-TOO_LONG = "the answer (200) cannot be used: its body is longer than 64 KiB; check the domain"
-NO_TOKEN = "cannot be used: it is not Okta's JSON; check the domain"
+NO_RESPONSE = "no response from {origin} within "
+BROKEN = (
+    "the connection to {origin} broke before a response arrived; check the proxies and gateways"
+)
+GARBLED = "the response of {origin} is incomplete or garbled; check the proxies and gateways"
+NO_HTTP = "the response of {origin} is not valid HTTP; check the domain"
+NO_JSON = "the response ({status}) is invalid: it is not Okta's JSON; check the domain"
+TOO_LONG = "the response (200) is invalid: its body is longer than 64 KiB; check the domain"
 
 both_sessions = pytest.mark.parametrize(
-    "given", [False, True], ids=["own session", "given session"]
+    "own_session", [True, False], ids=["own session", "given session"]
 )
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Something that befalls every exchange for a while, and what callers are to get then.
+class NetworkFault:
+    """A fault of every exchange for some time, and the error that callers get.
 
     Args:
-        begin: How it begins.
-        says: How the message begins; what is to be done is in it.
-        kind: The error.
-        retryable: Whether a retry may help; then all attempts are made.
-        hangs: Whether the time-out alone ends it.
+        start: Starts the fault.
+        message: The beginning of the error's message, with the advice.
+        kind: The error's type.
+        retryable: Whether the error is retryable; the fetch then makes all attempts.
+        hangs: Whether only the request time-out ends an attempt.
+        status: The HTTP status in the message.
     """
 
-    begin: Callable[[Proxy], Awaitable[None]]
-    says: str
+    start: Callable[[Proxy], Awaitable[None]]
+    message: str
     kind: type[FetchError] = TransportError
     retryable: bool = True
     hangs: bool = False
+    status: int = 200
 
     @property
     def attempts(self) -> int:
-        """How many are made for a caller who waits."""
+        """The number of attempts that a fetch makes for a waiter."""
         return 3 if self.retryable else 1
 
-    def check(self, error: object, here: Scene) -> None:
-        """Fail unless an error is the one to get."""
+    def check(self, error: object, here: NetworkWorld) -> None:
+        """Fail unless an error is the one that this fault causes."""
         assert isinstance(error, self.kind)
-        assert str(error).startswith(self.says.format(origin=here.client.origin))
+        message = self.message.format(origin=here.client.origin, status=self.status)
+        assert str(error).startswith(message)
         assert "; check " in str(error)
         assert error.retryable == self.retryable
 
 
-def befalls(mode: Mode, *, at_once: bool = False) -> Callable[[Proxy], Awaitable[None]]:
-    """Return how a mode begins."""
+def mode_starts(mode: Mode, *, on_accept: bool = False) -> Callable[[Proxy], Awaitable[None]]:
+    """Return a function that makes a proxy handle exchanges by a mode."""
 
-    async def begin(proxy: Proxy) -> None:
-        await proxy.befall(mode, at_once=at_once)
+    async def start(proxy: Proxy) -> None:
+        await proxy.set_mode(mode, on_accept=on_accept)
 
-    return begin
+    return start
 
 
 SILENCE = {
-    "nobody accepts": Trouble(Proxy.overflow, NO_ANSWER, hangs=True),
+    "full backlog": NetworkFault(Proxy.fill_backlog, NO_RESPONSE, hangs=True),
     **{
-        name: Trouble(begin, NO_ANSWER, hangs=True)
-        for name, begin in {
-            "silence": befalls(silence, at_once=True),
-            "silence after the request": befalls(silence_after(0)),
-            "silence within the head": befalls(silence_after(0.1)),
-            "silence within the body": befalls(silence_after(0.9)),
-            "headers byte by byte": befalls(slow_headers),
-            "hints without end": befalls(endless_hints),
+        name: NetworkFault(start, NO_RESPONSE, hangs=True)
+        for name, start in {
+            "silence on accept": mode_starts(silence, on_accept=True),
+            "silence after the request": mode_starts(silence_after(0)),
+            "silence inside the head": mode_starts(silence_after(0.1)),
+            "silence inside the body": mode_starts(silence_after(0.9)),
+            "headers byte by byte": mode_starts(slow_headers),
+            "endless interim responses": mode_starts(endless_interim_responses),
         }.items()
     },
 }
 FLOODS = {
-    "headers without end": Trouble(befalls(endless_headers), NO_HTTP),
-    "a header without end": Trouble(befalls(endless_line), NO_HTTP),
-    "a body without end": Trouble(befalls(endless_body), TOO_LONG, InvalidResponseError),
-    "a bomb": Trouble(befalls(bomb), TOO_LONG, InvalidResponseError),
+    "endless headers": NetworkFault(mode_starts(endless_headers), NO_HTTP),
+    "endless line": NetworkFault(mode_starts(endless_line), NO_HTTP),
+    "endless body": NetworkFault(mode_starts(endless_body), TOO_LONG, InvalidResponseError),
+    "gzip bomb": NetworkFault(mode_starts(gzip_bomb), TOO_LONG, InvalidResponseError),
 }
 BREAKS = {
-    "refused": Trouble(Proxy.refuse, NO_CONNECTION),
-    "closed at once": Trouble(befalls(drop, at_once=True), BROKEN),
-    "closed after the request": Trouble(befalls(drop), BROKEN),
-    "closed within the head": Trouble(befalls(cut("head")), BROKEN),
-    "closed within the body": Trouble(befalls(cut("body")), GARBLED),
-    "closed within a chunk": Trouble(befalls(cut("body", chunk=True)), GARBLED),
-    "reset at once": Trouble(befalls(reset, at_once=True), BROKEN),
-    "reset after the request": Trouble(befalls(reset), BROKEN),
-    "reset within the head": Trouble(befalls(cut("head", by_reset=True)), BROKEN),
-    "reset within the body": Trouble(befalls(cut("body", by_reset=True)), GARBLED),
+    "refused": NetworkFault(Proxy.refuse, NO_CONNECTION),
+    "closed on accept": NetworkFault(mode_starts(drop, on_accept=True), BROKEN),
+    "closed after the request": NetworkFault(mode_starts(drop), BROKEN),
+    "closed inside the head": NetworkFault(mode_starts(cut("head")), BROKEN),
+    "closed inside the body": NetworkFault(mode_starts(cut("body")), GARBLED),
+    "closed inside a chunk": NetworkFault(mode_starts(cut("body", chunk=True)), GARBLED),
+    "reset on accept": NetworkFault(mode_starts(reset, on_accept=True), BROKEN),
+    "reset after the request": NetworkFault(mode_starts(reset), BROKEN),
+    "reset inside the head": NetworkFault(mode_starts(cut("head", by_reset=True)), BROKEN),
+    "reset inside the body": NetworkFault(mode_starts(cut("body", by_reset=True)), GARBLED),
 }
-NONSENSE = {
-    "noise": Trouble(befalls(saying(b"\x00\xffnoise\r\n")), NO_HTTP),
-    "noise before the answer": Trouble(befalls(saying(b"noise\r\n" + OK + b"\r\n")), NO_HTTP),
-    "another protocol": Trouble(befalls(saying(b"SSH-2.0-OpenSSH_9.6\r\n", b"")), NO_HTTP),
-    "a TLS alert": Trouble(befalls(saying(b"\x15\x03\x03\x00\x02\x02\x28", b"")), NO_HTTP),
-    "a status that is none": Trouble(befalls(saying(b"HTTP/1.1 9999 ?\r\n\r\n")), NO_HTTP),
-    "a chunk of no size": Trouble(
-        befalls(saying(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n{}\r\n0\r\n\r\n")),
+INVALID = {
+    "binary noise": NetworkFault(mode_starts(respond(b"\x00\xffnoise\r\n")), NO_HTTP),
+    "noise before the response": NetworkFault(
+        mode_starts(respond(b"noise\r\n" + OK + b"\r\n")), NO_HTTP
+    ),
+    "SSH": NetworkFault(mode_starts(respond(b"SSH-2.0-OpenSSH_9.6\r\n", b"")), NO_HTTP),
+    "a TLS alert": NetworkFault(
+        mode_starts(respond(b"\x15\x03\x03\x00\x02\x02\x28", b"")), NO_HTTP
+    ),
+    "invalid status": NetworkFault(mode_starts(respond(b"HTTP/1.1 9999 ?\r\n\r\n")), NO_HTTP),
+    "invalid chunk size": NetworkFault(
+        mode_starts(respond(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n{}\r\n0\r\n\r\n")),
         NO_HTTP,
     ),
-    "two lengths": Trouble(
-        befalls(with_header(b"Content-Length: 40", b"Content-Length: 41")), NO_HTTP
+    "two lengths": NetworkFault(
+        mode_starts(respond_with_headers(b"Content-Length: 40", b"Content-Length: 41")), NO_HTTP
     ),
-    "less than no length": Trouble(befalls(with_header(b"Content-Length: -1")), NO_HTTP),
-    "too long a length": Trouble(befalls(with_header(b"Content-Length: 4000")), GARBLED),
-    "gzip that is none": Trouble(befalls(with_header(b"Content-Encoding: gzip")), GARBLED),
-    "half an answer of old": Trouble(
-        befalls(saying(b"HTTP/1.0 200 OK\r\n\r\n", b'{"access_to')), NO_JSON, InvalidResponseError
+    "negative length": NetworkFault(
+        mode_starts(respond_with_headers(b"Content-Length: -1")), NO_HTTP
     ),
-    "another protocol to switch to": Trouble(
-        befalls(saying(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")),
-        "the answer (101) " + NO_TOKEN,
+    "too large a length": NetworkFault(
+        mode_starts(respond_with_headers(b"Content-Length: 4000")), GARBLED
+    ),
+    "invalid gzip": NetworkFault(
+        mode_starts(respond_with_headers(b"Content-Encoding: gzip")), GARBLED
+    ),
+    "half an HTTP/1.0 response": NetworkFault(
+        mode_starts(respond(b"HTTP/1.0 200 OK\r\n\r\n", b'{"access_to')),
+        NO_JSON,
+        InvalidResponseError,
+    ),
+    "switching protocols": NetworkFault(
+        mode_starts(
+            respond(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        ),
+        NO_JSON,
         InvalidResponseError,
         retryable=False,
+        status=101,
     ),
-    "nothing": Trouble(
-        befalls(saying(b"HTTP/1.1 204 No Content\r\n\r\n", b"")),
-        "the answer (204) " + NO_TOKEN,
+    "no content": NetworkFault(
+        mode_starts(respond(b"HTTP/1.1 204 No Content\r\n\r\n", b"")),
+        NO_JSON,
         InvalidResponseError,
         retryable=False,
+        status=204,
     ),
 }
-TROUBLES = SILENCE | FLOODS | BREAKS | NONSENSE
+FAULTS = SILENCE | FLOODS | BREAKS | INVALID
 
-each_trouble = pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
+TYPICAL = (
+    "full backlog",
+    "silence after the request",
+    "silence inside the body",
+    "endless headers",
+    "gzip bomb",
+    "refused",
+    "closed on accept",
+    "closed inside the body",
+    "reset after the request",
+    "binary noise",
+    "no content",
+)
+"""For each message, and for each way in which an attempt ends, one fault."""
+
+each_typical_fault = pytest.mark.parametrize(
+    "fault", [FAULTS[name] for name in TYPICAL], ids=TYPICAL
+)
 
 
-# Troubles
+def in_both_sessions(names: tuple[str, ...]) -> pytest.MarkDecorator:
+    """Run a test with some faults in the provider's session, and with the typical ones in both."""
+    return pytest.mark.parametrize(
+        ("fault", "own_session"),
+        [
+            *(pytest.param(FAULTS[name], True, id=f"{name}-own session") for name in names),
+            *(
+                pytest.param(FAULTS[name], False, id=f"{name}-given session")
+                for name in names
+                if name in TYPICAL
+            ),
+        ],
+    )
 
 
-@each_trouble
-@both_sessions
-async def test_a_trouble_is_told_and_passes(trouble: Trouble, *, given: bool) -> None:
-    """Whoever has no token is told what is wrong, and gets one as soon as it is mended."""
-    async with scene(given=given) as here:
-        await trouble.begin(here.proxy)
-        error = await failed_fetch(here, attempts=trouble.attempts, hangs=trouble.hangs)
-        await until(lambda: not here.proxy.open)  # what is spoilt is not kept
-        await here.proxy.mend()
+# Faults
+
+
+@in_both_sessions(tuple(FAULTS))
+async def test_a_fault_is_reported_until_it_ends(fault: NetworkFault, *, own_session: bool) -> None:
+    """A caller gets an error with advice, and gets a token when the fault has ended."""
+    async with network_world(own_session=own_session) as here:
+        await fault.start(here.proxy)
+        error = await failed_fetch(here, attempts=fault.attempts, hangs=fault.hangs)
+        await until(lambda: not here.proxy.open_connections)  # a faulty connection is not kept
+        await here.proxy.restore()
         await here.clock.advance(2)
         token = await here.source().get_token()
 
-        trouble.check(error, here)
-        assert error.attempts == trouble.attempts
-        assert len(here.seen(TokenRequested)) == trouble.attempts + 1
+        fault.check(error, here)
+        assert error.attempts == fault.attempts
+        assert len(here.seen(TokenRequested)) == fault.attempts + 1
         assert token.scopes == {"a"}
 
 
-@each_trouble
-async def test_a_token_that_is_held_outlasts_trouble(trouble: Trouble) -> None:
-    """Whoever has a token notices nothing, and it is renewed as soon as the trouble is over."""
-    async with scene() as here:
+@each_typical_fault
+async def test_a_held_token_outlasts_a_fault(fault: NetworkFault) -> None:
+    """A caller gets the held token during a fault, and the renewal succeeds when it has ended."""
+    async with network_world() as here:
         source = here.source()
         held = await source.get_token()
-        await trouble.begin(here.proxy)
+        await fault.start(here.proxy)
         here.clock.boot += LIFETIME - 300
         here.clock.wall += LIFETIME - 300
         assert at_once(source.get_token()) is held
-        await failure(here, 1, hangs=trouble.hangs)
+        await wait_for_failure(here, 1, hangs=fault.hangs)
         await until(lambda: bool(here.seen(RenewalFailed)))
         assert at_once(source.get_token()) is held
-        await here.proxy.mend()
+        await here.proxy.restore()
         await here.advance(60)
-        # What no retry mends is not tried again before somebody asks.
-        assert (at_once(source.get_token()) is held) == (not trouble.retryable)
+        # After an error that is not retryable, only a call starts the next renewal.
+        assert (at_once(source.get_token()) is held) == (not fault.retryable)
         await here.quiet()
         renewed = at_once(source.get_token())
 
         (event,) = here.seen(RenewalFailed)
         assert isinstance(event, RenewalFailed)
-        trouble.check(event.error, here)
+        fault.check(event.error, here)
         assert renewed is not held
 
 
-@pytest.mark.parametrize("trouble", SILENCE.values(), ids=SILENCE.keys())
-@both_sessions
-async def test_closing_waits_for_no_answer(trouble: Trouble, *, given: bool) -> None:
-    """A provider that is closed while its server is silent tells callers, and leaves nothing."""
-    async with scene(given=given) as here:
-        await trouble.begin(here.proxy)
+@in_both_sessions(tuple(SILENCE))
+async def test_closing_does_not_wait_for_a_response(
+    fault: NetworkFault, *, own_session: bool
+) -> None:
+    """If a provider is closed while its server is silent, callers get an error, nothing leaks."""
+    async with network_world(own_session=own_session) as here:
+        await fault.start(here.proxy)
         caller = asyncio.create_task(here.source().get_token())
         await until(lambda: here.hanging >= 1)
         await here.provider.aclose()
         with pytest.raises(ProviderStateError) as caught:
             await caller
-        await until(lambda: not here.proxy.open)  # also where the session stays open
+        await until(lambda: not here.proxy.open_connections)  # also if the session stays open
 
-        here.assert_silent_error(caught.value)
+        here.assert_no_secrets_in_error(caught.value)
 
 
-@pytest.mark.parametrize("trouble", FLOODS.values(), ids=FLOODS.keys())
-async def test_a_flood_takes_no_memory(trouble: Trouble) -> None:
-    """An answer without an end, be it compressed to a thousandth, costs a few megabytes at most."""
-    async with scene() as here:
+@pytest.mark.parametrize("fault", FLOODS.values(), ids=FLOODS.keys())
+async def test_a_flood_takes_little_memory(fault: NetworkFault) -> None:
+    """A response without an end costs a few megabytes, even if it is compressed."""
+    async with network_world() as here:
         await here.source("b").get_token()
-        await trouble.begin(here.proxy)
+        await fault.start(here.proxy)
         tracemalloc.start()
         try:
             await failed_fetch(here)
@@ -250,59 +308,65 @@ async def test_a_flood_takes_no_memory(trouble: Trouble) -> None:
         assert most < 6_000_000
 
 
-# What is no trouble
+# Unusual, but complete
 
 
 @pytest.mark.parametrize(
-    "mode",
+    ("mode", "own_session"),
     [
-        honest,
-        in_single_bytes,
-        slow_but_complete,
-        in_chunks,
-        compressed,
-        as_of_old,
-        after_hints,
-        and_hang_up,
-        twice,
+        (pass_through, True),
+        (byte_by_byte, True),
+        (in_slow_pieces, True),
+        (in_chunks, True),
+        (gzip_encoded, True),
+        (http_1_0, True),
+        (after_interim_responses, True),
+        (then_close, True),
+        (duplicated, True),
+        (pass_through, False),
+        (gzip_encoded, False),
+        (then_close, False),
+        (duplicated, False),
     ],
-    ids=lambda mode: mode.__name__,
+    ids=lambda value: value.__name__ if callable(value) else "own" if value else "given",
 )
-@both_sessions
-async def test_what_is_strange_but_complete_is_good(mode: Mode, *, given: bool) -> None:
-    """An answer that is all there is taken at the first attempt, and for the request it answers."""
-    async with scene(given=given) as here:
-        await here.proxy.befall(mode)
+async def test_a_complete_response_is_accepted(mode: Mode, *, own_session: bool) -> None:
+    """An unusual but complete response is accepted at once, and only for its own request."""
+    async with network_world(own_session=own_session) as here:
+        await here.proxy.set_mode(mode)
         tokens = [await here.source(scopes).get_token() for scopes in ("a", "b", "c")]
 
         assert [token.scopes for token in tokens] == [{"a"}, {"b"}, {"c"}]
         assert here.sandbox.token_requests == 3
 
 
-# Connections that are kept
+# Kept connections
 
 
 @both_sessions
-async def test_a_connection_that_was_closed_meanwhile_is_not_used(*, given: bool) -> None:
-    """What the server closed between two requests costs no attempt."""
-    async with scene(given=given) as here:
+async def test_a_connection_that_was_closed_is_not_used(*, own_session: bool) -> None:
+    """A connection that the server closed between two requests costs no attempt."""
+    async with network_world(own_session=own_session) as here:
         await here.source("a").get_token()
-        await here.proxy.break_off()
+        await here.proxy.close_connections()
         await here.source("b").get_token()
 
         assert here.proxy.accepted == 2
         assert len(here.seen(TokenRequested)) == 2
 
 
-@pytest.mark.parametrize("mode", [drop, reset, silence], ids=lambda mode: mode.__name__)
-@both_sessions
-async def test_a_connection_that_is_dead_costs_one_attempt(mode: Mode, *, given: bool) -> None:
-    """What was closed, reset or forgotten as it is used again is replaced by the next attempt."""
-    async with scene(given=given) as here:
+@pytest.mark.parametrize(
+    ("mode", "own_session"),
+    [(drop, True), (reset, True), (silence, True), (drop, False)],
+    ids=["closed", "reset", "silent", "closed, given session"],
+)
+async def test_a_dead_connection_costs_one_attempt(mode: Mode, *, own_session: bool) -> None:
+    """If a kept connection fails when it is used again, the next attempt opens another one."""
+    async with network_world(own_session=own_session) as here:
         await here.source("a").get_token()
-        await here.proxy.befall(once(mode))
+        await here.proxy.set_mode(only_once(mode))
         caller = asyncio.create_task(here.source("b").get_token())
-        await failure(here, 1, hangs=mode is silence)
+        await wait_for_failure(here, 1, hangs=mode is silence)
         await here.clock.advance(0.5)
         token = await caller
 
@@ -312,31 +376,31 @@ async def test_a_connection_that_is_dead_costs_one_attempt(mode: Mode, *, given:
 
 
 @both_sessions
-async def test_a_farewell_on_an_idle_connection_is_no_answer(*, given: bool) -> None:
-    """What a load balancer says as it closes an idle connection costs no attempt."""
-    async with scene(given=given) as here:
+async def test_a_408_on_an_idle_connection_is_ignored(*, own_session: bool) -> None:
+    """A load balancer's 408 before it closes an idle connection costs no attempt."""
+    async with network_world(own_session=own_session) as here:
         await here.source("a").get_token()
-        await here.proxy.interject(
+        await here.proxy.send_unrequested(
             b"HTTP/1.1 408 Request Time-out\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
-        await here.proxy.break_off()
+        await here.proxy.close_connections()
         token = await here.source("b").get_token()
 
         assert token.scopes == {"b"}
         assert len(here.seen(TokenRequested)) == 2
 
 
-async def test_no_client_gets_the_token_of_another_one() -> None:
-    """An answer that comes a second time, while the connection is idle, is nobody's."""
-    async with scene() as here:
+async def test_no_client_gets_the_token_of_another_client() -> None:
+    """A response that arrives again on an idle connection does not answer the next request."""
+    async with network_world() as here:
         secret = "another-" + SECRET
         here.sandbox.put_client(SandboxClient("0oa2other", [secret], scopes=SCOPES))
         other = OktaClient(here.client.origin, "0oa2other", ClientSecretBasic(secret))
         first = await here.source().get_token()
-        await here.proxy.interject(here.proxy.answers[-1])
+        await here.proxy.send_unrequested(here.proxy.responses[-1])
         await settle()
         caller = asyncio.create_task(here.provider.get_token(other, "a"))
-        await failure(here, 1)
+        await wait_for_failure(here, 1)
         await here.clock.advance(0.5)
         second = await caller
 
@@ -348,16 +412,29 @@ async def test_no_client_gets_the_token_of_another_one() -> None:
 # Redirects
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("same_server", [False, True], ids=["elsewhere", "same server"])
-@both_sessions
-async def test_no_redirect_takes_the_credentials_anywhere(
-    status: int, *, same_server: bool, given: bool
+@pytest.mark.parametrize(
+    ("status", "same_server", "own_session"),
+    [
+        (301, False, True),
+        (302, False, True),
+        (303, False, True),
+        (307, False, True),
+        (308, False, True),
+        (307, True, True),
+        (307, False, False),
+    ],
+    ids=["301", "302", "303", "307", "308", "307, same server", "307, given session"],
+)
+async def test_no_redirect_is_followed(
+    status: int, *, same_server: bool, own_session: bool
 ) -> None:
-    """A redirect is refused at the first attempt, wherever it leads; nobody there hears of it."""
-    async with scene(given=given) as here, Proxy(here.sandbox) as elsewhere:
+    """A redirect fails the fetch at the first attempt, and its target receives nothing."""
+    async with (
+        network_world(own_session=own_session) as here,
+        Proxy(here.sandbox) as elsewhere,
+    ):
         target = here.proxy if same_server else elsewhere
-        await here.proxy.befall(redirecting(status, f"http://127.0.0.1:{target.port}/there"))
+        await here.proxy.set_mode(redirect(status, f"http://127.0.0.1:{target.port}/there"))
         error = await failed_fetch(here, attempts=1)
 
         assert isinstance(error, InvalidResponseError)
@@ -365,6 +442,6 @@ async def test_no_redirect_takes_the_credentials_anywhere(
         assert not error.retryable
         assert "redirect, which is never followed; check the domain" in str(error)
         assert elsewhere.accepted == 0
-        assert here.proxy.heard.count(b"POST ") == 1
-        assert b"/there" not in here.proxy.heard
-        assert here.proxy.heard.count(b"Authorization: Basic ") == 1
+        assert here.proxy.decrypted.count(b"POST ") == 1
+        assert b"/there" not in here.proxy.decrypted
+        assert here.proxy.decrypted.count(b"Authorization: Basic ") == 1
