@@ -24,7 +24,7 @@ from okta_tokens import (
     TokenSource,
 )
 from okta_tokens.events import AttemptFailed, Event
-from okta_tokens.sandbox import Sandbox, SandboxClient
+from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox, SandboxClient
 from tests.clock import ManualClock, settle
 from tests.stores.support import MemoryTokenStore
 
@@ -140,6 +140,12 @@ async def world(  # noqa: PLR0913 - each is what some test chooses
         method = authentication or ClientSecretBasic(SECRET)
         client = OktaClient(okta.origin, CLIENT_ID, method, dpop=dpop)
         yield World(clock, okta, provider, client, events, made)
+
+
+def default_client(sandbox: Sandbox) -> OktaClient:
+    """Return the client that every sandbox knows."""
+    secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
+    return OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
