@@ -1,4 +1,4 @@
-"""What users see: names, signatures, docstrings. A change here is a change for them."""
+"""The public surface: names, signatures and docstrings. A change here is a change for users."""
 
 import inspect
 import re
@@ -14,6 +14,7 @@ import pytest
 
 import okta_tokens
 from okta_tokens import (
+    AccessToken,
     ClientSecretJWT,
     DPoP,
     OktaClient,
@@ -38,25 +39,31 @@ Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
 MODULES = (okta_tokens, errors, events, *ADAPTERS, stores, of_redis)
-"""The public modules that the package's face names, the adapters, and the stores."""
+"""The public modules: the package, its errors and events, the adapters and the stores."""
 
 OPTIONAL = [
     *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2"),
     *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.sandbox"),
     "okta_tokens.stores.redis",
 ]
-"""What only some part of the package needs."""
+"""Modules that `import okta_tokens` must not need."""
 
 CALLED_BY_SYNTAX = {"__aenter__", "__aexit__", "__call__"}
-"""Methods of which a call shows no name."""
+"""Public methods that are called by syntax instead of by name."""
+
+MADE_BY_THE_PROVIDER = {AccessToken, TokenSource}
+"""Classes that users do not instantiate. Their constructors take private parts."""
 
 SURFACES = {
     "okta_tokens": """
-class AccessToken(value: str, token_type: str, scopes: frozenset[str], key: TokenKey,
-        _boot_expiry: float, _wall_expiry: float, _leeway: float, _clock: Clock)
+class AccessToken, made by the provider
     authorization: str
     expires_at: datetime
+    key: TokenKey
     def remaining(self) -> float
+    scopes: frozenset[str]
+    token_type: str
+    value: str
 protocol ClientAuthentication
     async def __call__(self, request: TokenRequest, /) -> None
 class ClientSecretBasic(secret: str | SecretCallable)
@@ -135,12 +142,13 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     async def warm(self, *sources: TokenSource, timeout: float | None = None) -> None
 class TokenRequest(url: str, client_id: str, form: dict[str, str], headers: dict[str, str],
         now: float, secrets: list[str] = <factory>, credential: Hashable = None)
-class TokenSource(provider: TokenProvider, key: TokenKey)
+class TokenSource, made by the provider
     async def access_token(self) -> str
     async def get_token(self) -> AccessToken
     async def headers(self, method: str, url: str, *, nonce: str | None = None) -> dict[str,
         str]
     def invalidate(self, token: AccessToken | str) -> bool
+    key: TokenKey
     async def proof(self, token: AccessToken, method: str, url: str,
         nonce: str | None = None) -> str
 module errors
@@ -293,16 +301,16 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
 def generate_key() -> str
 """,
 }
-"""Of each public module: what users may name, how they call it, what they find in it."""
+"""The public names of each public module, with the signatures and members of its classes."""
 
 
 def signature(function: Callable[..., object]) -> str:
-    """Return a signature as text, its annotations as they are written."""
+    """Return a signature as text, with its annotations as they are written in the code."""
     return re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
 
 
 def describe(name: str, thing: object, annotation: str = "") -> str:
-    """Return one line on a function, a property or a value."""
+    """Return a line that describes a function, a property or a value."""
     if isinstance(thing, classmethod):
         return f"classmethod {describe(name, thing.__func__)}"
     if isinstance(thing, property):
@@ -316,7 +324,7 @@ def describe(name: str, thing: object, annotation: str = "") -> str:
 
 
 def members(kind: type) -> dict[str, object]:
-    """Return what a class itself has for its users."""
+    """Return the public members that a class itself defines."""
     return {
         name: thing
         for name, thing in sorted({**inspect.get_annotations(kind), **vars(kind)}.items())
@@ -325,10 +333,12 @@ def members(kind: type) -> dict[str, object]:
 
 
 def describe_class(kind: type) -> Iterator[str]:
-    """Yield a line for how an instance is made, and one for each member that this does not show."""
+    """Yield a line for the constructor, and one for each member that this line does not name."""
     shown = set()
     if getattr(kind, "_is_protocol", False):
         yield f"protocol {kind.__name__}"
+    elif kind in MADE_BY_THE_PROVIDER:
+        yield f"class {kind.__name__}, made by the provider"
     elif not inspect.isfunction(inspect.getattr_static(kind, "__init__")):
         yield f"class {kind.__name__}"
     else:
@@ -357,14 +367,14 @@ def surface(module: ModuleType) -> str:
 
 
 def wrap(line: str) -> list[str]:
-    """Return a line, broken after a comma where it is too long."""
+    """Return the lines of a text that is broken after a comma where it is too long."""
     glued = re.sub(r"(?<=[^, ]) ", "\N{NO-BREAK SPACE}", line)
     wrapped = textwrap.wrap(glued, 92, subsequent_indent=" " * 8, break_on_hyphens=False)
     return [part.replace("\N{NO-BREAK SPACE}", " ") for part in wrapped]
 
 
 def public_callables() -> list[tuple[str, Callable[..., object]]]:
-    """Return every public class, function and method, by name."""
+    """Return the name and the object of every public class, function, method and property."""
     found: list[tuple[str, Callable[..., object]]] = []
     for module in MODULES:
         for name in module.__all__:
@@ -382,7 +392,7 @@ def public_callables() -> list[tuple[str, Callable[..., object]]]:
 
 
 def drawn_tree() -> dict[str, set[str]]:
-    """Return the bases of each error, as the docstring of the errors draws them."""
+    """Return the bases of each error, as the docstring of the errors module draws them."""
     bases: dict[str, set[str]] = {}
     path: list[str] = []
     for line in (inspect.getdoc(errors) or "").splitlines():
@@ -396,7 +406,7 @@ def drawn_tree() -> dict[str, set[str]]:
 
 
 def family(kind: type[Kind]) -> list[type[Kind]]:
-    """Return a class and all that are derived from it, as far as they belong to the package."""
+    """Return a class and all its subclasses in the package."""
     # A dataclass with slots replaces the class that was written, which may live on for a while.
     children = [
         child
@@ -409,19 +419,19 @@ def family(kind: type[Kind]) -> list[type[Kind]]:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_the_public_surface_changes_only_on_purpose(module: ModuleType) -> None:
-    """The names that users see, how they are called and what they hold, are those written here."""
+    """The public names, signatures and members are those that this module lists."""
     assert surface(module) == SURFACES[module.__name__].strip("\n")
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_the_public_names_are_listed_once_in_order(module: ModuleType) -> None:
-    """`__all__` is in alphabetical order, without repetition, so that a name is found in it."""
+    """`__all__` is in alphabetical order and repeats no name."""
     assert module.__all__ == sorted({*module.__all__})
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_all_that_is_listed_can_be_imported(module: ModuleType) -> None:
-    """A star import brings every public name."""
+def test_a_star_import_brings_every_public_name(module: ModuleType) -> None:
+    """A star import brings the names in `__all__` and no other name."""
     namespace: dict[str, object] = {}
 
     exec(f"from {module.__name__} import *", namespace)  # noqa: S102 - only a module may do it
@@ -429,8 +439,8 @@ def test_all_that_is_listed_can_be_imported(module: ModuleType) -> None:
     assert {*namespace} - {"__builtins__"} == {*module.__all__}
 
 
-def test_the_face_works_without_anything_optional() -> None:
-    """All public names can be had where nothing that is optional can be imported."""
+def test_the_package_works_without_the_extras() -> None:
+    """The public names can be imported where no optional module can be imported."""
     program = f"""
 import sys
 import {", ".join(sorted({"aiohttp", "anyio", "cachetools", "structlog"}))}
@@ -445,32 +455,46 @@ print(TokenProvider.__name__, errors.FetchError.__name__, events.TokenFetched.__
     assert run.stdout.split() == [b"TokenProvider", b"FetchError", b"TokenFetched"]
 
 
+@pytest.mark.parametrize("kind", sorted(MADE_BY_THE_PROVIDER, key=lambda kind: kind.__name__))
+def test_a_class_that_the_provider_makes_says_so(kind: type) -> None:
+    """The docstring of a class that users do not instantiate names the provider as its maker."""
+    docstring = inspect.getdoc(kind) or ""
+
+    assert re.search(r"The provider makes it|made by `TokenProvider\.\w+`", docstring)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_no_public_signature_has_a_private_parameter(module: ModuleType) -> None:
+    """No signature in the public surface has a parameter whose name begins with an underscore."""
+    assert re.findall(r"[(\s]\*{0,2}_\w+:", surface(module)) == []
+
+
 def test_the_version_is_a_version() -> None:
-    """The version is made of numbers, as packages are compared by."""
+    """The version has the form that package installers compare."""
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?(\.dev\d+)?", okta_tokens.__version__)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_every_public_module_says_what_it_is(module: ModuleType) -> None:
-    """The docstring of a public module begins with one sentence."""
+def test_every_public_module_has_a_docstring(module: ModuleType) -> None:
+    """The docstring of a public module begins with a sentence in one line."""
     assert (module.__doc__ or "").partition("\n")[0].endswith(".")
 
 
-def test_every_public_callable_says_what_it_does() -> None:
-    """Each docstring begins with a line of its own that ends in a full stop."""
-    wordless = []
+def test_every_public_callable_has_a_docstring() -> None:
+    """The docstring of a public callable begins with a line that ends in a full stop."""
+    undocumented = []
     for name, thing in public_callables():
         first, _, rest = (inspect.getdoc(thing) or "").partition("\n")
         own = thing.__doc__ is not None
         sentence = re.fullmatch(r"[A-Z`].*[^ .]\.", first) and not rest.partition("\n")[0].strip()
         if not (own and sentence):
-            wordless.append(name)
+            undocumented.append(name)
 
-    assert wordless == []
+    assert undocumented == []
 
 
 def test_every_public_callable_documents_its_arguments() -> None:
-    """What has an `Args:` section names each of its arguments there, and no other."""
+    """An `Args:` section names each argument of its callable, in order, and no other name."""
     wrong = []
     for name, thing in public_callables():
         _, found, section = (inspect.getdoc(thing) or "").partition("\nArgs:\n")
@@ -517,15 +541,15 @@ def test_every_public_callable_documents_its_arguments() -> None:
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),
 )
-def test_what_is_raised_is_documented(thing: object, raised: set[str]) -> None:
-    """The `Raises:` section names each error that users have to think of."""
+def test_the_errors_of_a_callable_are_documented(thing: object, raised: set[str]) -> None:
+    """The `Raises:` section names each error that a user may have to handle."""
     section = (inspect.getdoc(thing) or "").partition("\nRaises:\n")[2]
 
     assert {*re.findall(r"^    (\w+): \S", section, flags=re.MULTILINE)} == raised
 
 
-def test_the_errors_form_the_tree_that_is_drawn() -> None:
-    """Each error has the bases that the drawing in the module's docstring gives it."""
+def test_the_drawn_tree_of_errors_is_correct() -> None:
+    """Each error has the bases that the drawing in the module's docstring shows."""
     kinds = family(TokenProviderError)
 
     assert {
@@ -542,7 +566,7 @@ def test_all_errors_are_public() -> None:
 
 
 def test_all_events_are_public() -> None:
-    """Every event that happens can be imported from `okta_tokens.events`."""
+    """Every event that the package emits can be imported from `okta_tokens.events`."""
     kinds = family(Event)
 
     assert {kind.__module__ for kind in kinds} == {"okta_tokens.events"}
@@ -551,7 +575,7 @@ def test_all_events_are_public() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in family(Event) if kind is not Event])
 def test_events_are_frozen(kind: type[Event]) -> None:
-    """No observer can change an event that the next one gets, nor hang anything on it."""
+    """An observer can neither change an attribute of an event nor add an attribute to it."""
     event = object.__new__(kind)
 
     for name in (*inspect.signature(kind).parameters, "something_else"):
@@ -559,8 +583,8 @@ def test_events_are_frozen(kind: type[Event]) -> None:
             setattr(event, name, None)
 
 
-def test_each_event_has_a_name_of_its_own() -> None:
-    """Log lines are told apart by constant names that begin with the package's."""
+def test_each_event_has_its_own_name() -> None:
+    """The name of each event is unique and begins with the name of the package."""
     leaves = [kind for kind in family(Event) if kind not in {Event, KeyEvent}]
     names = [kind.name for kind in leaves]
 
