@@ -31,7 +31,7 @@ from okta_tokens import (
 )
 from okta_tokens.events import Event
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
-from tests.endpoint.test_exchange import server
+from tests.endpoint.servers import token_server
 from tests.keys import ec_key, jwk, pem
 
 CLIENT_ID = "0oa1client"
@@ -278,7 +278,7 @@ async def test_no_assertion_and_no_proof_appears(method: PrivateKeyJWT | ClientS
 
     with everything_logged() as log:
         async with (
-            server(handler) as origin,
+            token_server(handler) as origin,
             TokenProvider(observers=[events.append], retry=RetryPolicy(attempts=1)) as provider,
         ):
             client = OktaClient(origin, CLIENT_ID, method, dpop=DPoP(ec_key()))
@@ -324,7 +324,7 @@ async def test_a_token_that_is_revoked_is_not_repeated() -> None:
 
     with everything_logged() as log:
         async with (
-            server(handler) as origin,
+            token_server(handler) as origin,
             TokenProvider(observers=[events.append]) as provider,
         ):
             client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))

@@ -1,4 +1,4 @@
-"""One domain: how many requests at once, how pauses are kept, how often it is tried."""
+"""One domain: its limit on concurrent requests, its pauses, and its attempts."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,24 +26,24 @@ def org(here: World) -> OktaClient:
 
 
 def has_paused(here: World, times: int) -> Callable[[], bool]:
-    """Return a condition: that the domain has asked so many times to be left alone."""
+    """Return a condition: the domain has been paused this number of times."""
     return lambda: len(here.seen(RequestsPaused)) == times
 
 
-async def test_so_many_requests_at_once_and_no_more() -> None:
-    """The gate bounds the requests that are under way at a domain."""
+async def test_concurrent_requests_are_bounded() -> None:
+    """No more than `max_concurrent_requests` requests are under way at a domain."""
     async with world(max_concurrent_requests=3) as here:
         here.sandbox.latency = 0.01
         scopes = ["a", "b", "c", "a b", "a c", "b c", "a b c"]
 
-        tokens = await asyncio.gather(*(here.source(it).get_token() for it in scopes))
+        tokens = await asyncio.gather(*(here.source(name).get_token() for name in scopes))
 
         assert len({token.value for token in tokens}) == 7
         assert here.sandbox.peak_concurrency == 3
 
 
-async def test_an_error_that_may_mend_itself_is_retried() -> None:
-    """Two failures and a success are one fetch for the caller, with waits between the attempts."""
+async def test_a_retryable_error_is_retried() -> None:
+    """A caller gets the token of the third attempt, with back-off between the attempts."""
     async with world() as here:
         here.sandbox.fail_next(Fault.status(503), Fault.drop())
         caller = asyncio.ensure_future(here.source().get_token())
@@ -71,8 +71,8 @@ async def test_an_error_that_may_mend_itself_is_retried() -> None:
         assert failed == [(ServerError, 1, token.key), (TransportError, 2, token.key)]
 
 
-async def test_a_request_for_nobody_is_told_from_one_that_somebody_waits_for() -> None:
-    """The event of a request says whether it renews a token in the background."""
+async def test_the_event_of_a_request_tells_whether_it_is_a_renewal() -> None:
+    """The event of a request says whether the request renews a token in the background."""
     async with world(lifetime=300) as here:
         await here.source(keep_fresh=True).get_token()
         await here.advance(280)
@@ -86,7 +86,7 @@ async def test_a_request_for_nobody_is_told_from_one_that_somebody_waits_for() -
 
 
 async def test_the_attempts_are_bounded() -> None:
-    """After the last attempt the caller gets its error, and how many there were."""
+    """After the last attempt the caller gets its error, which holds the number of attempts."""
     async with world(retry=RetryPolicy(attempts=2)) as here:
         here.sandbox.fault = Fault.status(500)
         caller = asyncio.ensure_future(here.source().get_token())
@@ -101,8 +101,8 @@ async def test_the_attempts_are_bounded() -> None:
         assert here.sandbox.token_requests == 2
 
 
-async def test_an_error_that_no_retry_mends_is_not_retried() -> None:
-    """A refusal is the caller's answer after one request."""
+async def test_a_final_error_is_not_retried() -> None:
+    """The caller gets an error that is not retryable after one request."""
     async with world() as here:
         with pytest.raises(OAuthError) as caught:
             await here.source("unknown").get_token()
@@ -111,8 +111,8 @@ async def test_an_error_that_no_retry_mends_is_not_retried() -> None:
         assert here.sandbox.token_requests == 1
 
 
-async def test_a_request_has_its_time_and_all_attempts_have_theirs() -> None:
-    """A server that never answers costs a caller the total time-out, not that of each request."""
+async def test_a_request_and_all_attempts_have_time_limits() -> None:
+    """The total timeout bounds all attempts together, and the request timeout bounds each one."""
     retry = RetryPolicy(request_timeout=10, total_timeout=15)
     async with world(retry=retry) as here:
         here.sandbox.latency = 60
@@ -131,8 +131,8 @@ async def test_a_request_has_its_time_and_all_attempts_have_theirs() -> None:
         assert here.sandbox.token_requests == 2
 
 
-async def test_a_429_pauses_every_key_of_the_custom_servers_and_not_the_org_server() -> None:
-    """The limit of the custom servers is theirs together; the org's own server has another one."""
+async def test_a_429_of_a_custom_server_does_not_pause_the_org_server() -> None:
+    """A 429 pauses every custom authorization server of a domain, but not the org's own server."""
     async with world(retry=RetryPolicy(max_wait=5, total_timeout=10)) as here:
         here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
         with pytest.raises(RateLimitedError):
@@ -149,8 +149,8 @@ async def test_a_429_pauses_every_key_of_the_custom_servers_and_not_the_org_serv
         assert paused.request_id
 
 
-async def test_a_pause_is_read_against_the_servers_own_clock() -> None:
-    """A server whose clock is hours off asks for the same pause as one that is right."""
+async def test_a_pause_is_measured_by_the_servers_clock() -> None:
+    """A server whose clock is two hours late asks for the same pause as a server that is right."""
     async with world(retry=RetryPolicy(max_wait=5, total_timeout=10)) as here:
         here.sandbox.date_offset = -7200
         here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
@@ -162,8 +162,8 @@ async def test_a_pause_is_read_against_the_servers_own_clock() -> None:
         assert offset == pytest.approx(-7200, abs=2)
 
 
-async def test_a_pause_is_capped() -> None:
-    """A reset that is hours away does not stop a service for hours."""
+async def test_a_pause_is_at_most_max_pause() -> None:
+    """A pause is never longer than `max_pause`, even if the reset is a day away."""
     async with world(retry=RetryPolicy(max_wait=5, total_timeout=10, max_pause=20)) as here:
         far = str(int(here.clock.wall) + 86_400)
         here.sandbox.fail_next(Fault.answer(429, "{}", headers={"X-Rate-Limit-Reset": far}))
@@ -173,13 +173,10 @@ async def test_a_pause_is_capped() -> None:
         assert caught.value.retry_at.timestamp() - here.clock.wall == pytest.approx(20, abs=1)
 
 
-async def test_a_pause_of_another_process_is_one_here() -> None:
-    """A pause that is found in the store holds for its half of the domain, and as one of a 429's.
-
-    It is as long as the policy lets pauses be, and no shorter one ends it.
-    """
-    patience = RetryPolicy(max_wait=5, total_timeout=10, max_pause=20)
-    async with world(retry=patience, store=MemoryTokenStore) as here:
+async def test_a_pause_of_another_process_is_adopted() -> None:
+    """A pause in the store applies to its half of the domain, and no shorter pause ends it."""
+    retry = RetryPolicy(max_wait=5, total_timeout=10, max_pause=20)
+    async with world(retry=retry, store=MemoryTokenStore) as here:
         assert here.store is not None
         key = (await here.source("a").get_token()).key
         for seconds, scope in ((86_400, "b"), (10, "c")):
@@ -195,8 +192,8 @@ async def test_a_pause_of_another_process_is_one_here() -> None:
         assert here.sandbox.token_requests == 2
 
 
-async def test_a_limit_on_concurrency_is_waited_out_briefly() -> None:
-    """Too many at once is over as soon as another one is done: the pause is short, and doubles."""
+async def test_the_pause_of_a_concurrency_limit_is_short_and_doubles() -> None:
+    """The pause after a concurrency limit is two seconds, and doubles with each further 429."""
     async with world() as here:
         here.sandbox.fail_next(Fault.concurrency_limited(), Fault.concurrency_limited())
         caller = asyncio.ensure_future(here.source().get_token())
@@ -206,12 +203,16 @@ async def test_a_limit_on_concurrency_is_waited_out_briefly() -> None:
         await here.clock.advance(4)
 
         assert (await caller).value
-        seconds = [it.seconds for it in here.seen(RequestsPaused) if isinstance(it, RequestsPaused)]
+        seconds = [
+            event.seconds
+            for event in here.seen(RequestsPaused)
+            if isinstance(event, RequestsPaused)
+        ]
         assert seconds == [2, 4]
 
 
-async def test_a_token_ends_a_row_of_429s() -> None:
-    """After a request that went through, the next pause is as short as the first one was."""
+async def test_a_token_resets_the_count_of_429s() -> None:
+    """After a successful request the next pause is as short as the first one."""
     async with world() as here:
         for pauses, scopes in enumerate(("a", "b"), start=1):
             here.sandbox.fail_next(Fault.concurrency_limited())
@@ -220,12 +221,16 @@ async def test_a_token_ends_a_row_of_429s() -> None:
             await here.clock.advance(2)
             assert (await caller).value
 
-        seconds = [it.seconds for it in here.seen(RequestsPaused) if isinstance(it, RequestsPaused)]
+        seconds = [
+            event.seconds
+            for event in here.seen(RequestsPaused)
+            if isinstance(event, RequestsPaused)
+        ]
         assert seconds == [2, 2]
 
 
-async def test_a_429_that_tells_nothing_pauses_for_a_guess() -> None:
-    """Without a reset the pause is a few seconds, not none."""
+async def test_a_429_that_names_no_pause_pauses_for_two_seconds() -> None:
+    """A 429 that names no reset pauses the domain for two seconds."""
     async with world() as here:
         here.sandbox.fail_next(Fault.answer(429, "too many", headers={"X-Rate-Limit-Reset": ""}))
         caller = asyncio.ensure_future(here.source().get_token())
@@ -237,12 +242,14 @@ async def test_a_429_that_tells_nothing_pauses_for_a_guess() -> None:
         assert (await caller).value
 
 
-async def test_what_was_under_way_when_a_pause_began_is_one_strike() -> None:
-    """Eight 429s of one moment make a pause as long as one of them does."""
+async def test_429s_of_concurrent_requests_count_once() -> None:
+    """Three 429s that arrive together make a pause as long as one 429."""
     async with world() as here:
         here.sandbox.latency = 0.02
         here.sandbox.fault = Fault.concurrency_limited()
-        callers = [asyncio.ensure_future(here.source(it).get_token()) for it in ("a", "b", "c")]
+        callers = [
+            asyncio.ensure_future(here.source(scope).get_token()) for scope in ("a", "b", "c")
+        ]
         await until(lambda: len(here.seen(RequestsPaused)) == 3)
         here.sandbox.fault = None
         await here.clock.advance(2)
@@ -250,12 +257,12 @@ async def test_what_was_under_way_when_a_pause_began_is_one_strike() -> None:
         assert len(await asyncio.gather(*callers)) == 3
 
 
-async def test_an_answer_to_an_earlier_request_does_not_halve_a_pause() -> None:
-    """What is refused after another request went through is a first strike, and no half of one."""
+async def test_a_429_after_a_success_begins_a_full_pause() -> None:
+    """A 429 during a pause makes a full first pause, even after another request succeeded."""
     async with world() as here:
         here.sandbox.latency = 0.02
         here.sandbox.fail_next(Fault.concurrency_limited())
-        callers = [asyncio.ensure_future(here.source(it).get_token()) for it in ("a", "b")]
+        callers = [asyncio.ensure_future(here.source(scope).get_token()) for scope in ("a", "b")]
         await until(callers[1].done)
         key = here.source("c").key
         endpoint = here.provider._registry.endpoint(key)
@@ -268,8 +275,8 @@ async def test_an_answer_to_an_earlier_request_does_not_halve_a_pause() -> None:
         assert (await callers[0]).value
 
 
-async def test_a_pause_that_begins_while_fetches_queue_holds_for_them() -> None:
-    """Whoever is let in after a 429 of somebody else's sees the pause, and makes no request."""
+async def test_a_pause_applies_to_fetches_that_wait_for_a_place() -> None:
+    """A fetch that gets its place after a 429 observes the pause and sends no request."""
     retry = RetryPolicy(max_wait=5, total_timeout=5, request_timeout=5)
     async with world(max_concurrent_requests=1, retry=retry) as here:
         here.sandbox.latency = 0.02
@@ -282,8 +289,8 @@ async def test_a_pause_that_begins_while_fetches_queue_holds_for_them() -> None:
         assert here.sandbox.token_requests == 1
 
 
-async def test_a_pause_that_ends_a_fetch_leaves_its_attempts_counted() -> None:
-    """Whoever is refused because of a pause is told how many requests there were before it."""
+async def test_an_error_of_a_pause_counts_the_earlier_attempts() -> None:
+    """An error because of a pause holds the number of requests that were sent before the pause."""
     retry = RetryPolicy(max_wait=5, total_timeout=5, request_timeout=5)
     async with world(retry=retry) as here:
         here.sandbox.fail_next(Fault.status(503), Fault.rate_limited(reset_in=60))
@@ -300,8 +307,8 @@ async def test_a_pause_that_ends_a_fetch_leaves_its_attempts_counted() -> None:
         assert here.sandbox.token_requests == 2
 
 
-async def test_a_renewal_that_queues_does_not_wait_for_the_end_of_a_pause() -> None:
-    """A renewal that finds a pause when its place comes moves, and gives its place up meanwhile."""
+async def test_a_renewal_does_not_keep_its_place_during_a_pause() -> None:
+    """A renewal that finds a pause when it gets its place is postponed and gives the place up."""
     lifetimes = {"a": 300, "b": 300}
     async with world(max_concurrent_requests=1, lifetimes=lifetimes) as here:
         for scopes in lifetimes:
@@ -317,8 +324,8 @@ async def test_a_renewal_that_queues_does_not_wait_for_the_end_of_a_pause() -> N
         assert len(here.seen(RenewalPostponed)) == 2
 
 
-async def test_those_whom_somebody_waits_for_go_first() -> None:
-    """Renewals take half of the places, and a caller's fetch does not queue behind them."""
+async def test_fetches_come_before_renewals() -> None:
+    """Renewals leave a place free, so a fetch does not wait behind them."""
     lifetimes = {"a": 300, "b": 300, "c": 300, "a b": 300}
     async with world(max_concurrent_requests=2, lifetimes=lifetimes) as here:
         for scopes in lifetimes:
@@ -337,11 +344,11 @@ async def test_those_whom_somebody_waits_for_go_first() -> None:
         assert here.sandbox.token_requests <= 3
 
 
-async def test_a_renewal_that_queues_goes_first_once_somebody_waits_for_it() -> None:
-    """Whoever comes to wait for a renewal that has no place yet takes it past the others."""
+async def test_a_renewal_with_a_waiter_comes_before_other_renewals() -> None:
+    """A renewal that waits for a place passes other renewals as soon as a caller waits for it."""
     async with world(max_concurrent_requests=2, lifetime=300) as here:
         scopes = ("a", "b", "c")
-        sources = [here.source(it, keep_fresh=True) for it in scopes]
+        sources = [here.source(name, keep_fresh=True) for name in scopes]
         for source in sources:
             await source.get_token()
         here.sandbox.latency = 5
@@ -360,31 +367,33 @@ async def test_a_renewal_that_queues_goes_first_once_somebody_waits_for_it() -> 
         assert here.sandbox.token_requests == 2
 
 
-async def test_a_pause_is_read_against_what_is_known_of_the_servers_clock() -> None:
-    """A 429 without a `Date` is read by the clock offset that earlier answers told."""
+async def test_a_429_without_a_date_is_measured_by_the_clock_offset() -> None:
+    """The pause of a 429 without `Date` is measured by the clock offset from earlier responses."""
     async with world() as here:
         here.sandbox.date_offset = 7_200
         key = here.source().key
         await here.source().get_token()
         endpoint = here.provider._registry.endpoint(key)
         reset = str(int(here.clock.wall) + 7_200 + 60)
-        answer = Response(
+        response = Response(
             status=429,
             headers=CIMultiDict({"X-Rate-Limit-Reset": reset}),
             body=b"",
             sent=current_instant(here.clock),
             received_at=here.clock.wall,
         )
-        endpoint._handle(FetchOperation(Flight(key)), answer)
+        endpoint._handle(FetchOperation(Flight(key)), response)
 
         assert endpoint.paused_until(key) - here.clock.boot == pytest.approx(61, abs=2)
 
 
-async def test_a_cancelled_wait_for_a_pause_leaves_no_place_taken() -> None:
-    """Closing while fetches wait for a pause, for a place and for an answer ends them all."""
+async def test_closing_frees_every_place() -> None:
+    """Closing ends every fetch, under way or waiting for a place, and frees the place."""
     async with world(max_concurrent_requests=1) as here:
         here.sandbox.latency = 5
-        callers = [asyncio.ensure_future(here.source(it).get_token()) for it in ("a", "b", "c")]
+        callers = [
+            asyncio.ensure_future(here.source(scope).get_token()) for scope in ("a", "b", "c")
+        ]
         await here.requests(1)
         await here.provider.aclose()
         await asyncio.gather(*callers, return_exceptions=True)
@@ -394,12 +403,12 @@ async def test_a_cancelled_wait_for_a_pause_leaves_no_place_taken() -> None:
         assert endpoint._gate._free == 1
 
 
-async def test_an_answer_without_a_date_teaches_no_clock() -> None:
-    """A server that does not tell its time leaves the clock offset as it is."""
+async def test_a_response_without_a_date_does_not_change_the_clock_offset() -> None:
+    """A response without `Date` leaves the clock offset as it is."""
     body = b'{"access_token":"t","token_type":"Bearer","expires_in":3600}'
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(len("grant_type=client_credentials&scope=a"))
         writer.write(head.encode() + body)
@@ -407,17 +416,17 @@ async def test_an_answer_without_a_date_teaches_no_clock() -> None:
         writer.close()
         await writer.wait_closed()
 
-    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with listening, TokenProvider() as provider:
-        origin = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
+    async with server, TokenProvider() as provider:
+        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
         await provider.get_token(client, "a")
 
         assert provider.stats().clock_offsets == {origin: 0.0}
 
 
-async def test_no_pause_is_beyond_the_calendar() -> None:
-    """A 429 with an absurd reset is a rate limit also where the policy allows any pause."""
+async def test_a_pause_is_at_most_a_day() -> None:
+    """A 429 with an absurd reset pauses for a day even if the policy allows any pause."""
     async with world(retry=RetryPolicy(attempts=1, max_pause=1e12)) as here:
         here.sandbox.fault = Fault.answer(429, headers={"X-Rate-Limit-Reset": "9" * 15})
 

@@ -1,4 +1,4 @@
-"""Revocation: what becomes of the token, here and at Okta, and what is told when it fails."""
+"""Revocation: the request to Okta, the token in the cache, and the errors."""
 
 import asyncio
 from typing import cast
@@ -24,13 +24,13 @@ from okta_tokens.errors import (
 )
 from okta_tokens.events import KeyForgotten, TokenRequested, TokenRevoked
 from okta_tokens.sandbox import Fault, SandboxClient
-from tests.endpoint.test_exchange import server
+from tests.endpoint.servers import token_server
 from tests.keys import ec_key, public_jwk
 from tests.support import CLIENT_ID, SCOPES, SECRET, at_once, until, world
 
 
-async def test_a_revoked_token_is_of_no_use_to_anybody() -> None:
-    """Okta is told, the token is not handed out any more, and the next caller gets another one."""
+async def test_a_revoked_token_is_not_handed_out() -> None:
+    """Okta gets the revocation, and the next caller gets another token."""
     async with world() as here:
         source = here.source()
         token = await source.get_token()
@@ -46,8 +46,8 @@ async def test_a_revoked_token_is_of_no_use_to_anybody() -> None:
         assert len(here.seen(TokenRequested)) == 2
 
 
-async def test_nothing_is_fetched_in_its_place_until_somebody_asks() -> None:
-    """Also of a key that is kept fresh; one that is not is forgotten after a while."""
+async def test_a_revoked_token_is_replaced_when_a_caller_asks() -> None:
+    """No token replaces a revoked one before a caller asks, even if the key is kept fresh."""
     async with world(lifetime=300) as here:
         kept, other = here.source("a", keep_fresh=True), here.source("b")
         for source in (kept, other):
@@ -61,8 +61,8 @@ async def test_nothing_is_fetched_in_its_place_until_somebody_asks() -> None:
         assert here.sandbox.token_requests > 3
 
 
-async def test_a_token_is_dropped_before_okta_answers() -> None:
-    """Nobody gets a token whose revocation is under way."""
+async def test_a_token_is_dropped_before_okta_responds() -> None:
+    """No caller gets a token while its revocation is under way."""
     async with world() as here:
         source = here.source()
         token = await source.get_token()
@@ -73,8 +73,8 @@ async def test_a_token_is_dropped_before_okta_answers() -> None:
         await revoking
 
 
-async def test_only_that_very_token_is_dropped() -> None:
-    """To revoke a token that was replaced leaves the new one where it is."""
+async def test_only_the_revoked_token_is_dropped() -> None:
+    """The revocation of a token that was replaced leaves the new token in the cache."""
     async with world() as here:
         source = here.source()
         old = await source.get_token()
@@ -86,8 +86,8 @@ async def test_only_that_very_token_is_dropped() -> None:
         assert here.sandbox.tokens_revoked == 1
 
 
-async def test_to_revoke_twice_is_no_error() -> None:
-    """A token that is of no use already is revoked all the same (RFC 7009 section 2.2)."""
+async def test_a_second_revocation_is_not_an_error() -> None:
+    """A token that was revoked before can be revoked again (RFC 7009 section 2.2)."""
     async with world() as here:
         token = await here.source().get_token()
         await here.provider.revoke(token)
@@ -96,20 +96,20 @@ async def test_to_revoke_twice_is_no_error() -> None:
         assert here.sandbox.tokens_revoked == 1
 
 
-async def test_many_callers_make_one_request() -> None:
-    """Whoever asks for the same revocation at the same time shares its request."""
+async def test_concurrent_revocations_share_one_request() -> None:
+    """Callers that revoke the same token at the same time share one request."""
     async with world() as here:
         token = await here.source().get_token()
         await asyncio.gather(*(here.provider.revoke(token) for _ in range(10)))
 
-        assert [it.path for it in here.sandbox.received] == [
+        assert [request.path for request in here.sandbox.received] == [
             "/oauth2/default/v1/token",
             "/oauth2/default/v1/revoke",
         ]
 
 
 async def test_the_client_authenticates_as_for_a_token() -> None:
-    """The assertion is for the URL of the revocation; the org's own server has one, too."""
+    """The assertion names the revocation URL, also the one of the org's own server."""
     app = SandboxClient(CLIENT_ID, scopes=SCOPES, keys=[public_jwk(ec_key())])
     async with world(app=app, authentication=PrivateKeyJWT(ec_key())) as here:
         org = OktaClient(
@@ -118,7 +118,9 @@ async def test_the_client_authenticates_as_for_a_token() -> None:
         for client, scopes in ((here.client, "a"), (org, "okta.users.read")):
             await here.provider.revoke(await here.provider.get_token(client, scopes))
 
-        assert [it.path for it in here.sandbox.received if it.path.endswith("revoke")] == [
+        assert [
+            request.path for request in here.sandbox.received if request.path.endswith("revoke")
+        ] == [
             "/oauth2/default/v1/revoke",
             "/oauth2/v1/revoke",
         ]
@@ -132,18 +134,18 @@ async def test_the_request_is_that_of_rfc_7009() -> None:
     async def handler(request: web.Request) -> web.Response:
         form = await request.post()
         forms.append(dict(form))
-        granted = {"access_token": "t0k", "token_type": "Bearer", "expires_in": 3600}
-        return web.json_response(granted)
+        fields = {"access_token": "t0k", "token_type": "Bearer", "expires_in": 3600}
+        return web.json_response(fields)
 
-    async with server(handler) as origin, TokenProvider() as provider:
+    async with token_server(handler) as origin, TokenProvider() as provider:
         client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
         await provider.revoke(await provider.get_token(client, "a"))
 
     assert forms[1:] == [{"token": "t0k", "token_type_hint": "access_token"}]
 
 
-async def test_a_refusal_is_told() -> None:
-    """If Okta refuses, the caller gets its typed error, without the token in it."""
+async def test_each_caller_gets_the_refusal() -> None:
+    """If Okta refuses, each caller gets its own typed error, which does not show the token."""
     async with world() as here:
         token = await here.source().get_token()
         here.sandbox.put_client(SandboxClient(CLIENT_ID, ["another-secret"], scopes=SCOPES))
@@ -156,8 +158,8 @@ async def test_a_refusal_is_told() -> None:
         assert not here.seen(TokenRevoked)
 
 
-async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that may mend itself is retried, as with a token; then it is the caller's."""
+async def test_a_failed_revocation_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retryable error is retried as for a fetch; the caller gets that of the last attempt."""
     async with world(retry=RetryPolicy(attempts=2)) as here:
         token = await here.source().get_token()
         endpoint = here.provider._registry.endpoint(token.key)
@@ -165,10 +167,10 @@ async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
         failing = [True]
 
         async def broken(*arguments: object, **options: object) -> object:
-            outcome, request = await send(*arguments, **options)  # type: ignore[arg-type]  # passed on
+            result, request = await send(*arguments, **options)  # type: ignore[arg-type]  # passed on
             if failing[0]:
-                outcome = ServerError("it failed", status=503, retryable=True)
-            return outcome, request
+                result = ServerError("the server failed", status=503, retryable=True)
+            return result, request
 
         monkeypatch.setattr(endpoint, "_send", broken)
         caller = asyncio.ensure_future(here.provider.revoke(token))
@@ -186,7 +188,7 @@ async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_pause_that_is_too_long_is_an_error() -> None:
-    """During a pause that outlasts the caller's patience no request is made."""
+    """During a pause that outlasts the caller's deadline, no revocation is sent."""
     async with world(retry=RetryPolicy(max_wait=5, total_timeout=10)) as here:
         token = await here.source().get_token()
         here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
@@ -198,8 +200,8 @@ async def test_a_pause_that_is_too_long_is_an_error() -> None:
         assert here.sandbox.tokens_revoked == 0
 
 
-async def test_nobody_waits_longer_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller gives up after `max_wait`; the request continues."""
+async def test_no_caller_waits_longer_than_max_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller gives up after `max_wait`, and the request continues."""
     async with world(retry=RetryPolicy(max_wait=7)) as here:
         token = await here.source().get_token()
         begun = asyncio.Event()
@@ -221,8 +223,8 @@ async def test_nobody_waits_longer_than_allowed(monkeypatch: pytest.MonkeyPatch)
         assert len(here.provider._revoker.flights.under_way) == 1
 
 
-async def test_closing_ends_it() -> None:
-    """Whoever waits for a revocation when the provider closes is told so; nothing goes on."""
+async def test_closing_ends_a_revocation() -> None:
+    """A caller that waits for a revocation when the provider closes gets an error."""
     async with world() as here:
         token = await here.source().get_token()
         caller = asyncio.ensure_future(here.provider.revoke(token))
@@ -236,8 +238,8 @@ async def test_closing_ends_it() -> None:
         assert not here.provider._revoker.flights.under_way
 
 
-async def test_a_caller_that_is_cancelled_just_leaves() -> None:
-    """The request goes on: the token is to be of no use."""
+async def test_a_cancelled_caller_does_not_end_the_revocation() -> None:
+    """The revocation continues after its caller was cancelled."""
     async with world() as here:
         token = await here.source().get_token()
         caller = asyncio.ensure_future(here.provider.revoke(token))
@@ -248,8 +250,8 @@ async def test_a_caller_that_is_cancelled_just_leaves() -> None:
         await until(lambda: here.sandbox.tokens_revoked == 1)
 
 
-async def test_a_defect_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If our own code raises, the caller gets an error that says so."""
+async def test_an_internal_error_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If our own code raises during a revocation, the caller gets an error that says so."""
     async with world() as here:
         token = await here.source().get_token()
 
@@ -263,8 +265,8 @@ async def test_a_defect_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPat
         assert SECRET not in str(caught.value.__cause__)
 
 
-async def test_what_is_no_token_is_refused() -> None:
-    """A bare value has no client, so the provider cannot know who should revoke it."""
+async def test_only_an_access_token_can_be_revoked() -> None:
+    """A bare value is invalid, since its client is unknown; the error does not show the value."""
     async with world() as here:
         with pytest.raises(ConfigurationError, match=r"^token: must be an AccessToken") as caught:
             await here.provider.revoke(cast("AccessToken", "a-bare-token"))

