@@ -1,4 +1,4 @@
-"""Keys for tests: made anew in each run, and known to nobody else."""
+"""Keys for tests. Each run makes new ones."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ CURVES: dict[str, type[ec.EllipticCurve]] = {
 
 @cache
 def rsa_key(bits: int = 2_048) -> rsa.RSAPrivateKey:
-    """Return an RSA key; to make one takes a while."""
+    """Return an RSA key. It is cached, because making one takes a tenth of a second."""
     return rsa.generate_private_key(65_537, bits)
 
 
 @cache
 def ec_key(algorithm: str = "ES256", number: int = 0) -> ec.EllipticCurvePrivateKey:
-    """Return a key on an elliptic curve; another one for another number."""
+    """Return a key on an elliptic curve; each number has its own key."""
     return ec.generate_private_key(CURVES[algorithm]())
 
 
@@ -51,7 +51,7 @@ def der(key: PrivateKey, password: bytes | None = None) -> bytes:
 
 
 def old_pem(key: PrivateKey) -> bytes:
-    """Return a private key in the PEM that tools wrote before PKCS #8."""
+    """Return a private key in the form of PEM that is older than PKCS #8."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
@@ -66,22 +66,22 @@ def public_der(key: PrivateKey) -> bytes:
 
 
 def jwk(key: PrivateKey, **members: object) -> dict[str, object]:
-    """Return a private key as a JWK, with some more members."""
+    """Return a private key as a JWK with additional members."""
     return {**imported(key).as_dict(private=True), **members}
 
 
 def public_jwk(key: PrivateKey, **members: object) -> dict[str, object]:
-    """Return the public key as a JWK, with some more members."""
+    """Return the public key as a JWK with additional members."""
     return {**imported(key).as_dict(private=False), **members}
 
 
 def imported(key: PrivateKey) -> RSAKey | ECKey:
-    """Return a key as joserfc's."""
+    """Return a key as a joserfc key."""
     return RSAKey.import_key(key) if isinstance(key, rsa.RSAPrivateKey) else ECKey.import_key(key)
 
 
 def verified(token: str, key: PrivateKey) -> Token:
-    """Return the header and the claims of a JWT whose signature was verified."""
+    """Verify the signature of a JWT, and return its header and claims."""
     algorithm = json.loads(urlsafe_b64decode(token.partition(".")[0] + "=="))["alg"]
     assert algorithm.startswith("RS" if isinstance(key, rsa.RSAPrivateKey) else "ES")
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)

@@ -1,4 +1,4 @@
-"""Every error, by the decision a caller can make."""
+"""The errors: their tree, their texts, their copies and their pickles."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def kind_of(error: BaseException) -> str:
 
 
 def test_the_tree() -> None:
-    """Each error stands below the decision that a caller makes."""
+    """Each error is a subclass of the error that stands for the caller's decision."""
     tree = {
         name: [
             each.__name__
@@ -90,7 +90,7 @@ def test_the_tree() -> None:
 
 
 def test_every_error_is_public() -> None:
-    """Every error of the module is exported, and drawn in its docstring."""
+    """The module exports every error, and its docstring shows every error."""
     kinds = {
         name
         for name, value in vars(errors).items()
@@ -102,14 +102,14 @@ def test_every_error_is_public() -> None:
 
 
 def test_a_configuration_error_is_a_value_error() -> None:
-    """A wrong configuration is caught by those who know nothing of this package as well."""
+    """`except ValueError` also catches an invalid configuration."""
     assert issubclass(ConfigurationError, ValueError)
     assert not issubclass(ProviderStateError, ValueError)
     assert not issubclass(FetchError, ValueError)
 
 
 def test_defaults() -> None:
-    """An error that was told nothing tells nothing."""
+    """An error without facts has only its message."""
     error = FetchError("why")
 
     assert (error.key, error.attempts, error.retryable) == (None, 0, False)
@@ -125,7 +125,7 @@ def test_facts(error: FetchError) -> None:
 
 
 def test_own_facts() -> None:
-    """The errors of an answer tell what is special about them."""
+    """The errors of a response have attributes of their own."""
     limited, server, oauth, invalid = FETCH_ERRORS[3:]
 
     assert vars(limited)["retry_at"] == RETRY_AT
@@ -160,12 +160,12 @@ def test_the_text(error: FetchError) -> None:
     ids=["one-attempt", "attempts", "request-id", "error-id", "headers", "org-server"],
 )
 def test_parts_of_the_text(facts: FetchFacts, text: str) -> None:
-    """What an error was not told is left out of its text; so is what says nothing."""
+    """Missing facts and a single attempt are left out of the text."""
     assert str(FetchError("why", **facts)) == text
 
 
 def test_the_text_follows_the_attributes() -> None:
-    """What is learnt after an error was made is part of its text."""
+    """Facts that are set after an error was made are part of its text."""
     error = TransportError("why")
     error.key = new_key("a")
     error.attempts = 2
@@ -175,13 +175,13 @@ def test_the_text_follows_the_attributes() -> None:
 
 @pytest.mark.parametrize("error", FETCH_ERRORS, ids=kind_of)
 def test_no_secret(error: FetchError) -> None:
-    """An error whose key holds a secret shows it neither in its text nor in its attributes."""
+    """Neither text, repr nor attributes of an error show the secret of its key."""
     assert SECRET not in f"{error} {error!r} {vars(error)}"
 
 
 @pytest.mark.parametrize("error", FETCH_ERRORS, ids=kind_of)
 def test_copies(error: FetchError) -> None:
-    """A copy tells the same, and is another object of the same type."""
+    """A copy is another object of the same type, with the same text and attributes."""
     twin = copy.copy(error)
 
     assert twin is not error
@@ -191,8 +191,8 @@ def test_copies(error: FetchError) -> None:
     assert str(twin) == str(error)
 
 
-def test_copies_have_tracebacks_of_their_own() -> None:
-    """A copy of a raised error has its cause, and neither its traceback nor its context."""
+def test_copies_have_their_own_traceback() -> None:
+    """A copy of a raised error has its cause, but not its traceback and context."""
     cause = OSError("broken pipe")
     with pytest.raises(TransportError) as caught:
         raise TransportError("why") from cause
@@ -208,7 +208,7 @@ def test_copies_have_tracebacks_of_their_own() -> None:
 
 
 def test_copies_do_not_share_attributes() -> None:
-    """What happens to a copy does not happen to the original."""
+    """A change of a copy does not change the original."""
     error = FetchError("why", attempts=1)
     twin = copy.copy(error)
     twin.attempts = 7
@@ -218,7 +218,7 @@ def test_copies_do_not_share_attributes() -> None:
 
 @pytest.mark.parametrize("error", FETCH_ERRORS, ids=kind_of)
 def test_pickles(error: FetchError) -> None:
-    """An error travels to another process with all it tells but its key and headers."""
+    """A pickled error has everything except its key and headers."""
     stream = pickle.dumps(error)
     twin = cast("FetchError", pickle.loads(stream))  # noqa: S301 - our own bytes
 
@@ -228,8 +228,8 @@ def test_pickles(error: FetchError) -> None:
     assert SECRET.encode() not in stream
 
 
-def test_the_other_errors_travel() -> None:
-    """The errors that are about no fetch can be copied and pickled as any error can."""
+def test_the_other_errors_are_pickled() -> None:
+    """The errors that are not about a fetch can be copied and pickled."""
     for error in (ConfigurationError("why"), ProviderStateError("why"), TokenProviderError("why")):
         twin = cast("Exception", pickle.loads(pickle.dumps(error)))  # noqa: S301 - our own bytes
 
@@ -237,8 +237,8 @@ def test_the_other_errors_travel() -> None:
         assert copy.copy(error).args == ("why",)
 
 
-def test_notes_are_ones_own() -> None:
-    """A note on one caller's copy does not show up at another's."""
+def test_copies_have_their_own_notes() -> None:
+    """A note on one copy does not appear on the original."""
     error = ServerError("down", status=503)
     error.add_note("common")
     twin = copy.copy(error)

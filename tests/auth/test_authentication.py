@@ -1,4 +1,4 @@
-"""How a client proves who it is."""
+"""Client authentication with a secret, and the failures of every method."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ BAD_SECRETS = [
 
 
 def new_request() -> TokenRequest:
-    """Return a request to which nothing was added."""
+    """Return a request without a credential."""
     return TokenRequest("https://acme.okta.com/oauth2/v1/token", "0oa1", {}, {}, NOW)
 
 
 async def authenticated(method: ClientAuthentication) -> TokenRequest:
-    """Return a request that a method has edited."""
+    """Return a request with the credential of a method."""
     request = new_request()
     assert await authenticate(method, request) is None
     return request
 
 
 async def failure(method: ClientAuthentication) -> CredentialError:
-    """Return why a method failed."""
+    """Return the error of a method that fails."""
     error = await authenticate(method, new_request())
     assert error is not None
     return error
@@ -72,26 +72,26 @@ async def failure(method: ClientAuthentication) -> CredentialError:
 def made_or_refused(
     make: Callable[..., ClientAuthentication], secret: object
 ) -> ClientAuthentication | ConfigurationError:
-    """Make a method; return the error if it refuses the secret."""
+    """Make a method; return the error if the secret is invalid."""
     try:
         return make(secret)
     except ConfigurationError as error:
         return error
 
 
-def ask_vault() -> str:
+def read_vault() -> str:
     """Return the secret."""
     return SECRET
 
 
-async def ask_vault_slowly() -> str:
-    """Return the secret, some time later."""
+async def read_vault_later() -> str:
+    """Return the secret in a later step of the event loop."""
     await asyncio.sleep(0)
     return SECRET
 
 
 class Vault:
-    """Something with a secret; all of them are equal, and none is hashable."""
+    """An object with a secret. All vaults are equal, and no vault is hashable."""
 
     __hash__ = None  # type: ignore[assignment]  # deliberately
 
@@ -109,7 +109,7 @@ class Vault:
 
 
 async def test_basic() -> None:
-    """HTTP Basic sends id and secret as they are in one header, and nothing in the form."""
+    """HTTP Basic sends id and secret unchanged in one header, and nothing in the form."""
     secret = "a:b%c+d/e=f g"
     request = await authenticated(ClientSecretBasic(secret))
     scheme, _, credentials = request.headers.pop("Authorization").partition(" ")
@@ -121,7 +121,7 @@ async def test_basic() -> None:
 
 
 async def test_post() -> None:
-    """The other method sends id and secret in the form, and no header."""
+    """`ClientSecretPost` sends id and secret in the form, and no header."""
     request = await authenticated(ClientSecretPost(SECRET))
 
     assert request.form == {"client_id": "0oa1", "client_secret": SECRET}
@@ -130,7 +130,7 @@ async def test_post() -> None:
 
 
 async def test_a_request_shows_no_secret() -> None:
-    """The repr of a request shows neither form, headers nor secrets."""
+    """The repr of a request contains neither form, headers nor secrets."""
     for method in METHODS:
         request = await authenticated(method(SECRET))
 
@@ -139,70 +139,69 @@ async def test_a_request_shows_no_secret() -> None:
         )
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    "ask",
+    "source",
     [
-        ask_vault,
-        ask_vault_slowly,
+        read_vault,
+        read_vault_later,
         Vault().read,
         Vault(),
         partial(str, SECRET),
-        lambda: asyncio.ensure_future(ask_vault_slowly()),
+        lambda: asyncio.ensure_future(read_vault_later()),
     ],
     ids=["plain", "async", "method", "object", "partial", "future"],
 )
-async def test_callables(method: Method, ask: Callable[[], str | Awaitable[str]]) -> None:
-    """A callable may be a function, a method or an object, and may be async."""
-    request = await authenticated(method(ask))
+async def test_callables(source: Callable[[], str | Awaitable[str]]) -> None:
+    """A callable is a function, a method or an object, plain or async."""
+    for method in METHODS:
+        request = await authenticated(method(source))
 
-    assert request.secrets[0] == SECRET
+        assert request.secrets[0] == SECRET
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_callable_is_asked_every_time(method: Method) -> None:
-    """A callable is asked for every request, and never before."""
+async def test_a_callable_is_called_for_every_request(method: Method) -> None:
+    """A callable is called for every request, and not before."""
     secrets = iter(["first", "second"])
     client = method(lambda: next(secrets))
 
     assert [(await authenticated(client)).secrets[0] for _ in range(2)] == ["first", "second"]
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("secret", "problem"), BAD_SECRETS, ids=ascii)
-def test_bad_secrets(method: Method, secret: str, problem: str) -> None:
-    """A secret that cannot be right is refused at once, without being repeated or left behind."""
-    with pytest.raises(ConfigurationError) as caught:
-        method(secret)
+def test_bad_secrets(secret: str, problem: str) -> None:
+    """An invalid secret is refused at once; neither the message nor a frame contains it."""
+    for method in METHODS:
+        with pytest.raises(ConfigurationError) as caught:
+            method(secret)
 
-    error = caught.value
+        error = caught.value
 
-    assert str(error) == f"{method.__name__}: the secret {problem}"
-    assert len(list(frames_of(error))) == 1
-    assert locals_with(error, SECRET) == []
+        assert str(error) == f"{method.__name__}: the secret {problem}"
+        assert len(list(frames_of(error))) == 1
+        assert locals_with(error, SECRET) == []
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("secret", "problem"), BAD_SECRETS, ids=ascii)
-async def test_bad_secrets_of_a_callable(method: Method, secret: str, problem: str) -> None:
-    """A callable that returns what is no secret fails the request, for good and without frames."""
-    error = await failure(method(lambda: secret))
+async def test_bad_secrets_of_a_callable(secret: str, problem: str) -> None:
+    """An invalid secret of a callable fails the request; the error is final and has no frames."""
+    error = await failure(ClientSecretBasic(lambda: secret))
 
     assert str(error) == f"the callable for the client secret returned a value that {problem}"
     assert not error.retryable
     assert list(frames_of(error)) == []
 
 
-@pytest.mark.parametrize("secret", ["a", "a b", "{", "{a}b", "<", "~" * 1_000, "pass:word%41"])
-def test_good_secrets(secret: str) -> None:
-    """Whatever is printable ASCII, without white space around it, may be a secret."""
-    assert secret_problem(secret) is None
+def test_good_secrets() -> None:
+    """A secret is any printable ASCII without white space around it."""
+    for secret in ("a", "a b", "{", "{a}b", "<", "~" * 1_000, "pass:word%41"):
+        assert secret_problem(secret) is None
 
 
 @QUICK
 @given(st.sampled_from(METHODS), st.text(max_size=40))
 def test_a_secret_is_kept_or_refused(method: Method, secret: str) -> None:
-    """Any text is sent as it is, or refused by one of a few sentences that do not repeat it."""
+    """Any text is sent unchanged, or refused with a message that does not repeat it."""
     made = made_or_refused(method, secret)
 
     if isinstance(made, ConfigurationError):
@@ -223,7 +222,7 @@ def test_a_secret_is_kept_or_refused(method: Method, secret: str) -> None:
     ("secret", "shown"),
     [
         (SECRET, "<secret>"),
-        (ask_vault, "<ask_vault>"),
+        (read_vault, "<read_vault>"),
         (Vault().read, "<Vault.read>"),
         (Vault(), "<Vault>"),
         (partial(str, SECRET), "<partial>"),
@@ -231,17 +230,17 @@ def test_a_secret_is_kept_or_refused(method: Method, secret: str) -> None:
     ids=["str", "function", "method", "object", "partial"],
 )
 def test_repr(secret: str | SecretCallable, shown: str) -> None:
-    """The repr tells the method, and the callable if there is one; never the secret."""
+    """The repr contains the method and the name of a callable, but never the secret."""
     assert repr(ClientSecretBasic(secret)) == f"ClientSecretBasic({shown})"
     assert repr(ClientSecretPost(secret)) == f"ClientSecretPost({shown})"
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    "secret", [SECRET, ask_vault, Vault()], ids=["secret", "function", "object"]
+    "secret", [SECRET, read_vault, Vault()], ids=["secret", "function", "object"]
 )
 def test_equality(method: Method, secret: str | SecretCallable) -> None:
-    """Two of one method are equal, and have one hash, if secret or callable are the same."""
+    """Two methods of one type are equal if their secret or callable is the same."""
     one, other = method(secret), method(secret)
 
     assert one == other
@@ -250,7 +249,7 @@ def test_equality(method: Method, secret: str | SecretCallable) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_equality_of_methods(method: Method) -> None:
-    """A bound method is the same callable each time that it is read from one object."""
+    """Bound methods are compared by their object and function."""
     vault = Vault()
 
     assert method(vault.read) == method(vault.read)
@@ -260,16 +259,16 @@ def test_equality_of_methods(method: Method) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_inequality(method: Method) -> None:
-    """Secrets differ by value, callables by identity, and a secret from a callable for it."""
+    """Secrets are compared by value, callables by identity, and never with each other."""
     assert method("one") != method("other")
     assert method(Vault()) != method(Vault())
     assert method(lambda: SECRET) != method(lambda: SECRET)
-    assert method(SECRET) != method(ask_vault)
-    assert method(ask_vault) != method(SECRET)
+    assert method(SECRET) != method(read_vault)
+    assert method(read_vault) != method(SECRET)
 
 
 def test_methods_differ() -> None:
-    """The two methods are never equal, nor is one to anything else."""
+    """Methods of different types are never equal, and no method equals another value."""
     assert ClientSecretBasic(SECRET) != ClientSecretPost(SECRET)
     assert ClientSecretBasic(SECRET) != SECRET
     assert hash(ClientSecretBasic(SECRET)) != hash(ClientSecretPost(SECRET))
@@ -277,32 +276,32 @@ def test_methods_differ() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_copies(method: Method) -> None:
-    """A copy, also one that was pickled, is equal."""
+    """A copy and a pickled copy are equal to the original."""
     original = method(SECRET)
-    travelled = cast("object", pickle.loads(pickle.dumps(original)))  # noqa: S301 - our own bytes
+    unpickled = cast("object", pickle.loads(pickle.dumps(original)))  # noqa: S301 - our own bytes
 
     assert copy.copy(original) == original
     assert copy.deepcopy(original) == original
-    assert travelled == original
+    assert unpickled == original
 
 
 class VaultError(Exception):
-    """What a vault's client library raises."""
+    """An error of a vault's client library."""
 
 
 def raising(error: BaseException) -> SecretCallable:
-    """Return a callable that holds the secret and raises an error."""
+    """Return a callable that has the secret in its frame and raises an error."""
 
-    def ask(secret: str = SECRET) -> str:
+    def fail(secret: str = SECRET) -> str:
         assert secret
         raise error from KeyError(secret)
 
-    return ask
+    return fail
 
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_callable_that_raises(method: Method) -> None:
-    """An error of the callable is told by its type and chained, without frames and chain."""
+    """The message names the type of a callable's error, which is the cause, without frames."""
     cause = VaultError("sealed")
     error = await failure(method(raising(cause)))
 
@@ -317,18 +316,18 @@ async def test_a_callable_that_raises(method: Method) -> None:
     assert locals_with(error, SECRET) == []
 
 
-async def test_an_error_that_tells_a_secret() -> None:
-    """An error of the callable that holds what looks like a secret is chained by its type alone."""
+async def test_an_error_that_contains_a_secret() -> None:
+    """If the text of a callable's error may contain a secret, the cause has only its type."""
     error = await failure(ClientSecretBasic(raising(VaultError(f"cannot use {SECRET}0X"))))
 
     assert str(error.__cause__) == f"{__name__}.VaultError (its text is withheld)"
 
 
-async def test_an_error_that_tells_the_credential() -> None:
-    """An error of a method that holds what was already put into the request is withheld."""
+async def test_an_error_that_contains_the_credential() -> None:
+    """The text of a method's error is withheld if it contains a secret of the request."""
 
     class Method:
-        """A method that fails late."""
+        """A method that fails after it has added its credential."""
 
         async def __call__(self, request: TokenRequest, /) -> None:
             """Add a short credential, then fail."""
@@ -341,7 +340,7 @@ async def test_an_error_that_tells_the_credential() -> None:
 
 
 async def test_an_error_of_ours_has_no_frames() -> None:
-    """A CredentialError of a method is passed on as it is, without frames and chain."""
+    """A method's `CredentialError` is returned unchanged, without frames and cause."""
     expected = CredentialError("the vault is sealed", retryable=True)
     error = await failure(ClientSecretPost(raising(expected)))
 
@@ -351,8 +350,8 @@ async def test_an_error_of_ours_has_no_frames() -> None:
     assert error.__traceback__ is None
 
 
-async def test_an_error_of_ours_that_tells_a_secret() -> None:
-    """A CredentialError that holds what looks like a secret is told by its type, without frames."""
+async def test_an_error_of_ours_that_contains_a_secret() -> None:
+    """A `CredentialError` that may contain a secret is replaced by one that names its type."""
     error = await failure(ClientSecretPost(raising(CredentialError(f"cannot use {SECRET}0X"))))
 
     assert SECRET not in f"{error} {error!r} {error.__cause__}"
@@ -360,8 +359,8 @@ async def test_an_error_of_ours_that_tells_a_secret() -> None:
     assert list(frames_of(error)) == []
 
 
-async def test_an_unasked_cancellation_is_a_failure() -> None:
-    """A CancelledError that a callable raises of itself does not cancel the request's task."""
+async def test_an_own_cancellation_of_a_callable_is_a_failure() -> None:
+    """A `CancelledError` that a callable raises itself does not cancel the task."""
     error = await failure(ClientSecretBasic(raising(asyncio.CancelledError())))
 
     assert "raised CancelledError" in str(error)
@@ -369,16 +368,16 @@ async def test_an_unasked_cancellation_is_a_failure() -> None:
 
 
 async def test_a_cancellation_is_passed_on() -> None:
-    """A cancellation of the task that makes the request ends it while a secret is awaited."""
-    asked = asyncio.Event()
+    """A cancellation of the task ends the wait for a secret."""
+    called = asyncio.Event()
 
-    async def ask() -> str:
-        asked.set()
+    async def wait() -> str:
+        called.set()
         await asyncio.Event().wait()
         return SECRET
 
-    task = asyncio.create_task(authenticate(ClientSecretBasic(ask), new_request()))
-    await asked.wait()
+    task = asyncio.create_task(authenticate(ClientSecretBasic(wait), new_request()))
+    await called.wait()
     task.cancel()
     done, _ = await asyncio.wait([task])
 
@@ -386,43 +385,43 @@ async def test_a_cancellation_is_passed_on() -> None:
 
 
 async def test_a_cancellation_outside_of_tasks_is_passed_on() -> None:
-    """Where there is no task whose cancellation could be told apart, one counts as asked for."""
-    outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    """Outside of tasks, every `CancelledError` counts as a cancellation."""
+    result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def run() -> None:
         method = ClientSecretBasic(raising(asyncio.CancelledError()))
         try:
             authenticate(method, new_request()).send(None)
-        except BaseException as error:  # noqa: BLE001 - its type is the outcome
-            outcome.set_result(type(error).__name__)
+        except BaseException as error:  # noqa: BLE001 - its type is the result
+            result.set_result(type(error).__name__)
 
     asyncio.get_running_loop().call_soon(run)
 
-    assert await outcome == "CancelledError"
+    assert await result == "CancelledError"
 
 
 class Panic(BaseException):
-    """What libraries in other languages raise when they break."""
+    """An error of a library in another language, which is no `Exception`."""
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
 async def test_what_ends_a_program_is_passed_on(kind: type[BaseException]) -> None:
-    """What ends the program is not the callable's failure, and goes its way."""
+    """An error that ends the program is not a failure of the callable."""
 
-    def ask() -> NoReturn:
+    def fail() -> NoReturn:
         raise kind
 
     with pytest.raises(kind):
-        await authenticate(ClientSecretBasic(ask), new_request())
+        await authenticate(ClientSecretBasic(fail), new_request())
 
 
 async def test_a_callable_that_panics() -> None:
-    """What is no Exception and ends no program either is a failure like any other."""
+    """A `BaseException` that does not end the program is a failure of the callable."""
 
-    def ask() -> NoReturn:
+    def fail() -> NoReturn:
         raise Panic("a library broke")
 
-    error = await authenticate(ClientSecretBasic(ask), new_request())
+    error = await authenticate(ClientSecretBasic(fail), new_request())
 
     assert isinstance(error, CredentialError)
     assert isinstance(error.__cause__, Panic)

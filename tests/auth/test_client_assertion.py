@@ -1,4 +1,4 @@
-"""Client assertions: what they say, who signs them, and how a new key is picked up."""
+"""Client assertions: their claims, their signatures, and rotated keys."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ URL = "https://acme.okta.com/oauth2/default/v1/token"
 NOW = 1_800_000_000.75
 PEM = pem(ec_key()).decode()
 BODY_OF_PEM = PEM.split("\n")[1]
-"""What no message and no frame may hold."""
+"""A text that no message and no frame may contain."""
 
 
 async def request(method: ClientAuthentication, url: str = URL) -> TokenRequest:
-    """Return a request that a method has edited."""
+    """Return a request with the credential of a method."""
     made = TokenRequest(url, "0oa1", {}, {}, NOW)
     assert await authenticate(method, made) is None
     return made
 
 
 async def failure(method: ClientAuthentication) -> CredentialError:
-    """Return why a method failed."""
+    """Return the error of a method that fails."""
     error = await authenticate(method, TokenRequest(URL, "0oa1", {}, {}, NOW))
     assert error is not None
     return error
@@ -53,7 +53,7 @@ def parts(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def refusal(make: Callable[..., object], *args: object, **options: object) -> str:
-    """Return the message with which a method is refused; it has left nothing behind."""
+    """Return the message of a refused method, and check that no frame contains a secret."""
     with pytest.raises(ConfigurationError) as caught:
         make(*args, **options)
     assert locals_with(caught.value, BODY_OF_PEM) == []
@@ -61,7 +61,7 @@ def refusal(make: Callable[..., object], *args: object, **options: object) -> st
     return str(caught.value)
 
 
-# What an assertion says
+# Claims and header
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def refusal(make: Callable[..., object], *args: object, **options: object) -> st
     ids=["ec", "secret", "rsa"],
 )
 async def test_the_claims_are_what_okta_documents(method: ClientAuthentication) -> None:
-    """Issuer and subject are the client, the audience is the URL of this very request."""
+    """Issuer and subject are the client, and the audience is the URL of the request."""
     for url in (URL, "https://acme.okta.com/oauth2/v1/revoke"):
         made = await request(method, url)
         _, claims = parts(made.form["client_assertion"])
@@ -85,7 +85,7 @@ async def test_the_claims_are_what_okta_documents(method: ClientAuthentication) 
 
 
 async def test_the_times_are_those_of_the_servers_clock() -> None:
-    """It expires five minutes from now, and was issued a little before, by the server's clock."""
+    """It expires 300 s from now and was issued 5 s to 60 s ago, by the server's clock."""
     _, claims = parts((await request(PrivateKeyJWT(PEM))).form["client_assertion"])
 
     assert claims["exp"] == 1_800_000_300
@@ -94,15 +94,15 @@ async def test_the_times_are_those_of_the_servers_clock() -> None:
 
 
 async def test_every_assertion_has_an_id_of_its_own() -> None:
-    """Okta takes an id once, so each request has a new one."""
+    """Okta accepts an id only once, so each request has a new id."""
     method = PrivateKeyJWT(PEM)
     made = [parts((await request(method)).form["client_assertion"])[1] for _ in range(50)]
 
     assert len({claims["jti"] for claims in made}) == 50
 
 
-async def test_the_header_tells_the_key() -> None:
-    """`kid` is in the header if it is known, and not in the header if it is not."""
+async def test_the_header_names_the_key() -> None:
+    """The header contains `kid` only if the id of the key is known."""
     assert parts((await request(PrivateKeyJWT(PEM))).form["client_assertion"])[0] == {
         "alg": "ES256",
         "typ": "JWT",
@@ -113,14 +113,14 @@ async def test_the_header_tells_the_key() -> None:
 
 
 async def test_it_is_signed_with_the_key() -> None:
-    """The signature is that of the key, by its algorithm or the one that was chosen."""
+    """The key signs with the chosen algorithm."""
     made = await request(PrivateKeyJWT(rsa_key(), algorithm="RS512"))
 
     assert verified(made.form["client_assertion"], rsa_key()).header["alg"] == "RS512"
 
 
-async def test_no_text_may_repeat_an_assertion_or_a_secret() -> None:
-    """What was sent, and what it was signed with, are secrets of the request."""
+async def test_assertion_and_secret_are_secrets_of_the_request() -> None:
+    """The assertion and the secret that signed it are in `secrets`."""
     made = await request(PrivateKeyJWT(PEM))
     assert made.secrets == [made.form["client_assertion"]]
 
@@ -129,14 +129,14 @@ async def test_no_text_may_repeat_an_assertion_or_a_secret() -> None:
     assert SECRET not in str(made.form)
 
 
-# With the secret
+# Signed with a secret
 
 
 @pytest.mark.parametrize(
     ("algorithm", "digest"), [("HS256", "sha256"), ("HS384", "sha384"), ("HS512", "sha512")]
 )
 async def test_a_secret_signs_by_hmac(algorithm: str, digest: str) -> None:
-    """The signature is the HMAC of the first two parts, with the secret's characters."""
+    """The signature is the HMAC of the first two parts with the secret."""
     made = await request(ClientSecretJWT(SECRET, algorithm=algorithm))
     signed, _, signature = made.form["client_assertion"].rpartition(".")
 
@@ -148,7 +148,7 @@ async def test_a_secret_signs_by_hmac(algorithm: str, digest: str) -> None:
 
 @pytest.mark.parametrize(("algorithm", "shortest"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
 async def test_a_short_secret_is_refused(algorithm: str, shortest: int) -> None:
-    """A secret has at least as many characters as the hash has bytes, also one of a callable."""
+    """A secret, also of a callable, has at least as many characters as the hash has bytes."""
     short = SECRET[: shortest - 1]
     message = f"is too short for {algorithm}; use a secret of at least {shortest} characters"
 
@@ -162,7 +162,7 @@ async def test_a_short_secret_is_refused(algorithm: str, shortest: int) -> None:
 
 
 def test_other_bad_secrets_are_refused_too() -> None:
-    """What is no secret for the other methods is none for this one."""
+    """The other rules for secrets apply, too."""
     assert refusal(ClientSecretJWT, "") == (
         "ClientSecretJWT: the secret is empty; copy the client secret from your app"
     )
@@ -175,7 +175,7 @@ def test_other_bad_secrets_are_refused_too() -> None:
 
 
 def test_secrets_are_compared() -> None:
-    """Two are equal if secret and algorithm are, and show neither."""
+    """Two methods are equal if secret and algorithm are; the repr contains neither."""
     one = ClientSecretJWT(SECRET)
 
     assert one == ClientSecretJWT(SECRET)
@@ -186,42 +186,42 @@ def test_secrets_are_compared() -> None:
     assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301 - our own bytes
 
 
-# Whose key
+# Signed with a private key
 
 
-async def give_slowly() -> KeyMaterial:
-    """Return the key, some time later."""
+async def give_later() -> KeyMaterial:
+    """Return the key in a later step of the event loop."""
     await asyncio.sleep(0)
     return PEM
 
 
 @pytest.mark.parametrize(
     "source",
-    [lambda: PEM, give_slowly, ec_key, lambda: jwk(ec_key())],
+    [lambda: PEM, give_later, ec_key, lambda: jwk(ec_key())],
     ids=["plain", "async", "object", "jwk"],
 )
-async def test_a_callable_is_asked_for_the_key(source: KeyCallable) -> None:
-    """A callable may be plain or async, and returns a key in any form."""
+async def test_a_callable_returns_the_key(source: KeyCallable) -> None:
+    """A callable is plain or async, and returns a key in any form."""
     made = await request(PrivateKeyJWT(source))
 
     assert verified(made.form["client_assertion"], ec_key()).claims["iss"] == "0oa1"
 
 
 async def test_a_rotated_key_is_picked_up() -> None:
-    """A callable is asked for every assertion, and the id of the key travels with it."""
+    """A callable is called for every assertion, and may return the id with the key."""
     keys: list[KeyMaterial | tuple[KeyMaterial, str]] = [
         (pem(ec_key()), "first"),
         (pem(rsa_key()), "second"),
         jwk(ec_key(number=1), kid="third"),
         pem(ec_key()),
     ]
-    method = PrivateKeyJWT(lambda: keys.pop(0), kid="told")
+    method = PrivateKeyJWT(lambda: keys.pop(0), kid="given")
 
     for key, kid in (
         (ec_key(), "first"),
         (rsa_key(), "second"),
-        (ec_key(number=1), "told"),
-        (ec_key(), "told"),
+        (ec_key(number=1), "given"),
+        (ec_key(), "given"),
     ):
         made = await request(method)
         assert verified(made.form["client_assertion"], key).header["kid"] == kid
@@ -240,19 +240,19 @@ async def test_a_jwk_that_is_changed_in_place_is_another_key() -> None:
     assert made.credential != before
 
 
-async def test_a_key_that_stays_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To check a key takes long, so one that is the same as before is not checked again."""
+async def test_the_same_key_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is the same as before is not checked again, because that takes long."""
     method = PrivateKeyJWT(lambda: PEM)
     first = (await request(method)).credential
     monkeypatch.setattr(
-        "okta_tokens._auth.client_assertion.load_key", lambda *_, **__: "was read again"
+        "okta_tokens._auth.client_assertion.load_key", lambda *_, **__: "was loaded again"
     )
 
     assert (await request(method)).credential is first
 
 
 async def test_a_key_file_is_read_every_time(tmp_path: Path) -> None:
-    """A key file that is replaced is picked up; one that is gone is an error that says so."""
+    """A replaced key file is used for the next request; a missing key file is an error."""
     path = tmp_path / "key.pem"
     path.write_text(PEM)
     method = PrivateKeyJWT(path, kid="k")
@@ -271,7 +271,7 @@ async def test_a_key_file_is_read_every_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "problem"),
+    ("result", "problem"),
     [
         (
             "",
@@ -283,9 +283,9 @@ async def test_a_key_file_is_read_every_time(tmp_path: Path) -> None:
     ],
     ids=["empty", "public", "tuple", "none"],
 )
-async def test_a_callable_that_returns_no_key(answer: object, problem: str) -> None:
-    """What is no key fails the request, for good, and leaves nothing of it behind."""
-    error = await failure(PrivateKeyJWT(cast("KeyCallable", lambda: answer)))
+async def test_a_callable_that_returns_no_key(result: object, problem: str) -> None:
+    """A value that is not a key fails the request; the error is final and has no frames."""
+    error = await failure(PrivateKeyJWT(cast("KeyCallable", lambda: result)))
 
     assert str(error).startswith(f"the private key from its callable {problem}")
     assert not error.retryable
@@ -293,7 +293,7 @@ async def test_a_callable_that_returns_no_key(answer: object, problem: str) -> N
 
 
 async def test_a_callable_that_raises() -> None:
-    """An error of the callable is told by its type, and chained."""
+    """The message names the type of the callable's error, which is the cause."""
 
     def broken() -> str:
         raise OSError("vault is sealed")
@@ -336,29 +336,29 @@ async def test_a_callable_that_raises() -> None:
 def test_a_bad_key_is_refused_at_once(
     key: object, options: Mapping[str, object], message: str
 ) -> None:
-    """What can be known at construction is told there, and the key is not left behind."""
+    """An invalid key is refused when the method is made, and no frame contains it."""
     assert refusal(PrivateKeyJWT, key, **options).startswith(f"PrivateKeyJWT: {message}")
 
 
-# Where a service signs
+# Signed by a service
 
 
 def signer(
-    answer: Callable[[bytes], object],
+    result: Callable[[bytes], object],
 ) -> Callable[[bytes], Awaitable[bytes]]:
-    """Return an async callable that signs."""
+    """Return an async callable that returns a signature."""
 
     async def sign(signing_input: bytes) -> bytes:
         await asyncio.sleep(0)
-        return cast("bytes", answer(signing_input))
+        return cast("bytes", result(signing_input))
 
     return sign
 
 
-async def test_a_key_may_stay_where_it_is() -> None:
-    """A service may sign: it gets the signing input, and its answer is the signature."""
+async def test_a_service_signs() -> None:
+    """A service gets the signing input and returns the signature."""
     rsa = PrivateKeyJWT.from_signer(
-        signer(lambda it: rsa_key().sign(it, padding.PKCS1v15(), hashes.SHA256())),
+        signer(lambda data: rsa_key().sign(data, padding.PKCS1v15(), hashes.SHA256())),
         kid="in the vault",
         algorithm="RS256",
     )
@@ -366,16 +366,18 @@ async def test_a_key_may_stay_where_it_is() -> None:
     assert verified(made.form["client_assertion"], rsa_key()).header["kid"] == "in the vault"
 
     curve = PrivateKeyJWT.from_signer(
-        signer(lambda it: ec_key().sign(it, ec.ECDSA(hashes.SHA256()))), kid=None, algorithm="ES256"
+        signer(lambda data: ec_key().sign(data, ec.ECDSA(hashes.SHA256()))),
+        kid=None,
+        algorithm="ES256",
     )
     made = await request(curve)
     assert "kid" not in verified(made.form["client_assertion"], ec_key()).header
 
 
-@pytest.mark.parametrize("answer", [b"", b"x", "x" * 64, None])
-async def test_a_service_that_returns_no_signature(answer: object) -> None:
-    """What cannot be a signature fails the request, and says whose fault it is."""
-    method = PrivateKeyJWT.from_signer(signer(lambda _: answer), kid=None, algorithm="ES256")
+@pytest.mark.parametrize("result", [b"", b"x", "x" * 64, None])
+async def test_a_service_that_returns_no_signature(result: object) -> None:
+    """A value that cannot be a signature fails the request, and the message names the callable."""
+    method = PrivateKeyJWT.from_signer(signer(lambda _: result), kid=None, algorithm="ES256")
     error = await failure(method)
 
     assert str(error) == (
@@ -385,7 +387,7 @@ async def test_a_service_that_returns_no_signature(answer: object) -> None:
 
 
 def test_a_signer_is_refused_at_once() -> None:
-    """What cannot sign, or not by any algorithm of Okta's, is refused."""
+    """A signer that is not callable, or has an invalid algorithm or id, is refused."""
     sign = signer(lambda _: b"")
 
     assert refusal(PrivateKeyJWT.from_signer, sign, kid=None, algorithm="none").startswith(
@@ -399,7 +401,7 @@ def test_a_signer_is_refused_at_once() -> None:
     )
 
 
-# As a part of the key
+# Identity
 
 
 def give() -> str:
@@ -408,14 +410,14 @@ def give() -> str:
 
 
 class Vault:
-    """Has a key."""
+    """An object that has a key."""
 
     def read(self) -> str:
-        """Return it."""
+        """Return the key."""
         return PEM
 
     async def sign(self, signing_input: bytes) -> bytes:
-        """Sign with it."""
+        """Return a signature."""
         return signing_input
 
 
@@ -437,7 +439,7 @@ SAME: list[Callable[[], PrivateKeyJWT]] = [
 
 
 def test_equality() -> None:
-    """Keys are compared by value, callables by identity, each with its id and its algorithm."""
+    """Keys are compared by value and callables by identity, with their ids and algorithms."""
     for number, make in enumerate(SAME):
         for other, make_other in enumerate(SAME):
             assert (make() == make_other()) == (number == other)
@@ -446,12 +448,12 @@ def test_equality() -> None:
 
 
 def test_a_key_in_another_form_is_the_same() -> None:
-    """The same key as PEM, as an object and as a JWK is the same credential."""
+    """The same key as PEM, as an object and as a JWK makes equal methods."""
     assert PrivateKeyJWT(PEM) == PrivateKeyJWT(ec_key()) == PrivateKeyJWT(jwk(ec_key()))
 
 
 def test_key_files_are_compared_by_path(tmp_path: Path) -> None:
-    """One file is one credential, whatever is in it."""
+    """Key files are compared by path, not by content."""
     (tmp_path / "a").write_text(PEM)
     (tmp_path / "b").write_text(PEM)
 
@@ -463,17 +465,17 @@ def test_key_files_are_compared_by_path(tmp_path: Path) -> None:
     "make", [SAME[0], SAME[1], SAME[4], SAME[5]], ids=["pem", "jwk", "rsa", "callable"]
 )
 def test_copies(make: Callable[[], PrivateKeyJWT]) -> None:
-    """A copy, also one that was pickled, is equal."""
+    """A copy and a pickled copy are equal to the original."""
     original = make()
-    travelled = cast("object", pickle.loads(pickle.dumps(original)))  # noqa: S301 - our own bytes
+    unpickled = cast("object", pickle.loads(pickle.dumps(original)))  # noqa: S301 - our own bytes
 
     assert copy.copy(original) == original
     assert copy.deepcopy(original) == original
-    assert travelled == original
+    assert unpickled == original
 
 
-def test_the_repr_shows_which_key_and_nothing_of_it() -> None:
-    """The repr tells the thumbprint, the callable or the signer."""
+def test_the_repr_identifies_the_key() -> None:
+    """The repr contains the thumbprint, the callable or the signer, but nothing of the key."""
     shown = [repr(make()) for make in SAME]
 
     assert shown[0].startswith("PrivateKeyJWT(<ES256 key ")

@@ -1,4 +1,4 @@
-"""Proofs of possession: what they say, for which URL, and which keys make them."""
+"""DPoP: the claims of proofs, their keys and their nonces."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from okta_tokens import DPoP
+from okta_tokens._auth.dpop import is_nonce
 from okta_tokens.errors import ConfigurationError
 from tests.keys import (
     PrivateKey,
@@ -31,8 +32,8 @@ NOW = 1_800_000_000.75
 
 
 @pytest.mark.parametrize("key", [ec_key(), ec_key("ES384"), rsa_key()], ids=["256", "384", "rsa"])
-async def test_a_proof_says_what_rfc_9449_demands(key: PrivateKey) -> None:
-    """It holds the public key, names method and URI, is dated by the server's clock, and signed."""
+async def test_a_proof_has_the_claims_of_rfc_9449(key: PrivateKey) -> None:
+    """A proof contains public key, method, URI and the server's time, and is signed."""
     dpop = DPoP(key)
     proof = verified(await dpop.prove("POST", URL, NOW, nonce="n-1"), key)
 
@@ -43,14 +44,14 @@ async def test_a_proof_says_what_rfc_9449_demands(key: PrivateKey) -> None:
 
 
 async def test_without_a_nonce_there_is_no_claim_for_it() -> None:
-    """A server that has given out no nonce gets none."""
+    """A proof for a server that sent no nonce has no claim for a nonce."""
     proof = verified(await DPoP(ec_key()).prove("GET", URL, NOW, nonce=None), ec_key())
 
     assert {*proof.claims} == {"jti", "htm", "htu", "iat"}
 
 
 async def test_a_proof_for_an_api_is_bound_to_the_token() -> None:
-    """`ath` is the hash of the very token, in base64url without padding."""
+    """`ath` is the hash of the token in base64url without padding."""
     proof = verified(await DPoP(ec_key()).prove("GET", URL, NOW, nonce=None, token="t0k"), ec_key())
 
     digest = sha256(b"t0k").digest()
@@ -58,7 +59,7 @@ async def test_a_proof_for_an_api_is_bound_to_the_token() -> None:
 
 
 async def test_no_two_proofs_are_the_same() -> None:
-    """Each has an id of its own, also for the same request at the same moment."""
+    """Each proof has its own id, also for the same request at the same time."""
     dpop = DPoP()
     proofs = [await dpop.prove("GET", URL, NOW, nonce=None) for _ in range(20)]
 
@@ -66,7 +67,7 @@ async def test_no_two_proofs_are_the_same() -> None:
 
 
 def test_a_new_key_is_made_unless_one_is_given() -> None:
-    """Without a key each has a new one, for ES256 unless another algorithm is asked for."""
+    """Without a key, each instance makes a new key, for ES256 or the given algorithm."""
     assert DPoP().algorithm == "ES256"
     assert DPoP(algorithm="ES512").algorithm == "ES512"
     assert DPoP().thumbprint != DPoP().thumbprint
@@ -75,12 +76,12 @@ def test_a_new_key_is_made_unless_one_is_given() -> None:
 
 
 def test_the_thumbprint_is_what_a_token_is_bound_to() -> None:
-    """It is the SHA-256 thumbprint of RFC 7638."""
+    """The thumbprint is the SHA-256 thumbprint of RFC 7638."""
     assert DPoP(pem(ec_key())).thumbprint == imported(ec_key()).thumbprint()
 
 
 def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
-    """A path is a file of a key; it is read once, since the key is part of the token's identity."""
+    """A key file is read once, because the DPoP key is part of the client's identity."""
     path = tmp_path / "key.pem"
     path.write_bytes(pem(ec_key()))
 
@@ -103,7 +104,7 @@ def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
     ids=["public", "unfit", "hmac", "no-file", "callable"],
 )
 def test_a_bad_key_is_refused(key: Any, algorithm: str | None, problem: str) -> None:  # noqa: ANN401 - deliberately
-    """A key that cannot be used is refused at once, and not left behind."""
+    """An invalid key is refused at once, and no frame contains it."""
     with pytest.raises(ConfigurationError) as caught:
         DPoP(key, algorithm=algorithm)
 
@@ -112,19 +113,25 @@ def test_a_bad_key_is_refused(key: Any, algorithm: str | None, problem: str) -> 
 
 
 def test_equality_and_copies() -> None:
-    """Two are equal if their keys are; a copy, also one that was pickled, is equal."""
+    """Two instances are equal if their keys are; copies and pickled copies are equal."""
     one = DPoP(ec_key())
-    travelled = cast("object", pickle.loads(pickle.dumps(one)))  # noqa: S301 - our own bytes
+    unpickled = cast("object", pickle.loads(pickle.dumps(one)))  # noqa: S301 - our own bytes
 
     assert one == DPoP(jwk(ec_key()))
     assert hash(one) == hash(DPoP(jwk(ec_key())))
     assert one != DPoP()
     assert one != one.thumbprint
-    assert travelled == copy.copy(one) == copy.deepcopy(one) == one
+    assert unpickled == copy.copy(one) == copy.deepcopy(one) == one
 
 
-def test_the_repr_shows_the_public_thumbprint_alone() -> None:
-    """The repr tells which key it is."""
+def test_the_repr_shows_only_the_thumbprint() -> None:
+    """The repr contains the algorithm and the public thumbprint."""
     dpop = DPoP(ec_key())
 
     assert repr(dpop) == f"DPoP(<ES256 key {dpop.thumbprint}>)"
+
+
+def test_a_nonce_has_the_characters_of_rfc_9449() -> None:
+    """A nonce is 1 to 1,024 printable characters without space, quote and backslash."""
+    assert all(is_nonce(text) for text in ("a", "!#[]~", "n" * 1_024))
+    assert not any(is_nonce(text) for text in ("", " a", 'a"', "a\\", "\x7f", "é", "n" * 1_025))

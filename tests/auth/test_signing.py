@@ -1,4 +1,4 @@
-"""Signed JSON: how it is put together, and what of a signature somebody else made is taken."""
+"""Signed JWTs, key files, and signatures that a service makes."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ EXTRA = "needs the extra jwt to sign: pip install 'okta-tokens[jwt]'"
 
 
 class Echo:
-    """Signs with what it is asked to sign, the other way round."""
+    """A signer whose signature is the reversed signing input."""
 
     algorithm = "X"
     kid = None
 
     async def sign(self, signing_input: bytes, /) -> bytes:
-        """Return it."""
+        """Return the reversed signing input."""
         return signing_input[::-1]
 
     def __hash__(self) -> int:
-        """Return the same for all."""
+        """Return the same hash for all instances."""
         return 1
 
 
 async def test_a_jwt_is_header_claims_and_signature() -> None:
-    """Three parts in base64url without padding, of which the third signs the first two."""
+    """A JWT has three parts in base64url without padding; the third signs the first two."""
     token = await sign_jwt(Echo(), {"a": "\u00e9", "b": [1]}, {"kid": "k"})
 
     head, claims, signature = token.split(".")
@@ -53,12 +53,12 @@ async def test_a_jwt_is_header_claims_and_signature() -> None:
 
 
 def test_base64url_has_no_padding() -> None:
-    """The two letters that differ from base64 are those of RFC 4648 section 5."""
+    """base64url has no padding, and the alphabet of RFC 4648 section 5."""
     assert encode(b"\xfb\xff\xfe\xff") == b"-__-_w"
 
 
-def test_a_file_is_read_or_not(tmp_path: Path) -> None:
-    """A file that cannot be read is like an empty one; of a large one not all is read."""
+def test_key_files(tmp_path: Path) -> None:
+    """A file that cannot be read counts as empty; only the first 64 KiB of a file are read."""
     path = tmp_path / "key"
     assert read_key_file(path) == b""
     assert read_key_file(tmp_path) == b""
@@ -71,7 +71,7 @@ def test_a_file_is_read_or_not(tmp_path: Path) -> None:
     "missing", ["joserfc.jwk", "cryptography.hazmat.primitives.asymmetric.rsa"]
 )
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    """Where the packages for signing are not installed, the message says what to install."""
+    """Without the packages for signing, the message names the extra to install."""
     monkeypatch.delitem(sys.modules, "okta_tokens._auth.keys")
     monkeypatch.setitem(sys.modules, missing, None)
 
@@ -80,7 +80,7 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, missing:
 
 
 def test_keys_are_loaded_and_made() -> None:
-    """With them, what `_keys` says is passed on."""
+    """With the packages, keys are parsed and made, and problems are returned."""
     key = load_key(pem(ec_key()), kid="1", algorithm="ES256")
 
     assert not isinstance(key, str)
@@ -91,7 +91,7 @@ def test_keys_are_loaded_and_made() -> None:
 
 @pytest.mark.parametrize("algorithm", CURVES)
 def test_a_signature_in_der_becomes_one_of_jws(algorithm: str) -> None:
-    """What key management services return of a curve is told from the form of RFC 7518."""
+    """A DER signature of a curve is converted; a signature in the form of RFC 7518 is not."""
     size = {"ES256": 32, "ES384": 48, "ES512": 66}[algorithm]
     in_der = encode_dss_signature(1, 2)
 
@@ -103,19 +103,19 @@ def test_a_signature_in_der_becomes_one_of_jws(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("signature", [b"", b"x", b"x" * 63, encode_dss_signature(1, 1 << 300)])
-def test_what_is_neither_is_no_signature(signature: bytes) -> None:
-    """Anything else of a curve is refused."""
+def test_invalid_signatures_of_a_curve(signature: bytes) -> None:
+    """Bytes that are neither DER nor have the right length are refused."""
     assert raw_signature(signature, "ES256") is None
 
 
-def test_a_signature_of_rsa_is_taken_as_it_is() -> None:
-    """RSA has one form; that there is nothing at all is noticed."""
+def test_a_signature_of_rsa_is_not_changed() -> None:
+    """RSA has one form of signature; only an empty one is refused."""
     assert raw_signature(b"x" * 300, "RS256") == b"x" * 300
     assert raw_signature(b"", "RS256") is None
 
 
 def test_without_the_extra_a_signature_in_der_is_refused() -> None:
-    """Who signs elsewhere needs no extra, as long as the signature has the form of RFC 7518."""
+    """A service that returns signatures in the form of RFC 7518 needs no extra."""
     name = "cryptography.hazmat.primitives.asymmetric"
     with patch.dict(sys.modules, {name: None}):
         assert raw_signature(encode_dss_signature(1, 2), "ES256") is None

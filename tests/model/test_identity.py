@@ -183,11 +183,12 @@ def test_the_names_that_people_see() -> None:
     assert str(key) == "client 0oa1 at localhost; authorization server of the org; scopes a b"
 
 
-def test_a_client_and_a_key_are_never_equal() -> None:
-    """Identities are compared between values of one kind; other types are not compared at all."""
+def test_what_is_compared() -> None:
+    """An instance equals itself, a client never equals a key, and other types are not compared."""
     client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET))
     key = TokenKey(client, frozenset())
 
     assert client != key
     assert key != client
+    assert client.__eq__(client) is True
     assert key.__eq__((client, frozenset())) is NotImplemented

@@ -1,4 +1,4 @@
-"""The token, and the key under which it is kept."""
+"""The access token and its key."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def new_token(
 
 
 def test_equal_keys() -> None:
-    """Keys with equal clients and the same scopes are one key of a cache."""
+    """Keys with equal clients and the same scopes are equal and have the same hash."""
     assert new_key("a", "b") == new_key("b", "a")
     assert hash(new_key("a", "b")) == hash(new_key("b", "a"))
     assert {new_key("a"): "held"}[new_key("a")] == "held"
@@ -66,13 +66,13 @@ def test_equal_keys() -> None:
     ids=["no-scopes", "more-scopes", "domain", "client_id", "secret"],
 )
 def test_different_keys(other: TokenKey) -> None:
-    """Whatever changes which token comes back, or who may have it, makes another key."""
+    """Each value that decides which token Okta issues makes another key."""
     assert new_key("a") != other
     assert {new_key("a"): "held"}.get(other) is None
 
 
-def test_what_a_key_tells() -> None:
-    """A key tells what an error needs to describe it."""
+def test_a_key_has_the_values_of_its_client() -> None:
+    """A key has the domain, the client id and the authorization server of its client."""
     client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET))
     org = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET), authorization_server=None)
     key = TokenKey(client, frozenset({"a"}))
@@ -83,7 +83,7 @@ def test_what_a_key_tells() -> None:
 
 
 def test_a_key_shows_no_secret() -> None:
-    """The repr of a key holds the client without its secret."""
+    """The repr of a key contains the client without its secret."""
     key = new_key("a")
 
     assert repr(key) == f"TokenKey(client={key.client!r}, scopes=frozenset({{'a'}}))"
@@ -91,7 +91,7 @@ def test_a_key_shows_no_secret() -> None:
 
 
 def test_copies_of_keys() -> None:
-    """A copy of a key, also one that was pickled, finds what the key finds."""
+    """A copy and a pickled copy of a key are equal to it and have the same hash."""
     key = new_key("a")
     copies = [copy.copy(key), copy.deepcopy(key), pickle.loads(pickle.dumps(key))]  # noqa: S301 - our own bytes
 
@@ -100,42 +100,42 @@ def test_copies_of_keys() -> None:
 
 
 def test_a_key_is_made_of_any_spelling() -> None:
-    """However the scopes are spelt, one key is meant."""
+    """All spellings of the same scopes make equal keys."""
     client = new_key().client
 
     assert token_key(client, "b a") == token_key(client, ["a", "b", "a"]) == new_key("a", "b")
     assert token_key(client, ()) == new_key()
 
 
-@pytest.mark.parametrize("client", ["acme.okta.com", None, OktaClient], ids=repr)
-def test_a_key_needs_a_client(client: object) -> None:
-    """What is no client, but perhaps its domain, is refused by its type and not repeated."""
-    with pytest.raises(ConfigurationError) as caught:
-        token_key(client, "a")
+def test_a_key_needs_a_client() -> None:
+    """Another value than a client is refused by its type and not repeated."""
+    for client in ("acme.okta.com", None, OktaClient):
+        with pytest.raises(ConfigurationError) as caught:
+            token_key(client, "a")
 
-    assert str(caught.value) == f"client: must be an OktaClient, not {type(client).__name__}"
+        assert str(caught.value) == f"client: must be an OktaClient, not {type(client).__name__}"
 
 
-def test_a_key_needs_scope_names() -> None:
-    """Scopes that are none are refused."""
+def test_a_key_needs_valid_scopes() -> None:
+    """An invalid scope is refused."""
     with pytest.raises(ConfigurationError, match="is not a scope"):
         token_key(new_key().client, 'a"')
 
 
-@pytest.mark.parametrize("scopes", ["", " ", (), []], ids=repr)
-def test_the_org_server_needs_scopes(scopes: str | list[str]) -> None:
-    """The org's own server, which has no default scopes, must be asked for some."""
+def test_the_org_server_needs_scopes() -> None:
+    """The org authorization server has no default scopes, so a key for it needs at least one."""
     basic = ClientSecretBasic(SECRET)
     org = OktaClient("acme.okta.com", "0oa1", basic, authorization_server=None)
 
-    with pytest.raises(ConfigurationError, match="has no default scopes; name at least one"):
-        token_key(org, scopes)
+    for scopes in ("", " ", ()):
+        with pytest.raises(ConfigurationError, match="has no default scopes; name at least one"):
+            token_key(org, scopes)
 
     assert token_key(org, "okta.users.read").scopes == {"okta.users.read"}
 
 
 def test_values() -> None:
-    """Keys and tokens cannot be changed: every caller gets the same object."""
+    """Keys and tokens cannot be changed, because every caller gets the same object."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         new_key().scopes = frozenset()  # type: ignore[misc]  # deliberately
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -143,12 +143,12 @@ def test_values() -> None:
 
 
 def test_the_header() -> None:
-    """The ready header is the type, a space and the value."""
+    """The header is the type, a space and the value."""
     assert new_token(ManualClock()).authorization == f"Bearer {VALUE}"
 
 
 def test_a_token_shows_nothing() -> None:
-    """Neither repr nor str of a token hold its value or its client's secret."""
+    """Neither repr nor str of a token contains its value or its client's secret."""
     token = new_token(ManualClock())
 
     assert repr(token) == "AccessToken(token_type='Bearer', scopes=frozenset({'a'}))"
@@ -156,14 +156,14 @@ def test_a_token_shows_nothing() -> None:
 
 
 def test_equal_tokens() -> None:
-    """Tokens are equal by what they are, not by when they were read or what the clock says."""
+    """Tokens are compared by value, type, scopes and key; not by clock or expiry."""
     assert new_token(ManualClock(), 300) == new_token(ManualClock(), 3_600)
     assert hash(new_token(ManualClock(), 300)) == hash(new_token(ManualClock(), 3_600))
     assert new_token(ManualClock()) != new_token(ManualClock(), value="another")
 
 
 def test_expires_at() -> None:
-    """A token tells its expiry as an aware instant in UTC."""
+    """The expiry of a token is an aware `datetime` in UTC."""
     clock = ManualClock(wall=1_800_000_000.5)
     expires_at = new_token(clock, 300).expires_at
 
@@ -172,7 +172,7 @@ def test_expires_at() -> None:
 
 
 def test_remaining_counts_down() -> None:
-    """The seconds that remain go by with the clock, leeway included, and never below zero."""
+    """The remaining seconds follow the clock, include the leeway, and are never negative."""
     clock = ManualClock()
     token = new_token(clock, 300)
 
@@ -190,7 +190,7 @@ def test_remaining_counts_down() -> None:
 
 @pytest.mark.parametrize(("boot", "wall"), [(100, 0), (0, 100), (100, 40), (100, -5_000)])
 def test_the_stricter_clock_counts(boot: float, wall: float) -> None:
-    """Of two clocks that disagree, the one that leaves less time counts."""
+    """If the two clocks disagree, the clock that leaves less time wins."""
     clock = ManualClock()
     token = new_token(clock, 300)
 
@@ -214,7 +214,7 @@ def test_usable(boot: float, wall: float) -> None:
     ("boot", "wall"), [(295, 294), (294, 295), (295, -1_000), (0, 86_400), (86_400, 86_400)]
 )
 def test_unusable(boot: float, wall: float) -> None:
-    """A token is not usable any more once either clock has reached its leeway."""
+    """A token is not usable once either clock has reached its leeway."""
     clock = ManualClock()
     token = new_token(clock, 300)
     now = current_instant(clock)
@@ -232,7 +232,7 @@ def test_unusable(boot: float, wall: float) -> None:
 def test_usable_means_that_time_remains(
     lifetime: float, share: float, boot: float, wall: float
 ) -> None:
-    """Whatever the two clocks do, a usable token has more than its leeway left."""
+    """At any time of the two clocks, a usable token has at least its leeway left."""
     clock = ManualClock()
     leeway = lifetime * share
     token = new_token(clock, lifetime, leeway)
@@ -248,7 +248,7 @@ def test_usable_means_that_time_remains(
 
 
 def test_a_token_is_not_pickled() -> None:
-    """A token carries its client's secret with it, so it does not get into a pickle."""
+    """A token cannot be pickled, because its key contains the client's secret."""
     token = new_token(ManualClock())
 
     assert copy.copy(token) is token

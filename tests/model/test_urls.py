@@ -1,4 +1,4 @@
-"""URLs: which there are, and what of them a proof of possession names."""
+"""URLs: which are valid, and which parts of them a DPoP proof contains."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens._model.urls import request_target, split, unescape_path
+from okta_tokens._model.urls import is_address, is_loopback, request_target, split, unescape_path
 
 QUICK = settings(max_examples=200, deadline=None, database=None, derandomize=True)
 
@@ -43,7 +43,7 @@ QUICK = settings(max_examples=200, deadline=None, database=None, derandomize=Tru
     ids=ascii,
 )
 def test_urls(url: object, parts: tuple[str, str] | None) -> None:
-    """Of an absolute URL a proof names scheme, host, port and path (RFC 9449 section 4.2)."""
+    """A proof contains scheme, host, port and path of an absolute URL (RFC 9449 section 4.2)."""
     target = request_target("get", url)
 
     assert target == (None if parts is None else ("GET", *parts))
@@ -52,14 +52,14 @@ def test_urls(url: object, parts: tuple[str, str] | None) -> None:
 @QUICK
 @given(st.text("htps:/@?#[]%.0a \x00\u00e9", max_size=20))
 def test_any_url_is_split_or_refused(url: str) -> None:
-    """Whatever a caller gives as a URL, no other error comes out, and what comes out is a URI."""
+    """Any text is refused or has a path without query and fragment; it raises no error."""
     target = request_target("GET", url)
 
     assert target is None or (target[2].startswith("/") and not {*target[2]} & {"?", "#"})
 
 
 @pytest.mark.parametrize(
-    ("path", "read"),
+    ("path", "unescaped"),
     [
         ("/api/v1/users/me%40example.com", "/api/v1/users/me@example.com"),
         ("/api/v1/users/me@example.com", "/api/v1/users/me@example.com"),
@@ -72,26 +72,45 @@ def test_any_url_is_split_or_refused(url: str) -> None:
         ("/", "/"),
     ],
 )
-def test_paths_are_named_unescape_path_them(path: str, read: str) -> None:
-    """Okta undoes the escapes of a path before it compares; what would end it stays escaped."""
-    assert unescape_path(path) == read
+def test_a_path_is_unescaped_as_okta_does_it(path: str, unescaped: str) -> None:
+    """Okta compares a path without escapes; characters that would end the path stay escaped."""
+    assert unescape_path(path) == unescaped
 
 
-@pytest.mark.parametrize(
-    ("method", "right"),
-    [("GET", True), ("get", True), ("M-SEARCH", True), ("", False), ("GET ", False), (None, False)],
-)
-def test_methods(method: object, right: bool) -> None:  # noqa: FBT001 - a row of a table
-    """A method is a token of HTTP's."""
-    target = request_target(method, "https://acme.okta.com/")
+def test_methods() -> None:
+    """A method is a token of HTTP (RFC 9110 section 5.6.2)."""
+    url = "https://acme.okta.com/"
 
-    assert (target is not None) is right
+    assert all(request_target(method, url) for method in ("GET", "get", "M-SEARCH"))
+    assert not any(request_target(method, url) for method in ("", "GET ", None))
 
 
 def test_the_parts_of_a_url() -> None:
-    """A URL is split as Python does it, and its origin is as short as it may be."""
+    """The origin of a URL is in lower case and has no default port."""
     parsed = split("HTTPS://Acme.example:443/a?b#c")
 
     assert parsed is not None
     assert parsed[1] == "https://acme.example"
     assert (parsed[0].path, parsed[0].query, parsed[0].fragment) == ("/a", "b", "c")
+
+
+def test_hosts_of_this_machine() -> None:
+    """Loopback addresses and names under `localhost` are this machine; similar hosts are not."""
+    own = ("localhost", "okta.localhost", "127.0.0.1", "127.8.9.10", "::1")
+    other = (
+        "",
+        "notlocalhost",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "192.168.0.1",
+        "::2",
+    )
+
+    assert all(is_loopback(host) for host in own)
+    assert not any(is_loopback(host) for host in other)
+
+
+def test_addresses() -> None:
+    """An address is IPv4 or IPv6 without a zone, which could be any text."""
+    assert all(is_address(host) for host in ("192.0.2.7", "2001:db8::1"))
+    assert not any(is_address(host) for host in ("acme.okta.com", "::1%evil.example", "1.2.3", ""))

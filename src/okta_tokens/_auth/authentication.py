@@ -24,8 +24,8 @@ class TokenRequest:
         client_id: The id of the client that sends the request.
         form: The fields of the body.
         headers: The headers.
-        now: The current time by the server's clock, in seconds since the epoch, as far as its last
-            response tells.
+        now: The current time by the server's clock, in seconds since the epoch, estimated from its
+            last response.
         secrets: Every secret in the request, as it is sent. No message repeats one of them.
         credential: A value that differs between two credentials. After a refusal with
             `invalid_client` the request is built again and sent once more if it has another

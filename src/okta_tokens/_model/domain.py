@@ -80,9 +80,9 @@ def _problems(domain: str, url: SplitResult) -> list[str]:
             "contains a user name or password; remove it, and pass the credential as authentication"
         )
     if url.path not in {"", "/"}:
-        problems.append("contains a path; give the host alone, and authorization_server separately")
+        problems.append("contains a path; give only the host, and authorization_server separately")
     if set(domain) & {"?", "#"}:
-        problems.append("contains a query or fragment; give the host alone")
+        problems.append("contains a query or fragment; give only the host")
     if not url.netloc.isascii() or not (_is_name(host) or is_address(host)):
         problems.append("is not a host name; write an international name in its xn-- form")
     if url.port == 0:

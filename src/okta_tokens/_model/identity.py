@@ -32,7 +32,7 @@ class IdentityField:
         parameter: The parameter of the owner's constructor that takes the value.
         attribute: The owner's attribute that holds the value. Equality and hash compare it, a
             pickle contains it.
-        public: Turns the value into what people may see.
+        public: Turns the value into what people may see; `None` if the value is secret.
         stored: Turns the value into the JSON value that names the token in a shared store; `None`
             if the name does not depend on the value.
         status: The name of the public value in `KeyStatus`; `None` if it is not shown there.
@@ -44,7 +44,7 @@ class IdentityField:
     owner: Owner
     parameter: str
     attribute: str
-    public: Callable[[Any], Plain]
+    public: Callable[[Any], Plain] | None
     stored: Callable[[Any], object] | None
     status: str | None
     log: str | None
@@ -61,10 +61,6 @@ class IdentityField:
 
 def _unchanged(value: T) -> T:
     return value
-
-
-def _withheld(_: object) -> None:
-    return None
 
 
 def _host(origin: str) -> str:
@@ -114,7 +110,7 @@ IDENTITY: tuple[IdentityField, ...] = (
         owner="client",
         parameter="authentication",
         attribute="authentication",
-        public=_withheld,
+        public=None,
         stored=None,  # A credential rotates, and a callable is known to its own process only.
         status=None,
         log=None,
@@ -208,7 +204,11 @@ def status_fields(key: object) -> dict[str, Any]:
     Args:
         key: The `TokenKey`.
     """
-    return {field.status: field.public(field.value(key)) for field in IDENTITY if field.status}
+    return {
+        field.status: field.public(field.value(key))
+        for field in IDENTITY
+        if field.status and field.public
+    }
 
 
 def log_fields(key: object) -> dict[str, object]:
@@ -217,7 +217,11 @@ def log_fields(key: object) -> dict[str, object]:
     Args:
         key: The `TokenKey`.
     """
-    values = {field.log: field.public(field.value(key)) for field in IDENTITY if field.log}
+    values = {
+        field.log: field.public(field.value(key))
+        for field in IDENTITY
+        if field.log and field.public
+    }
     return {
         name: " ".join(value) if isinstance(value, tuple) else value
         for name, value in values.items()

@@ -1,0 +1,181 @@
+"""A client from environment variables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from okta_tokens import ClientSecretBasic, OktaClient, PrivateKeyJWT
+from okta_tokens.errors import ConfigurationError
+from tests.keys import ec_key, jwk, pem, public_pem
+from tests.runtime.test_redaction import frames_of, locals_with
+
+SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
+ENVIRONMENT = {
+    "OKTA_CLIENT_ORGURL": "https://acme.okta.com",
+    "OKTA_CLIENT_CLIENTID": "0oa1",
+    "OKTA_CLIENT_SECRET": SECRET,
+}
+
+
+def refusal(environ: dict[str, str]) -> str:
+    """Return the message with which an environment is refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        OktaClient.from_env(environ)
+    return str(caught.value)
+
+
+def test_environment() -> None:
+    """Okta's own variables make a client with HTTP Basic and the default server."""
+    made = OktaClient.from_env(ENVIRONMENT)
+
+    assert made == OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET))
+
+
+def test_environment_server() -> None:
+    """The variable names a custom server, the default server or the org authorization server."""
+    servers = {"": "default", "default": "default", "aus1": "aus1", "org": None}
+    for variable, server in servers.items():
+        environ = {**ENVIRONMENT, "OKTA_CLIENT_AUTHORIZATIONSERVER": variable}
+
+        assert OktaClient.from_env(environ).authorization_server == server
+
+
+def test_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mapping, the variables of the process are used."""
+    monkeypatch.delenv("OKTA_CLIENT_AUTHORIZATIONSERVER", raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+    assert OktaClient.from_env() == OktaClient.from_env(ENVIRONMENT)
+
+
+def test_an_empty_mapping_is_not_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty mapping is an empty environment; one message names all missing variables."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+    assert refusal({}) == (
+        "environment: OKTA_CLIENT_ORGURL: is empty; give the Okta host, like acme.okta.com; "
+        "OKTA_CLIENT_CLIENTID: is empty; give the client id of your app; "
+        "OKTA_CLIENT_SECRET: is not set, and neither is OKTA_CLIENT_PRIVATEKEY; set one of them"
+    )
+
+
+def with_key(key: str, **more: str) -> dict[str, str]:
+    """Return an environment with a private key in place of the secret."""
+    return {**ENVIRONMENT, "OKTA_CLIENT_SECRET": "", "OKTA_CLIENT_PRIVATEKEY": key, **more}
+
+
+def test_environment_with_a_key(tmp_path: Path) -> None:
+    """The private key is PEM, PEM in one line, a JWK or a path; its id has its own variable."""
+    text = pem(ec_key()).decode()
+    path = tmp_path / "key.pem"
+    path.write_text(text)
+    for key in (text, text.replace("\n", "\\n"), json.dumps(jwk(ec_key())), f"  {text}"):
+        made = OktaClient.from_env(with_key(key))
+        assert made.authentication == PrivateKeyJWT(ec_key())
+
+    by_path = OktaClient.from_env(with_key(str(path), OKTA_CLIENT_PRIVATEKEYID="k1"))
+    assert by_path.authentication == PrivateKeyJWT(path, kid="k1")
+
+
+@pytest.mark.parametrize(
+    ("variables", "bound"), [(["", "false", "False"], False), (["true", "TRUE"], True)]
+)
+def test_environment_with_dpop(variables: list[str], *, bound: bool) -> None:
+    """If the variable is true, each client gets a new DPoP key."""
+    for variable in variables:
+        environ = {**ENVIRONMENT, "OKTA_CLIENT_DPOPENABLED": variable}
+        made = OktaClient.from_env(environ)
+
+        assert (made.dpop is not None) is bound
+        assert (made == OktaClient.from_env(environ)) is not bound
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            with_key("", OKTA_CLIENT_SECRET=SECRET, OKTA_CLIENT_PRIVATEKEY="x"),
+            "OKTA_CLIENT_SECRET: is set, and so is OKTA_CLIENT_PRIVATEKEY; set only one of them",
+        ),
+        (
+            with_key("/nowhere/key.pem"),
+            (
+                "OKTA_CLIENT_PRIVATEKEY: the key is empty, or its file cannot be read; check the "
+                "path and the permissions of the file"
+            ),
+        ),
+        (
+            with_key(public_pem(ec_key()).decode()),
+            "OKTA_CLIENT_PRIVATEKEY: the key is a public key; give the private key",
+        ),
+        (
+            {**ENVIRONMENT, "OKTA_CLIENT_DPOPENABLED": "yes"},
+            "OKTA_CLIENT_DPOPENABLED: must be true or false",
+        ),
+    ],
+    ids=["both", "no-file", "public", "dpop"],
+)
+def test_bad_environments_with_a_key(change: dict[str, str], message: str) -> None:
+    """The message names the variable of an invalid key, and no frame contains the key."""
+    with pytest.raises(ConfigurationError) as caught:
+        OktaClient.from_env(change)
+
+    assert str(caught.value) == f"environment: {message}"
+    assert locals_with(caught.value, "BEGIN") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"OKTA_CLIENT_ORGURL": "ftp://acme.okta.com"},
+            "OKTA_CLIENT_ORGURL: has a scheme other than https; use https",
+        ),
+        (
+            {"OKTA_CLIENT_CLIENTID": "{clientId}"},
+            "OKTA_CLIENT_CLIENTID: is a placeholder; replace it with the client id of your app",
+        ),
+        (
+            {"OKTA_CLIENT_SECRET": "${SECRET}"},
+            "OKTA_CLIENT_SECRET: is a placeholder; replace it with the client secret of your app",
+        ),
+        (
+            {"OKTA_CLIENT_AUTHORIZATIONSERVER": "a/b"},
+            (
+                "OKTA_CLIENT_AUTHORIZATIONSERVER: must be an id such as default or aus…, or org "
+                "for the org authorization server"
+            ),
+        ),
+    ],
+    ids=["domain", "client-id", "secret", "server"],
+)
+def test_bad_environments(change: dict[str, str], message: str) -> None:
+    """The message names each invalid variable."""
+    assert refusal({**ENVIRONMENT, **change}) == f"environment: {message}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"OKTA_CLIENT_CLIENTID": ""},
+        {"OKTA_CLIENT_SECRET": f"{SECRET}\n"},
+        {"OKTA_CLIENT_ORGURL": f"https://me:{SECRET}@acme.okta.com"},
+        {"OKTA_CLIENT_AUTHORIZATIONSERVER": f"{SECRET}/"},
+    ],
+    ids=["client-id", "secret", "domain", "server"],
+)
+def test_no_secret_of_the_environment_leaks(change: dict[str, str]) -> None:
+    """Neither the message nor a frame contains a secret of an invalid environment."""
+    with pytest.raises(ConfigurationError) as caught:
+        OktaClient.from_env({**ENVIRONMENT, **change})
+
+    error = caught.value
+
+    assert SECRET not in str(error)
+    assert len(list(frames_of(error))) == 2
+    assert locals_with(error, SECRET) == []
