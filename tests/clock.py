@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""A clock that only the test moves."""
 
 import asyncio
 import heapq
@@ -7,11 +7,12 @@ from itertools import count
 
 
 class ManualClock:
-    """Time that a test moves by hand; it satisfies `okta_tokens.Clock`.
+    """A clock that only the test moves. It satisfies `okta_tokens.Clock`.
 
     Args:
-        boot: What boot time begins with.
-        wall: What wall time begins with. A test that lets it jump assigns to the attribute.
+        boot: The initial boot time, in seconds.
+        wall: The initial wall time, in seconds since the epoch. To let it jump, assign to the
+            attribute.
     """
 
     def __init__(self, boot: float = 1_000.0, wall: float = 1_800_000_000.0) -> None:
@@ -23,7 +24,7 @@ class ManualClock:
         self._order = count()
 
     async def sleep_until(self, instant: float) -> None:
-        """Wait until the test has moved time so far; yield once in any case."""
+        """Wait until the test has moved boot time to an instant; suspend at least once."""
         await asyncio.sleep(0)
         if instant > self.boot:
             awake = asyncio.Event()
@@ -31,28 +32,29 @@ class ManualClock:
             try:
                 await awake.wait()
             finally:
-                awake.set()  # who was cancelled does not sleep any more
+                awake.set()  # a cancelled sleeper does not sleep any longer
 
     async def advance(
-        self, seconds: float, rest: Callable[[], Awaitable[None]] | None = None
+        self, seconds: float, wait_idle: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """Let time pass, stopping wherever somebody is to wake, and let them run there.
+        """Move time forward. Stop at the instant of each sleeper, and let all tasks run there.
 
         Args:
-            seconds: How much.
-            rest: Awaited at each stop, for what takes real time: sockets.
+            seconds: How far to move.
+            wait_idle: Awaited at each stop instead of `settle`, by tests whose tasks wait for
+                sockets.
         """
-        rest = rest or settle
-        await rest()
+        wait_idle = wait_idle or settle
+        await wait_idle()
         end = self.boot + seconds
         while self._sleepers and self._sleepers[0][0] <= end:
             instant, _, awake = heapq.heappop(self._sleepers)
             if not awake.is_set():
                 self._move(max(instant, self.boot))
                 awake.set()
-                await rest()
+                await wait_idle()
         self._move(end)
-        await rest()
+        await wait_idle()
 
     def _move(self, boot: float) -> None:
         self.wall += boot - self.boot
@@ -60,6 +62,6 @@ class ManualClock:
 
 
 async def settle(turns: int = 30) -> None:
-    """Let every task run until it waits for something other than the event loop's next turn."""
+    """Let every task run until it waits for more than the next turn of the event loop."""
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 import asyncio
 import os
@@ -12,24 +12,23 @@ from tests.support import UVLOOP
 if UVLOOP:
     import uvloop
 
-    # As a policy, so that what runs a loop itself, in a thread or as the command does, has one too.
-    asyncio.set_event_loop_policy(  # type: ignore[deprecated]  # the one way that reaches them all
+    # A policy, because some code under test creates its own loop: threads and the command.
+    asyncio.set_event_loop_policy(  # type: ignore[deprecated]  # the only way that affects all of them
         uvloop.EventLoopPolicy()
     )
 
-
-# What the environment says of proxies is not meant for servers on this machine.
+# The proxies of the environment must not be used for servers on this machine.
 os.environ["no_proxy"] = "localhost,127.0.0.1"
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Run every asynchronous test on asyncio, the only event loop that aiohttp knows."""
+    """Run every asynchronous test on asyncio, the only library that aiohttp supports."""
     return "asyncio"
 
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port on which nobody listens, unless the test does."""
+    """Reserve a port of the loopback interface on which no server listens."""
     with reserved_port() as port:
         yield port

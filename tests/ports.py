@@ -1,4 +1,4 @@
-"""Ports of a test's own."""
+"""Ports that are reserved for a test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """Return a port of loopback that nobody else is given, and nobody listens on.
+    """Reserve a port of the loopback interface on which no server listens.
 
-    It stays bound, which keeps the system from giving it to another process; a server that sets
-    SO_REUSEADDR may listen on it, since whoever holds it does not listen.
+    The port stays bound, so the system does not give it to another process. The test itself can
+    listen on it with a server that sets SO_REUSEADDR, because the reserving socket does not listen.
     """
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""What tests of the whole share: a sandbox, a provider on a clock that they move, and patience."""
+"""Helpers of the tests that run a provider against a sandbox."""
 
 import asyncio
 import os
@@ -33,14 +33,14 @@ SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 SCOPES = ("a", "b", "c", "okta.users.read")
 
 UVLOOP = os.environ.get("OKTA_TOKENS_UVLOOP") == "1"
-"""Whether the tests run on uvloop's event loop."""
+"""Whether the tests run on the event loop of uvloop."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class World:
-    """A provider on a clock of the test's, and the sandbox that it asks."""
+    """A provider on a manual clock, and the sandbox that it requests tokens from."""
 
     clock: ManualClock
     sandbox: Sandbox
@@ -50,31 +50,31 @@ class World:
     store: MemoryTokenStore | None = None
 
     def source(self, scopes: str = "a", *, keep_fresh: bool = False) -> TokenSource:
-        """Return a source of the provider's for the client."""
+        """Return a source of the provider for the client."""
         return self.provider.source(self.client, scopes, keep_fresh=keep_fresh)
 
     def seen(self, kind: type[Event]) -> list[Event]:
-        """Return the events of one kind, in order."""
+        """Return the events of one class, in order."""
         return [event for event in self.events if type(event) is kind]
 
     async def requests(self, number: int) -> None:
-        """Wait until the sandbox has received so many token requests."""
+        """Wait until the sandbox has received a number of token requests."""
         await until(lambda: self.sandbox.token_requests >= number)
 
     async def failures(self, number: int) -> None:
-        """Wait until so many requests have failed."""
+        """Wait until a number of requests have failed."""
         await until(lambda: len(self.seen(AttemptFailed)) >= number)
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass, and at each stop let requests be answered: they take no time."""
+        """Move time forward; at each stop, wait in real time for the responses to requests."""
         await self.clock.advance(seconds, self.quiet)
 
     def is_idle(self) -> bool:
-        """Tell whether no fetch is under way."""
+        """Return whether no flight is under way."""
         return not self.provider.stats().in_flight
 
     async def quiet(self) -> None:
-        """Wait until no fetch is under way, save one that somebody waits for."""
+        """Wait until no flight is under way, or a caller waits for one."""
         await settle()
         await until(
             lambda: not self.provider.stats().in_flight or bool(self.provider.stats().waiters)
@@ -83,7 +83,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(  # noqa: PLR0913 - each is what some test chooses
+async def world(  # noqa: PLR0913 - each option is set by some test
     *,
     lifetime: int = 3600,
     lifetimes: dict[str, int] | None = None,
@@ -98,21 +98,21 @@ async def world(  # noqa: PLR0913 - each is what some test chooses
     signed_tokens: bool = False,
     store: Callable[[Clock], MemoryTokenStore] | None = None,
 ) -> AsyncIterator[World]:
-    """Run a sandbox and a provider whose time is the test's.
+    """Run a sandbox and a provider on a manual clock.
 
     Args:
-        lifetime: Of tokens, in seconds.
-        lifetimes: By scopes, in seconds.
-        sandbox: Another sandbox than a new one.
-        refresh: The provider's.
-        retry: The provider's.
-        max_tokens: The provider's.
-        max_concurrent_requests: The provider's.
-        app: The client as the sandbox knows it; one with a secret if None.
-        authentication: How the client authenticates; with that secret if None.
-        dpop: The client's.
-        signed_tokens: The sandbox's.
-        store: Makes the provider's store; it has none if None.
+        lifetime: The lifetime of tokens, in seconds.
+        lifetimes: The lifetime by scopes, in seconds.
+        sandbox: The sandbox; by default a new one.
+        refresh: The refresh policy of the provider.
+        retry: The retry policy of the provider.
+        max_tokens: The limit of the provider.
+        max_concurrent_requests: The limit of the provider.
+        app: The client in the sandbox; by default one with `SECRET`.
+        authentication: The authentication of the client; by default with `SECRET`.
+        dpop: The DPoP key of the client.
+        signed_tokens: Whether the sandbox issues signed tokens.
+        store: A function that makes the store of the provider; `None` for no store.
     """
     clock = ManualClock()
     app = app or SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, integration=True)
@@ -149,16 +149,16 @@ def default_client(sandbox: Sandbox) -> OktaClient:
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait for something on a real socket, in real time, which should take a few milliseconds."""
+    """Wait in real time until a condition holds; fail after a number of seconds."""
     loop = asyncio.get_running_loop()
-    give_up = loop.time() + seconds
+    deadline = loop.time() + seconds
     while not condition():
-        assert loop.time() < give_up, "it did not happen in time"
+        assert loop.time() < deadline, f"the condition did not hold within {seconds} s"
         await asyncio.sleep(0.001)
 
 
 def at_once(call: Coroutine[Any, Any, T]) -> T:
-    """Return what a call returns without suspending; fail if it suspends."""
+    """Return the result of a call that does not suspend; fail if it suspends."""
     try:
         call.send(None)
     except StopIteration as done:
@@ -169,7 +169,7 @@ def at_once(call: Coroutine[Any, Any, T]) -> T:
 
 
 async def value_of(call: Coroutine[Any, Any, AccessToken]) -> str:
-    """Return the bare token that a call brings."""
+    """Return the value of the token that a call returns."""
     return (await call).value
 
 
@@ -192,7 +192,7 @@ async def until(condition):
         while not condition():
             await asyncio.sleep(0.005)
 
-async def refused(call, reason):
+async def expect_state_error(call, reason):
     try:
         async with asyncio.timeout(5):
             await call()
@@ -201,16 +201,16 @@ async def refused(call, reason):
     else:
         raise AssertionError(call)
 """
-"""What most scripts begin with."""
+"""The first lines of each script."""
 
 
 def run_script(path: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in a Python of its own, in which every warning is an error.
+    """Run a script in a new Python interpreter in which every warning is an error.
 
     Args:
-        path: Where to put it.
-        script: What follows the head.
-        *arguments: What it finds in `sys.argv`.
+        path: The file to write the script to.
+        script: The lines that follow `SCRIPT_HEAD`.
+        *arguments: The command-line arguments of the script.
     """
     path.write_text(SCRIPT_HEAD + textwrap.dedent(script))
     return subprocess.run(
@@ -222,7 +222,7 @@ def run_script(path: Path, script: str, *arguments: str) -> subprocess.Completed
     )
 
 
-def complaints(stderr: str) -> str:
-    """Return what a program has written to stderr, save that debug mode found a step slow."""
+def unexpected_output(stderr: str) -> str:
+    """Return the text of stderr without the lines in which debug mode reports slow steps."""
     lines = stderr.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("Executing <"))

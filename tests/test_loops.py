@@ -201,7 +201,7 @@ def test_a_loop_that_is_closed_first_is_told_of(tmp_path: Path, moment: str) -> 
             provider.start,
             provider.aclose,
         ):
-            await refused(use, "close each provider before its event loop")
+            await expect_state_error(use, "close each provider before its event loop")
         assert not provider.invalidate(token) and not source.invalidate(token.value)
         provider.source(client, "one more")
         provider.source(client, "kept", keep_fresh=True)

@@ -1,4 +1,4 @@
-"""Other processes, and signals: an error that says what to do instead, and a clean end."""
+"""A provider in other processes and on signals: errors that say what to do, and clean exits."""
 
 import asyncio
 import multiprocessing
@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
-from tests.support import SCRIPT_HEAD, UVLOOP, complaints, run_script
+from tests.support import SCRIPT_HEAD, UVLOOP, run_script, unexpected_output
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -50,20 +50,20 @@ def parent(**options):
         runner.run(session.close())
         runner.run(sandbox.aclose())
 
-async def is_told(provider, source, client, token):
+async def check_child(provider, source, client, token):
     uses = (
         source.get_token,
         source.access_token,
         partial(provider.get_token, client, "customScope"),
         partial(provider.get_token, client, ["customScope"]),
-        partial(provider.get_token, client, "never asked for"),
+        partial(provider.get_token, client, "another"),
         partial(provider.warm, source),
         provider.start,
     )
     for use in uses:
-        await refused(use, "make one in each process, after the fork")
+        await expect_state_error(use, "make one in each process, after the fork")
     assert provider.source(client, "customScope", keep_fresh=True).key == source.key
-    assert not source.invalidate("anything")
+    assert not source.invalidate("another")
     if token:
         assert not source.invalidate(token) and not provider.invalidate(token)
     assert all(status.remaining is None for status in provider.inspect())
@@ -71,8 +71,8 @@ async def is_told(provider, source, client, token):
     await provider.aclose()
     await provider.aclose()
     async with TokenProvider() as own:
-        mine = await own.get_token(client, "customScope")
-        assert await own.source(client, "customScope").get_token() is mine
+        fetched = await own.get_token(client, "customScope")
+        assert await own.source(client, "customScope").get_token() is fetched
 
 def fork(child):
     pid = os.fork()
@@ -87,7 +87,7 @@ def fork(child):
     return pid
 
 async def succeeds(pid):
-    # Meanwhile the sandbox answers the child as well.
+    # Meanwhile the sandbox responds to the child, too.
     status = None
     def has_ended():
         nonlocal status
@@ -99,22 +99,22 @@ async def succeeds(pid):
 
 
 def run_forking(script: str, directory: Path, *arguments: str) -> tuple[int, str]:
-    """Return the exit code of a script that forks, and what it and its children complain of."""
+    """Return the exit code of a script that forks, and the errors that it and its children print."""
     done = run_script(directory / "forking.py", FORKING_HEAD + dedent(script), *arguments)
-    return done.returncode, complaints(done.stderr)
+    return done.returncode, unexpected_output(done.stderr)
 
 
 @forks
 @pytest.mark.parametrize("window", ["open", "closed"])
-def test_a_forked_child_gets_none_of_its_parents_tokens(tmp_path: Path, window: str) -> None:
-    """A child is told what to do instead, even where a hit looks at one clock alone."""
+def test_a_forked_child_gets_no_token_of_its_parent(tmp_path: Path, window: str) -> None:
+    """A child gets an error that says what to do, also if the window of the entry is open."""
     script = """
     with parent() as (runner, sandbox, provider, client):
         source = provider.source(client, "customScope")
         token = runner.run(source.get_token())
         if sys.argv[1] == "open":
             assert runner.run(source.get_token()) is token
-        runner.run(succeeds(fork(is_told(provider, source, client, token))))
+        runner.run(succeeds(fork(check_child(provider, source, client, token))))
         assert runner.run(source.get_token()) is token
         assert runner.run(provider.get_token(client, "orders:read")).value
         assert (connections, sandbox.token_requests) == (1, 3)
@@ -124,8 +124,8 @@ def test_a_forked_child_gets_none_of_its_parents_tokens(tmp_path: Path, window: 
 
 
 @forks
-def test_a_flight_lands_in_the_parent_alone(tmp_path: Path) -> None:
-    """A child that is forked in a flight is told so; in the parent the waiters get their token."""
+def test_a_flight_lands_only_in_the_parent(tmp_path: Path) -> None:
+    """A child forked during a flight gets an error, and the waiters in the parent get the token."""
     script = """
     with parent() as (runner, sandbox, provider, client):
         sandbox.latency = 0.1
@@ -133,7 +133,7 @@ def test_a_flight_lands_in_the_parent_alone(tmp_path: Path) -> None:
         waiters = [runner.get_loop().create_task(source.get_token()) for _ in range(3)]
         runner.run(until(lambda: sandbox.token_requests == 1))
         assert provider.stats().waiters == 3
-        runner.run(succeeds(fork(is_told(provider, source, client, None))))
+        runner.run(succeeds(fork(check_child(provider, source, client, None))))
         async def tokens():
             return await asyncio.gather(*waiters)
         assert len(set(runner.run(tokens()))) == 1
@@ -145,22 +145,22 @@ def test_a_flight_lands_in_the_parent_alone(tmp_path: Path) -> None:
 
 
 @forks
-def test_a_renewal_happens_in_the_parent_alone(tmp_path: Path) -> None:
-    """A renewal that is to come when a child is forked comes in the parent, and only there."""
+def test_a_renewal_happens_only_in_the_parent(tmp_path: Path) -> None:
+    """A renewal that is scheduled before a fork takes place in the parent, not in the child."""
     script = """
-    async def outlives_it(provider, source, client, token):
-        await is_told(provider, source, client, token)
+    async def outlive_the_token(provider, source, client, token):
+        await check_child(provider, source, client, token)
         await asyncio.sleep(1)  # as long as a token lives
 
     with parent(lifetime=1) as (runner, sandbox, provider, client):
         source = provider.source(client, "customScope", keep_fresh=True)
         token = runner.run(source.get_token())
         assert provider.inspect()[0].next_action_in > 0
-        child = fork(outlives_it(provider, source, client, token))
+        child = fork(outlive_the_token(provider, source, client, token))
         runner.run(until(lambda: provider.stats().tokens_fetched == 2))
         runner.run(succeeds(child))
         assert runner.run(source.get_token()) is not token
-        # The child's own one, and those that the parent counts.
+        # One request of the child, and those that the parent counts.
         assert sandbox.token_requests == 1 + provider.stats().requests
         assert connections == 1
     """
@@ -169,11 +169,8 @@ def test_a_renewal_happens_in_the_parent_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_process_of_multiprocessing_makes_its_own(tmp_path: Path, method: str) -> None:
-    """A client is handed to a process, which makes a provider; the parent's one is refused there.
-
-    Whatever the start method, nobody complains at the end.
-    """
+def test_a_multiprocessing_process_makes_its_own_provider(tmp_path: Path, method: str) -> None:
+    """A process can use the client of its parent, but not the provider of its parent."""
     script = """
     import multiprocessing
 
@@ -181,9 +178,9 @@ def test_a_process_of_multiprocessing_makes_its_own(tmp_path: Path, method: str)
 
     async def work(client, token):
         source = provider.source(client, "customScope")
-        # Where nothing is inherited, this process has another provider, which is not started.
+        # A spawned process imports this script, so its provider exists but is not started.
         reason = "after the fork" if sys.argv[1] == "fork" else "async with"
-        await refused(source.get_token, reason)
+        await expect_state_error(source.get_token, reason)
         assert not source.invalidate(token)
         async with TokenProvider() as own:
             assert await own.source(client, "customScope").access_token() != token
@@ -211,7 +208,7 @@ def test_a_process_of_multiprocessing_makes_its_own(tmp_path: Path, method: str)
         pytest.skip("this system has no fork")
     done = run_script(tmp_path / "processes.py", script, method)
 
-    assert (done.returncode, complaints(done.stderr)) == (0, "")
+    assert (done.returncode, unexpected_output(done.stderr)) == (0, "")
 
 
 # Gunicorn
@@ -222,24 +219,24 @@ from aiohttp import web
 SOURCE = web.AppKey("SOURCE", object)
 loop = asyncio.new_event_loop()
 client = OktaClient.from_env()
-masters = TokenProvider()
-loop.run_until_complete(masters.start())
-loop.run_until_complete(masters.get_token(client, "customScope"))
+master_provider = TokenProvider()
+loop.run_until_complete(master_provider.start())
+loop.run_until_complete(master_provider.get_token(client, "customScope"))
 
 async def per_worker(app):
     async with TokenProvider() as provider:
         app[SOURCE] = provider.source(client, "customScope")
         yield
 
-async def answer(request):
-    await refused(partial(masters.get_token, client, "customScope"), "after the fork")
+async def respond(request):
+    await expect_state_error(partial(master_provider.get_token, client, "customScope"), "after the fork")
     token = await request.app[SOURCE].access_token()
     assert await request.app[SOURCE].access_token() == token
     return web.json_response(os.getpid())
 
 app = web.Application()
 app.cleanup_ctx.append(per_worker)
-app.router.add_get("/", answer)
+app.router.add_get("/", respond)
 """
 
 GUNICORN_CONF = """
@@ -251,13 +248,13 @@ loglevel = "warning"
 
 def on_exit(server):
     import app
-    app.loop.run_until_complete(app.masters.aclose())
+    app.loop.run_until_complete(app.master_provider.aclose())
     app.loop.close()
 """
 
 
-async def ask(port: int) -> int:
-    """Return which process answers."""
+async def responding_process(port: int) -> int:
+    """Return the id of the process that responds on a port."""
     timeout = aiohttp.ClientTimeout(20)
     async with (
         aiohttp.ClientSession(timeout=timeout) as session,
@@ -269,8 +266,8 @@ async def ask(port: int) -> int:
 
 
 @forks
-async def test_each_worker_of_gunicorn_has_its_own(tmp_path: Path) -> None:
-    """Workers that make a provider each work and end well; one that the master made is refused."""
+async def test_each_gunicorn_worker_has_its_own_provider(tmp_path: Path) -> None:
+    """Each worker can use a provider that it makes, and none can use the provider of the master."""
     (tmp_path / "app.py").write_text(SCRIPT_HEAD + APP)
     (tmp_path / "gunicorn.conf.py").write_text(GUNICORN_CONF)
     ignored = (
@@ -287,7 +284,14 @@ async def test_each_worker_of_gunicorn_has_its_own(tmp_path: Path) -> None:
                 "OKTA_CLIENT_SECRET": DEFAULT_CLIENT.secrets[0],
             }
             gunicorn = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-W", "error", *(f"-W{it}" for it in ignored), "-m", "gunicorn"),
+                *(
+                    sys.executable,
+                    "-W",
+                    "error",
+                    *(f"-W{warning}" for warning in ignored),
+                    "-m",
+                    "gunicorn",
+                ),
                 *("app:app", "--bind", f"fd://{fd}", "--worker-class", f"aiohttp.{worker}"),
                 cwd=tmp_path,
                 env={**os.environ, **okta},
@@ -295,9 +299,9 @@ async def test_each_worker_of_gunicorn_has_its_own(tmp_path: Path) -> None:
                 stderr=asyncio.subprocess.PIPE,
             )
             try:
-                one = await ask(port)
+                one = await responding_process(port)
                 os.kill(one, signal.SIGSTOP)
-                other = await ask(port)
+                other = await responding_process(port)
                 os.kill(one, signal.SIGCONT)
                 gunicorn.terminate()
                 _, stderr = await asyncio.wait_for(gunicorn.communicate(), 20)
@@ -308,13 +312,13 @@ async def test_each_worker_of_gunicorn_has_its_own(tmp_path: Path) -> None:
 
     assert one != other
     assert sandbox.tokens_issued == 3
-    assert (gunicorn.returncode, complaints(stderr.decode())) == (0, "")
+    assert (gunicorn.returncode, unexpected_output(stderr.decode())) == (0, "")
 
 
 # Signals
 
 INTERRUPTED = """
-def never():
+def interrupt():
     raise KeyboardInterrupt
 
 async def main(secret):
@@ -323,20 +327,20 @@ async def main(secret):
         source = provider.source(client_of(sandbox, secret), "customScope")
         calls = asyncio.gather(*(source.get_token() for _ in range(3)), return_exceptions=True)
         await until(lambda: sandbox.token_requests == 1)
-        print("asked", flush=True)
+        print("requested", flush=True)
         await calls
 
 try:
-    asyncio.run(main(never if sys.argv[1] == "in the secret" else DEFAULT_CLIENT.secrets[0]))
+    asyncio.run(main(interrupt if sys.argv[1] == "in the callable" else DEFAULT_CLIENT.secrets[0]))
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
 
 
 @forks
-@pytest.mark.parametrize("where", ["from outside", "in the secret"])
+@pytest.mark.parametrize("where", ["while callers wait", "in the callable"])
 def test_an_interrupt_in_a_flight_ends_the_program(tmp_path: Path, where: str) -> None:
-    """Ctrl+C while callers wait, or in a callable that a flight asks, ends all, without a word."""
+    """Ctrl+C ends the program without output, while callers wait and in the secret's callable."""
     path = tmp_path / "interrupted.py"
     path.write_text(SCRIPT_HEAD + INTERRUPTED)
     with subprocess.Popen(
@@ -346,12 +350,12 @@ def test_an_interrupt_in_a_flight_ends_the_program(tmp_path: Path, where: str) -
         text=True,
     ) as program:
         assert program.stdout is not None
-        if where == "from outside":
-            assert program.stdout.readline() == "asked\n"
+        if where == "while callers wait":
+            assert program.stdout.readline() == "requested\n"
             program.send_signal(signal.SIGINT)
         try:
-            stdout, stderr = program.communicate(timeout=10)  # an answer would take 30 s
+            stdout, stderr = program.communicate(timeout=10)  # a response would take 30 s
         finally:
             program.kill()
 
-    assert (program.returncode, stdout, complaints(stderr)) == (0, "interrupted\n", "")
+    assert (program.returncode, stdout, unexpected_output(stderr)) == (0, "interrupted\n", "")

@@ -28,7 +28,7 @@ from tests.clock import ManualClock
 from tests.pages import page
 from tests.stores.servers import Server, encrypted, sentinel, server
 from tests.stores.support import MemoryTokenStore
-from tests.support import complaints, run_script
+from tests.support import run_script, unexpected_output
 
 CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("Canary-Secret"))
 KEY = TokenKey(CLIENT, frozenset({"orders:read"}))
@@ -411,7 +411,7 @@ def test_a_forked_process_has_its_own_connections(
 
     run = run_script(tmp_path / "script.py", script)
 
-    assert (run.returncode, complaints(run.stderr)) == (0, "")
+    assert (run.returncode, unexpected_output(run.stderr)) == (0, "")
 
 
 GOOD = ("redis://:Canary-Password@localhost", [NEW])

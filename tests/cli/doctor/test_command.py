@@ -23,7 +23,7 @@ from okta_tokens.cli import main
 from okta_tokens.errors import ProviderStateError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.cli.conftest import CLIENT_ID, SECRET, interrupting
-from tests.support import complaints
+from tests.support import unexpected_output
 
 NAMES = [
     "configuration",
@@ -199,7 +199,7 @@ def test_results_are_printed_as_they_arrive(configured: Sandbox) -> None:
         duration = time.monotonic() - began
         doctor.send_signal(signal.SIGINT)
         code = doctor.wait(10)
-        errors = complaints(doctor.stderr.read())
+        errors = unexpected_output(doctor.stderr.read())
 
     assert [line.split()[1] for line in lines] == NAMES[:5]
     assert duration < 15
