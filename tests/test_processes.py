@@ -99,7 +99,7 @@ async def succeeds(pid):
 
 
 def run_forking(script: str, directory: Path, *arguments: str) -> tuple[int, str]:
-    """Return the exit code of a script that forks, and the errors that it and its children print."""
+    """Return the exit code of a forking script, and the unexpected output of all its processes."""
     done = run_script(directory / "forking.py", FORKING_HEAD + dedent(script), *arguments)
     return done.returncode, unexpected_output(done.stderr)
 
@@ -229,7 +229,8 @@ async def per_worker(app):
         yield
 
 async def respond(request):
-    await expect_state_error(partial(master_provider.get_token, client, "customScope"), "after the fork")
+    use = partial(master_provider.get_token, client, "customScope")
+    await expect_state_error(use, "after the fork")
     token = await request.app[SOURCE].access_token()
     assert await request.app[SOURCE].access_token() == token
     return web.json_response(os.getpid())
@@ -271,8 +272,8 @@ async def test_each_gunicorn_worker_has_its_own_provider(tmp_path: Path) -> None
     (tmp_path / "app.py").write_text(SCRIPT_HEAD + APP)
     (tmp_path / "gunicorn.conf.py").write_text(GUNICORN_CONF)
     ignored = (
-        "ignore:unclosed <socket:ResourceWarning",  # gunicorn's own
-        "ignore:There is no current event loop:DeprecationWarning",  # aiohttp's worker
+        "-Wignore:unclosed <socket:ResourceWarning",  # a socket of gunicorn
+        "-Wignore:There is no current event loop:DeprecationWarning",  # in the worker of aiohttp
     )
     worker = "GunicornUVLoopWebWorker" if UVLOOP else "GunicornWebWorker"
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -284,14 +285,7 @@ async def test_each_gunicorn_worker_has_its_own_provider(tmp_path: Path) -> None
                 "OKTA_CLIENT_SECRET": DEFAULT_CLIENT.secrets[0],
             }
             gunicorn = await asyncio.create_subprocess_exec(
-                *(
-                    sys.executable,
-                    "-W",
-                    "error",
-                    *(f"-W{warning}" for warning in ignored),
-                    "-m",
-                    "gunicorn",
-                ),
+                *(sys.executable, "-Werror", *ignored, "-m", "gunicorn"),
                 *("app:app", "--bind", f"fd://{fd}", "--worker-class", f"aiohttp.{worker}"),
                 cwd=tmp_path,
                 env={**os.environ, **okta},
