@@ -1,1 +1,1 @@
-"""What may come from outside, drawn by Hypothesis in CI and hunted by coverage by hand."""
+"""Any input from outside: Hypothesis draws inputs in every run, atheris searches for more by hand."""

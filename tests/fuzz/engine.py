@@ -1,4 +1,4 @@
-"""The coverage-guided half: atheris draws the bytes, and the properties of the tests judge."""
+"""Coverage-guided fuzzing: atheris draws bytes, and runs the Hypothesis tests on them."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-TARGETS = {"answer": "tests.fuzz.test_answer", "validators": "tests.fuzz.test_validators"}
-"""Whose Hypothesis tests a target is."""
+TARGETS = {"responses": "tests.fuzz.test_responses", "validators": "tests.fuzz.test_validators"}
+"""The module of each target, with its Hypothesis tests."""
 
 _PADDING = bytes(8_192)
-"""After what was drawn come the simplest choices, so that few inputs are too short to mean one."""
+"""Appended to each input, so that few inputs are too short. Zeros mean the simplest choices."""
 
 
 def load(target: str) -> Callable[[bytes], None]:
-    """Return what runs one property of a target on bytes; the first byte says which."""
+    """Return a function that runs one of a target's tests on bytes; the first byte selects it."""
     module = importlib.import_module(TARGETS[target])
     tests: list[Any] = [
         test for name, test in sorted(vars(module).items()) if hasattr(test, "hypothesis")
     ]
-    properties = [test.hypothesis.fuzz_one_input for test in tests]
+    functions = [test.hypothesis.fuzz_one_input for test in tests]
 
     def run(data: bytes) -> None:
-        which = data[0] if data else 0
-        properties[which % len(properties)](data[1:] + _PADDING)
+        selector = data[0] if data else 0
+        functions[selector % len(functions)](data[1:] + _PADDING)
 
     return run
 
 
 def main(arguments: list[str]) -> None:
-    """Fuzz until libFuzzer has had enough, or something goes wrong; does not return.
+    """Fuzz until libFuzzer stops, or a test fails. This function does not return.
 
     Args:
-        arguments: The target, then libFuzzer's own.
+        arguments: The target, followed by libFuzzer's own arguments.
     """
-    import atheris  # noqa: PLC0415 - an extra, which the rest does without
+    import atheris  # noqa: PLC0415 - only this function needs the dependency group `fuzz`
 
     target, *options = arguments
     with atheris.instrument_imports(include=["okta_tokens", "email._parseaddr"]):

@@ -1,4 +1,4 @@
-"""What may come in: secrets in every spelling, texts, numbers, objects, answers; odd ones first."""
+"""Hypothesis strategies: secrets in every spelling, texts, numbers, objects, responses."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ FUZZ = settings(
     deadline=None,
     database=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is slow
 )
 
 SECRET = "Kq7vR2mXw9"
-"""In every secret that a request holds. Letters and digits: no spelling changes them."""
+"""A part of every secret of a request. Its letters and digits are the same in every spelling."""
 TOKEN = "Tz4nB8yLc3"
-"""In every token that an answer holds."""
+"""A part of every token in a response."""
 
 NOW = 1_800_000_000.0
 DATE = "Fri, 15 Jan 2027 08:00:00 GMT"
 SENT = Instant(1_000.0, NOW - 0.5)
 
-GRANT: dict[str, object] = {
+TOKEN_RESPONSE: dict[str, object] = {
     "token_type": "Bearer",
     "expires_in": 3600,
     "access_token": TOKEN,
     "scope": "a b",
 }
-REFUSAL: dict[str, object] = {
+ERROR_RESPONSE: dict[str, object] = {
     "error": "invalid_client",
     "error_description": "No.",
     "errorId": "oaeAb12",
@@ -80,7 +80,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "json, twice": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
     "repr": lambda text: repr(text)[1:-1],
 }
-"""How those who log, escape and forward would write a text."""
+"""The spellings of a text in logs, in escaped texts and in forwarded requests."""
 
 spellings = st.sampled_from(list(SPELLINGS.values()))
 affixes = st.just("") | st.text(_PRINTABLE, max_size=6)
@@ -98,7 +98,7 @@ pads = st.one_of(
 
 @st.composite
 def echoes(draw: st.DrawFn, text: str) -> str:
-    """Draw what may be said about a text, with the text in it."""
+    """Draw a message that contains a text in any spelling."""
     return " ".join(filter(None, [draw(pads), draw(spellings)(text), draw(pads)]))
 
 
@@ -172,7 +172,7 @@ _names = st.one_of(
     st.text(max_size=5),
 )
 _TOKENS = ("access_token", "id_token", "refresh_token")
-_TOLD = ("error", "error_description", "errorCode", "errorSummary", "errorId")
+_TEXT_FIELDS = ("error", "error_description", "errorCode", "errorSummary", "errorId")
 _header_names = st.one_of(
     st.sampled_from(
         [
@@ -196,8 +196,8 @@ _header_values = st.one_of(
     st.text(max_size=20),
     st.integers(-10, 10**18).map(str),
     st.lists(st.sampled_from(["0", "60", "9" * 15, "9" * 16, "-1", "1e3", "", "x"])).map(",".join),
-    _LENGTHS.map(lambda length: "9" * (length)),
-    _LENGTHS.map(lambda length: "," * (length)),
+    _LENGTHS.map(lambda length: "9" * length),
+    _LENGTHS.map(lambda length: "," * length),
     st.sampled_from([DATE, f"{DATE}, {DATE}", f"{NOW + 30:.0f}", "\ud800", "\r\nX-Other: 1"]),
     st.lists(
         st.sampled_from(
@@ -234,56 +234,56 @@ _additions: st.SearchStrategy[list[tuple[str, str]]] = st.one_of(
     st.lists(st.tuples(_names, literals), max_size=3),
 )
 _Members = dict[str, object]
-_USUAL: list[tuple[int, _Members]] = [
-    (200, GRANT),
-    (200, GRANT),
-    (200, GRANT),
-    (401, REFUSAL),
-    (400, REFUSAL),
-    (403, REFUSAL),
-    (503, REFUSAL),
-    (429, REFUSAL),
+_TYPICAL: list[tuple[int, _Members]] = [
+    (200, TOKEN_RESPONSE),
+    (200, TOKEN_RESPONSE),
+    (200, TOKEN_RESPONSE),
+    (401, ERROR_RESPONSE),
+    (400, ERROR_RESPONSE),
+    (403, ERROR_RESPONSE),
+    (503, ERROR_RESPONSE),
+    (429, ERROR_RESPONSE),
 ]
-_replies: st.SearchStrategy[tuple[int, _Members]] = st.one_of(
-    st.sampled_from(_USUAL),
+_statuses: st.SearchStrategy[tuple[int, _Members]] = st.one_of(
+    st.sampled_from(_TYPICAL),
     st.tuples(
         st.sampled_from([200, 201, 302, 408, 429, 500]) | st.integers(-1, 1_000),
-        st.sampled_from([GRANT, REFUSAL, {}]),
+        st.sampled_from([TOKEN_RESPONSE, ERROR_RESPONSE, {}]),
     ),
 )
-"""Statuses, and what goes with them."""
+"""A status, and the members of a body for it."""
 _encodings = st.sampled_from(["utf-16", "utf-32-le", "latin-1"])
 
 
 @st.composite
 def bodies(draw: st.DrawFn, base: _Members, secret: str, token: str) -> bytes:
-    """Draw a body: Okta's, something like it, or anything.
+    """Draw a body: Okta's, a similar one, or any bytes.
 
     Args:
-        draw: Draws.
-        base: What it is like.
-        secret: What a server may repeat where it speaks.
-        token: What it may grant, and repeat if it does.
+        draw: Draws a value from a strategy.
+        base: The members that the body begins with.
+        secret: The secret that a text of the server may repeat.
+        token: The token in the body; texts may repeat it as well.
     """
     members = [
         (name, json.dumps(token if value == TOKEN else value)) for name, value in base.items()
     ]
     members += draw(_additions)
     known = [secret]
-    if draw(st.booleans()):  # where the name occurs before, the last one holds
+    if draw(st.booleans()):  # if a name occurs twice, JSON parsers use the last value
         members.append((draw(st.sampled_from(_TOKENS)), json.dumps(token)))
         known.append(token)
-    told = draw(st.lists(st.sampled_from(_TOLD), max_size=2))
-    for name in told:
+    texts = draw(st.lists(st.sampled_from(_TEXT_FIELDS), max_size=2))
+    for name in texts:
         members.append((name, json.dumps(draw(echoes(draw(st.sampled_from(known)))))))
     text = ",".join(f"{json.dumps(name)}:{literal}" for name, literal in members)
-    # What is left of a secret that was damaged on its way, nobody could know for one.
-    return draw(_sent(f"{{{text}}}", whole=bool(told)))
+    # A damaged secret cannot be recognized, so a body that repeats one is not damaged.
+    return draw(_encoded(f"{{{text}}}", intact=bool(texts)))
 
 
 @st.composite
-def _sent(draw: st.DrawFn, text: str, *, whole: bool) -> bytes:
-    """Draw how a text may arrive; most often as it is."""
+def _encoded(draw: st.DrawFn, text: str, *, intact: bool) -> bytes:
+    """Draw the bytes of a text: usually UTF-8, sometimes another encoding, or damaged."""
     body = text.encode(errors="surrogatepass")
     match draw(st.integers(0, 7)):
         case 7:
@@ -294,7 +294,7 @@ def _sent(draw: st.DrawFn, text: str, *, whole: bool) -> bytes:
             return BOM_UTF8 * draw(st.integers(1, 2)) + body
         case 3:
             return body.ljust(MAX_BODY + 1)
-        case 4 | 5 if not whole:
+        case 4 | 5 if not intact:
             at = draw(st.integers(0, len(body)))
             return body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)) :]
         case _:
@@ -303,7 +303,7 @@ def _sent(draw: st.DrawFn, text: str, *, whole: bool) -> bytes:
 
 @st.composite
 def headers(draw: st.DrawFn, secret: str) -> CIMultiDict[str]:
-    """Draw the headers of an answer, some of which repeat a secret."""
+    """Draw the headers of a response, some of which repeat a secret."""
     pairs = draw(st.lists(st.tuples(_header_names, _header_values), max_size=4))
     for name in draw(st.lists(_header_names, max_size=1)):
         pairs.append((name, draw(echoes(secret))))
@@ -312,22 +312,22 @@ def headers(draw: st.DrawFn, secret: str) -> CIMultiDict[str]:
     return CIMultiDict(pairs)
 
 
-def new_answer(
+def new_response(
     status: int, headers: CIMultiDict[str], body: bytes, secrets: Iterable[str] = ()
 ) -> Response:
-    """Return an answer to a request that held some secrets."""
+    """Return a response to a request that contained some secrets."""
     return Response(status, headers, body, SENT, NOW, secrets)
 
 
 @st.composite
-def answers(draw: st.DrawFn, *, empty: bool = False) -> Response:
-    """Draw any answer to a request that held a secret.
+def responses(draw: st.DrawFn, *, empty: bool = False) -> Response:
+    """Draw any response to a request that contained a secret.
 
     Args:
-        draw: Draws.
-        empty: Without a body.
+        draw: Draws a value from a strategy.
+        empty: Whether the response has no body.
     """
     secret = draw(secrets)
-    status, base = draw(_replies)
+    status, base = draw(_statuses)
     body = b"" if empty else draw(bodies(base, secret, draw(tokens)))
-    return new_answer(status, draw(headers(secret)), body, [secret])
+    return new_response(status, draw(headers(secret)), body, [secret])

@@ -1,4 +1,4 @@
-"""Whatever is configured is taken or refused by a typed error, and what is taken holds."""
+"""Any configuration is accepted, or refused by a typed error; an accepted one is valid."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.fuzz.inputs import (
     secrets,
     spellings,
 )
-from tests.fuzz.test_answer import MAX_MESSAGE, MAX_TEXT, everything
+from tests.fuzz.test_responses import MAX_MESSAGE, MAX_TEXT, visible_text
 
 T = TypeVar("T")
 
@@ -99,28 +99,31 @@ values = st.one_of(
     st.tuples(hosts, st.just("0oa1"), servers),
     st.tuples(domains, client_ids, servers),
 )
-"""Of a client: its domain, its id and its authorization server."""
+"""A client's domain, its id and its authorization server."""
 scope_names = st.one_of(
     st.text("aZ09.:/_-", max_size=20), st.text(max_size=20), st.just("\x00" * 100), st.just("a")
 )
 
 
-def made_or_refused(make: Callable[..., T], *args: object, **options: object) -> T | None:
-    """Make something of values of any type; check the error if they are refused."""
+def create_or_check_error(make: Callable[..., T], *args: object, **options: object) -> T | None:
+    """Call a constructor with values of any type; return `None` and check the error if it raises.
+
+    Only a `ConfigurationError` is expected.
+    """
     try:
         return make(*args, **options)
-    except ConfigurationError as error:
-        refusal = error
+    except ConfigurationError as caught:
+        error = caught
 
-    assert SECRET not in everything(refusal)
-    assert str(refusal).isprintable()
-    assert len(str(refusal)) <= MAX_MESSAGE
-    assert refusal.__cause__ is None
+    assert SECRET not in visible_text(error)
+    assert str(error).isprintable()
+    assert len(str(error)) <= MAX_MESSAGE
+    assert error.__cause__ is None
     return None
 
 
 def check_client(client: OktaClient, domain: object) -> None:
-    """Assert that a domain was a host alone, and that the URL means that host to everybody."""
+    """Assert that a domain was only a host, and that every parser finds that host in the URL."""
     url = urlsplit(client.token_url)
 
     assert isinstance(domain, str)
@@ -138,13 +141,13 @@ def check_client(client: OktaClient, domain: object) -> None:
         or url.hostname in {"localhost", "127.0.0.1", "::1"}
         or (url.hostname or "").endswith(".localhost")
     )
-    asked = URL(client.token_url)
-    host = asked.raw_host or ""
+    requested = URL(client.token_url)
+    host = requested.raw_host or ""
     if ":" in host:  # an address has many spellings
         assert ip_address(host) == ip_address(url.hostname or "")
     else:
         assert host == url.hostname
-        assert str(asked) == client.token_url
+        assert str(requested) == client.token_url
     assert eval(repr(client.client_id)) == client.client_id  # noqa: S307 - of a repr
     assert SECRET not in repr(client)
 
@@ -152,9 +155,11 @@ def check_client(client: OktaClient, domain: object) -> None:
 @FUZZ
 @given(values)
 def test_any_client_is_made_or_refused(values: tuple[object, object, object]) -> None:
-    """A client is refused without its values being repeated, or asks just the host it names."""
+    """An error does not repeat a client's values, and a client requests only the named host."""
     domain, client_id, server = values
-    client = made_or_refused(OktaClient, domain, client_id, BASIC, authorization_server=server)
+    client = create_or_check_error(
+        OktaClient, domain, client_id, BASIC, authorization_server=server
+    )
 
     if client is not None:
         check_client(client, domain)
@@ -162,10 +167,10 @@ def test_any_client_is_made_or_refused(values: tuple[object, object, object]) ->
 
 @FUZZ
 @given(values, secrets | odd_objects)
-def test_any_environment_is_read(values: tuple[object, object, object], secret: object) -> None:
-    """A client of the environment's is made, or refused without a variable being repeated."""
+def test_any_environment_is_parsed(values: tuple[object, object, object], secret: object) -> None:
+    """Environment variables give a client, or an error that does not repeat their values."""
     domain, client_id, server = values
-    client = made_or_refused(
+    client = create_or_check_error(
         OktaClient.from_env,
         {
             "OKTA_CLIENT_ORGURL": domain,
@@ -191,8 +196,8 @@ def test_any_environment_is_read(values: tuple[object, object, object], secret: 
     )
 )
 def test_any_scopes_are_parsed(scopes: object) -> None:
-    """Scopes are a set that can be sent and is read back, or are refused in few words."""
-    names = made_or_refused(parse_scopes, scopes)
+    """Accepted scopes survive formatting and parsing; others raise a short error."""
+    names = create_or_check_error(parse_scopes, scopes)
 
     if names is not None:
         parameter = format_scopes(names)
@@ -207,11 +212,11 @@ def test_any_scopes_are_parsed(scopes: object) -> None:
     st.sampled_from([ClientSecretBasic, ClientSecretPost]),
     st.one_of(secrets, st.builds("{}\n".format, secrets), st.text(max_size=5), odd_objects),
 )
-def test_any_secret_is_taken_or_refused(
+def test_any_secret_is_accepted_or_refused(
     method: Callable[[object], ClientSecretBasic | ClientSecretPost], secret: object
 ) -> None:
-    """A secret is taken or refused, and shown in neither case."""
-    made = made_or_refused(method, secret)
+    """A secret is accepted or refused, and neither result shows the secret."""
+    made = create_or_check_error(method, secret)
 
     assert (made is None) == (secret_problem(secret) is not None)
     assert SECRET not in repr(made)
@@ -228,8 +233,8 @@ def test_any_secret_is_taken_or_refused(
 def test_any_refresh_policy_renews_in_time(
     values: dict[str, float], lifetime: float, count: int, draw: float
 ) -> None:
-    """By any policy that is accepted, a token of any lifetime is renewed while it is usable."""
-    policy = made_or_refused(RefreshPolicy, **values)
+    """Every accepted policy renews a token of any lifetime while it is usable."""
+    policy = create_or_check_error(RefreshPolicy, **values)
     if policy is None:
         return
 
@@ -239,7 +244,7 @@ def test_any_refresh_policy_renews_in_time(
 
     assert 0 < leeway < lead <= lifetime / 2
     assert leeway <= min(policy.max_leeway, lifetime / 20)
-    # A lead of nanoseconds is lost in the rounding of a lifetime of days.
+    # If the lead is nanoseconds and the lifetime is days, rounding removes the lead.
     assert policy.refresh_after(lifetime, lambda: draw) <= unusable
     assert lead / 2 - leeway < math.ulp(lifetime) or (
         policy.refresh_after(lifetime, lambda: draw) < unusable
@@ -256,8 +261,8 @@ def test_any_refresh_policy_renews_in_time(
     draws,
 )
 def test_any_retry_policy_is_bounded(values: dict[str, float], count: int, draw: float) -> None:
-    """By every policy that is accepted, each wait after a failure takes some time, and ends."""
-    policy = made_or_refused(RetryPolicy, **values)
+    """Every accepted policy waits for a positive and bounded time after a failure."""
+    policy = create_or_check_error(RetryPolicy, **values)
     if policy is None:
         return
 
@@ -270,7 +275,7 @@ def test_any_retry_policy_is_bounded(values: dict[str, float], count: int, draw:
 @FUZZ
 @given(secrets, st.data())
 def test_any_text_is_scrubbed(secret: str, data: st.DataObject) -> None:
-    """What a server says becomes one printable line without the secret, however it is spelt."""
+    """A text of a server becomes one printable line without the secret, in any spelling."""
     text = data.draw(echoes(secret))
     line = scrub(text, ["another", secret])
 
@@ -285,34 +290,34 @@ def test_any_text_is_scrubbed(secret: str, data: st.DataObject) -> None:
 @FUZZ
 @given(st.text(), st.text(max_size=5))
 def test_any_text_can_be_scrubbed(text: str, secret: str) -> None:
-    """Whatever a server says, and whatever is a secret, a text is scrubbed without an error."""
+    """Any text and any secret can be scrubbed without an error."""
     line = scrub(text, [secret])
 
     assert line.isprintable()
     assert len(line) <= MAX_TEXT
-    assert contains_secret(text, [secret]) in {True, False}
+    assert isinstance(contains_secret(text, [secret]), bool)
 
 
 class AttributedError(Exception):
-    """An error that keeps what it was about as an attribute, as many do."""
+    """An error that keeps its subject in an attribute, as many libraries do."""
 
     def __init__(self, about: object) -> None:
-        super().__init__("it failed")
+        super().__init__("failed")
         self.about = about
 
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """An error that cannot be changed."""
+    """An error whose attributes cannot be changed."""
 
     about: object
 
 
-class RudeError(Exception):
-    """An error that can be neither printed nor read."""
+class UnprintableError(Exception):
+    """An error whose text and attribute raise another error."""
 
     def __str__(self) -> str:
-        """Fail."""
+        """Raise an error that contains the secret."""
         raise LookupError(SECRET)
 
     __repr__ = __str__
@@ -325,7 +330,7 @@ KINDS: list[Callable[[object], BaseException]] = [
     OSError,
     AttributedError,
     FrozenError,
-    RudeError,
+    UnprintableError,
     StopIteration,
     lambda about: ExceptionGroup("two", [ValueError(about)]),
     lambda about: AttributeError("no such attribute", name="x", obj=about),
@@ -340,9 +345,9 @@ KINDS: list[Callable[[object], BaseException]] = [
     spellings,
     pads,
     st.sampled_from(["argument", "note", "cause", "nothing"]),
-    st.sampled_from([str, repr, str.encode, lambda text: [text], lambda text: {"it": text}]),
+    st.sampled_from([str, repr, str.encode, lambda text: [text], lambda text: {"key": text}]),
 )
-def test_any_error_can_be_severed(
+def test_any_error_can_be_sanitized(
     secret: str,
     kind: Callable[[object], BaseException],
     spell: Callable[[str], str],
@@ -350,7 +355,7 @@ def test_any_error_can_be_severed(
     place: str,
     wrap: Callable[[str], object],
 ) -> None:
-    """An error that somebody raised tells no secret, wherever it holds one, or just its type."""
+    """A sanitized error contains no secret in its arguments, notes, attributes and causes."""
     text = f"{pad} {spell(secret)}"
     error = kind(wrap(text) if place == "argument" else "about")
     if place == "note":
@@ -358,12 +363,16 @@ def test_any_error_can_be_severed(
     if place == "cause":
         BaseException.__setattr__(error, "__cause__", ValueError(text))
 
-    severed = sanitize(error, [secret])
+    sanitized = sanitize(error, [secret])
 
-    notes = getattr(severed, "__notes__", "")
-    attributes = [getattr(severed, name, None) for name in ("about", "obj", "name", "filename")]
-    assert SECRET not in f"{everything(severed)} {notes} {attributes}"
-    assert (severed.__cause__, severed.__context__, severed.__traceback__) == (None, None, None)
+    notes = getattr(sanitized, "__notes__", "")
+    attributes = [getattr(sanitized, name, None) for name in ("about", "obj", "name", "filename")]
+    assert SECRET not in f"{visible_text(sanitized)} {notes} {attributes}"
+    assert (sanitized.__cause__, sanitized.__context__, sanitized.__traceback__) == (
+        None,
+        None,
+        None,
+    )
 
 
 @FUZZ
@@ -379,8 +388,8 @@ def test_any_error_can_be_severed(
         ),
     ),
 )
-def test_any_proxy_is_read(host: str, variables: dict[str, str]) -> None:
-    """Whatever the environment holds, it names a proxy for a domain, or none."""
+def test_any_proxy_variables_are_parsed(host: str, variables: dict[str, str]) -> None:
+    """Any environment gives one of its values as the proxy of an https origin, or no proxy."""
     origin = OktaClient(host, "0oa1", BASIC).origin
     with patch.dict(os.environ, variables, clear=True):
         proxy = environment_proxy(origin)

@@ -1,1 +1,1 @@
-"""A provider on real sockets, and a network between it and its server that does the worst."""
+"""A provider on real sockets, behind a proxy that causes every kind of network fault."""
