@@ -679,7 +679,7 @@ async def test_the_timeout_applies_to_the_call_itself() -> None:
             status = await status_of(setup.stub.result(kind, timeout=0.1))
             assert status is grpc.StatusCode.DEADLINE_EXCEEDED
 
-        assert max(setup.service.remaining) < 0.1
+        assert max(setup.service.remaining) < 0.15  # gRPC rounds timeouts
 
 
 @asynccontextmanager
