@@ -1,0 +1,318 @@
+"""The guard of a store: time limits, failures, unreadable entries, and background calls."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
+from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
+from okta_tokens._sharing.store import SharedToken
+from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
+from tests.clock import ManualClock, settle
+from tests.stores.support import MemoryTokenStore
+
+KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s")), frozenset({"a"}))
+TOKEN = SharedToken("token", "Bearer", frozenset({"a"}), 300.0, 1_800_000_300.0)
+FIRST_BREAK = 1.5
+"""Seconds: the first break, if every draw is 0.5."""
+
+
+@dataclass
+class World:
+    """A store, its guard, and what they emit."""
+
+    clock: ManualClock
+    store: MemoryTokenStore
+    guard: GuardedStore
+    schedule: Schedule
+    events: list[Event]
+
+    async def load(self) -> tuple[SharedToken, float] | None:
+        """Load the token in the time of one call."""
+        return await self.guard.load(KEY, self.guard.call_deadline())
+
+
+@asynccontextmanager
+async def guarded() -> AsyncIterator[World]:
+    """Run a guarded store; at the end, no task may have raised an error that no one retrieved."""
+    clock = ManualClock()
+    store, schedule = MemoryTokenStore(clock), Schedule(clock)
+    events: list[Event] = []
+    guard = GuardedStore(
+        store, clock=clock, schedule=schedule, random=lambda: 0.5, emit=events.append
+    )
+    errors: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: errors.append(context))
+    guard.attach(loop, copy_context())
+    running = asyncio.create_task(schedule.run())
+    try:
+        yield World(clock, store, guard, schedule, events)
+    finally:
+        store.hangs = False
+        await guard.aclose()
+        running.cancel()
+        await asyncio.wait([running])
+        gc.collect()  # asyncio reports an unretrieved error when its task is freed
+        loop.set_exception_handler(None)
+    assert errors == []
+
+
+# Calls
+
+
+async def test_a_call_returns_what_the_store_returns() -> None:
+    """A token, a pause and a lease pass the guard unchanged."""
+    async with guarded() as here:
+        guard, deadline = here.guard, here.guard.call_deadline()
+        assert await here.load() is None
+        assert await guard.paused(KEY, deadline) is None
+        await here.store.save(KEY, TOKEN, 200)
+        await here.store.pause(KEY, 30, 1_800_000_030)
+
+        assert await here.load() == (TOKEN, 200)
+        assert await guard.paused(KEY, deadline) == (30, 1_800_000_030)
+        assert await guard.acquire(KEY, 5, deadline) is not None
+        assert await guard.acquire(KEY, 5, deadline) is None
+        assert guard.lease == here.store.lease
+        assert here.events == []
+
+
+async def test_a_call_that_fails_makes_the_store_unavailable() -> None:
+    """A store that raises is unavailable, and neither the error nor the event shows its message."""
+    async with guarded() as here:
+        here.store.error = ConnectionError("redis://:password@host")
+
+        with pytest.raises(StoreUnavailableError) as caught:
+            await here.load()
+
+        assert str(caught.value) == ""
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+        assert here.events == [StoreFailed(reason="ConnectionError", after=FIRST_BREAK)]
+        assert not here.guard.allows_call()
+
+
+async def test_a_call_that_hangs_ends_at_its_deadline() -> None:
+    """A store that does not respond is unavailable once the deadline has passed."""
+    async with guarded() as here:
+        here.store.hangs = True
+        assert here.guard.call_deadline() == here.clock.boot + here.store.timeout
+        call = asyncio.create_task(here.load())
+
+        await here.clock.advance(here.store.timeout - 0.01)
+        assert not call.done()
+        await here.clock.advance(0.01)
+
+        with pytest.raises(StoreUnavailableError):
+            await call
+        assert here.events == [StoreFailed(reason="no response within 0.25 s", after=FIRST_BREAK)]
+
+
+async def test_a_call_that_ended_leaves_no_timer() -> None:
+    """The timer of a call is cancelled as soon as the store responds."""
+    async with guarded() as here:
+        await here.load()
+
+        assert len(here.schedule) == 0
+
+
+async def test_an_unreadable_entry_is_not_an_outage() -> None:
+    """An unreadable entry is no entry, and the store stays available."""
+    async with guarded() as here:
+        await here.store.save(KEY, TOKEN, 200)
+        here.store.garbled = True
+
+        assert await here.load() is None
+        assert await here.guard.paused(KEY, here.guard.call_deadline()) is None
+        here.guard.discard(KEY, TOKEN.value)
+        await settle()
+
+        assert here.guard.allows_call()
+        assert here.events == [StoreEntryIgnored(key=KEY)]
+
+
+async def test_unreadable_entries_are_reported_once_a_minute() -> None:
+    """At most one event per minute tells that an entry cannot be used."""
+    async with guarded() as here:
+        for seconds, events in ((0, 1), (59.9, 1), (0.1, 2), (1, 2)):
+            here.clock.boot += seconds
+            here.guard.report_invalid_entry(KEY)
+
+            assert here.events == [StoreEntryIgnored(key=KEY)] * events
+
+
+# Background calls
+
+
+async def test_a_published_token_is_saved_and_its_lease_given_back() -> None:
+    """A token is saved before its lease is given back; without a lease it is only saved."""
+    async with guarded() as here:
+        lease = await here.guard.acquire(KEY, 5, here.guard.call_deadline())
+        here.store.calls.clear()
+
+        here.guard.publish(KEY, TOKEN, 200, lease)
+        await settle()
+        here.guard.publish(KEY, TOKEN, 100, None)
+        await settle()
+
+        assert here.store.calls == ["save", "release", "save"]
+        assert here.store.leases == {}
+        assert await here.load() == (TOKEN, 100)
+
+
+async def test_a_lease_is_given_back_although_the_token_cannot_be_saved() -> None:
+    """If the store cannot save a token, another process can still take the lease."""
+
+    async def save(key: TokenKey, token: SharedToken, seconds: float) -> None:
+        raise MemoryError(key, token, seconds)
+
+    async with guarded() as here:
+        lease = await here.guard.acquire(KEY, 5, here.guard.call_deadline())
+        here.store.save = save  # type: ignore[method-assign]  # a store that is full
+
+        here.guard.publish(KEY, TOKEN, 200, lease)
+        await settle()
+
+        assert here.store.leases == {}
+        assert here.events == [StoreFailed(reason="MemoryError", after=FIRST_BREAK)]
+
+
+async def test_a_pause_a_discard_and_a_release_are_background_calls() -> None:
+    """The store gets the pause, the discarded token and the lease, and no caller waits."""
+    async with guarded() as here:
+        await here.store.save(KEY, TOKEN, 200)
+        lease = await here.guard.acquire(KEY, 5, here.guard.call_deadline())
+        assert lease is not None
+
+        here.guard.publish_pause(KEY, 30, until=1_800_000_030)
+        here.guard.discard(KEY, "another")
+        await settle()
+        assert here.store.tokens != {}
+        here.guard.discard(KEY, TOKEN.value)
+        here.guard.release(KEY, lease)
+        await settle()
+
+        assert (here.store.tokens, here.store.leases) == ({}, {})
+        assert await here.guard.paused(KEY, here.guard.call_deadline()) == (30, 1_800_000_030)
+
+
+async def test_a_background_call_that_fails_emits_the_event() -> None:
+    """A background call that fails emits the event of the outage, and raises nothing."""
+    async with guarded() as here:
+        here.store.error = ConnectionError()
+        here.guard.discard(KEY, "x")
+        await settle()
+
+        assert here.events == [StoreFailed(reason="ConnectionError", after=FIRST_BREAK)]
+
+
+async def test_an_unavailable_store_gets_no_background_call() -> None:
+    """During a break a background call is dropped; after the break it ends the outage."""
+    async with guarded() as here:
+        here.store.error = ConnectionError()
+        here.guard.discard(KEY, "x")
+        await settle()
+        here.store.error = None
+        here.store.calls.clear()
+
+        here.guard.discard(KEY, "x")
+        await settle()
+        assert here.store.calls == []
+
+        await here.clock.advance(FIRST_BREAK)
+        here.guard.discard(KEY, "x")
+        await settle()
+        assert here.store.calls == ["discard"]
+        assert here.events[1:] == [StoreRecovered(seconds=FIRST_BREAK)]
+
+
+async def test_before_the_start_there_is_no_background_call() -> None:
+    """A guard that is not attached to an event loop drops background calls without a warning."""
+    clock = ManualClock()
+    store = MemoryTokenStore(clock)
+    guard = GuardedStore(
+        store, clock=clock, schedule=Schedule(clock), random=lambda: 0.5, emit=lambda _: None
+    )
+
+    guard.discard(KEY, "x")
+    gc.collect()
+    await settle()
+
+    assert store.calls == []
+
+
+async def test_background_calls_run_in_the_context_of_the_provider() -> None:
+    """A background call does not see the context variables of the caller that caused it."""
+    variable: ContextVar[str] = ContextVar("variable", default="the provider's")
+    seen = []
+
+    async def discard(key: TokenKey, value: str) -> None:
+        seen.append((key, value, variable.get()))
+
+    async with guarded() as here:
+        here.store.discard = discard  # type: ignore[method-assign]  # to observe the context
+        variable.set("a caller's")
+        here.guard.discard(KEY, "x")
+        await settle()
+
+    assert seen == [(KEY, "x", "the provider's")]
+
+
+# Closing
+
+
+async def test_closing_waits_for_background_calls() -> None:
+    """A token that was fetched just before the end is saved for other processes."""
+    async with guarded() as here:
+        lease = await here.guard.acquire(KEY, 5, here.guard.call_deadline())
+        here.guard.publish(KEY, TOKEN, 200, lease)
+
+        await here.guard.aclose()
+
+        assert len(here.store.tokens) == 1
+        assert here.store.leases == {}
+
+
+async def test_closing_does_not_wait_for_a_store_that_hangs() -> None:
+    """Closing cancels a call that does not end within the store's timeout."""
+    async with guarded() as here:
+        here.store.timeout = 0.01
+        here.store.hangs = True
+        here.guard.discard(KEY, "x")
+        await settle()
+
+        await asyncio.wait_for(here.guard.aclose(), 5)
+
+        assert not here.guard._background
+
+
+async def test_closing_cancels_again() -> None:
+    """A store that swallows a cancellation is cancelled again."""
+    swallowed = []
+
+    async def discard(key: TokenKey, value: str) -> None:
+        for _ in range(2):
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                swallowed.append((key, value))
+
+    async with guarded() as here:
+        here.store.discard = discard  # type: ignore[method-assign]  # a store that does not end
+        here.store.timeout = 0.01
+        here.guard.discard(KEY, "x")
+        await settle()
+
+        await asyncio.wait_for(here.guard.aclose(), 5)
+
+    assert swallowed == [(KEY, "x")] * 2
