@@ -1,6 +1,6 @@
-"""The model of a key: what must hold, from what Okta sent and callers reported alone.
+"""A model of one key, computed only from the responses of Okta and the reports of callers.
 
-It shares no code with the package, and knows nothing of entries, flights and timers.
+The model shares no code with the package and has no cache entries, flights and timers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FIRST_DAMPING, MAX_DAMPING = 5.0, 300.0
 
 
 class Now(NamedTuple):
-    """A moment by both clocks, in seconds."""
+    """An instant by both clocks, in seconds."""
 
     boot: float
     wall: float
@@ -28,83 +28,85 @@ class Token:
     """A token that Okta sent."""
 
     value: str
-    asked: Now
-    """When its request was sent: its lifetime counts from there."""
+    requested: Now
+    """When the request was sent. The lifetime counts from there."""
     lifetime: float
     arrived: float
-    replaces_a_rejected_one: bool
+    replaces_rejected: bool
 
     @property
     def lead(self) -> float:
-        """How long before its end it may be renewed."""
+        """How long before its expiry the token may be renewed, in seconds."""
         return min(max(0.2 * self.lifetime, 10.0), 600.0, self.lifetime / 2)
 
     @property
     def unusable_at(self) -> float:
-        """When it is not handed out any more, in seconds of boot time."""
-        return self.asked.boot + self.lifetime - min(5.0, self.lifetime / 20)
+        """When the leeway begins, in seconds of boot time."""
+        return self.requested.boot + self.lifetime - min(5.0, self.lifetime / 20)
 
     @property
-    def last_call(self) -> float:
-        """When the last renewal is tried, in seconds of boot time."""
+    def last_renewal_at(self) -> float:
+        """When the last renewal is attempted, in seconds of boot time."""
         return self.unusable_at - min(REQUEST_TIMEOUT, self.lead / 3)
 
-    def left(self, now: Now) -> float:
-        """Return for how long it may still be handed out, by the stricter clock."""
-        late = (now.wall - self.asked.wall) - (now.boot - self.asked.boot)
-        return self.unusable_at - now.boot - max(late, 0.0)
+    def remaining(self, now: Now) -> float:
+        """Return for how many seconds the token is usable, by the stricter clock."""
+        drift = (now.wall - self.requested.wall) - (now.boot - self.requested.boot)
+        return self.unusable_at - now.boot - max(drift, 0.0)
 
 
 @dataclass(slots=True)
 class Key:
-    """The model."""
+    """The state of a key in the model."""
 
     token: Token | None = None
     used: bool = False
-    kept: bool = False
+    kept_fresh: bool = False
     rejected: bool = False
-    hopeless: bool = False
+    permanent: bool = False
     failed_renewals: int = 0
     failed_fetches: int = 0
     renewal_failed_at: float = -math.inf
     fetch_failed_at: float = -math.inf
 
     def usable(self, now: Now) -> bool:
-        """Whether a caller must get the token, at once; if not, nobody may have it."""
-        return self.token is not None and self.token.left(now) > 0
+        """Return whether a caller must get the token at once. If not, no caller may get it."""
+        return self.token is not None and self.token.remaining(now) > 0
 
-    def refused_until(self, share: float) -> float:
-        """Return until when callers get the last error at once: U(½, 1) draws the share."""
+    def cooldown_end(self, share: float) -> float:
+        """Return when the cool-down ends; the share of its length is drawn from U(½, 1)."""
         if not self.failed_fetches:
             return -math.inf
         return self.fetch_failed_at + share * min(MAX_COOLDOWN, 2.0 ** min(self.failed_fetches, 9))
 
-    def renewal(self, share: float) -> float:
-        """Return when the next renewal is tried if the key is in use; U(½, 1) draws the share."""
+    def renewal_at(self, share: float) -> float:
+        """Return when a used key is renewed; the share of its wait is drawn from U(½, 1)."""
         token = self.token
-        if token is None or (share == 1 and self.hopeless):
+        if token is None or (share == 1 and self.permanent):
             return math.inf
         if not self.failed_renewals:
-            return token.asked.boot + token.lifetime - token.lead * (1.5 - share)
+            return token.requested.boot + token.lifetime - token.lead * (1.5 - share)
         cap = min(60.0, token.lead / 4)
         base = min(1.0, cap / 4)
-        again = self.renewal_failed_at + share * min(
+        retry_at = self.renewal_failed_at + share * min(
             cap, base * 2.0 ** min(self.failed_renewals - 1, 9)
         )
-        if self.renewal_failed_at < token.last_call:
-            return min(again, token.last_call)
-        return again if again <= token.last_call or self.failed_renewals == 1 else math.inf
+        if self.renewal_failed_at < token.last_renewal_at:
+            return min(retry_at, token.last_renewal_at)
+        return (
+            retry_at if retry_at <= token.last_renewal_at or self.failed_renewals == 1 else math.inf
+        )
 
     def drops(self, value: str, boot: float) -> bool | None:
-        """Return whether a reported token is dropped; None if the damping decides."""
+        """Return whether a rejected token is dropped; `None` if the random damping decides."""
         if self.token is None or self.token.value != value:
             return False
         age = boot - self.token.arrived
-        if not self.token.replaces_a_rejected_one or age >= MAX_DAMPING:
+        if not self.token.replaces_rejected or age >= MAX_DAMPING:
             return True
         return False if age < FIRST_DAMPING else None
 
-    def arrives(self, token: Token) -> None:
-        """Take a token in."""
-        self.token, self.used, self.rejected, self.hopeless = token, False, False, False
+    def store(self, token: Token) -> None:
+        """Replace the token."""
+        self.token, self.used, self.rejected, self.permanent = token, False, False, False
         self.failed_renewals = self.failed_fetches = 0

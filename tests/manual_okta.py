@@ -1,4 +1,4 @@
-"""An Okta that answers when it is told to, in place of the network."""
+"""An Okta in memory that responds when the test says so."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from multidict import CIMultiDict
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a request is answered with.
+    """The result of a request.
 
     Args:
-        kind: What a failure is called; empty for a token.
-        amount: The token's lifetime, or the pause that a 429 asks for, in seconds.
+        kind: The name of a failure; empty for a token.
+        amount: The lifetime of the token, or the pause that a 429 demands, in seconds.
     """
 
     kind: str = ""
@@ -30,13 +30,14 @@ ERRORS = {
     "unavailable": "ServerError",
     "refused": "OAuthError",
     "reset": "TransportError",
-    "no answer": "TransportError",
+    "no response": "TransportError",
     "junk": "InvalidResponseError",
     "stale": "InvalidResponseError",
     "limited": "RateLimitedError",
 }
-"""What callers get for each failure."""
-HOPELESS = {"refused"}
+"""The class of error that callers get, by failure."""
+PERMANENT = {"refused"}
+"""Failures after which the provider makes no further attempt."""
 
 _FAILURES: dict[str, tuple[int, Mapping[str, object]]] = {
     "unavailable": (503, {"errorCode": "E0000009"}),
@@ -46,75 +47,75 @@ _FAILURES: dict[str, tuple[int, Mapping[str, object]]] = {
 }
 
 
-class Witness(Protocol):
-    """Who is told what Okta sees."""
+class Recorder(Protocol):
+    """An object that records the requests."""
 
-    def asked(self, request: Request) -> None:
-        """Take note of a request that has come."""
+    def request_started(self, request: Request) -> None:
+        """Record that a request has arrived."""
 
-    def answered(self, request: Request, reply: Reply | None) -> None:
-        """Take note of a request that is over; without a reply if it was given up."""
+    def request_ended(self, request: Request, reply: Reply | None) -> None:
+        """Record that a request has ended; the reply is `None` if the client gave up."""
 
 
-class Puppet:
-    """What a provider needs of `aiohttp.ClientSession`.
+class ManualOkta:
+    """An Okta that stands in for `aiohttp.ClientSession` and responds when the test says so.
 
     Args:
-        witness: Who is told what happens.
+        recorder: Records the requests.
     """
 
     auth = None
     trust_env = False
     headers: Mapping[str, str] = {}
 
-    def __init__(self, witness: Witness) -> None:
-        self.witness = witness
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
         self.pending: list[Request] = []
-        """The requests that wait for an answer, in the order of their coming."""
-        self.habits: dict[str, Reply] = {}
-        """By domain: what it answers by itself."""
+        """The requests without a response, in the order of their arrival."""
+        self.default_replies: dict[str, Reply] = {}
+        """The reply that each request to a domain gets at once, by domain."""
         self.received = 0
 
     def post(self, url: str, *, data: bytes, **_: object) -> Request:
-        """Return a request as a context manager, as aiohttp does."""
+        """Return a request as an async context manager, as aiohttp does."""
         self.received += 1
         scope = parse_qs(data.decode())["scope"][0]
         return Request(self, urlsplit(url).hostname or "", scope, f"token-{scope}-{self.received}")
 
 
 class Request:
-    """One request, from its first byte to the end of its answer."""
+    """A request, from its arrival to the end of its response."""
 
-    def __init__(self, okta: Puppet, domain: str, scope: str, value: str) -> None:
+    def __init__(self, okta: ManualOkta, domain: str, scope: str, value: str) -> None:
         self._okta = okta
         self.domain = domain
         self.scope = scope
         self.value = value
-        """The token that it is answered with, if it is."""
+        """The token in the response if the request succeeds."""
         self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Response:
         okta = self._okta
-        okta.witness.asked(self)
+        okta.recorder.request_started(self)
         okta.pending.append(self)
-        if self.domain in okta.habits:
-            self.reply.set_result(okta.habits[self.domain])
+        if self.domain in okta.default_replies:
+            self.reply.set_result(okta.default_replies[self.domain])
         reply = None
         try:
             reply = await self.reply
         finally:
             okta.pending.remove(self)
-            okta.witness.answered(self, reply)
+            okta.recorder.request_ended(self, reply)
         if reply.kind == "reset":
             raise aiohttp.ServerDisconnectedError
         return Response(reply, self.value)
 
     async def __aexit__(self, *_: object) -> None:
-        """Do nothing: there is no connection."""
+        """Do nothing, because there is no connection."""
 
 
 class Response:
-    """What aiohttp would hand to the provider."""
+    """A response with the attributes that the provider uses of aiohttp's responses."""
 
     def __init__(self, reply: Reply, value: str) -> None:
         lifetime = 0 if reply.kind == "stale" else reply.amount
@@ -127,9 +128,9 @@ class Response:
 
     @property
     def content(self) -> Response:
-        """Itself: it is a stream, too."""
+        """The response itself, which is also the stream of its body."""
         return self
 
     async def iter_any(self) -> AsyncIterator[bytes]:
-        """Yield the body."""
+        """Yield the body in one part."""
         yield self._body
