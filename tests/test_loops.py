@@ -1,4 +1,4 @@
-"""Other event loops, other threads, before the start and after the end: who is told what."""
+"""Calls from other event loops and threads, before the start and after the end."""
 
 import asyncio
 import gc
@@ -9,45 +9,41 @@ from pathlib import Path
 
 import pytest
 
-from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider, TokenSource
+from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider
 from okta_tokens.errors import ProviderStateError
-from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
-from tests.support import UVLOOP, at_once, run_script, world
-
-Stage = tuple[TokenProvider, TokenSource, AccessToken]
+from okta_tokens.sandbox import Sandbox
+from tests.support import UVLOOP, at_once, default_client, run_script, world
 
 
-async def test_the_tests_run_on_the_event_loop_that_was_asked_for() -> None:
-    """What is said to pass on uvloop ran on uvloop."""
+async def test_the_tests_run_on_the_chosen_event_loop() -> None:
+    """The tests run on uvloop if, and only if, the environment says so."""
     assert (type(asyncio.get_running_loop()).__module__ == "uvloop") == UVLOOP
 
 
-# At every stage of a provider's life
+# Before the start and after the end
 
 
 async def use(provider: TokenProvider) -> AccessToken:
-    """Return a token that a provider has fetched from a sandbox that is gone afterwards."""
+    """Return a token that a provider has fetched from a sandbox that is closed by now."""
     async with Sandbox() as sandbox:
-        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
-        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
         await provider.start()
-        return await provider.get_token(client, "customScope")
+        return await provider.get_token(default_client(sandbox), "customScope")
 
 
-def unstarted() -> TokenProvider:
-    """Make one."""
+def new() -> TokenProvider:
+    """Return a new provider."""
     return TokenProvider()
 
 
-def closed_unstarted() -> TokenProvider:
-    """Make and close one."""
+def closed_new() -> TokenProvider:
+    """Return a provider that was closed before its start."""
     provider = TokenProvider()
     asyncio.run(provider.aclose())
     return provider
 
 
 def closed() -> TokenProvider:
-    """Use and close one."""
+    """Return a provider that was used and closed."""
 
     async def main() -> TokenProvider:
         provider = TokenProvider()
@@ -59,30 +55,30 @@ def closed() -> TokenProvider:
 
 
 def ended_with_its_loop() -> TokenProvider:
-    """Use one, and leave the closing to `asyncio.run`."""
+    """Return a provider that was used and that `asyncio.run` closed."""
     provider = TokenProvider()
     asyncio.run(use(provider))
     return provider
 
 
-ACME = OktaClient("acme.okta.com", "0oa1b2c3", ClientSecretBasic("a secret for nobody"))
+ACME = OktaClient("acme.okta.com", "0oa1b2c3", ClientSecretBasic("unused-secret"))
 
 
 @pytest.mark.parametrize(
-    ("stage", "reason"),
+    ("make", "reason"),
     [
-        (unstarted, "enter it with `async with`, or await its start"),
-        (closed_unstarted, "make another one"),
+        (new, "enter it with `async with`, or await its start"),
+        (closed_new, "make another one"),
         (closed, "make another one"),
         (ended_with_its_loop, "make another one"),
     ],
-    ids=lambda it: getattr(it, "__name__", ""),
+    ids=["new", "closed-new", "closed", "ended-with-its-loop"],
 )
-def test_each_use_out_of_its_time_is_told_so(
-    stage: Callable[[], TokenProvider], reason: str
+def test_each_use_before_the_start_or_after_the_end_is_an_error(
+    make: Callable[[], TokenProvider], reason: str
 ) -> None:
-    """Before its start and after its end a provider says what to do instead, whatever is asked."""
-    provider, token = stage(), asyncio.run(a_token())
+    """Before its start and after its end each call of a provider says what to do."""
+    provider, token = make(), asyncio.run(a_token())
     source = provider.source(ACME, "a")
     uses: list[Callable[[], Awaitable[object]]] = [
         source.get_token,
@@ -92,7 +88,7 @@ def test_each_use_out_of_its_time_is_told_so(
         partial(provider.warm, source),
         partial(provider.warm),
     ]
-    if stage is not unstarted:
+    if make is not new:
         uses += [provider.start, provider.__aenter__]
 
     async def attempt(call: Callable[[], Awaitable[object]]) -> None:
@@ -111,7 +107,7 @@ def test_each_use_out_of_its_time_is_told_so(
 
 
 async def a_token() -> AccessToken:
-    """Return a token that another provider has."""
+    """Return a token of another provider."""
     async with world() as here:
         return await here.source().get_token()
 
@@ -119,18 +115,18 @@ async def a_token() -> AccessToken:
 # Two event loops
 
 
-async def test_a_second_event_loop_is_told_so() -> None:
-    """A call from another loop that finds no token, or an open window, raises a clear error."""
+async def test_a_call_from_another_event_loop_is_an_error() -> None:
+    """A call from another event loop that is not a hit within a window raises a clear error."""
     async with world() as here:
         source = here.source()
         token = await source.get_token()
-        here.clock.wall += 2  # beyond the window in which a hit looks at one clock alone
+        here.clock.wall += 2  # after the end of the window
 
-        def elsewhere() -> None:
+        def call() -> None:
             asyncio.run(asyncio.wait_for(source.get_token(), 5))
 
         with pytest.raises(ProviderStateError) as caught:
-            await asyncio.to_thread(elsewhere)
+            await asyncio.to_thread(call)
         assert str(caught.value) == (
             "the provider belongs to another event loop; make one in each loop, or call it from "
             "here with asyncio.run_coroutine_threadsafe"
@@ -145,37 +141,36 @@ async def test_a_second_event_loop_is_told_so() -> None:
         assert at_once(source.get_token()) is token
 
 
-async def test_a_second_event_loop_evicts_nothing() -> None:
-    """A call from another loop is refused before it touches the cache, however full that is."""
+async def test_a_call_from_another_event_loop_evicts_nothing() -> None:
+    """A call from another event loop is refused before it changes the cache."""
     async with world(max_tokens=1) as here:
         token = await here.source("a").get_token()
 
-        def elsewhere() -> None:
+        def call() -> None:
             asyncio.run(here.provider.get_token(here.client, "b"))
 
         with pytest.raises(ProviderStateError, match="another event loop"):
-            await asyncio.to_thread(elsewhere)
+            await asyncio.to_thread(call)
 
         assert [status.scopes for status in here.provider.inspect()] == [("a",)]
         assert at_once(here.provider.get_token(here.client, "a")) is token
 
 
-async def test_a_thread_may_ask_through_the_loop() -> None:
-    """What the error advises works: `asyncio.run_coroutine_threadsafe` from another thread."""
+async def test_a_thread_may_use_run_coroutine_threadsafe() -> None:
+    """`asyncio.run_coroutine_threadsafe` works from another thread, as the error advises."""
     async with world() as here:
         loop, source = asyncio.get_running_loop(), here.source()
 
-        def elsewhere() -> str:
+        def call() -> str:
             return asyncio.run_coroutine_threadsafe(source.access_token(), loop).result(5)
 
-        assert await asyncio.to_thread(elsewhere) == (await source.get_token()).value
+        assert await asyncio.to_thread(call) == (await source.get_token()).value
 
 
-async def test_two_providers_live_side_by_side() -> None:
-    """Each provider has its own cache; one's end is not the other's."""
+async def test_two_providers_are_independent() -> None:
+    """Each provider has its own cache, and closing one does not affect the other."""
     async with Sandbox() as sandbox, TokenProvider() as one:
-        secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
-        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
+        client = default_client(sandbox)
         async with TokenProvider() as other:
             mine = await one.get_token(client, "customScope")
             theirs = await other.get_token(client, "customScope")
@@ -184,26 +179,26 @@ async def test_two_providers_live_side_by_side() -> None:
         assert at_once(one.get_token(client, "customScope")) is mine
 
 
-# An event loop that is closed under its provider
+# An event loop that is closed before its provider
 
 
 @pytest.mark.parametrize("moment", ["idle", "in a flight"])
-def test_a_loop_that_is_closed_first_is_told_of(tmp_path: Path, moment: str) -> None:
-    """Whoever closes the loop before the provider is told by each later use, and hangs nowhere."""
+def test_a_loop_that_is_closed_before_its_provider_is_an_error(tmp_path: Path, moment: str) -> None:
+    """If the loop is closed before the provider, each later call raises an error and none hangs."""
     script = """
     async def uses(provider, source, client, token):
         for use in (
             source.get_token,
             source.access_token,
             partial(provider.get_token, client, "customScope"),
-            partial(provider.get_token, client, "never asked for"),
+            partial(provider.get_token, client, "never requested"),
             partial(provider.warm, source),
             provider.start,
             provider.aclose,
         ):
             await expect_state_error(use, "close each provider before its event loop")
         assert not provider.invalidate(token) and not source.invalidate(token.value)
-        provider.source(client, "one more")
+        provider.source(client, "another")
         provider.source(client, "kept", keep_fresh=True)
         assert all(status.remaining is None for status in provider.inspect())
         assert "loop closed" in repr(provider) and provider.stats()
@@ -222,20 +217,20 @@ def test_a_loop_that_is_closed_first_is_told_of(tmp_path: Path, moment: str) -> 
                 await until(lambda: sandbox.token_requests == 2)
             return provider, source, client, token
 
-    # Whatever comes first has to notice. Two of these have an event to tell.
+    # Each of these may be the first call after the loop was closed. Two of them emit an event.
     firsts = (
         lambda provider, source, client, token: source.invalidate(token),
         lambda provider, source, client, token: provider.invalidate(token),
-        lambda provider, source, client, token: provider.source(client, "one more"),
-        lambda *stage: asyncio.run(uses(*stage)),
+        lambda provider, source, client, token: provider.source(client, "another"),
+        lambda *arguments: asyncio.run(uses(*arguments)),
     )
     for first in firsts:
         callers = []
         loop = asyncio.new_event_loop()
-        stage = loop.run_until_complete(main())
+        arguments = loop.run_until_complete(main())
         loop.close()
-        first(*stage)
-        asyncio.run(uses(*stage))
+        first(*arguments)
+        asyncio.run(uses(*arguments))
     os.write(1, b"the end")
     """
     done = run_script(tmp_path / "closing.py", script, moment)
@@ -244,31 +239,31 @@ def test_a_loop_that_is_closed_first_is_told_of(tmp_path: Path, moment: str) -> 
     assert "Event loop is closed" not in done.stderr
 
 
-# Providers that are forgotten
+# Providers without references
 
 
-async def test_a_forgotten_provider_lives_as_long_as_its_loop() -> None:
-    """One that nobody holds any more goes on till its loop ends, and is freed with it."""
+async def test_an_unreferenced_provider_lives_as_long_as_its_loop() -> None:
+    """A provider without references runs until its loop ends, and is freed then."""
 
     async def forget() -> weakref.ref[TokenProvider]:
         provider = TokenProvider()
         await use(provider)
-        known = weakref.ref(provider)
+        reference = weakref.ref(provider)
         del provider
         gc.collect()
-        assert known() is not None
-        return known
+        assert reference() is not None
+        return reference
 
-    known = await asyncio.to_thread(asyncio.run, forget())
+    reference = await asyncio.to_thread(asyncio.run, forget())
     gc.collect()
 
-    assert known() is None
+    assert reference() is None
 
 
-@pytest.mark.parametrize("stage", [unstarted, closed, closed_unstarted])
-def test_a_provider_that_does_not_run_is_freed(stage: Callable[[], TokenProvider]) -> None:
-    """No register of ours keeps a provider that nobody holds any more."""
-    known = weakref.ref(stage())
+@pytest.mark.parametrize("make", [new, closed, closed_new])
+def test_a_provider_that_does_not_run_is_freed(make: Callable[[], TokenProvider]) -> None:
+    """A provider that does not run is freed with its last reference."""
+    reference = weakref.ref(make())
     gc.collect()
 
-    assert known() is None
+    assert reference() is None
