@@ -347,7 +347,7 @@ async def test_an_entry_that_is_too_long_is_not_transferred(valkey: Server) -> N
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(KEY, TOKEN, 100)
         (name,) = await valkey.entries()
-        await valkey.client.set(name, b"\x01" + bytes(100_000_000), px=60_000)
+        await valkey.client.set(name, b"\x01" + bytes(20_000_000), px=60_000)
         tracemalloc.start()
 
         with pytest.raises(UnreadableEntry):
@@ -385,7 +385,7 @@ def test_a_forked_process_has_its_own_connections(
     keys = [TokenKey(client, frozenset([name])) for name in "ab"]
 
     async def use(key):
-        for number in range(200):
+        for number in range(50):
             token = SharedToken(f"{{key.scopes}} {{number}}", "Bearer", frozenset(), 1.0, 2.0)
             await store.save(key, token, 100)
             assert (await store.load(key))[0] == token
