@@ -1,4 +1,4 @@
-"""A flight that is held where a test wants it: in memory and virtual time, or on a real socket."""
+"""Flights that a test holds at a suspension: in memory and virtual time, or on a real socket."""
 
 import asyncio
 import inspect
@@ -33,13 +33,13 @@ from tests.support import CLIENT_ID, SECRET, at_once
 from tests.suspensions import Moment, Watch, Work
 
 LATENCY = 1 / 64
-"""Seconds. Sums of it are exact: no wait is a rounding error short, and taken up once more."""
+"""Seconds of each wait. Sums of this number are exact, so no wait ends a rounding error early."""
 
 LIFETIME = 300
-"""Seconds for which tokens live."""
+"""The lifetime of tokens, in seconds."""
 
 LONG = 3600.0
-"""Seconds of virtual time, after which something hangs."""
+"""Seconds of virtual time after which a test has hung."""
 
 Secret = str | Callable[[], Awaitable[str]]
 
@@ -48,8 +48,8 @@ Secret = str | Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer of Okta's, and its body as a stream."""
+class Response:
+    """A response of Okta, which is also the stream of its body."""
 
     status: int
     parts: tuple[bytes, ...] = (b"",)
@@ -57,65 +57,65 @@ class Answer:
     seconds: float = LATENCY
 
     @property
-    def content(self) -> "Answer":
-        """The stream."""
+    def content(self) -> "Response":
+        """The stream of the body."""
         return self
 
     async def iter_any(self) -> AsyncIterator[bytes]:
-        """Yield the parts of the body, each of which takes its time."""
+        """Yield the parts of the body, each after `LATENCY`."""
         for part in self.parts:
             await asyncio.sleep(LATENCY)
             yield part
 
 
 class Okta:
-    """All of Okta, in memory: what a provider needs of `aiohttp.ClientSession`.
+    """An Okta in memory that stands in for `aiohttp.ClientSession`.
 
     Args:
-        answers: What it sends before it grants tokens.
-        parts: In how many the body of the answer with the token comes.
+        responses: The responses before the first response with a token.
+        parts: The number of parts of the body with the token.
     """
 
     auth = None
     trust_env = False
     headers: Mapping[str, str] = {}
 
-    def __init__(self, answers: Iterable[Answer], parts: int) -> None:
-        self.answers = deque(answers)
+    def __init__(self, responses: Iterable[Response], parts: int) -> None:
+        self.responses = deque(responses)
         self.requests = 0
         self.connections = 0
-        """Those that are in use."""
+        """The number of connections in use."""
         self._parts = parts
 
     @asynccontextmanager
     async def post(
         self, url: str, *, headers: Mapping[str, str], **_: object
-    ) -> AsyncIterator[Answer]:
-        """Answer a request; the response takes a while to end, as it may with aiohttp."""
+    ) -> AsyncIterator[Response]:
+        """Respond to a request; the end of the response takes `LATENCY`, as it may with aiohttp."""
         self.requests += 1
         self._kind = "DPoP" if "DPoP" in headers else "Bearer"
         self.connections += 1
         try:
-            answer = self.answers.popleft() if self.answers else self._grant()
-            await asyncio.sleep(answer.seconds)
-            yield answer
+            response = self.responses.popleft() if self.responses else self._token_response()
+            await asyncio.sleep(response.seconds)
+            yield response
             await asyncio.sleep(LATENCY)
         finally:
             self.connections -= 1
 
-    def _grant(self) -> Answer:
+    def _token_response(self) -> Response:
         token = {"access_token": f"t{self.requests}", "token_type": self._kind}
         body = json.dumps({**token, "expires_in": LIFETIME}).encode()
         size = -(-len(body) // self._parts)
-        return Answer(200, tuple(body[at : at + size] for at in range(0, len(body), size)))
+        return Response(200, tuple(body[at : at + size] for at in range(0, len(body), size)))
 
 
 class RealOkta:
-    """The sandbox, behind a real session.
+    """The requests and connections of a provider with a real session and a sandbox.
 
     Args:
-        sandbox: What is asked.
-        provider: Who asks.
+        sandbox: The sandbox that receives the requests.
+        provider: The provider that sends them.
     """
 
     def __init__(self, sandbox: Sandbox, provider: TokenProvider) -> None:
@@ -125,12 +125,12 @@ class RealOkta:
 
     @property
     def requests(self) -> int:
-        """How many there have been."""
+        """The number of requests of this provider."""
         return self._sandbox.token_requests - self._before
 
     @property
     def connections(self) -> int:
-        """Those that are in use."""
+        """The number of connections in use."""
         session = self._provider._registry._session
         return len(session.connector._acquired) if session and session.connector else 0
 
@@ -139,7 +139,7 @@ class RealOkta:
 
 
 class Caller(NamedTuple):
-    """One who waits for a token, and may be made to leave."""
+    """A task that waits for a token, and the function that makes it leave."""
 
     task: asyncio.Task[AccessToken | None]
     leave: Callable[[], object]
@@ -149,7 +149,7 @@ Way = Callable[[TokenSource], Caller]
 
 
 def by_task(source: TokenSource) -> Caller:
-    """Come, to leave when the task is cancelled."""
+    """Start a caller that leaves because its task is cancelled."""
 
     async def call() -> AccessToken | None:
         return await source.get_token()
@@ -159,7 +159,7 @@ def by_task(source: TokenSource) -> Caller:
 
 
 def by_scope(source: TokenSource) -> Caller:
-    """Come, to leave when a scope of anyio's is cancelled: each await in it, again and again."""
+    """Start a caller that leaves because an anyio scope is cancelled, which cancels each await."""
     scope = anyio.CancelScope()
 
     async def call() -> AccessToken | None:
@@ -171,7 +171,7 @@ def by_scope(source: TokenSource) -> Caller:
 
 
 def by_timeout(source: TokenSource) -> Caller:
-    """Come, to leave when a time-out of asyncio's is over, which cancels once."""
+    """Start a caller that leaves because an asyncio timeout expires, which cancels once."""
     limit = asyncio.timeout(None)
 
     async def call() -> AccessToken | None:
@@ -186,14 +186,14 @@ ENDS: dict[Way, type] = {
     by_scope: NoneType,
     by_timeout: TimeoutError,
 }
-"""What comes of a call whose caller leaves."""
+"""The type of the result of a caller that leaves, by way of leaving."""
 
 
 # The provider and its flight
 
 
-class Left(NamedTuple):
-    """What there is besides the test itself."""
+class Resources(NamedTuple):
+    """The resources that a provider uses."""
 
     connections: int
     flights: int
@@ -202,33 +202,33 @@ class Left(NamedTuple):
     gates_are_free: bool
 
 
-CLOSED = Left(connections=0, flights=0, timers=0, tasks=0, gates_are_free=True)
+CLOSED = Resources(connections=0, flights=0, timers=0, tasks=0, gates_are_free=True)
 
 
-def landed(keys: int) -> Left:
-    """Return what there is when all flights have landed: a timer for each key, and the owner."""
+def landed(keys: int) -> Resources:
+    """Return the resources after all flights have landed: a timer for each key, and the owner."""
     return CLOSED._replace(timers=keys, tasks=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What a flight comes across on its way.
+    """The course of a flight.
 
     Args:
-        suspensions: How often it suspends.
-        requests: How many there are in all, those of others included.
-        answers: Those that come before there is a token.
-        parts: In how many the body of the answer with the token comes.
-        secret: Of the client.
-        crowded: Whether a neighbour has the only place when the flight begins.
-        dpop: Whether its token is bound to a key.
-        renewal: Whether nobody waits for it.
-        error: How it ends, if not with a token.
+        suspensions: How often the flight suspends.
+        requests: The number of requests, with those of other flights.
+        responses: The responses before the first response with a token.
+        parts: The number of parts of the body with the token.
+        secret: The secret of the client.
+        crowded: Whether another flight holds the only place when this one begins.
+        dpop: Whether the token is bound to a key.
+        renewal: Whether the flight is a renewal.
+        error: The error that ends the flight; `None` if it ends with a token.
     """
 
     suspensions: int = 0
     requests: int = 1
-    answers: tuple[Answer, ...] = ()
+    responses: tuple[Response, ...] = ()
     parts: int = 1
     secret: Secret = SECRET
     crowded: bool = False
@@ -238,83 +238,81 @@ class Scenario:
 
 
 @dataclass
-class Here:
-    """A provider, one of its keys, and a flight for it that is under watch."""
+class FlightWorld:
+    """A provider, one of its keys, and the watched flight of this key."""
 
     provider: TokenProvider
     client: OktaClient
     okta: Okta | RealOkta
     watch: Watch = field(default_factory=Watch)
     callers: list[Caller] = field(default_factory=list)
-    neighbours: list[Caller] = field(default_factory=list)
+    other_callers: list[Caller] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Choose the key; remember whose tasks there are."""
+        """Choose the key, and note which tasks do not belong to the provider."""
         self.source = self.provider.source(self.client, "a")
         owner = cast("asyncio.Task[None]", self.provider._lifecycle._owner)
-        self._strangers = asyncio.all_tasks() - {owner}
+        self._other_tasks = asyncio.all_tasks() - {owner}
 
     def watch_next(self, moment: Moment | None) -> None:
-        """Hold the next flight for the key at a moment."""
+        """Watch the next flight for the key, and hold it at a moment."""
         self.watch = Watch(moment)
-        self.watch.run_next(self._is_meant)
+        self.watch.run_next(self._is_flight_for_key)
 
-    def _is_meant(self, work: Work) -> bool:
+    def _is_flight_for_key(self, work: Work) -> bool:
         return (
             getattr(work, "__qualname__", "") == SingleFlight._run.__qualname__
             and inspect.getcoroutinelocals(work)["flight"].key is self.source.key
         )
 
-    async def come(self, way: Way = by_task) -> None:
-        """Let three callers come to wait, in one turn."""
+    async def start_callers(self, way: Way = by_task) -> None:
+        """Start three callers in one turn of the event loop."""
         self.callers = [way(self.source) for _ in range(3)]
         await settle()
 
-    async def outcomes(self) -> list[AccessToken | BaseException | None]:
-        """Return what the callers got."""
+    async def results(self) -> list[AccessToken | BaseException | None]:
+        """Return the tokens and errors of the callers."""
         calls = [caller.task for caller in self.callers]
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    async def landing(self) -> None:
-        """Let the flight go on, until it and its neighbour are over."""
+    async def land(self) -> None:
+        """Release the flight, and wait until it and the other flights have landed."""
         self.watch.release()
         await self.watch.ended.wait()
-        await asyncio.gather(*(neighbour.task for neighbour in self.neighbours))
+        await asyncio.gather(*(other.task for other in self.other_callers))
         await settle()
 
-    def left(self) -> Left:
-        """Return what there is now."""
+    def resources(self) -> Resources:
+        """Return the resources that the provider uses now."""
         provider = self.provider
         registry = provider._registry
         gates = [vars(endpoint._gate) for endpoint in registry._endpoints.values()]
         unused = vars(Gate(registry._max_concurrent_requests))
-        return Left(
+        return Resources(
             connections=self.okta.connections,
             flights=len(provider._manager.flights.under_way),
             timers=len(provider._schedule),
-            tasks=len([*filter(_is_ours, asyncio.all_tasks() - self._strangers)]),
-            gates_are_free=all(
-                gate == vars(Gate(provider._registry._max_concurrent_requests)) for gate in gates
-            ),
+            tasks=len([*filter(_is_no_handler, asyncio.all_tasks() - self._other_tasks)]),
+            gates_are_free=all(gate == unused for gate in gates),
         )
 
 
-def _is_ours(task: asyncio.Task[Any]) -> bool:
-    """Tell a task from those of the sandbox's connections."""
+def _is_no_handler(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task is none of the tasks in which the sandbox handles requests."""
     work: Any = task.get_coro()
     return "RequestHandler" not in work.__qualname__
 
 
 @asynccontextmanager
-async def in_memory(scenario: Scenario) -> AsyncIterator[Here]:
-    """Run a provider that asks an Okta in memory, on a loop of virtual time.
+async def in_memory(scenario: Scenario) -> AsyncIterator[FlightWorld]:
+    """Run a provider with an Okta in memory, on an event loop with virtual time.
 
-    At the end, nothing must have gone wrong where nobody can catch it.
+    At the end, the exception handler of the event loop must not have been called.
     """
     loop = asyncio.get_running_loop()
-    errors: list[dict[str, Any]] = []
-    loop.set_exception_handler(lambda _, context: errors.append(context))
-    okta = Okta(scenario.answers, scenario.parts)
+    unhandled: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: unhandled.append(context))
+    okta = Okta(scenario.responses, scenario.parts)
     async with (
         asyncio.timeout(LONG),
         TokenProvider(
@@ -329,55 +327,55 @@ async def in_memory(scenario: Scenario) -> AsyncIterator[Here]:
             ClientSecretBasic(scenario.secret),
             dpop=DPoP() if scenario.dpop else None,
         )
-        yield Here(provider, client, okta)
-    assert errors == []
+        yield FlightWorld(provider, client, okta)
+    assert unhandled == []
 
 
 @asynccontextmanager
 async def flight(
     scenario: Scenario, moment: Moment | None = None, way: Way = by_task
-) -> AsyncIterator[Here]:
-    """Let a flight come to a moment and hold it there, or let it land if there is none.
+) -> AsyncIterator[FlightWorld]:
+    """Run a flight to a moment and hold it there; without a moment, let it land.
 
-    Three callers wait for it, unless it is a renewal.
+    Three callers wait for the flight unless it is a renewal.
     """
     async with in_memory(scenario) as here:
         if scenario.renewal:
             await here.source.get_token()
             oversleep(here, LIFETIME - 20)
         if scenario.crowded:
-            here.neighbours = [by_task(here.provider.source(here.client, "b"))]
+            here.other_callers = [by_task(here.provider.source(here.client, "b"))]
             await settle()
         here.watch_next(moment)
         if scenario.renewal:
             at_once(here.source.get_token())
         else:
-            await here.come(way)
+            await here.start_callers(way)
         await here.watch.reached.wait()
         await settle()
         yield here
 
 
-def oversleep(here: Here, seconds: float) -> None:
-    """Let time pass as while the machine sleeps: whoever is awake comes before any timer."""
+def oversleep(here: FlightWorld, seconds: float) -> None:
+    """Move time forward as while the machine sleeps: ready tasks run before timers fire."""
     machine = here.provider._clock
     assert isinstance(machine, Machine)
     machine.slept += seconds
 
 
 @asynccontextmanager
-async def on_a_socket(sandbox: Sandbox, moment: Moment) -> AsyncIterator[Here]:
-    """Let a flight to a sandbox come to a moment and hold it there; three callers wait for it.
+async def on_a_socket(sandbox: Sandbox, moment: Moment) -> AsyncIterator[FlightWorld]:
+    """Run a flight to a sandbox up to a moment and hold it there; three callers wait for it.
 
-    It lands unheld if it does not suspend so often.
+    If the flight suspends less often, it lands.
     """
     async with asyncio.timeout(10), TokenProvider() as provider:
-        # A name has to be looked up, and may have two addresses, of which one does not answer.
+        # A name needs a lookup, and may have an address on which the sandbox does not listen.
         origin = sandbox.origin.replace("127.0.0.1", "localhost")
         client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
-        here = Here(provider, client, RealOkta(sandbox, provider))
+        here = FlightWorld(provider, client, RealOkta(sandbox, provider))
         here.watch_next(moment)
-        await here.come()
+        await here.start_callers()
         await here.watch.reached.wait()
         await settle()
         yield here

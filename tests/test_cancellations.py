@@ -1,7 +1,7 @@
-"""Cancellation, wherever it strikes: a waiter leaves, the request goes on, nobody hangs.
+"""Cancellation at each suspension: a waiter leaves, the flight goes on, and no caller hangs.
 
-A flight is held at each of its suspensions in turn, while something happens. In memory and virtual
-time the n-th suspension is the same one each time; on a real socket they are aiohttp's own as well.
+Each test holds a flight at each of its suspensions in turn. In memory and virtual time the n-th
+suspension is the same in each run. On a real socket the suspensions include those of aiohttp.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from tests.flights import (
     LATENCY,
     LIFETIME,
     LONG,
-    Answer,
     Caller,
-    Here,
+    FlightWorld,
     Okta,
+    Response,
     Scenario,
     Secret,
     Way,
@@ -47,33 +47,33 @@ from tests.simulation.machine import run
 from tests.support import CLIENT_ID, SECRET, at_once, until, world
 from tests.suspensions import Moment, Watch, moments
 
-UNAVAILABLE = Answer(503)
-REFUSED = Answer(401, (b'{"error":"invalid_client"}',))
-TOO_MANY = Answer(
+UNAVAILABLE = Response(503)
+REFUSED = Response(401, (b'{"error":"invalid_client"}',))
+LIMITED = Response(
     429,
     headers=CIMultiDict(
         {"Date": "Wed, 21 Oct 2015 07:28:00 GMT", "X-Rate-Limit-Reset": "1445412484"}
     ),
 )
-NEVER = Answer(200, seconds=math.inf)
-NO_NONCE = Answer(400, (b'{"error":"use_dpop_nonce"}',), CIMultiDict({"DPoP-Nonce": "a-nonce"}))
+NEVER = Response(200, seconds=math.inf)
+NO_NONCE = Response(400, (b'{"error":"use_dpop_nonce"}',), CIMultiDict({"DPoP-Nonce": "a-nonce"}))
 
 secrets = itertools.count()
 
 
 async def slow_secret() -> str:
-    """Return the secret after a while."""
+    """Return the secret after `LATENCY`."""
     await asyncio.sleep(LATENCY)
     return SECRET
 
 
 async def new_secret() -> str:
-    """Return another secret after a while."""
+    """Return a different secret in each call, after `LATENCY`."""
     await asyncio.sleep(LATENCY)
     return f"{SECRET}-{next(secrets)}"
 
 
-PLAIN = Scenario(suspensions=3)  # the answer's head, its body, the response's end
+PLAIN = Scenario(suspensions=3)  # the head of the response, its body, its end
 
 SCENARIOS = {
     "plain": PLAIN,
@@ -84,49 +84,65 @@ SCENARIOS = {
     # ... and the place
     "crowd": Scenario(suspensions=4, requests=2, crowded=True),
     # the head, the body, the end; a turn, the end of the pause; the head, the body, the end
-    "pause": Scenario(suspensions=8, requests=2, answers=(TOO_MANY,)),
+    "pause": Scenario(suspensions=8, requests=2, responses=(LIMITED,)),
     # the head, the body, the end; the delay; the head, the body, the end
-    "retry": Scenario(suspensions=7, requests=2, answers=(UNAVAILABLE,)),
-    # the head, until time is up; the delay; the head, the body, the end
-    "time-out": Scenario(suspensions=5, requests=2, answers=(NEVER,)),
+    "retry": Scenario(suspensions=7, requests=2, responses=(UNAVAILABLE,)),
+    # the head, until the timeout; the delay; the head, the body, the end
+    "time-out": Scenario(suspensions=5, requests=2, responses=(NEVER,)),
     # the head, the body, the end
-    "refusal": Scenario(suspensions=3, answers=(REFUSED,), error=OAuthError),
+    "refusal": Scenario(suspensions=3, responses=(REFUSED,), error=OAuthError),
     # the head, the body, the end; the same with the nonce
-    "nonce": Scenario(suspensions=6, requests=2, answers=(NO_NONCE,), dpop=True),
+    "nonce": Scenario(suspensions=6, requests=2, responses=(NO_NONCE,), dpop=True),
     # the secret, the head, the body, the end; the same with another secret
-    "rotation": Scenario(suspensions=8, requests=2, answers=(REFUSED,), secret=new_secret),
+    "rotation": Scenario(suspensions=8, requests=2, responses=(REFUSED,), secret=new_secret),
     # the place, the head, the body, the end
     "renewal": Scenario(suspensions=4, requests=3, crowded=True, renewal=True),
 }
 
+
+def combine(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return pairs of a scenario and a name for tests in which most pairs show nothing new.
+
+    The pairs combine every scenario with the first name, the plain scenario with every name, and
+    each other scenario with one more name.
+    """
+    first, *others = names
+    turns = itertools.cycle(others)
+    return [
+        *((scenario, first) for scenario in SCENARIOS),
+        *(("plain", name) for name in others),
+        *((scenario, next(turns)) for scenario in SCENARIOS if scenario != "plain"),
+    ]
+
+
 in_each_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 
 
-def at_each_moment(suspensions: int, play: Callable[[Moment], Coroutine[Any, Any, None]]) -> None:
-    """Play something that happens at a suspension, once for each of them."""
+def at_each_moment(suspensions: int, check: Callable[[Moment], Coroutine[Any, Any, None]]) -> None:
+    """Run a check for each moment of a coroutine with a number of suspensions."""
     for moment in moments(suspensions):
         try:
-            run(play(moment))
+            run(check(moment))
         except BaseException as error:
-            error.add_note(f"It was at suspension {moment}.")
+            error.add_note(f"The flight was held at suspension {moment}.")
             raise
 
 
 @in_each_scenario
-def test_a_flight_suspends_as_often_as_we_think(scenario: Scenario) -> None:
-    """Each await of a flight is known here, so that something strikes at each."""
+def test_each_suspension_of_a_flight_is_known(scenario: Scenario) -> None:
+    """The number of suspensions in each scenario is right, so that the tests reach all of them."""
 
     async def main() -> None:
         async with flight(scenario) as here:
-            await here.landing()
+            await here.land()
 
-            # A flight that suspends more often than its scenario says has a new await: say there
-            # what it waits for, and raise the number. An await that no scenario comes by, perhaps
-            # behind a condition of its own, needs a scenario that does.
+            # If a flight suspends more often than its scenario says, it has a new await: add it to
+            # the scenario's comment, and raise the number. An await that no scenario reaches needs
+            # a new scenario.
             assert here.watch.suspensions == scenario.suspensions
             assert here.okta.requests == scenario.requests
-            assert here.left() == landed(1 + len(here.neighbours))
-        assert here.left() == CLOSED
+            assert here.resources() == landed(1 + len(here.other_callers))
+        assert here.resources() == CLOSED
 
     run(main())
 
@@ -134,66 +150,66 @@ def test_a_flight_suspends_as_often_as_we_think(scenario: Scenario) -> None:
 # Waiters leave
 
 LEAVERS = {
+    "all": (slice(0, 3), by_task),
     "first": (slice(0, 1), by_task),
     "last": (slice(2, 3), by_task),
-    "all": (slice(0, 3), by_task),
     "all-by-scope": (slice(0, 3), by_scope),
     "first-by-timeout": (slice(0, 1), by_timeout),
 }
+"""The callers that leave, and how they leave."""
 
 
-def check_that_all_are_served(here: Here, scenario: Scenario, outcomes: Iterable[object]) -> None:
-    """Check that all got the same, and who comes now gets it at once."""
-    outcomes = [*outcomes]
+def check_results(here: FlightWorld, scenario: Scenario, results: Iterable[object]) -> None:
+    """Check that all callers got the same result, and that a later caller gets it at once."""
+    results = [*results]
     if scenario.error is None:
         token = at_once(here.source.get_token())
-        assert all(outcome is token for outcome in outcomes)
+        assert all(result is token for result in results)
     else:
         with pytest.raises(scenario.error) as caught:
             at_once(here.source.get_token())
-        outcomes.append(caught.value)
-        assert {type(error) for error in outcomes} == {scenario.error}
-        assert len({id(error) for error in outcomes}) == len(outcomes)
+        results.append(caught.value)
+        assert {type(error) for error in results} == {scenario.error}
+        assert len({id(error) for error in results}) == len(results)
 
 
-@pytest.mark.parametrize(("who", "way"), LEAVERS.values(), ids=LEAVERS)
-@in_each_scenario
-def test_waiters_may_leave_a_flight_wherever_it_is(
-    scenario: Scenario, who: slice, way: Way
-) -> None:
-    """At each await of a flight any waiter may leave; the others, and the next one, are served."""
+@pytest.mark.parametrize(("name", "leavers"), combine(LEAVERS))
+def test_waiters_may_leave_a_flight_at_any_suspension(name: str, leavers: str) -> None:
+    """At each suspension any waiter may leave; the others and the next caller get the result."""
+    scenario = SCENARIOS[name]
+    leaving, way = LEAVERS[leavers]
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with flight(scenario, moment, way) as here:
             if scenario.renewal:
                 here.source.invalidate(at_once(here.source.get_token()))
-                await here.come(way)
-            for caller in here.callers[who]:
+                await here.start_callers(way)
+            for caller in here.callers[leaving]:
                 caller.leave()
             await settle()
             here.watch.release()
-            outcomes = await here.outcomes()
-            await here.landing()
+            results = await here.results()
+            await here.land()
 
-            assert [type(outcome) for outcome in outcomes[who]] == [ENDS[way]] * len(outcomes[who])
-            del outcomes[who]
-            check_that_all_are_served(here, scenario, outcomes)
+            assert {type(result) for result in results[leaving]} == {ENDS[way]}
+            del results[leaving]
+            check_results(here, scenario, results)
             assert here.watch.suspensions == scenario.suspensions
             assert here.okta.requests == scenario.requests
-            assert here.left() == landed(1 + len(here.neighbours))
-        assert here.left() == CLOSED
+            assert here.resources() == landed(1 + len(here.other_callers))
+        assert here.resources() == CLOSED
 
-    at_each_moment(scenario.suspensions, play)
+    at_each_moment(scenario.suspensions, check)
 
 
-def test_who_insists_is_served_if_cancelled_once_and_not_if_cancelled_for_good() -> None:
-    """A caller who asks again rejoins the flight; in a cancelled scope it is cancelled again."""
+def test_a_cancelled_caller_can_rejoin_except_in_a_cancelled_scope() -> None:
+    """A cancelled caller can call again and rejoin; in a cancelled scope each call is cancelled."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with flight(PLAIN, moment) as here:
             cancellations = []
 
-            async def insist() -> object:
+            async def retry() -> object:
                 for _ in range(3):
                     try:
                         return await here.source.get_token()
@@ -201,46 +217,46 @@ def test_who_insists_is_served_if_cancelled_once_and_not_if_cancelled_for_good()
                         cancellations.append(error)
                 return None
 
-            async def insist_in_a_scope() -> object:
+            async def retry_in_scope() -> object:
                 with scope:
-                    return await insist()
+                    return await retry()
                 return None
 
             scope = anyio.CancelScope()
-            once, again = map(asyncio.create_task, (insist(), insist_in_a_scope()))
+            once, again = map(asyncio.create_task, (retry(), retry_in_scope()))
             await settle()
             once.cancel()
             scope.cancel()
             await settle()
-            moment_after = (once.done(), again.done(), len(cancellations))
-            await here.landing()
+            seen = (once.done(), again.done(), len(cancellations))
+            await here.land()
 
-            assert moment_after == (False, True, 1 + 3)
+            assert seen == (False, True, 1 + 3)
             assert await once is at_once(here.source.get_token())
             assert await again is None
             assert here.okta.requests == 1
-            assert here.left() == landed(1)
+            assert here.resources() == landed(1)
 
-    at_each_moment(PLAIN.suspensions, play)
+    at_each_moment(PLAIN.suspensions, check)
 
 
 def test_a_waiter_that_is_cancelled_just_before_the_landing_is_cancelled() -> None:
-    """A token that lands before the cancelled waiter has had its turn does not bring it back."""
+    """A waiter that is cancelled before the landing is cancelled, also if it runs after it."""
 
     async def main() -> None:
         async with flight(PLAIN, Moment(PLAIN.suspensions, woken=True)) as here:
             here.watch.release()
             here.callers[0].leave()
-            cancelled, *served = await here.outcomes()
+            cancelled, *served = await here.results()
 
             assert type(cancelled) is asyncio.CancelledError
-            check_that_all_are_served(here, PLAIN, served)
+            check_results(here, PLAIN, served)
 
     run(main())
 
 
 def test_a_waiter_that_is_cancelled_just_after_the_landing_is_cancelled() -> None:
-    """A cancellation that comes when the token has, and the waiter has not, is not swallowed."""
+    """A waiter that is cancelled between the landing and its next turn is cancelled."""
     rivals: list[asyncio.Task[AccessToken | None]] = []
 
     def racing(source: TokenSource) -> Caller:
@@ -256,7 +272,7 @@ def test_a_waiter_that_is_cancelled_just_after_the_landing_is_cancelled() -> Non
 
     async def main() -> None:
         async with flight(PLAIN, way=racing) as here:
-            winner, *others = await here.outcomes()
+            winner, *others = await here.results()
 
             assert winner is at_once(here.source.get_token())
             assert [type(other) for other in others] == [asyncio.CancelledError] * 2
@@ -265,8 +281,8 @@ def test_a_waiter_that_is_cancelled_just_after_the_landing_is_cancelled() -> Non
 
 
 @asynccontextmanager
-async def second_flight(moment: Moment, way: Way = by_task) -> AsyncIterator[Here]:
-    """Hold the flight of three callers for whom the machine woke too late to use their token."""
+async def second_flight(moment: Moment, way: Way = by_task) -> AsyncIterator[FlightWorld]:
+    """Hold the second flight of three callers that resumed too late to use their first token."""
     async with in_memory(PLAIN) as here:
 
         async def oversleep_and_watch() -> None:
@@ -275,36 +291,37 @@ async def second_flight(moment: Moment, way: Way = by_task) -> AsyncIterator[Her
             here.watch_next(moment)
 
         sleeper = asyncio.create_task(oversleep_and_watch())
-        await here.come(way)
+        await here.start_callers(way)
         await sleeper
         await here.watch.reached.wait()
         yield here
 
 
-@pytest.mark.parametrize(("who", "way"), LEAVERS.values(), ids=LEAVERS)
-def test_who_came_too_late_to_use_a_token_may_leave_the_second_flight(who: slice, way: Way) -> None:
-    """At each await of the flight that late waiters join, any of them may leave, too."""
+@pytest.mark.parametrize("leavers", ["first", "last", "all-by-scope"])
+def test_late_waiters_may_leave_the_second_flight_at_any_suspension(leavers: str) -> None:
+    """At each suspension of the flight that late waiters rejoin, any of them may leave."""
+    leaving, way = LEAVERS[leavers]
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with second_flight(moment, way) as here:
-            for caller in here.callers[who]:
+            for caller in here.callers[leaving]:
                 caller.leave()
             await settle()
             here.watch.release()
-            outcomes = await here.outcomes()
-            await here.landing()
+            results = await here.results()
+            await here.land()
 
-            assert [type(outcome) for outcome in outcomes[who]] == [ENDS[way]] * len(outcomes[who])
-            del outcomes[who]
-            check_that_all_are_served(here, PLAIN, outcomes)
+            assert {type(result) for result in results[leaving]} == {ENDS[way]}
+            del results[leaving]
+            check_results(here, PLAIN, results)
             assert here.okta.requests == 2
-            assert here.left() == landed(1)
+            assert here.resources() == landed(1)
 
-    at_each_moment(PLAIN.suspensions, play)
+    at_each_moment(PLAIN.suspensions, check)
 
 
-async def test_cancelling_the_callers_task_group_leaves_the_provider_alone() -> None:
-    """An error in the caller's task group ends its waiters, not the flight."""
+async def test_a_cancelled_task_group_does_not_end_the_flight() -> None:
+    """An error in a task group cancels the waiters in the group, not the flight."""
     async with world() as here:
         here.sandbox.latency = 0.05
         source = here.source()
@@ -330,17 +347,17 @@ async def test_cancelling_the_callers_task_group_leaves_the_provider_alone() -> 
 
 
 async def close(provider: TokenProvider) -> None:
-    """Close."""
+    """Close the provider."""
     await provider.aclose()
 
 
 async def close_twice(provider: TokenProvider) -> None:
-    """Close from two tasks at once."""
+    """Close the provider from two tasks at once."""
     await asyncio.gather(provider.aclose(), provider.aclose())
 
 
-async def leave_the_closing(provider: TokenProvider) -> None:
-    """Close from a task that is cancelled meanwhile."""
+async def cancel_the_closing(provider: TokenProvider) -> None:
+    """Close the provider from a task that is cancelled meanwhile."""
     closing = asyncio.create_task(provider.aclose())
     await asyncio.sleep(0)
     closing.cancel()
@@ -350,7 +367,7 @@ async def leave_the_closing(provider: TokenProvider) -> None:
 
 
 async def close_in_a_cancelled_scope(provider: TokenProvider) -> None:
-    """Close where each await is cancelled at once."""
+    """Close the provider in a scope in which each await is cancelled."""
     with anyio.CancelScope() as scope:
         scope.cancel()
         await provider.aclose()
@@ -358,65 +375,72 @@ async def close_in_a_cancelled_scope(provider: TokenProvider) -> None:
     await settle()
 
 
-async def die(provider: TokenProvider) -> None:
-    """Let the provider's own background work die."""
+async def fail_internally(provider: TokenProvider) -> None:
+    """Cause an internal error in the background work of the provider."""
     provider._schedule.call_at(-math.inf, lambda: 1 / 0)
     await settle()
 
 
 Closing = Callable[[TokenProvider], Awaitable[None]]
-CLOSINGS: list[Closing] = [close, close_twice, leave_the_closing, close_in_a_cancelled_scope, die]
+CLOSINGS: dict[str, Closing] = {
+    closing.__name__: closing
+    for closing in (
+        *(close, close_twice, cancel_the_closing),
+        *(close_in_a_cancelled_scope, fail_internally),
+    )
+}
 
 
-@pytest.mark.parametrize("closing", CLOSINGS)
-@in_each_scenario
-def test_closing_ends_a_flight_wherever_it_is(scenario: Scenario, closing: Closing) -> None:
-    """At each await of a flight, closing tells every waiter, and leaves nothing behind."""
+@pytest.mark.parametrize(("name", "closing"), combine(CLOSINGS))
+def test_closing_ends_a_flight_at_any_suspension(name: str, closing: str) -> None:
+    """At each suspension, closing raises an error in each waiter and leaves no resource in use."""
+    scenario, close_provider = SCENARIOS[name], CLOSINGS[closing]
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with flight(scenario, moment) as here:
-            await closing(here.provider)
-            left = here.left()
-            outcomes = await here.outcomes()
-            await asyncio.gather(*(it.task for it in here.neighbours), return_exceptions=True)
+            await close_provider(here.provider)
+            resources = here.resources()
+            results = await here.results()
+            others = [other.task for other in here.other_callers]
+            await asyncio.gather(*others, return_exceptions=True)
 
-            assert left == CLOSED
-            assert [type(outcome) for outcome in outcomes] == [ProviderStateError] * len(outcomes)
-            assert len({id(outcome) for outcome in outcomes}) == len(outcomes)
+            assert resources == CLOSED
+            assert [type(result) for result in results] == [ProviderStateError] * len(results)
+            assert len({id(result) for result in results}) == len(results)
 
-    at_each_moment(scenario.suspensions, play)
+    at_each_moment(scenario.suspensions, check)
 
 
-def test_closing_tells_also_those_who_came_too_late_to_use_a_token() -> None:
-    """At each await of the flight that late waiters join, closing tells them."""
+def test_closing_ends_the_second_flight_of_late_waiters() -> None:
+    """At each suspension of the flight that late waiters rejoin, closing gives each an error."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with second_flight(moment) as here:
             await here.provider.aclose()
 
-            assert {type(outcome) for outcome in await here.outcomes()} == {ProviderStateError}
-            assert here.left() == CLOSED
+            assert {type(result) for result in await here.results()} == {ProviderStateError}
+            assert here.resources() == CLOSED
 
-    at_each_moment(PLAIN.suspensions, play)
+    at_each_moment(PLAIN.suspensions, check)
 
 
 @in_each_scenario
-def test_the_end_of_the_event_loop_ends_a_flight_wherever_it_is(scenario: Scenario) -> None:
-    """At each await of a flight, cancelling all tasks at once, as `asyncio.run` does, closes."""
+def test_the_end_of_the_event_loop_ends_a_flight_at_any_suspension(scenario: Scenario) -> None:
+    """At each suspension, the end of `asyncio.run` cancels all tasks and so closes the provider."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with flight(scenario, moment) as here:
             await end_the_loop()
 
-            assert here.left() == CLOSED
+            assert here.resources() == CLOSED
             assert all(caller.task.cancelled() for caller in here.callers)
             assert "closed" in repr(here.provider)
 
-    at_each_moment(scenario.suspensions, play)
+    at_each_moment(scenario.suspensions, check)
 
 
 async def end_the_loop() -> None:
-    """Cancel every other task, as `asyncio.run` does at its end."""
+    """Cancel all other tasks, as `asyncio.run` does at its end."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -424,43 +448,43 @@ async def end_the_loop() -> None:
 
 
 @in_each_scenario
-def test_a_flight_that_a_stranger_cancels_hangs_nobody(scenario: Scenario) -> None:
-    """At each await of a flight, cancelling its task tells its waiters; the next one is served."""
+def test_a_cancelled_flight_ends_with_an_error_at_any_suspension(scenario: Scenario) -> None:
+    """If the application cancels the flight's task, waiters get an error and the next a token."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with flight(scenario, moment) as here:
             cancel(here)
-            outcomes = await here.outcomes()
-            await here.landing()
+            results = await here.results()
+            await here.land()
             assert isinstance(here.okta, Okta)
-            here.okta.answers.clear()
+            here.okta.responses.clear()
             later = await here.source.get_token()
 
-            assert all(type(outcome) is ProviderStateError for outcome in outcomes)
+            assert all(type(result) is ProviderStateError for result in results)
             assert at_once(here.source.get_token()) is later
-            assert here.left() == landed(1 + len(here.neighbours))
-        assert here.left() == CLOSED
+            assert here.resources() == landed(1 + len(here.other_callers))
+        assert here.resources() == CLOSED
 
-    at_each_moment(scenario.suspensions, play)
+    at_each_moment(scenario.suspensions, check)
 
 
-async def is_stubborn() -> str:
-    """Return the secret all the same."""
+async def ignore_a_cancellation() -> str:
+    """Return the secret in spite of a cancellation."""
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(LONG)
     return SECRET
 
 
-async def is_obstinate() -> str:
-    """Begin again, a few times."""
+async def ignore_cancellations() -> str:
+    """Return the secret after five cancellations."""
     for _ in range(5):
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(LONG)
     return SECRET
 
 
-async def is_confused() -> str:
-    """Take it for an error of the callable's own."""
+async def replace_a_cancellation() -> str:
+    """Raise another error if cancelled."""
     try:
         await asyncio.sleep(LONG)
     except asyncio.CancelledError as error:
@@ -468,55 +492,63 @@ async def is_confused() -> str:
     return SECRET
 
 
-@pytest.mark.parametrize("answers", [(), (NEVER,) * 3], ids=["a-token", "no-answer"])
-@pytest.mark.parametrize("secret", [is_stubborn, is_obstinate, is_confused])
-def test_a_flight_that_swallows_its_cancellation_ends_all_the_same(
-    secret: Secret, answers: tuple[Answer, ...]
+@pytest.mark.parametrize(
+    ("secret", "responses"),
+    [
+        (ignore_a_cancellation, ()),
+        (ignore_a_cancellation, (NEVER,) * 3),
+        (ignore_cancellations, (NEVER,) * 3),
+        (replace_a_cancellation, ()),
+    ],
+    ids=["token", "no-response", "several", "error"],
+)
+def test_closing_ends_a_flight_that_swallows_its_cancellation(
+    secret: Secret, responses: tuple[Response, ...]
 ) -> None:
-    """Closing cancels again what goes on, is over in seconds, and tells every waiter."""
+    """Closing repeats the cancellation, takes at most 5 s, and raises an error in each waiter."""
 
     async def main() -> None:
-        async with flight(Scenario(answers=answers, secret=secret), Moment(1)) as here:
+        async with flight(Scenario(responses=responses, secret=secret), Moment(1)) as here:
             async with asyncio.timeout(5):
                 await here.provider.aclose()
 
-            assert {type(outcome) for outcome in await here.outcomes()} == {ProviderStateError}
-            assert here.left() == CLOSED
+            assert {type(result) for result in await here.results()} == {ProviderStateError}
+            assert here.resources() == CLOSED
 
     run(main())
 
 
 @pytest.mark.parametrize("cancelled", ["before", "after"])
-def test_a_time_out_does_not_hide_a_cancellation(cancelled: str) -> None:
-    """A flight that is cancelled in the turn in which its request's time is up is over."""
+def test_a_timeout_does_not_hide_a_cancellation(cancelled: str) -> None:
+    """A flight that is cancelled in the turn in which its request times out has ended."""
 
     async def main() -> None:
-        async with in_memory(Scenario(answers=(NEVER,))) as here:
+        async with in_memory(Scenario(responses=(NEVER,))) as here:
             schedule = here.provider._schedule
-            time_is_up = here.provider._clock.boot_time() + 10
+            timeout_at = here.provider._clock.boot_time() + 10
             here.watch_next(Moment(1))
             if cancelled == "before":
-                schedule.call_at(time_is_up, cancel, here)
-            await here.come()
+                schedule.call_at(timeout_at, cancel, here)
+            await here.start_callers()
             if cancelled == "after":
-                schedule.call_at(time_is_up, cancel, here)
+                schedule.call_at(timeout_at, cancel, here)
             here.watch.release()
 
-            assert {type(outcome) for outcome in await here.outcomes()} == {ProviderStateError}
+            assert {type(result) for result in await here.results()} == {ProviderStateError}
             assert here.okta.requests == 1
-            assert here.left() == landed(0)
+            assert here.resources() == landed(0)
 
     run(main())
 
 
-def cancel(here: Here) -> None:
-    """Cancel the flight, as nobody but a stranger does it."""
+def cancel(here: FlightWorld) -> None:
+    """Cancel the task of the flight, which the provider itself never does."""
     assert here.watch.task is not None
     here.watch.task.cancel()
 
 
-async def test_a_callable_that_cancels_itself_is_an_error() -> None:
-    """A `CancelledError` that nobody sent to us does not pass for one that somebody did."""
+async def test_a_callable_that_raises_cancelled_error_has_failed() -> None:
+    """A `CancelledError` that the secret's callable raises itself does not cancel the caller."""
 
     async def cancelled() -> str:
         raise asyncio.CancelledError
@@ -535,23 +567,23 @@ async def test_a_callable_that_cancels_itself_is_an_error() -> None:
 # Start, close and warm up are cancelled
 
 
-def watched(
+def start_watched(
     work: Coroutine[Any, Any, Any], moment: Moment | None
 ) -> tuple[Watch, asyncio.Task[Any]]:
-    """Run something in a task, to be held at a moment."""
+    """Run a coroutine in a task, and hold it at a moment."""
     watch = Watch(moment)
     return watch, asyncio.create_task(watch.run(work))
 
 
-def test_start_and_warm_and_close_suspend_as_often_as_we_think() -> None:
-    """Each of them awaits one thing; whoever adds another raises the number of moments below."""
+def test_each_suspension_of_start_warm_and_aclose_is_known() -> None:
+    """`start`, `warm` and `aclose` suspend once; the tests below go through that many moments."""
 
     async def main() -> list[int]:
         suspensions = []
         async with in_memory(PLAIN) as here:
             provider = TokenProvider()
             for work in (provider.start(), here.provider.warm(here.source), provider.aclose()):
-                watch, task = watched(work, None)
+                watch, task = start_watched(work, None)
                 await task
                 suspensions.append(watch.suspensions)
         return suspensions
@@ -560,18 +592,18 @@ def test_start_and_warm_and_close_suspend_as_often_as_we_think() -> None:
 
 
 def is_closed(provider: TokenProvider) -> bool:
-    """Tell whether nothing of a provider is left, or nothing has ever been."""
+    """Return whether a provider has no open session and no task."""
     return (provider._registry._session is None or provider._registry._session.closed) and (
         asyncio.all_tasks() == {asyncio.current_task()}
     )
 
 
-def test_a_start_may_be_cancelled_wherever_it_is() -> None:
-    """At each await of `start`, and before it, a cancellation leaves nothing behind."""
+def test_start_may_be_cancelled_at_any_suspension() -> None:
+    """A cancellation before `start` or at its suspension leaves no session open and no task."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         provider = TokenProvider()
-        watch, starting = watched(provider.start(), moment)
+        watch, starting = start_watched(provider.start(), moment)
         await watch.reached.wait()
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -582,15 +614,15 @@ def test_a_start_may_be_cancelled_wherever_it_is() -> None:
         assert is_closed(provider)
         await provider.aclose()
 
-    at_each_moment(1, play)
+    at_each_moment(1, check)
 
 
-def test_closing_ends_a_start_wherever_it_is() -> None:
-    """At each await of `start`, and before it, closing leaves nothing behind, and lets it end."""
+def test_closing_ends_start_at_any_suspension() -> None:
+    """If the provider closes before `start` or at its suspension, `start` opens no session."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         provider = TokenProvider()
-        watch, starting = watched(provider.start(), moment)
+        watch, starting = start_watched(provider.start(), moment)
         await watch.reached.wait()
         await provider.aclose()
         watch.release()
@@ -601,16 +633,16 @@ def test_closing_ends_a_start_wherever_it_is() -> None:
         assert "closed" in repr(provider)
         assert (starting.exception() is None) == bool(moment.suspension)
 
-    at_each_moment(1, play)
+    at_each_moment(1, check)
 
 
-def test_closing_may_be_cancelled_wherever_it_is() -> None:
-    """At each await of `aclose` a cancellation leaves, and the provider closes all the same."""
+def test_closing_may_be_cancelled_at_any_suspension() -> None:
+    """A cancellation at the suspension of `aclose` ends the call, and the provider still closes."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with flight(PLAIN, Moment(1)) as here:
-            before = here.left()
-            watch, closing = watched(here.provider.aclose(), moment)
+            before = here.resources()
+            watch, closing = start_watched(here.provider.aclose(), moment)
             await watch.reached.wait()
             closing.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -618,18 +650,18 @@ def test_closing_may_be_cancelled_wherever_it_is() -> None:
             await settle()
 
             assert watch.suspensions == moment.suspension
-            assert here.left() == (CLOSED if moment.suspension else before)
+            assert here.resources() == (CLOSED if moment.suspension else before)
 
-    at_each_moment(1, play)
+    at_each_moment(1, check)
 
 
-def test_warming_up_may_be_cancelled_wherever_it_is() -> None:
-    """At each await of `warm` a cancellation leaves, and what was asked for arrives."""
+def test_warming_up_may_be_cancelled_at_any_suspension() -> None:
+    """A cancellation at the suspension of `warm` ends the call, and the tokens still arrive."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with in_memory(PLAIN) as here:
             sources = [here.provider.source(here.client, scopes) for scopes in ("a", "b", "c")]
-            watch, warming = watched(here.provider.warm(*sources, timeout=5), moment)
+            watch, warming = start_watched(here.provider.warm(*sources, timeout=5), moment)
             await watch.reached.wait()
             await settle()
             warming.cancel()
@@ -639,25 +671,25 @@ def test_warming_up_may_be_cancelled_wherever_it_is() -> None:
 
             assert watch.suspensions == moment.suspension
             assert here.okta.requests == (3 if moment.suspension else 0)
-            assert here.left() == landed(here.okta.requests)
+            assert here.resources() == landed(here.okta.requests)
 
-    at_each_moment(1, play)
+    at_each_moment(1, check)
 
 
 @pytest.mark.parametrize("cancelled", ["before", "after"])
 def test_warming_up_does_not_hide_a_cancellation(cancelled: str) -> None:
-    """A cancellation that comes in the turn in which the time of `warm` is up is not lost."""
+    """A cancellation in the turn in which `warm` times out is not lost."""
 
     async def main() -> None:
-        async with in_memory(Scenario(answers=(NEVER,))) as here:
+        async with in_memory(Scenario(responses=(NEVER,))) as here:
             schedule = here.provider._schedule
-            time_is_up = here.provider._clock.boot_time() + 5
+            timeout_at = here.provider._clock.boot_time() + 5
             warming = asyncio.create_task(here.provider.warm(here.source, timeout=5))
             if cancelled == "before":
-                schedule.call_at(time_is_up, warming.cancel)
+                schedule.call_at(timeout_at, warming.cancel)
             await settle()
             if cancelled == "after":
-                schedule.call_at(time_is_up, warming.cancel)
+                schedule.call_at(timeout_at, warming.cancel)
 
             with pytest.raises(asyncio.CancelledError):
                 await warming
@@ -665,12 +697,12 @@ def test_warming_up_does_not_hide_a_cancellation(cancelled: str) -> None:
     run(main())
 
 
-def test_closing_ends_warming_up_wherever_it_is() -> None:
-    """At each await of `warm`, closing tells whoever waits for it, unless all have come."""
+def test_closing_ends_warming_up_at_any_suspension() -> None:
+    """If the provider closes during `warm`, `warm` raises an error unless all tokens are there."""
 
-    async def play(moment: Moment) -> None:
+    async def check(moment: Moment) -> None:
         async with in_memory(PLAIN) as here:
-            watch, warming = watched(here.provider.warm(here.source, timeout=5), moment)
+            watch, warming = start_watched(here.provider.warm(here.source, timeout=5), moment)
             await watch.reached.wait()
             await settle()
             await here.provider.aclose()
@@ -679,20 +711,20 @@ def test_closing_ends_warming_up_wherever_it_is() -> None:
 
             assert type(warming.exception()) is (NoneType if moment.woken else ProviderStateError)
             assert watch.suspensions == moment.suspension
-            assert here.left() == CLOSED
+            assert here.resources() == CLOSED
 
-    at_each_moment(1, play)
+    at_each_moment(1, check)
 
 
-# On a real socket, where the suspensions are aiohttp's own as well
+# On a real socket, where aiohttp suspends, too
 
 
 async def at_each_real_moment(
-    play: Callable[[Here], Coroutine[Any, Any, None]], fault: Fault | None = None
+    check: Callable[[FlightWorld], Coroutine[Any, Any, None]], fault: Fault | None = None
 ) -> None:
-    """Play what happens to a flight, once for each of its suspensions, or for the first of many.
+    """Run a check for each moment of a real flight, up to its twelfth suspension.
 
-    How many there are is aiohttp's business, and a matter of what arrives together.
+    The number of suspensions depends on aiohttp, and on how the bytes arrive.
     """
     app = SandboxClient(CLIENT_ID, [SECRET], scopes=["a"])
     async with Sandbox([app]) as sandbox:
@@ -701,63 +733,61 @@ async def at_each_real_moment(
             async with on_a_socket(sandbox, moment) as here:
                 if here.watch.ended.is_set():
                     break
-                await play(here)
-            assert here.left() == CLOSED
-    gc.collect()  # a connection that nobody has closed says so when it goes
+                await check(here)
+            assert here.resources() == CLOSED
+    gc.collect()  # a connection that is not closed emits a ResourceWarning
 
-    assert moment > Moment(3)  # the name, the connection, the answer's head
+    assert moment > Moment(3)  # the name lookup, the connection, the head of the response
 
 
-@pytest.mark.parametrize(
-    "who", [slice(0, 1), slice(2, 3), slice(0, 3)], ids=["first", "last", "all"]
-)
-async def test_waiters_may_leave_a_real_flight_wherever_it_is(who: slice) -> None:
-    """At each await of a real flight any waiter may leave; the others, and the next, are served."""
+@pytest.mark.parametrize("leaving", [slice(0, 1), slice(0, 3)], ids=["first", "all"])
+async def test_waiters_may_leave_a_real_flight_at_any_suspension(leaving: slice) -> None:
+    """At each suspension any waiter may leave; the others and the next caller get the token."""
 
-    async def play(here: Here) -> None:
-        for caller in here.callers[who]:
+    async def check(here: FlightWorld) -> None:
+        for caller in here.callers[leaving]:
             caller.leave()
         await settle()
         here.watch.release()
-        outcomes = await here.outcomes()
-        await here.landing()
+        results = await here.results()
+        await here.land()
 
-        assert {type(outcome) for outcome in outcomes[who]} == {asyncio.CancelledError}
-        del outcomes[who]
-        check_that_all_are_served(here, PLAIN, outcomes)
+        assert {type(result) for result in results[leaving]} == {asyncio.CancelledError}
+        del results[leaving]
+        check_results(here, PLAIN, results)
         assert here.okta.requests == 1
-        assert here.left() == landed(1)
+        assert here.resources() == landed(1)
 
-    await at_each_real_moment(play)
+    await at_each_real_moment(check)
 
 
 @pytest.mark.parametrize(
     ("closing", "fault"),
-    [*((closing, None) for closing in CLOSINGS), (close, Fault.drip(0.0001))],
-    ids=[*(closing.__name__ for closing in CLOSINGS), "close-in-the-body"],
+    [*((closing, None) for closing in CLOSINGS.values()), (close, Fault.drip(0.0001))],
+    ids=[*CLOSINGS, "close_in_the_body"],
 )
-async def test_closing_ends_a_real_flight_wherever_it_is(
+async def test_closing_ends_a_real_flight_at_any_suspension(
     closing: Closing, fault: Fault | None
 ) -> None:
-    """At each await of a real flight, closing tells every waiter, and leaves nothing behind."""
+    """At each suspension, closing raises an error in each waiter and closes every connection."""
 
-    async def play(here: Here) -> None:
+    async def check(here: FlightWorld) -> None:
         await closing(here.provider)
-        left = here.left()
-        outcomes = await here.outcomes()
+        resources = here.resources()
+        results = await here.results()
 
-        assert left == CLOSED
+        assert resources == CLOSED
         assert here.provider._registry._session is not None
         assert here.provider._registry._session.closed
-        assert {type(outcome) for outcome in outcomes} == {ProviderStateError}
+        assert {type(result) for result in results} == {ProviderStateError}
 
-    await at_each_real_moment(play, fault)
+    await at_each_real_moment(check, fault)
 
 
-async def test_the_end_of_the_event_loop_ends_a_closing_wherever_it_is() -> None:
-    """Whichever turn of a closing is the event loop's last one, the session is closed."""
+async def test_the_event_loop_may_end_at_any_turn_of_a_closing() -> None:
+    """If the event loop ends at any turn of a closing, the session is closed."""
 
-    def live_and_die(origin: str, turns: int) -> TokenProvider:
+    def run_and_close(origin: str, turns: int) -> TokenProvider:
         async def main() -> TokenProvider:
             provider = await TokenProvider().start()
             client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
@@ -766,21 +796,21 @@ async def test_the_end_of_the_event_loop_ends_a_closing_wherever_it_is() -> None
             closing = asyncio.create_task(provider.aclose())
             for _ in range(turns):
                 await asyncio.sleep(0)
-            told.append(call.done() and closing.done())
+            finished.append(call.done() and closing.done())
             return provider
 
         return asyncio.run(main())
 
-    told: list[bool] = []
+    finished: list[bool] = []
     async with Sandbox([SandboxClient(CLIENT_ID, [SECRET], scopes=["a"])]) as sandbox:
         sandbox.latency = 1
-        while not any(told):
+        while not any(finished):
             requests = sandbox.token_requests
-            provider = await asyncio.to_thread(live_and_die, sandbox.origin, len(told))
+            provider = await asyncio.to_thread(run_and_close, sandbox.origin, len(finished))
 
             assert provider._registry._session is not None
             assert provider._registry._session.closed
             assert len(provider._schedule) == 0
     gc.collect()
 
-    assert len(told) > 3
+    assert len(finished) > 3
