@@ -358,7 +358,7 @@ async def test_an_entry_that_is_too_long_is_not_transferred(valkey: Server) -> N
 
 
 def test_each_event_loop_has_its_own_connections(running_server: ValkeyServer) -> None:
-    """One store can be used in one event loop after the other."""
+    """One store can be used in two event loops at the same time, and in one after the other."""
     store = RedisTokenStore(f"redis://127.0.0.1:{running_server.port}/0", keys=[NEW])
 
     async def use() -> bool:
@@ -366,8 +366,13 @@ def test_each_event_loop_has_its_own_connections(running_server: ValkeyServer) -
             await store.save(KEY, TOKEN, 100)
             return await store.load(KEY) is not None
 
+    async def use_in_another_thread() -> bool:
+        assert await store.load(KEY) is not None
+        used = await asyncio.to_thread(asyncio.run, use())
+        return used and await use()
+
     assert asyncio.run(use())
-    assert asyncio.run(use())
+    assert asyncio.run(use_in_another_thread())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
