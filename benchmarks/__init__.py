@@ -1,1 +1,1 @@
-"""Benchmarks of okta-tokens: every verdict is a ratio, or a count, taken within one run."""
+"""Benchmarks of okta-tokens. Every verdict is a ratio or a count from a single run."""

@@ -1,4 +1,4 @@
-"""Measure, and print a table; or look for what goes wrong only after minutes, or months."""
+"""Measure and print a table, or search for errors that need minutes or months."""
 
 from __future__ import annotations
 
@@ -48,18 +48,17 @@ BENCHMARKS: dict[str, _Benchmark] = {
 }
 
 _LONG = {"soak"}
-"""What is in `all` only if that is short."""
+"""Benchmarks that `all` runs only with `--short`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run benchmarks, or a simulation.
 
     Args:
-        arguments: The command line; that of the process if None.
+        arguments: The command line; if `None`, the process's own.
 
     Returns:
-        The exit code: 1 if a count is wrong, or a rule was broken. What depends on time never
-        fails a run.
+        The exit code: 1 if a count is wrong, or a rule was broken. Times never fail a run.
     """
     options = _parser().parse_args(arguments)
     with quiet():
@@ -68,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
                 processes=options.processes, hours=options.hours, seed=options.seed
             )
         if options.name != "simulate":
-            return asyncio.run(_run(_chosen(options), short=options.short, json=options.json))
+            return asyncio.run(_run(_selected(options), short=options.short, json=options.json))
         if options.replay is not None:
             return simulate.replay(options.replay)
         return simulate.run(seed=options.seed, keys=options.keys, days=options.days)
@@ -77,22 +76,24 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="name", metavar="NAME", required=True)
-    measured = argparse.ArgumentParser(add_help=False)
-    measured.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    measured.add_argument(
-        "--short", action="store_true", help="a few seconds each: for the counts, not for the times"
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    common.add_argument(
+        "--short",
+        action="store_true",
+        help="measure for a few seconds only; then only the counts are judged",
     )
-    asked = {name: _question(run) for name, run in BENCHMARKS.items()}
-    asked["all"] = f"Each of these, but {' and '.join(_LONG)} only with --short."
-    for name, question in asked.items():
-        command = commands.add_parser(name, parents=[measured], help=question, description=question)
+    questions = {name: _question(run) for name, run in BENCHMARKS.items()}
+    questions["all"] = f"All of these; {' and '.join(_LONG)} only with --short."
+    for name, question in questions.items():
+        command = commands.add_parser(name, parents=[common], help=question, description=question)
         if name == "soak":
             command.add_argument(
                 "--minutes",
                 type=_positive,
                 default=10.0,
                 metavar="M",
-                help="how long, if it is not short; %(default)g if not given",
+                help="the duration without --short, in minutes (default: %(default)g)",
             )
     _add_simulations(commands)
     return parser
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_simulations(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     seeded = argparse.ArgumentParser(add_help=False)
     seeded.add_argument(
-        "--seed", type=int, default=1, help="draws everything; %(default)s if not given"
+        "--seed", type=int, default=1, help="the seed of everything (default: %(default)s)"
     )
     add_argument = {}
     for name, run in (("simulate", simulate.run), ("simulate-fleet", simulate_fleet.run)):
@@ -109,16 +110,16 @@ def _add_simulations(commands: argparse._SubParsersAction[argparse.ArgumentParse
         command = commands.add_parser(name, parents=[seeded], help=question, description=question)
         add_argument[name] = command.add_argument
     add = add_argument["simulate"]
-    add("--days", type=_positive, default=30.0, help="%(default)g if not given")
-    add("--keys", type=_count, default=50, help="%(default)s if not given")
-    add("--replay", type=Path, metavar="FILE", help="play the script that a broken rule printed")
+    add("--days", type=_positive, default=30.0, help="default: %(default)g")
+    add("--keys", type=_count, default=50, help="default: %(default)s")
+    add("--replay", type=Path, metavar="FILE", help="play a script that this command has printed")
     add = add_argument["simulate-fleet"]
-    add("--processes", type=_count, default=1_000, help="%(default)s if not given")
-    add("--hours", type=_positive, default=24.0, help="%(default)g if not given")
+    add("--processes", type=_count, default=1_000, help="default: %(default)s")
+    add("--hours", type=_positive, default=24.0, help="default: %(default)g")
 
 
 def _question(run: Callable[..., object]) -> str:
-    """Return what the module of a function asks, from the first line of its docstring."""
+    """Return the question in the first line of the docstring of a function's module."""
     line = (sys.modules[run.__module__].__doc__ or "").partition("\n")[0]
     question = line.partition(": ")[2]
     return question[:1].upper() + question[1:]
@@ -128,7 +129,7 @@ def _positive(text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) < math.inf:
             return float(text)
-    message = f"{text!r} is no positive number"
+    message = f"{text!r} is not a positive number"
     raise argparse.ArgumentTypeError(message)
 
 
@@ -136,7 +137,7 @@ def _count(text: str) -> int:
     return math.ceil(_positive(text))
 
 
-def _chosen(options: argparse.Namespace) -> Mapping[str, _Benchmark]:
+def _selected(options: argparse.Namespace) -> Mapping[str, _Benchmark]:
     if options.name == "soak":
         return {"soak": partial(soak.run, minutes=options.minutes)}
     if options.name != "all":

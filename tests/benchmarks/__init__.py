@@ -1,1 +1,1 @@
-"""Tests of the benchmarks: of what they measure with, not of how fast anything is."""
+"""Tests of the benchmarks' own code. They do not judge how fast the package is."""

@@ -1,1 +1,1 @@
-"""Any input from outside: Hypothesis draws inputs in every run, atheris searches for more by hand."""
+"""Any input from outside: Hypothesis draws it in every run; atheris searches for more by hand."""

@@ -1,1 +1,1 @@
-"""A provider that lives for simulated months among faults, and a referee who checks its rules."""
+"""A provider in months of virtual time with faults, and a referee that checks its rules."""

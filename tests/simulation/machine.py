@@ -1,7 +1,7 @@
-"""A machine whose time is virtual: an event loop that never waits, and clocks that sleep and jump.
+"""A machine with virtual time: an event loop that never waits, and clocks that a script changes.
 
-The event loop's time stands still while the machine sleeps, as Linux's monotonic clock does; boot
-time goes on; wall time is whatever somebody set it to.
+While the machine sleeps, the event loop's time stands still, as Linux's monotonic clock does, and
+boot time continues. The wall clock may have an error.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from okta_tokens._runtime.clock import SystemClock
 T = TypeVar("T")
 
 NEW_YEAR = 1_767_225_600.0
-"""The universe's time when a simulation begins, in seconds since the epoch."""
+"""The true time at which a simulation begins, in seconds since the epoch."""
 
-
-_TURNS = 100_000
-"""Turns of the event loop in which no time passes, before somebody is said to be busy for ever."""
+_MAX_TURNS = 100_000
+"""Turns of the event loop without passing time, after which the loop is considered endless."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that goes on to its next timer instead of waiting for it.
+    """An event loop that advances its time to the next timer instead of waiting for it.
 
-    There is no network, so its turns ask nothing of the operating system.
+    Its turns make no system calls, because there is no network.
 
     Args:
-        begin: Its time at first, in seconds.
+        begin: The initial time in seconds.
     """
 
-    # What asyncio keeps for itself: the callbacks that are due, and a heap of those that are not.
+    # asyncio's private attributes: the callbacks that are ready, and the heap of timers.
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
     _timer_cancelled_count: int
@@ -43,7 +42,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.now = begin
         self.turn = 0
-        """How many turns there were."""
+        """The number of turns so far."""
         self._idle_turns = 0
 
     def time(self) -> float:
@@ -51,9 +50,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def skip(self, instant: float) -> bool:
-        """Go on to an instant at once, if nothing would happen before; return whether that is so.
+        """Advance to an instant without a turn; return False if something is due before.
 
-        A turn of the event loop costs more than most of what a script asks for.
+        A turn costs more CPU time than most actions of a script.
         """
         timers = self._scheduled
         if self._ready or (timers and timers[0].when() <= instant) or instant < self.now:
@@ -62,7 +61,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return True
 
     def _run_once(self) -> None:
-        """Take one turn, as asyncio does, and let the time pass that it would wait for."""
+        """Run one turn as asyncio does, but advance the time instead of waiting."""
         ready = self._ready
         self._forget_cancelled_timers()
         timers = self._scheduled
@@ -73,8 +72,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 raise RuntimeError("every task waits, and no timer will wake any of them")
             if timers[0].when() > self.now:
                 self.now, self._idle_turns = timers[0].when(), 0
-        if self._idle_turns > _TURNS:
-            raise RuntimeError("something is always ready, and no time passes")
+        if self._idle_turns > _MAX_TURNS:
+            raise RuntimeError("a task is always ready, so that no time passes")
         while timers and timers[0].when() <= self.now:
             ready.append(self._pop_timer())
         for _ in range(len(ready)):
@@ -93,41 +92,41 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _pop_timer(self) -> asyncio.TimerHandle:
         timer = heapq.heappop(self._scheduled)
-        timer._scheduled = False  # type: ignore[attr-defined]  # asyncio's: it counts cancelled ones
+        timer._scheduled = False  # type: ignore[attr-defined]  # asyncio counts cancelled timers
         return timer
 
 
 def run(main: Coroutine[Any, Any, T], begin: float = 0.0) -> T:
-    """Run a coroutine on a virtual loop of its own, and return what it returns.
+    """Run a coroutine on a new virtual loop, and return its result.
 
     Args:
         main: The coroutine.
-        begin: The loop's time at first, in seconds.
+        begin: The loop's initial time in seconds.
     """
     with asyncio.Runner(loop_factory=partial(VirtualLoop, begin)) as runner:
         return runner.run(main)
 
 
 class Machine(SystemClock):
-    """The clocks of one machine. How to wait by them is the package's own business."""
+    """The clocks of a machine. The package's own code waits by them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         assert isinstance(loop, VirtualLoop)
         self._loop = loop
         self.slept = 0.0
-        """Seconds for which it has slept in all."""
+        """Seconds for which the machine has slept in total."""
         self.wall_error = 0.0
-        """Seconds by which its wall clock is ahead of the universe's time."""
-        self.boot_time = self._read_boot_time
-        self.wall_time = self._read_wall_time
+        """Seconds by which the wall clock is ahead of the true time."""
+        self.boot_time = self._virtual_boot_time
+        self.wall_time = self._virtual_wall_time
 
-    def universe_time(self) -> float:
+    def true_time(self) -> float:
         """Return the true time, in seconds since the epoch."""
         return NEW_YEAR + self.boot_time()
 
-    def _read_boot_time(self) -> float:
+    def _virtual_boot_time(self) -> float:
         return self._loop.now + self.slept
 
-    def _read_wall_time(self) -> float:
+    def _virtual_wall_time(self) -> float:
         return NEW_YEAR + self._loop.now + self.slept + self.wall_error

@@ -1,6 +1,6 @@
-"""An Okta in memory, in place of the network: what a provider needs of `aiohttp.ClientSession`.
+"""An Okta in memory, which replaces the provider's `aiohttp.ClientSession`.
 
-It goes wrong as the script says, and tells the referee what it received and what it sent.
+It has the faults of the script, and reports its requests and responses to the referee.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 from multidict import CIMultiDict
 
-from tests.simulation.books import Key
 from tests.simulation.machine import Machine
 from tests.simulation.referee import Referee
+from tests.simulation.referee_state import KeyState
 from tests.simulation.script import FAULTS
 
 QUOTA = 1_200
-"""Token requests a minute, for the org's own server and for the custom ones together."""
-CROWD = 75
-"""Requests at once."""
+"""Token requests per minute for the org server, and the same number for all custom servers."""
+CONCURRENCY = 75
+"""Concurrent requests of a domain."""
 
 
 @dataclass(slots=True)
 class App:
-    """A client as Okta knows it."""
+    """A client's settings in Okta."""
 
     lifetime: int
     secret: int = 0
-    """The number of the present secret."""
+    """The number of the current secret."""
     oldest_secret: int = 0
-    """The number of the oldest that still works."""
+    """The number of the oldest valid secret."""
     secret_expires_at: float = math.inf
-    """When the ones before the present one stop to work."""
+    """When the secrets before the current one expire, in seconds of the event loop's time."""
     disabled_until: float = 0.0
     last_proof: str = ""
 
@@ -51,25 +51,25 @@ class Domain:
 
     random: Random
     faults: dict[str, float] = field(default_factory=dict)
-    """Until when each fault lasts, in seconds of the event loop's time."""
+    """The end of each fault, in seconds of the event loop's time."""
     clock_offset: float = 0.0
     quota: int = QUOTA
-    crowd: int = CROWD
-    inside: int = 0
-    """Requests at this moment."""
+    concurrency: int = CONCURRENCY
+    under_way: int = 0
+    """Requests under way."""
     minute: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
     received: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
-    """Requests of this minute, of the org's own server and of the custom ones."""
+    """Requests of that minute: of the org server (`True`) and of the custom servers (`False`)."""
 
 
 class Okta:
-    """All of Okta that there is.
+    """Every Okta domain of the simulation.
 
     Args:
-        machine: Whose universe it shares; not its clocks.
-        referee: Who is told everything.
-        apps: By the number of their key.
-        domains: By number.
+        machine: Gives the true time.
+        referee: Receives reports of requests and responses.
+        apps: The clients by the number of their key.
+        domains: The domains by number.
     """
 
     auth = None
@@ -92,73 +92,74 @@ class Okta:
         """Return a request as a context manager, as aiohttp does."""
         return _ReceivedRequest(self, url, data, headers)
 
-    async def answer(self, request: _ReceivedRequest) -> _Response:
-        """Take so long as it takes, and answer; or fail as a connection fails."""
+    async def respond(self, request: _ReceivedRequest) -> _Response:
+        """Return a response after the latency, or fail as a connection fails."""
         domain = request.domain
         latency = 0.03 + domain.random.expovariate(1 / 0.05)
         fault = self._fault_of(domain)
         if fault == "slow":
             latency += domain.random.uniform(0.5, 9)
-        self._referee.saw(fault or "nothing wrong")
-        # Either the way there takes all the time or the way back, so that one sleep is enough.
-        there = domain.random.random() < 0.5
-        if there:
+        self._referee.count(fault or "no fault")
+        # Either the request or the response takes all the time, so that one sleep is enough.
+        delay_request = domain.random.random() < 0.5
+        if delay_request:
             await asyncio.sleep(latency)
         if fault == "refuse":
             raise aiohttp.ClientOSError(111, "refused")
         if fault == "hang":
             await self._loop.create_future()
-        response = self._respond(request, fault)
-        if not there:
+        response = self._response(request, fault)
+        if not delay_request:
             await asyncio.sleep(latency)
         if fault == "reset":
             raise aiohttp.ServerDisconnectedError
         return response
 
     def _fault_of(self, domain: Domain) -> str | None:
-        """Return what is wrong; sometimes for a single request."""
+        """Return the domain's present fault, or sometimes a fault of this request only."""
         now = self._loop.time()
         for fault, until in domain.faults.items():
             if now < until:
                 return fault
         return domain.random.choice(FAULTS) if domain.random.random() < 0.005 else None
 
-    def _respond(self, request: _ReceivedRequest, fault: str | None) -> _Response:
-        """Decide as Okta does: first its limits, then the client, then the token."""
+    def _response(self, request: _ReceivedRequest, fault: str | None) -> _Response:
+        """Return the response in Okta's order: the limits, then the client, then the token."""
         if fault == "error":
-            return self._answer(request, 500, {"errorCode": "E0000009", "errorSummary": "?"})
+            return self._okta_response(request, 500, {"errorCode": "E0000009", "errorSummary": "?"})
         if fault in _NOT_OKTA:
             status, body = _NOT_OKTA[fault]
             return _Response(status, CIMultiDict(Location="https://elsewhere.example"), body)
-        if (limited := self._limit(request)) is not None:
+        if (limited := self._rate_limit_response(request)) is not None:
             return limited
-        if request.key.plan.bound and (asked := self._ask_for_nonce(request)) is not None:
-            return asked
-        if not self._knows(request):
-            wrong = {"error": "invalid_client", "error_description": "No such secret."}
-            return self._answer(request, 401, wrong)
-        return self._grant(request, fault)
+        if request.key.plan.dpop and (demand := self._nonce_demand(request)) is not None:
+            return demand
+        if not self._accepts_secret(request):
+            error = {"error": "invalid_client", "error_description": "No such secret."}
+            return self._okta_response(request, 401, error)
+        return self._token_response(request, fault)
 
-    def _limit(self, request: _ReceivedRequest) -> _Response | None:
-        """Return a 429 if there are too many requests, at once or in this minute."""
-        domain, side = request.domain, request.key.plan.org_server
-        now = self._machine.universe_time() + domain.clock_offset
+    def _rate_limit_response(self, request: _ReceivedRequest) -> _Response | None:
+        """Return a 429 if too many requests are under way, or were sent in this minute."""
+        domain, org_server = request.domain, request.key.plan.org_server
+        now = self._machine.true_time() + domain.clock_offset
         minute = int(now // 60)
-        if domain.minute[side] != minute:
-            domain.minute[side], domain.received[side] = minute, 0
-        domain.received[side] += 1
-        reset = {"X-Rate-Limit-Reset": str(60 * (minute + 1))}
-        if domain.inside > domain.crowd:
-            return self._answer(request, 429, _TOO_MANY, reset | {"X-Rate-Limit-Limit": "0"})
-        if domain.received[side] > domain.quota:
-            told = reset | {"X-Rate-Limit-Limit": str(domain.quota)}
-            return self._answer(request, 429, _TOO_MANY, told)
+        if domain.minute[org_server] != minute:
+            domain.minute[org_server], domain.received[org_server] = minute, 0
+        domain.received[org_server] += 1
+        headers = {"X-Rate-Limit-Reset": str(60 * (minute + 1)), "X-Rate-Limit-Limit": "0"}
+        if domain.under_way > domain.concurrency:
+            return self._okta_response(request, 429, _TOO_MANY, headers)
+        if domain.received[org_server] > domain.quota:
+            headers["X-Rate-Limit-Limit"] = str(domain.quota)
+            return self._okta_response(request, 429, _TOO_MANY, headers)
         return None
 
-    def _ask_for_nonce(self, request: _ReceivedRequest) -> _Response | None:
-        """Return a refusal of a proof without a nonce that still works.
+    def _nonce_demand(self, request: _ReceivedRequest) -> _Response | None:
+        """Return a refusal if a proof has no valid nonce.
 
-        Each day has another; it works for three days more, unless there was a tenth meanwhile.
+        Each day has its own nonce, which is valid for three more days, but not on or after the
+        next day whose number is divisible by ten.
         """
         claims = json.loads(urlsafe_b64decode(request.headers["DPoP"].split(".")[1] + "=="))
         assert claims["jti"] != request.app.last_proof, "a proof was sent twice"
@@ -167,14 +168,14 @@ class Okta:
         oldest = max(day - 3, day // 10 * 10)
         if int(claims.get("nonce", -1)) in range(oldest, day + 1):
             return None
-        self._referee.wants_nonce(request.key, range(oldest, day + 1))
-        return self._answer(request, 400, {"error": "use_dpop_nonce"})
+        self._referee.nonce_demanded(request.key, range(oldest, day + 1))
+        return self._okta_response(request, 400, {"error": "use_dpop_nonce"})
 
     def _nonce(self, domain: Domain) -> int:
-        return int((self._machine.universe_time() + domain.clock_offset) // 86_400)
+        return int((self._machine.true_time() + domain.clock_offset) // 86_400)
 
-    def _knows(self, request: _ReceivedRequest) -> bool:
-        """Tell whether the request's secret is right."""
+    def _accepts_secret(self, request: _ReceivedRequest) -> bool:
+        """Tell whether the request's secret is valid, and the client is active."""
         app, now = request.app, self._loop.time()
         if now >= app.secret_expires_at:
             app.oldest_secret, app.secret_expires_at = app.secret, math.inf
@@ -187,17 +188,17 @@ class Okta:
             and now >= app.disabled_until
         )
 
-    def _grant(self, request: _ReceivedRequest, fault: str | None) -> _Response:
+    def _token_response(self, request: _ReceivedRequest, fault: str | None) -> _Response:
         self._issued += 1
         lifetime = 0 if fault == "stale" else request.app.lifetime
         value = f"token-{request.key.plan.number}-{self._issued}"
-        response = self._answer(
+        response = self._okta_response(
             request,
             200,
             {
                 "access_token": value,
-                "token_type": "DPoP" if request.key.plan.bound else "Bearer",
-                # Some servers spell it as a string.
+                "token_type": "DPoP" if request.key.plan.dpop else "Bearer",
+                # Some servers send a string.
                 "expires_in": str(lifetime) if self._issued % 10 == 0 else lifetime,
                 "scope": request.scope,
             },
@@ -207,22 +208,22 @@ class Okta:
         elif fault == "drip":
             response.pause = 4.0
         elif lifetime:
-            response.grants = value, lifetime
+            response.issued = value, lifetime
         return response
 
-    def _answer(
+    def _okta_response(
         self,
         request: _ReceivedRequest,
         status: int,
         fields: Mapping[str, object],
         headers: Mapping[str, str] | None = None,
     ) -> _Response:
-        """Return an answer of Okta's own, with its `Date`."""
-        now = self._machine.universe_time() + request.domain.clock_offset
-        told = CIMultiDict({"Date": formatdate(now, usegmt=True), **(headers or {})})
-        if request.key.plan.bound:
-            told["DPoP-Nonce"] = str(self._nonce(request.domain))
-        return _Response(status, told, json.dumps(fields).encode())
+        """Return a response of Okta itself, with a `Date`."""
+        now = self._machine.true_time() + request.domain.clock_offset
+        sent = CIMultiDict({"Date": formatdate(now, usegmt=True), **(headers or {})})
+        if request.key.plan.dpop:
+            sent["DPoP-Nonce"] = str(self._nonce(request.domain))
+        return _Response(status, sent, json.dumps(fields).encode())
 
 
 _NOT_OKTA = {
@@ -234,8 +235,8 @@ _TOO_MANY = {"errorCode": "E0000047", "errorSummary": "API call exceeded rate li
 
 
 @cache
-def _read(url: str, data: bytes) -> tuple[int, int]:
-    """Return the numbers of the domain and of the key that a request is about."""
+def _parse_request(url: str, data: bytes) -> tuple[int, int]:
+    """Return the numbers of a request's domain and key."""
     form = parse_qs(data.decode())
     host = urlsplit(url).hostname or ""
     assert form["grant_type"] == ["client_credentials"]
@@ -246,24 +247,24 @@ def _read(url: str, data: bytes) -> tuple[int, int]:
 
 
 class _ReceivedRequest:
-    """One request, from its first byte to the end of its answer."""
+    """A request, from its first byte to the end of its response."""
 
     def __init__(self, okta: Okta, url: str, data: bytes, headers: Mapping[str, str]) -> None:
-        domain, number = _read(url, data)
+        domain, number = _parse_request(url, data)
         self.scope = f"key{number}"
         self.headers = headers
         self._okta = okta
-        self.key: Key = okta._referee.keys[number]
+        self.key: KeyState = okta._referee.keys[number]
         self.app = okta.apps[number]
         self.domain = okta.domains[domain]
         self._response: _Response | None = None
 
     async def __aenter__(self) -> _Response:
         okta = self._okta
-        okta._referee.sends(self.key)
-        self.domain.inside += 1
+        okta._referee.request_sent(self.key)
+        self.domain.under_way += 1
         try:
-            self._response = await okta.answer(self)
+            self._response = await okta.respond(self)
         except BaseException as error:
             self._end(error)
             raise
@@ -273,18 +274,18 @@ class _ReceivedRequest:
         self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
-        self.domain.inside -= 1
+        self.domain.under_way -= 1
         response = self._response
         if error is None and response is not None:
-            self._okta._referee.answered(
-                self.key, response.status, response.headers, response.grants
+            self._okta._referee.response_received(
+                self.key, response.status, response.headers, response.issued
             )
         else:
-            self._okta._referee.broke(self.key, error)
+            self._okta._referee.attempt_aborted(self.key, error)
 
 
 class _Response:
-    """What aiohttp would hand to the provider."""
+    """The parts of `aiohttp.ClientResponse` that the provider uses."""
 
     def __init__(self, status: int, headers: CIMultiDict[str], body: bytes) -> None:
         self.status = status
@@ -292,19 +293,19 @@ class _Response:
         self.body = body
         self.stop_after: int | None = None
         self.pause = 0.0
-        self.grants: tuple[str, int] | None = None
-        """The token in it and its lifetime, if the whole of it arrives."""
+        self.issued: tuple[str, int] | None = None
+        """The token in it and its lifetime in seconds, if the response arrives completely."""
 
     @property
     def content(self) -> _Response:
-        """Itself: it is a stream, too."""
+        """The response itself, which is also the stream of its body."""
         return self
 
     def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Do nothing, because there is no connection."""
 
     async def iter_any(self) -> AsyncIterator[bytes]:
-        """Yield the body, or break off."""
+        """Yield the body, or a part of it and then an error."""
         if self.pause:
             for byte in self.body:
                 await asyncio.sleep(self.pause)

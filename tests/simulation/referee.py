@@ -1,6 +1,6 @@
-"""The referee: knows from what Okta sent and what callers got whether every rule was kept.
+"""The referee checks every rule by what Okta receives and what callers get.
 
-It shares no code with the package: it keeps books of its own, and judges what it sees from outside.
+It shares no code with the package: it keeps its own state, and observes the provider from outside.
 """
 
 from __future__ import annotations
@@ -17,48 +17,46 @@ from multidict import CIMultiDict
 
 from okta_tokens import AccessToken
 from okta_tokens.errors import FetchError, ProviderStateError, RateLimitedError, TokenProviderError
-from tests.simulation.books import (
-    A_MOMENT,
+from tests.simulation.machine import Machine
+from tests.simulation.referee_state import DomainState, HeldToken, KeyState
+from tests.simulation.rules import (
     ATTEMPTS,
     FIRST_DAMPING,
+    MAX_CLOCK_SLEEP,
+    MAX_CONCURRENT_REQUESTS,
     MAX_COOLDOWN,
     MAX_DAMPING,
-    MAX_NAP,
     MAX_PAUSE,
+    MAX_QUEUE_TIME,
     MAX_WAIT,
-    PLACES,
-    QUEUE,
     REJECTIONS_AN_HOUR,
     REQUEST_TIMEOUT,
-    Breach,
-    Held,
-    Key,
-    Place,
+    TOLERANCE,
     Rule,
+    Violation,
 )
-from tests.simulation.machine import Machine
 from tests.simulation.script import KeyPlan
 
-_MENDED = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
-"""A proof without the right nonce, and a secret that has changed perhaps."""
+_IMMEDIATE_RETRIES = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
+"""Refusals that allow an immediate retry: a missing nonce, and a secret that may have changed."""
 
 
 class Referee:
-    """Judge what happens.
+    """Checks the rules, and records what happens.
 
     Args:
-        machine: Tells the time.
-        plans: The keys that there are.
+        machine: The provider's clocks.
+        plans: The keys.
     """
 
     def __init__(self, machine: Machine, plans: list[KeyPlan]) -> None:
         self._machine = machine
         self._loop = asyncio.get_running_loop()
-        self.places = {plan.domain: Place() for plan in plans}
-        self.keys = {plan.number: Key(plan, self.places[plan.domain]) for plan in plans}
+        self.domains = {plan.domain: DomainState() for plan in plans}
+        self.keys = {plan.number: KeyState(plan, self.domains[plan.domain]) for plan in plans}
         self.counts = Counter[str]()
-        self.broken: Breach | None = None
-        self.disturbed_at = -math.inf
+        self.violation: Violation | None = None
+        self.clocks_changed_at = -math.inf
         """When the machine last slept, or its wall clock last jumped, in seconds of boot time."""
         self.slept_at = -math.inf
         self.closing = False
@@ -66,426 +64,443 @@ class Referee:
 
     @property
     def digest(self) -> str:
-        """A fingerprint of all that happened."""
+        """A fingerprint of everything that happened."""
         return self._digest.hexdigest()
 
-    def saw(self, what: str) -> None:
-        """Count something."""
-        self.counts[what] += 1
+    def count(self, name: str) -> None:
+        """Count an occurrence."""
+        self.counts[name] += 1
 
-    def _note(self, key: Key, what: str) -> None:
-        self._digest.update(f"{self._loop.time():.6f} {key.plan.number} {what}\n".encode())
+    def _record(self, key: KeyState, text: str) -> None:
+        self._digest.update(f"{self._loop.time():.6f} {key.plan.number} {text}\n".encode())
 
-    def breaks(self, rule: Rule, key: Key | None, why: str) -> None:
-        """Take note of a broken rule; the first one ends the simulation."""
-        if self.broken is None:
+    def report(self, rule: Rule, key: KeyState | None, why: str) -> None:
+        """Record a violation; only the first one counts, because it ends the simulation."""
+        if self.violation is None:
             number = None if key is None else key.plan.number
-            self.broken = Breach(rule, why, number, self._loop.time())
+            self.violation = Violation(rule, why, number, self._loop.time())
 
-    def restarted(self) -> None:
-        """Forget what the provider has forgotten: everything."""
-        self.places = {number: Place() for number in self.places}
+    def provider_restarted(self) -> None:
+        """Forget what the provider has forgotten, which is everything."""
+        self.domains = {number: DomainState() for number in self.domains}
         for number, key in self.keys.items():
-            self.keys[number] = Key(key.plan, self.places[key.plan.domain])
+            self.keys[number] = KeyState(key.plan, self.domains[key.plan.domain])
 
-    def disturbed(self, *, slept: bool) -> None:
-        """The machine's clocks went another way than the event loop's."""
+    def clocks_changed(self, *, slept: bool) -> None:
+        """Note that the machine's clocks and the event loop's clock no longer agree."""
         boot, wall = self._now()
-        self.disturbed_at = boot
+        self.clocks_changed_at = boot
         if slept:
             self.slept_at = boot
         for key in self.keys.values():
             token = key.token
-            if token is not None and token.left(boot, wall) <= token.leeway:
-                token.perhaps_forgotten = True
+            if token is not None and token.remaining(boot, wall) <= token.leeway:
+                token.maybe_dropped = True
 
-    # What callers see
+    # Callers
 
-    def usable(self, key: Key) -> bool:
-        """Tell whether a caller must get the token that arrived last, and at once."""
+    def usable(self, key: KeyState) -> bool:
+        """Tell whether a caller must get the last token without waiting."""
         token = key.token
-        if token is None or token.perhaps_forgotten:
+        if token is None or token.maybe_dropped:
             return False
-        return token.left(*self._now()) > token.leeway
+        return token.remaining(*self._now()) > token.leeway
 
-    def served(self, key: Key, token: AccessToken) -> None:
-        """A caller got a token."""
-        self.saw("tokens handed out")
+    def token_returned(self, key: KeyState, token: AccessToken) -> None:
+        """Check a token that a caller got."""
+        self.count("tokens returned")
         held = key.token
-        self._note(key, token.value)
+        self._record(key, token.value)
         if held is None or held.value != token.value:
-            self.breaks(Rule.REJECTION, key, f"{token.value} was handed out, which is not held")
+            self.report(Rule.REJECTION, key, f"{token.value} was returned, but is not held")
             return
-        left = held.left(*self._now())
+        remaining = held.remaining(*self._now())
         held.used = True
-        # Within a window one clock decides, so the other may be late by as much.
-        slack = min(1.0, held.leeway) if self._machine.boot_time() - self.disturbed_at < 2 else 0.0
-        if left <= held.leeway - slack - A_MOMENT:
-            self.breaks(Rule.LIFETIME, key, f"a token was handed out {left:.3f} s before its end")
+        # Within a window, a hit compares one clock only, so the other clock may be late by as much.
+        recently = self._machine.boot_time() - self.clocks_changed_at < 2
+        slack = min(1.0, held.leeway) if recently else 0.0
+        if remaining <= held.leeway - slack - TOLERANCE:
+            why = f"a token was returned {remaining:.3f} s before its expiry"
+            self.report(Rule.LIFETIME, key, why)
 
-    def waits(self, key: Key) -> None:
-        """A caller begins to wait: no usable token is held. Was that avoidable?"""
-        key.waiting += 1
+    def caller_waits(self, key: KeyState) -> None:
+        """Check whether the provider could have had a usable token for a caller that waits."""
+        key.waiters += 1
         key.wanted = True
         token = key.token
         if token is not None and (token.used or key.plan.kept_fresh):
-            self._judge_expiry(key, token)
+            self._check_expiry(key, token)
 
-    def _judge_expiry(self, key: Key, token: Held) -> None:
-        """A token that should have been renewed is not usable any more: is there a reason?"""
+    def _check_expiry(self, key: KeyState, token: HeldToken) -> None:
+        """Check whether there is a reason why a token expired before it was renewed."""
         boot, _ = self._now()
         due = token.refresh_from
         excused = (
-            token.perhaps_forgotten
-            or self.disturbed_at >= token.sent_boot
-            or key.side.pause_ended >= due
-            or key.place.crowded_at >= due
-            or key.attempt_began is not None
-            or token.hopeless
+            token.maybe_dropped
+            or self.clocks_changed_at >= token.sent_boot
+            or key.server_group.pause_ended >= due
+            or key.domain.saturated_at >= due
+            or key.attempt_started is not None
+            or token.not_retryable
         )
-        if not excused and token.last_try_ended < token.final_try - A_MOMENT:
-            tried = f"last {boot - token.last_try_ended:.0f} s ago" if token.failures else "never"
-            why = f"a token expired, and its renewal was tried {tried}"
-            self.breaks(Rule.UNNOTICED if token.used else Rule.IDLE, key, why)
+        if not excused and token.last_attempt_ended < token.last_attempt_at - TOLERANCE:
+            ago = f"{boot - token.last_attempt_ended:.0f} s before"
+            tried = ago if token.failed_renewals else "never"
+            why = f"a token expired, and its last renewal was tried {tried}"
+            self.report(Rule.UNNOTICED if token.used else Rule.IDLE, key, why)
 
-    def got(self, key: Key, token: AccessToken, began: float) -> None:
-        """A caller who may have waited got a token."""
-        key.waiting -= 1
-        self.served(key, token)
-        self._judge_patience(key, began)
+    def waiter_got_token(self, key: KeyState, token: AccessToken, began: float) -> None:
+        """Check a token that a caller got after it called at an instant of the event loop."""
+        key.waiters -= 1
+        self.token_returned(key, token)
+        self._check_wait(key, began)
 
-    def _judge_patience(self, key: Key, began: float) -> None:
+    def _check_wait(self, key: KeyState, began: float) -> None:
         elapsed = self._loop.time() - began
         boot, _ = self._now()
-        if elapsed > MAX_WAIT + A_MOMENT and boot - self.slept_at > MAX_WAIT + MAX_NAP:
-            self.breaks(Rule.NOTHING_LEFT, key, f"a caller waited for {elapsed:.1f} s")
+        if elapsed > MAX_WAIT + TOLERANCE and boot - self.slept_at > MAX_WAIT + MAX_CLOCK_SLEEP:
+            self.report(Rule.NOTHING_LEFT, key, f"a caller waited for {elapsed:.1f} s")
 
-    def left(self, key: Key) -> None:
-        """A caller was cancelled, or lost patience."""
-        key.waiting -= 1
-        self.saw("callers cancelled")
-        self._note(key, "left")
+    def waiter_left(self, key: KeyState) -> None:
+        """Note that a waiter was cancelled."""
+        key.waiters -= 1
+        self.count("callers cancelled")
+        self._record(key, "left")
 
-    def failed(self, key: Key, error: TokenProviderError, began: float, *, waited: bool) -> None:
-        """A caller got an error.
+    def waiter_failed(
+        self, key: KeyState, error: TokenProviderError, began: float, *, waited: bool
+    ) -> None:
+        """Check an error that a caller got.
 
         Args:
-            key: Whose token it wanted.
-            error: What it got.
-            began: When it asked, in seconds of the event loop's time.
-            waited: Whether it was suspended.
+            key: The caller's key.
+            error: The error.
+            began: When the caller called, in seconds of the event loop's time.
+            waited: Whether the caller was suspended.
         """
-        key.waiting -= 1
-        self.saw(type(error).__name__)
-        self._note(key, type(error).__name__)
+        key.waiters -= 1
+        self.count(type(error).__name__)
+        self._record(key, type(error).__name__)
         if isinstance(error, FetchError):
-            self._judge_patience(key, began)
-            self._judge_error(key, error, self._loop.time() - began, waited=waited)
+            self._check_wait(key, began)
+            self._check_error(key, error, self._loop.time() - began, waited=waited)
         elif not isinstance(error, ProviderStateError) or not self.closing:
             why = f"a caller got {type(error).__name__}: {error}"
-            self.breaks(Rule.NOTHING_LEFT, key, why)
+            self.report(Rule.NOTHING_LEFT, key, why)
 
-    def _judge_error(self, key: Key, error: FetchError, elapsed: float, *, waited: bool) -> None:
+    def _check_error(
+        self, key: KeyState, error: FetchError, elapsed: float, *, waited: bool
+    ) -> None:
         boot, _ = self._now()
         if self.usable(key):
             why = "a caller got an error while a usable token was held"
-            self.breaks(Rule.UNNOTICED, key, why)
-        if error.attempts > ATTEMPTS + len(_MENDED):
-            self.breaks(Rule.ONE_ERROR, key, f"a fetch made {error.attempts} attempts")
-        self._compare(key, error, boot, waited=waited)
+            self.report(Rule.UNNOTICED, key, why)
+        if error.attempts > ATTEMPTS + len(_IMMEDIATE_RETRIES):
+            self.report(Rule.ONE_ERROR, key, f"a fetch made {error.attempts} attempts")
+        self._check_copies(key, error, boot, waited=waited)
         if error.attempts == 0:
-            told_of_a_pause = isinstance(error, RateLimitedError)
-            if told_of_a_pause and boot > key.side.pause_ended:
-                self.breaks(Rule.LIMITS, key, "a caller was told of a pause that there is not")
-        elif waited and elapsed < MAX_WAIT - A_MOMENT:
+            if isinstance(error, RateLimitedError) and boot > key.server_group.pause_ended:
+                self.report(Rule.LIMITS, key, "a caller's error names a pause that does not exist")
+        elif waited and elapsed < MAX_WAIT - TOLERANCE:
             self._fetch_failed(key, boot)
         else:
-            # A fetch may also fail some time after its last attempt: while it waits for another.
-            age = boot - max(key.last_failure, key.failed_at)
-            if not waited and age > MAX_COOLDOWN + A_MOMENT:
-                self.breaks(Rule.ONE_ERROR, key, f"an error is {age:.0f} s old")
+            # A fetch may also fail between two attempts, some time after the last one.
+            age = boot - max(key.attempt_failed_at, key.fetch_failed_at)
+            if not waited and age > MAX_COOLDOWN + TOLERANCE:
+                self.report(Rule.ONE_ERROR, key, f"an error is {age:.0f} s old")
 
-    def _compare(self, key: Key, error: FetchError, boot: float, *, waited: bool) -> None:
-        """Those who fail together get copies of one error, each its own."""
+    def _check_copies(self, key: KeyState, error: FetchError, boot: float, *, waited: bool) -> None:
+        """Check that every waiter of a failed fetch gets its own copy of the error."""
         if key.errors_at != boot:
             key.errors, key.errors_at = [], boot
         if any(other is error for other in key.errors):
-            self.breaks(Rule.ONE_ERROR, key, "two callers got the same error object")
+            self.report(Rule.ONE_ERROR, key, "two callers got the same error object")
         if waited:
             key.errors.append(error)
 
-    def _fetch_failed(self, key: Key, boot: float) -> None:
-        """A flight is over, without a token; nobody may ask again for a while."""
-        if key.failed_at == boot:
-            return  # the others who waited for it
-        key.ended_attempts = 0
+    def _fetch_failed(self, key: KeyState, boot: float) -> None:
+        """Note that a flight ended without a token, which starts a cool-down."""
+        if key.fetch_failed_at == boot:
+            return  # another waiter of the same fetch
+        key.failed_attempts = 0
         key.wanted = False
         token = key.token
-        if token is not None and token.left(*self._now()) > token.leeway:
-            return  # a wall clock was set right meanwhile, so it was a renewal that failed
-        # The provider forgets a key that nobody asks for, and one whose token is over; and with it
-        # how often it failed. (A token may be over after a failure: wall clocks are set right.)
-        end = -math.inf if token is None else token.unusable_at
-        remembered = boot <= key.quiet_until + MAX_COOLDOWN and not key.failed_at < end <= boot
-        key.failed_at = boot
-        key.failures = key.failures + 1 if remembered else 1
-        key.quiet_until = boot + min(MAX_COOLDOWN, 2.0 ** min(key.failures, 10)) / 2
+        if token is not None and token.remaining(*self._now()) > token.leeway:
+            return  # the wall clock was corrected meanwhile, so the fetch was a renewal
+        # Two cases in which the provider has forgotten the number of failed fetches: no caller
+        # used the key since the cool-down, or its token expired after the last failure. (A token
+        # may outlive a failure, because wall clocks are corrected.)
+        expiry = -math.inf if token is None else token.unusable_at
+        expired_since = key.fetch_failed_at < expiry <= boot
+        remembered = boot <= key.no_request_before + MAX_COOLDOWN and not expired_since
+        key.fetch_failed_at = boot
+        key.failed_fetches = key.failed_fetches + 1 if remembered else 1
+        key.no_request_before = boot + min(MAX_COOLDOWN, 2.0 ** min(key.failed_fetches, 10)) / 2
 
-    # What Okta sees
+    # Attempts
 
-    def asks(self, key: Key) -> None:
-        """An attempt begins: the provider asks for the secret; or it does so again at once."""
+    def secret_requested(self, key: KeyState) -> None:
+        """Check the start of an attempt, or of an immediate retry: the secret is requested."""
         boot, wall = self._now()
-        if key.attempt_began is not None and key.refused_at == boot:
-            self.saw("requests mended")
-            self._judge_pause(key, boot)
-            key.asked_again, key.refused_at = True, -math.inf
+        if key.attempt_started is not None and key.refused_at == boot:
+            self.count("immediate retries")
+            self._check_pause(key, boot)
+            key.retrying, key.refused_at = True, -math.inf
             return
-        self.saw("attempts")
-        place = key.place
-        if key.attempt_began is not None:
-            self.breaks(Rule.SINGLE_FLIGHT, key, "two requests for one key were under way")
-        self._judge_pause(key, boot)
-        if boot < key.quiet_until - A_MOMENT:
-            self.breaks(
-                Rule.ONE_ERROR, key, f"{key.quiet_until - boot:.2f} s of a cool-down were left"
-            )
-        self._judge_attempt(key, boot, wall)
-        key.attempt_began = boot
-        place.inside.add(key.plan.number)
-        if len(place.inside) > PLACES:
-            self.breaks(
-                Rule.LIMITS, key, f"{len(place.inside)} requests were under way for a domain"
-            )
-        renewals = sum(not self.keys[number].wanted for number in place.inside)
-        if renewals > PLACES // 2:
-            self.breaks(Rule.LIMITS, key, f"{renewals} renewals were under way for a domain")
-        self._see_crowd(place, boot)
+        self.count("attempts")
+        domain = key.domain
+        if key.attempt_started is not None:
+            self.report(Rule.SINGLE_FLIGHT, key, "two requests for one key were under way")
+        self._check_pause(key, boot)
+        if boot < key.no_request_before - TOLERANCE:
+            why = f"{key.no_request_before - boot:.2f} s of a cool-down remained"
+            self.report(Rule.ONE_ERROR, key, why)
+        self._check_attempt(key, boot, wall)
+        key.attempt_started = boot
+        domain.attempting.add(key.plan.number)
+        if (requests := len(domain.attempting)) > MAX_CONCURRENT_REQUESTS:
+            self.report(Rule.LIMITS, key, f"{requests} requests of a domain were under way")
+        renewals = sum(not self.keys[number].wanted for number in domain.attempting)
+        if renewals > MAX_CONCURRENT_REQUESTS // 2:
+            self.report(Rule.LIMITS, key, f"{renewals} renewals of a domain were under way")
+        self._note_saturation(domain, boot)
 
-    def _judge_pause(self, key: Key, boot: float) -> None:
-        left = key.side.paused_until - boot
-        if left > A_MOMENT:
-            self.breaks(Rule.LIMITS, key, f"{left:.1f} s of a pause were left")
+    def _check_pause(self, key: KeyState, boot: float) -> None:
+        remaining = key.server_group.paused_until - boot
+        if remaining > TOLERANCE:
+            self.report(Rule.LIMITS, key, f"{remaining:.1f} s of a pause remained")
 
-    def _judge_attempt(self, key: Key, boot: float, wall: float) -> None:
-        """Is there a reason for it?"""
+    def _check_attempt(self, key: KeyState, boot: float, wall: float) -> None:
+        """Check whether there is a reason for an attempt."""
         token = key.token
-        left = 0.0 if token is None else token.left(boot, wall) - token.leeway
-        if token is None or token.perhaps_forgotten or left <= A_MOMENT:
-            self._judge_fetch(key, token, boot)
+        usable_for = 0.0 if token is None else token.remaining(boot, wall) - token.leeway
+        if token is None or token.maybe_dropped or usable_for <= TOLERANCE:
+            self._check_fetch(key, token, boot)
         else:
-            self._judge_renewal(key, token, boot)
+            self._check_renewal(key, token, boot)
 
-    def _judge_fetch(self, key: Key, token: Held | None, boot: float) -> None:
-        """Nothing usable is held: somebody must want a token."""
+    def _check_fetch(self, key: KeyState, token: HeldToken | None, boot: float) -> None:
+        """Check that a caller wants the token of a fetch."""
         if key.plan.kept_fresh and token is not None:
-            self._judge_expiry(key, token)
+            self._check_expiry(key, token)
         if key.wanted or key.plan.kept_fresh:
             return
-        lost_at = key.lost_at if token is None else min(token.unusable_at, boot)
-        # A renewal may have waited, for a place or for the secret, while its token expired.
-        patience = QUEUE if boot - key.place.crowded_at < QUEUE else REQUEST_TIMEOUT
-        perhaps = token is not None and self.disturbed_at >= token.sent_boot
-        if boot - lost_at > patience and not perhaps:
-            self.breaks(Rule.IDLE, key, "a token was fetched that nobody wanted")
+        lost_at = key.dropped_at if token is None else min(token.unusable_at, boot)
+        # A renewal may have waited at the gate, or for the secret, until its token expired.
+        saturated = boot - key.domain.saturated_at < MAX_QUEUE_TIME
+        patience = MAX_QUEUE_TIME if saturated else REQUEST_TIMEOUT
+        excused = token is not None and self.clocks_changed_at >= token.sent_boot
+        if boot - lost_at > patience and not excused:
+            self.report(Rule.IDLE, key, "a token was fetched for no caller")
 
-    def _judge_renewal(self, key: Key, token: Held, boot: float) -> None:
-        """A usable token is held: its renewal must be due, and wanted."""
-        self.saw("renewals")
-        if boot < token.refresh_from - A_MOMENT:
-            self.breaks(
-                Rule.IN_TIME, key, f"a renewal came {token.refresh_from - boot:.1f} s too early"
-            )
-        if boot < token.try_after - A_MOMENT:
-            self.breaks(
-                Rule.UNNOTICED,
-                key,
-                f"a renewal was retried {token.try_after - boot:.2f} s too early",
-            )
+    def _check_renewal(self, key: KeyState, token: HeldToken, boot: float) -> None:
+        """Check that a renewal is due, and that its token is used."""
+        self.count("renewals")
+        if boot < token.refresh_from - TOLERANCE:
+            why = f"a renewal started {token.refresh_from - boot:.1f} s too early"
+            self.report(Rule.IN_TIME, key, why)
+        if boot < token.retry_after - TOLERANCE:
+            why = f"a renewal was tried again {token.retry_after - boot:.2f} s too early"
+            self.report(Rule.UNNOTICED, key, why)
         if not token.used and not key.plan.kept_fresh:
-            self.breaks(Rule.IDLE, key, "a token was renewed that nobody used")
+            self.report(Rule.IDLE, key, "an unused token was renewed")
 
-    def sends(self, key: Key) -> None:
-        """A request is sent."""
-        self.saw("requests")
-        if key.attempt_began is None:
-            self.breaks(Rule.ANEW, key, "a request was sent with a secret that was not asked for")
-        key.sent = self._now()
-        key.asked_again = False
+    def request_sent(self, key: KeyState) -> None:
+        """Check that the secret was requested for a request."""
+        self.count("requests")
+        if key.attempt_started is None:
+            self.report(Rule.ANEW, key, "a request was sent without requesting the secret")
+        key.sent_at = self._now()
+        key.retrying = False
 
-    def wants_nonce(self, key: Key, works: range) -> None:
-        """Okta asks for another nonce than the one in the proof: the provider did not know it."""
-        self.saw("nonces asked for")
-        side, (boot, _) = key.side, self._now()
-        known = side.nonce in works
-        # What was being put together meanwhile may hold the one before.
-        if known and boot - side.nonce_told_at > 2 * REQUEST_TIMEOUT:
-            self.breaks(Rule.ANEW, key, "a proof was sent without the nonce that was told")
+    def nonce_demanded(self, key: KeyState, valid: range) -> None:
+        """Check that the provider did not know any of the nonces that are valid now."""
+        self.count("nonces demanded")
+        group, (boot, _) = key.server_group, self._now()
+        known = group.nonce in valid
+        # A proof that was signed meanwhile may contain the previous nonce.
+        if known and boot - group.nonce_received_at > 2 * REQUEST_TIMEOUT:
+            self.report(Rule.ANEW, key, "a proof was sent without the last nonce")
 
-    def tells(self, key: Key, secret: str) -> None:
-        """The callable for the secret returned it: one that was refused is not sent again."""
-        refused = key.refused == HTTPStatus.UNAUTHORIZED
-        if key.asked_again and refused and secret == key.secret:
-            self._attempt_failed(key, hopeless=True)
-        key.secret = secret
+    def secret_returned(self, key: KeyState, secret: str) -> None:
+        """Note a secret: an immediate retry with the refused secret does not send a request."""
+        refused = key.refused_status == HTTPStatus.UNAUTHORIZED
+        if key.retrying and refused and secret == key.last_secret:
+            self._attempt_failed(key, not_retryable=True)
+        key.last_secret = secret
 
-    def secret_failed(self, key: Key) -> None:
-        """The callable for the secret raised an error."""
-        self._note(key, "no secret")
-        self._attempt_failed(key, hopeless=True)
+    def secret_failed(self, key: KeyState) -> None:
+        """Note that the callable for the secret raised an error."""
+        self._record(key, "no secret")
+        self._attempt_failed(key, not_retryable=True)
 
-    def answered(
+    def response_received(
         self,
-        key: Key,
+        key: KeyState,
         status: int,
         headers: CIMultiDict[str],
-        grants: tuple[str, int] | None,
+        issued: tuple[str, int] | None,
     ) -> None:
-        """An answer has arrived, all of it."""
-        self._note(key, str(status))
-        boot, wall = self._now()
-        if grants is not None:
-            value, lifetime = grants
-            held = Held(value, *key.sent, lifetime, boot, self._is_replacement(key, boot, wall))
-            if held.left(boot, wall) > held.leeway:
-                self._arrived(key, held)
-                return
-        if (nonce := headers.get("DPoP-Nonce")) is not None and int(nonce) != key.side.nonce:
-            key.side.nonce, key.side.nonce_told_at = int(nonce), boot
-        if status in _MENDED and status not in key.mended:
-            key.mended.add(status)
-            key.refused, key.refused_at = status, boot
-            self._loop.call_soon(self._left_as_it_is, key)
-            return
-        if status == 429:
-            self._limited(key, headers, boot)
-        limited = status == 429
-        self._attempt_failed(key, hopeless=300 <= status < 500 and not limited, limited=limited)
+        """Note a complete response.
 
-    def _left_as_it_is(self, key: Key) -> None:
-        """A refusal was not mended in the turn in which it came: so it will not be, in a pause."""
+        Args:
+            key: The request's key.
+            status: The response's status.
+            headers: The response's headers.
+            issued: The token in the response and its lifetime in seconds.
+        """
+        self._record(key, str(status))
+        boot, wall = self._now()
+        if issued is not None:
+            value, lifetime = issued
+            replaces_rejected = self._replaces_rejected(key, boot, wall)
+            token = HeldToken(value, *key.sent_at, lifetime, boot, replaces_rejected)
+            if token.remaining(boot, wall) > token.leeway:
+                self._token_received(key, token)
+                return
+        group = key.server_group
+        if (nonce := headers.get("DPoP-Nonce")) is not None and int(nonce) != group.nonce:
+            group.nonce, group.nonce_received_at = int(nonce), boot
+        if status in _IMMEDIATE_RETRIES and status not in key.retried_statuses:
+            key.retried_statuses.add(status)
+            key.refused_status, key.refused_at = status, boot
+            self._loop.call_soon(self._check_immediate_retry, key)
+            return
+        limited = status == HTTPStatus.TOO_MANY_REQUESTS
+        if limited:
+            self._rate_limited(key, headers, boot)
+        not_retryable = 300 <= status < 500 and not limited
+        self._attempt_failed(key, not_retryable=not_retryable, limited=limited)
+
+    def _check_immediate_retry(self, key: KeyState) -> None:
+        """Check, a turn of the loop after a refusal, that only a pause prevented the retry."""
         if key.refused_at > -math.inf:
             boot, _ = self._now()
-            if boot > key.side.pause_ended:
-                why = f"a refusal ({key.refused}) was not mended, and there is no pause"
-                self.breaks(Rule.ANEW, key, why)
-            self._attempt_failed(key, hopeless=key.refused == HTTPStatus.UNAUTHORIZED)
+            if boot > key.server_group.pause_ended:
+                why = f"a refusal ({key.refused_status}) had no immediate retry, without a pause"
+                self.report(Rule.ANEW, key, why)
+            self._attempt_failed(key, not_retryable=key.refused_status == HTTPStatus.UNAUTHORIZED)
 
-    def broke(self, key: Key, error: BaseException | None) -> None:
-        """An attempt ended without an answer."""
-        self._note(key, type(error).__name__)
+    def attempt_aborted(self, key: KeyState, error: BaseException | None) -> None:
+        """Note an attempt that ended without a response."""
+        self._record(key, type(error).__name__)
         boot, _ = self._now()
-        began = key.attempt_began or boot
+        began = key.attempt_started or boot
         if isinstance(error, asyncio.CancelledError) and not self.closing:
-            self.saw("time-outs")
-            # The last of several has what is left of the time for all of them.
-            if boot - began < REQUEST_TIMEOUT - 1 - A_MOMENT and key.ended_attempts < 2:
-                self.breaks(
-                    Rule.SINGLE_FLIGHT, key, f"a request was cancelled after {boot - began:.2f} s"
-                )
-        self._attempt_failed(key, hopeless=key.asked_again)
+            self.count("time-outs")
+            # The last of several attempts has the rest of the fetch's total time-out.
+            if boot - began < REQUEST_TIMEOUT - 1 - TOLERANCE and key.failed_attempts < 2:
+                why = f"a request was cancelled after {boot - began:.2f} s"
+                self.report(Rule.SINGLE_FLIGHT, key, why)
+        self._attempt_failed(key, not_retryable=key.retrying)
 
-    def _arrived(self, key: Key, token: Held) -> None:
-        self.saw("tokens fetched")
-        self._attempt_over(key)
-        token.used = key.waiting > 0
+    def _token_received(self, key: KeyState, token: HeldToken) -> None:
+        self.count("tokens fetched")
+        self._attempt_ended(key)
+        token.used = key.waiters > 0
         key.token = token
         key.rejected = key.wanted = False
-        key.failures = key.ended_attempts = 0
-        key.quiet_until = -math.inf
+        key.failed_fetches = key.failed_attempts = 0
+        key.no_request_before = -math.inf
 
-    def _is_replacement(self, key: Key, boot: float, wall: float) -> bool | None:
-        """Tell whether a token that arrives now takes the place of a rejected one."""
+    def _replaces_rejected(self, key: KeyState, boot: float, wall: float) -> bool | None:
+        """Tell whether a token that arrives now replaces a rejected one."""
         if not key.rejected:
             return False
+        token = key.token
         remembered = (
-            boot - key.lost_at < FIRST_DAMPING
-            if key.token is None
-            else not key.token.perhaps_forgotten and key.token.left(boot, wall) > key.token.leeway
+            boot - key.dropped_at < FIRST_DAMPING
+            if token is None
+            else not token.maybe_dropped and token.remaining(boot, wall) > token.leeway
         )
         return remembered or None
 
-    def _see_crowd(self, place: Place, boot: float) -> None:
-        """Renewals may have to wait; they may be fewer: somebody once waited for some of these."""
-        if len(place.inside) >= PLACES // 2:
-            place.crowded_at = boot
+    def _note_saturation(self, domain: DomainState, boot: float) -> None:
+        """Note whether renewals may have to wait at the gate.
 
-    def _attempt_over(self, key: Key) -> None:
-        self._see_crowd(key.place, self._machine.boot_time())
-        key.attempt_began = None
-        key.refused, key.refused_at, key.asked_again = 0, -math.inf, False
-        key.mended.clear()
-        key.place.inside.discard(key.plan.number)
+        Half of the places are enough for that: the referee cannot tell which of the attempts
+        started as renewals, because a caller may have joined them.
+        """
+        if len(domain.attempting) >= MAX_CONCURRENT_REQUESTS // 2:
+            domain.saturated_at = boot
 
-    def _attempt_failed(self, key: Key, *, hopeless: bool = False, limited: bool = False) -> None:
-        self.saw("failed attempts")
+    def _attempt_ended(self, key: KeyState) -> None:
+        self._note_saturation(key.domain, self._machine.boot_time())
+        key.attempt_started = None
+        key.refused_status, key.refused_at, key.retrying = 0, -math.inf, False
+        key.retried_statuses.clear()
+        key.domain.attempting.discard(key.plan.number)
+
+    def _attempt_failed(
+        self, key: KeyState, *, not_retryable: bool = False, limited: bool = False
+    ) -> None:
+        self.count("failed attempts")
         boot, wall = self._now()
-        self._attempt_over(key)
-        key.last_failure = boot
-        key.ended_attempts += 1
+        self._attempt_ended(key)
+        key.attempt_failed_at = boot
+        key.failed_attempts += 1
         token = key.token
         if token is not None:
-            token.last_try_ended = boot
-            token.hopeless = hopeless
+            token.last_attempt_ended = boot
+            token.not_retryable = not_retryable
         if key.wanted:
             return
-        key.ended_attempts = 0  # a flight that nobody waits for makes one attempt
-        if token is None or token.left(boot, wall) <= token.leeway:
+        key.failed_attempts = 0  # a flight without waiters makes one attempt
+        if token is None or token.remaining(boot, wall) <= token.leeway:
             if not limited:
                 self._fetch_failed(key, boot)
         elif limited:
-            token.try_after = max(token.try_after, key.side.paused_until)
+            token.retry_after = max(token.retry_after, key.server_group.paused_until)
         else:
-            token.failures += 1
-            if token.failures > token.most_failures:
-                self.breaks(Rule.IN_TIME, key, f"a renewal failed {token.failures} times")
+            token.failed_renewals += 1
+            if token.failed_renewals > token.max_failures:
+                why = f"a renewal failed {token.failed_renewals} times"
+                self.report(Rule.IN_TIME, key, why)
             cap, base = token.backoff
-            least = min(cap, base * 2.0 ** min(token.failures - 1, 30)) / 2
-            end = token.final_try if boot < token.final_try else token.unusable_at
-            token.try_after = min(boot + least, end)
+            shortest = min(cap, base * 2.0 ** min(token.failed_renewals - 1, 30)) / 2
+            end = token.last_attempt_at if boot < token.last_attempt_at else token.unusable_at
+            token.retry_after = min(boot + shortest, end)
 
-    def _limited(self, key: Key, headers: Mapping[str, str], boot: float) -> None:
-        """Okta asked to be left alone."""
-        at_once = headers["X-Rate-Limit-Limit"] == "0"
-        self.saw("429s: too many at once" if at_once else "429s: too many a minute")
-        side = key.side
-        reset = headers["X-Rate-Limit-Reset"]
+    def _rate_limited(self, key: KeyState, headers: Mapping[str, str], boot: float) -> None:
+        """Note the pause that a 429 requests."""
+        concurrency = headers["X-Rate-Limit-Limit"] == "0"
+        self.count("429s: concurrency limit" if concurrency else "429s: rate limit")
+        group = key.server_group
+        reset = int(headers["X-Rate-Limit-Reset"])
         date = parsedate_to_datetime(headers["Date"]).timestamp()
-        told = min(max(int(reset) - date + 1, 0.0), MAX_PAUSE)
-        at_least = min(told, 2.0) if at_once else told
-        side.paused_until = max(side.paused_until, boot + at_least)
-        # A renewal comes up to ten seconds after the end of a pause.
-        side.pause_ended = max(side.pause_ended, boot + MAX_PAUSE + 10)
+        requested = min(max(reset - date + 1, 0.0), MAX_PAUSE)
+        shortest = min(requested, 2.0) if concurrency else requested
+        group.paused_until = max(group.paused_until, boot + shortest)
+        # A renewal starts up to ten seconds after the end of a pause.
+        group.pause_ended = max(group.pause_ended, boot + MAX_PAUSE + 10)
 
-    # What is reported to the provider
+    # Rejections
 
-    def rejected(self, key: Key, value: str, *, dropped: bool) -> None:
-        """Somebody reported a rejected token; the provider said whether it dropped it."""
-        self.saw("rejections")
+    def token_rejected(self, key: KeyState, value: str, *, dropped: bool) -> None:
+        """Check whether the provider dropped a token that a caller reported as rejected."""
+        self.count("rejections")
         token = key.token
         boot, wall = self._now()
         if token is None or token.value != value:
             if dropped:
-                self.breaks(Rule.REJECTION, key, "a token was dropped that was not held")
+                self.report(Rule.REJECTION, key, "a token was dropped that was not held")
             return
-        age = boot - token.arrived
+        age = boot - token.received_at
         if dropped:
-            self.saw("tokens dropped")
-            if token.replaces_a_rejected_one and age < FIRST_DAMPING - A_MOMENT:
-                self.breaks(Rule.REJECTION, key, f"a replacement was dropped after {age:.2f} s")
+            self.count("tokens dropped")
+            if token.replaces_rejected and age < FIRST_DAMPING - TOLERANCE:
+                self.report(Rule.REJECTION, key, f"a replacement was dropped after {age:.2f} s")
             key.rejections = [at for at in key.rejections if at > boot - 3_600] + [boot]
-            if len(key.rejections) > REJECTIONS_AN_HOUR:
-                self.breaks(
-                    Rule.REJECTION, key, f"{len(key.rejections)} tokens were dropped in an hour"
-                )
-            key.token, key.lost_at = None, boot
+            if (drops := len(key.rejections)) > REJECTIONS_AN_HOUR:
+                self.report(Rule.REJECTION, key, f"{drops} tokens were dropped in an hour")
+            key.token, key.dropped_at = None, boot
             key.rejected = True
         else:
             key.rejected = True
-            damped = token.replaces_a_rejected_one is not False and age < MAX_DAMPING + A_MOMENT
-            gone = token.perhaps_forgotten or token.left(boot, wall) <= token.leeway
+            damped = token.replaces_rejected is not False and age < MAX_DAMPING + TOLERANCE
+            gone = token.maybe_dropped or token.remaining(boot, wall) <= token.leeway
             if not damped and not gone:
-                self.breaks(Rule.REJECTION, key, "a rejected token was kept")
+                self.report(Rule.REJECTION, key, "a rejected token was kept")
 
     def _now(self) -> tuple[float, float]:
         return self._machine.boot_time(), self._machine.wall_time()

@@ -1,4 +1,4 @@
-"""From a month in which a rule was broken to the few actions that break it."""
+"""Reduce a script that breaks a rule to the few actions that break it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.simulation.books import Breach
+from tests.simulation.rules import Violation
 from tests.simulation.script import DAY, Action, plan_key, script
 from tests.simulation.world import Report, simulate
 
 _AFTERMATH = 180.0
-"""Seconds of the script after the breach that may belong to it."""
+"""Seconds of the script after the violation that may be needed to break the rule."""
 _SPANS = (600.0, 3_600.0, 6 * 3_600.0, DAY, 7 * DAY, math.inf)
 
 
@@ -26,17 +26,17 @@ class Reproduction:
     actions: Sequence[Action]
 
     def play(self) -> Report:
-        """Run it."""
+        """Simulate the script."""
         return simulate(self.seed, self.keys, self.actions)
 
     def __str__(self) -> str:
-        """Return it as the text that `read` understands."""
+        """Return the text that `load` parses."""
         keys = " ".join(map(str, self.keys))
         return "\n".join([f"seed {self.seed}", f"keys {keys}", *map(str, self.actions), ""])
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read it from a file."""
+    def load(cls, path: Path) -> Self:
+        """Load a script from a file, without its comments."""
         lines = [line.split("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
         seed, keys, *actions = filter(None, lines)
         return cls(
@@ -47,38 +47,45 @@ class Reproduction:
 
 
 def reproduce(
-    seed: int, keys: Sequence[int], days: float, breach: Breach, *, tries: int = 300
+    seed: int, keys: Sequence[int], days: float, violation: Violation, *, tries: int = 300
 ) -> Reproduction:
     """Find a short script that breaks the same rule.
 
     Args:
         seed: The simulation's seed.
-        keys: Its keys.
+        keys: The numbers of its keys.
         days: Its length.
-        breach: What it came to.
+        violation: The violation that ended it.
         tries: How often a shorter script may be played.
     """
 
-    def breaks(it: Reproduction) -> bool:
-        broken = it.play().broken
-        return broken is not None and broken.rule is breach.rule
+    def breaks_rule(reproduction: Reproduction) -> bool:
+        found = reproduction.play().violation
+        return found is not None and found.rule is violation.rule
 
-    for some in _fewer(seed, keys, breach.key):
+    for subset in _key_subsets(seed, keys, violation.key):
         actions = [
-            action for action in script(seed, some, days) if action.at <= breach.at + _AFTERMATH
+            action
+            for action in script(seed, subset, days)
+            if action.at <= violation.at + _AFTERMATH
         ]
         for span in _SPANS:
-            late = [action for action in actions if action.at >= breach.at - span]
-            if late and breaks(Reproduction(seed, some, late)):
-                shrunk = shrink(late, lambda it: breaks(Reproduction(seed, some, it)), tries)  # noqa: B023 - called within this turn
-                return Reproduction(seed, some, shrunk)
+            late = [action for action in actions if action.at >= violation.at - span]
+            if late and breaks_rule(Reproduction(seed, subset, late)):
+                shrunk = shrink(
+                    late,
+                    lambda fewer: breaks_rule(Reproduction(seed, subset, fewer)),  # noqa: B023 - called in this iteration
+                    tries,
+                )
+                return Reproduction(seed, subset, shrunk)
     return Reproduction(seed, keys, [*script(seed, keys, days)])
 
 
-def _fewer(seed: int, keys: Sequence[int], broken: int | None) -> Iterator[Sequence[int]]:
-    if broken is not None:
-        yield [broken]
-        domain = plan_key(seed, broken).domain
+def _key_subsets(seed: int, keys: Sequence[int], key: int | None) -> Iterator[Sequence[int]]:
+    """Yield a violation's key alone, then the keys of its domain, then all keys."""
+    if key is not None:
+        yield [key]
+        domain = plan_key(seed, key).domain
         yield [number for number in keys if plan_key(seed, number).domain == domain]
     yield keys
 
@@ -86,12 +93,12 @@ def _fewer(seed: int, keys: Sequence[int], broken: int | None) -> Iterator[Seque
 def shrink(
     actions: list[Action], breaks: Callable[[list[Action]], bool], tries: int
 ) -> list[Action]:
-    """Leave out actions for as long as what is left still breaks the rule.
+    """Remove actions as long as the remaining ones still break the rule.
 
     Args:
-        actions: What breaks it.
-        breaks: Plays a script, and tells whether it does, too.
-        tries: How often it may be played.
+        actions: Actions that break the rule.
+        breaks: Tells whether other actions break the rule, too.
+        tries: How often `breaks` may be called.
     """
     pieces = 2
     while len(actions) > 1 and tries > 0:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import okta_tokens
-from tests.simulation.books import Rule
+from tests.simulation.rules import Rule
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(okta_tokens.__file__).parent
@@ -26,9 +26,9 @@ from tests.simulation.world import simulate
 
 keys, days = range(50), 7
 for seed in (6, 1, 3, 2):
-    broken = simulate(seed, keys, script(seed, keys, days)).broken
-    print(broken and broken.rule.name, broken, flush=True)
-    if broken and broken.rule.name == sys.argv[1]:
+    violation = simulate(seed, keys, script(seed, keys, days)).violation
+    print(violation and violation.rule.name, violation, flush=True)
+    if violation and violation.rule.name == sys.argv[1]:
         break
 """
 
