@@ -1,4 +1,4 @@
-"""Secrets and tokens appear nowhere: not in a repr, a log, an event, an error, or its frames."""
+"""Secrets and tokens appear in no repr, log, event or error, and in no frame of an error."""
 
 import asyncio
 import copy
@@ -6,10 +6,12 @@ import io
 import json
 import logging
 import pickle
+import textwrap
 import traceback
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, MutableMapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus
@@ -18,6 +20,7 @@ import pytest
 import structlog
 from aiohttp import web
 
+import okta_tokens
 from okta_tokens import (
     ClientSecretBasic,
     ClientSecretJWT,
@@ -34,6 +37,7 @@ from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.endpoint.servers import token_server
 from tests.keys import ec_key, jwk, pem
 
+PACKAGE = str(Path(okta_tokens.__file__).parent)
 CLIENT_ID = "0oa1client"
 SECRET = "C4nary+Secret/7f3b%91=d0e5a8c2b6%94"
 TOKEN = "C4naryTokenValue9c8b7a6d5e4f3a2b1c0d"
@@ -69,15 +73,15 @@ FAULTS = {
 
 
 def assert_clean(text: str, canaries: Collection[str] = frozenset(SPELLINGS)) -> None:
-    """Fail if a text holds a canary, in whatever spelling."""
+    """Fail if a text contains a canary."""
     for spelling in canaries:
         assert spelling not in text
 
 
-def frames_of_ours(trace: TracebackType | None) -> Iterator[str]:
-    """Yield the locals of each frame of the package's in a traceback."""
+def package_locals(trace: TracebackType | None) -> Iterator[str]:
+    """Yield the name and repr of each local variable of the package's frames in a traceback."""
     while trace is not None:
-        if "okta_tokens" in trace.tb_frame.f_code.co_filename:
+        if trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
             for name, value in trace.tb_frame.f_locals.items():
                 yield f"{name}={value!r}"
         trace = trace.tb_next
@@ -86,20 +90,25 @@ def frames_of_ours(trace: TracebackType | None) -> Iterator[str]:
 def assert_clean_error(
     error: BaseException, canaries: Collection[str] = frozenset(SPELLINGS)
 ) -> None:
-    """Fail if an error, its chain, its attributes or the locals of our frames hold a canary."""
-    link: BaseException | None = error
-    while link is not None:
+    """Fail if an error, its chain, its attributes or the package's frames contain a canary."""
+    links: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while links:
+        link = links.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
         assert_clean(repr(link) + str(link) + repr(vars(link)), canaries)
-        for text in frames_of_ours(link.__traceback__):
+        for text in package_locals(link.__traceback__):
             assert_clean(text, canaries)
-        link = link.__cause__ or link.__context__
+        links += [link.__cause__, link.__context__]
     shown = traceback.TracebackException.from_exception(error, capture_locals=False)
     assert_clean("".join(shown.format()), canaries)
 
 
 @contextmanager
 def everything_logged() -> Iterator[io.StringIO]:
-    """Collect what every logger says at any level, also asyncio's and aiohttp's."""
+    """Collect the output of all loggers at all levels, with those of asyncio and aiohttp."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)
     root = logging.getLogger()
@@ -113,17 +122,60 @@ def everything_logged() -> Iterator[io.StringIO]:
         root.setLevel(level)
 
 
+LEAKS = {
+    "text": "raise ValueError(secret)",
+    "attribute": "error = ValueError(); error.detail = secret; del secret; raise error",
+    "frame": "raise ValueError",
+    "cause": "raise ValueError from KeyError(secret)",
+    "frame of the cause": """
+def fail(secret):
+    raise KeyError
+
+try:
+    fail(secret)
+except KeyError as error:
+    del secret
+    raise ValueError from error""",
+    "context beside the cause": """
+try:
+    raise KeyError(secret)
+except KeyError:
+    del secret
+    raise ValueError from LookupError()""",
+}
+"""Bodies of functions that leak the secret in an error, by the place of the leak."""
+
+
+@pytest.mark.parametrize("place", LEAKS)
+def test_a_leak_in_an_error_is_found(place: str) -> None:
+    """The check of errors finds a secret in each part of an error."""
+    names: dict[str, Callable[[str], NoReturn]] = {}
+    code = f"def leak(secret):\n{textwrap.indent(LEAKS[place], '    ')}"
+    exec(compile(code, f"{PACKAGE}/leak.py", "exec"), names)  # noqa: S102 - code of this module
+
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - raised with and without a text
+        names["leak"](SECRET)
+
+    with pytest.raises(AssertionError):
+        assert_clean_error(caught.value)
+
+
 def sandbox() -> Sandbox:
-    """Make a sandbox with a client whose secret is the canary."""
+    """Return a sandbox with a client whose secret is the canary."""
     return Sandbox([SandboxClient(CLIENT_ID, [SECRET], scopes={"a"})])
 
 
-@pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_no_answer_makes_a_secret_appear(
+@pytest.mark.parametrize(
+    ("fault", "method"),
+    [
+        *((fault, ClientSecretBasic) for fault in FAULTS),
+        *((fault, ClientSecretPost) for fault in ("refused", "redirect", "dropped", "good")),
+    ],
+)
+async def test_no_response_makes_a_secret_appear(
     fault: str, method: type[ClientSecretBasic | ClientSecretPost]
 ) -> None:
-    """Whatever the server answers, even the secret itself, no text or frame of ours repeats it."""
+    """No response makes a secret appear, not even a response that repeats the secret."""
     events: list[Event] = []
     with everything_logged() as log:
         async with (
@@ -149,11 +201,12 @@ async def test_no_answer_makes_a_secret_appear(
             assert_clean(repr(client) + repr(provider.source(client, "a")))
         assert_clean(repr(events))
         assert events
+    assert "okta_tokens" in log.getvalue()
     assert_clean(log.getvalue())
 
 
-async def test_the_logs_of_a_configured_application_are_clean() -> None:
-    """With structlog set up to render everything, no line holds a secret or a token."""
+async def test_no_secret_appears_in_the_logs_of_structlog() -> None:
+    """If structlog renders every field of every event, no line contains a secret or a token."""
     lines: list[str] = []
 
     def collect(_: object, __: str, line: MutableMapping[str, Any]) -> NoReturn:
@@ -179,7 +232,7 @@ async def test_the_logs_of_a_configured_application_are_clean() -> None:
 
 
 def raises(error: BaseException) -> Callable[[], str]:
-    """Make a callable for the secret that has it in its frame when it fails."""
+    """Return a callable for the secret that raises an error in a frame with the secret."""
 
     def secret() -> str:
         secret = {"of the app": SECRET}
@@ -201,10 +254,10 @@ def raises(error: BaseException) -> Callable[[], str]:
     ],
     ids=["in the text", "in the frames", "in a group", "in the arguments"],
 )
-async def test_an_error_of_the_secrets_callable_is_chained_without_secrets(
+async def test_the_error_of_a_callable_is_chained_without_secrets(
     error: BaseException,
 ) -> None:
-    """The cause tells what failed, without its frames, its own chain, or a secret in its text."""
+    """The cause of the error has no frames, no context, and no secret in its text."""
     async with sandbox() as okta, TokenProvider(retry=RetryPolicy(attempts=1)) as provider:
         client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(raises(error)))
         with pytest.raises(errors.CredentialError) as caught:
@@ -217,17 +270,23 @@ async def test_an_error_of_the_secrets_callable_is_chained_without_secrets(
     assert cause.__context__ is None
 
 
-@pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
 @pytest.mark.parametrize(
-    "secret", [f" {SECRET}", f"{SECRET}\n", f"{SECRET}\u00e9", SECRET.encode()]
+    ("secret", "method"),
+    [
+        (f" {SECRET}", ClientSecretBasic),
+        (f"{SECRET}\n", ClientSecretPost),
+        (f"{SECRET}\u00e9", ClientSecretBasic),
+        (SECRET.encode(), ClientSecretPost),
+    ],
+    ids=["space", "line break", "not ASCII", "bytes"],
 )
-async def test_a_refused_secret_is_not_repeated(
+async def test_an_invalid_secret_does_not_appear(
     secret: object, method: type[ClientSecretBasic | ClientSecretPost]
 ) -> None:
-    """A secret that cannot be right is refused by its role, here and when a callable returns it."""
-    with pytest.raises(errors.ConfigurationError) as refused:
+    """The error for an invalid secret does not show it, also if a callable returns the secret."""
+    with pytest.raises(errors.ConfigurationError) as invalid:
         method(secret)  # type: ignore[arg-type]  # deliberately
-    assert_clean_error(refused.value)
+    assert_clean_error(invalid.value)
 
     async with sandbox() as okta, TokenProvider(retry=RetryPolicy(attempts=1)) as provider:
         client = OktaClient(okta.origin, CLIENT_ID, method(lambda: secret))  # type: ignore[arg-type, return-value]  # deliberately
@@ -245,10 +304,10 @@ async def test_a_refused_secret_is_not_repeated(
         lambda: OktaClient("acme.okta.com", f"{TOKEN} ", ClientSecretBasic("x")),
         lambda: OktaClient.from_env({"OKTA_CLIENT_SECRET": f"{SECRET}\n"}),
     ],
-    ids=["userinfo", "query", "secret for a method", "client id", "environment"],
+    ids=["userinfo", "query", "secret instead of a method", "client id", "environment"],
 )
-def test_what_is_put_into_the_wrong_place_is_not_repeated(make: Callable[[], OktaClient]) -> None:
-    """Secrets do get into URLs and into the wrong argument; no message or frame shows them."""
+def test_a_secret_in_the_wrong_place_does_not_appear(make: Callable[[], OktaClient]) -> None:
+    """The error for a secret in a URL, an identifier or a wrong argument does not show it."""
     with pytest.raises(errors.ConfigurationError) as caught:
         make()
 
@@ -265,7 +324,7 @@ KEY_TEXTS = {*pem(ec_key()).decode().split("\n")[1:-2], str(jwk(ec_key())["d"])}
     ids=["key", "callable", "secret"],
 )
 async def test_no_assertion_and_no_proof_appears(method: PrivateKeyJWT | ClientSecretJWT) -> None:
-    """A server that repeats assertion and proof gets them into no text, no event and no frame."""
+    """No assertion and no proof appears, not even if the server repeats it in its response."""
     sent: list[str] = []
     events: list[Event] = []
 
@@ -292,11 +351,12 @@ async def test_no_assertion_and_no_proof_appears(method: PrivateKeyJWT | ClientS
             assert_clean(shown, canaries)
         assert_clean(repr(events), canaries)
         assert events
+    assert "okta_tokens" in log.getvalue()
     assert_clean(log.getvalue(), canaries)
 
 
-async def test_no_token_is_left_behind_by_what_makes_headers() -> None:
-    """An error while headers are made leaves neither the token nor the proof in a frame of ours."""
+async def test_no_token_appears_in_an_error_of_headers() -> None:
+    """An error of `headers` or `proof` contains neither the token nor the proof."""
     async with sandbox() as okta, TokenProvider() as provider:
         okta.fail_next(Fault.answer(200, GOOD | {"token_type": "DPoP"}))
         client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET), dpop=DPoP())
@@ -311,8 +371,8 @@ async def test_no_token_is_left_behind_by_what_makes_headers() -> None:
         assert_clean_error(caught.value)
 
 
-async def test_a_token_that_is_revoked_is_not_repeated() -> None:
-    """A server that repeats the token which it should revoke gets it into no text."""
+async def test_a_revoked_token_does_not_appear() -> None:
+    """A revoked token does not appear, not even if the server repeats it in its response."""
     events: list[Event] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -333,4 +393,6 @@ async def test_a_token_that_is_revoked_is_not_repeated() -> None:
                 await provider.revoke(token)
             assert_clean_error(caught.value)
         assert_clean(repr(events))
+        assert events
+    assert "okta_tokens" in log.getvalue()
     assert_clean(log.getvalue())
