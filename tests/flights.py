@@ -23,8 +23,8 @@ from okta_tokens import (
     TokenProvider,
     TokenSource,
 )
-from okta_tokens._runtime.flight import SingleFlight
 from okta_tokens._runtime.gate import Gate
+from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import TokenProviderError
 from okta_tokens.sandbox import Sandbox
 from tests.clock import settle

@@ -35,6 +35,7 @@ SCOPES = ("a", "b", "c", "okta.users.read")
 UVLOOP = os.environ.get("OKTA_TOKENS_UVLOOP") == "1"
 """Whether the tests run on the event loop of uvloop."""
 
+E = TypeVar("E", bound=Event)
 T = TypeVar("T")
 
 
@@ -53,9 +54,9 @@ class World:
         """Return a source of the provider for the client."""
         return self.provider.source(self.client, scopes, keep_fresh=keep_fresh)
 
-    def seen(self, kind: type[Event]) -> list[Event]:
+    def seen(self, kind: type[E]) -> list[E]:
         """Return the events of one class, in order."""
-        return [event for event in self.events if type(event) is kind]
+        return [event for event in self.events if isinstance(event, kind)]
 
     async def requests(self, number: int) -> None:
         """Wait until the sandbox has received a number of token requests."""

@@ -192,7 +192,7 @@ def test_an_import_is_found_at_every_place(name: str, code: str, targets: list[s
     [
         ("_cache.token_manager", "_model.token", True),
         ("_model.token", "_cache.token_manager", False),
-        ("_model.client", "_endpoint.session", False),
+        ("_model.client", "_endpoint.http_session", False),
         ("_cache.token_manager", "", False),
         ("", "_provider", True),
         ("", "cli", False),

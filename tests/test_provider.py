@@ -62,7 +62,7 @@ def test_invalid_options_are_refused(options: dict[str, Any], problems: str) -> 
 
 
 async def test_the_org_server_needs_scopes() -> None:
-    """A key of the org's own authorization server without scopes is refused."""
+    """A key of the org authorization server without scopes is refused."""
     org = OktaClient(
         "acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET), authorization_server=None
     )

@@ -1,4 +1,4 @@
-"""Several providers, and a store whose time is the test's: what a fleet keeps and adopts."""
+"""Several providers that share a store, on a clock that the tests move."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support import CLIENT_ID, SCOPES, SECRET, World, until, world
 
 
 @asynccontextmanager
-async def another(here: World, retry: RetryPolicy | None = None) -> AsyncIterator[World]:
-    """Run another process's provider beside a first one."""
+async def another_process(here: World, retry: RetryPolicy | None = None) -> AsyncIterator[World]:
+    """Run the provider of another process that shares the store."""
     events: list[Event] = []
     async with TokenProvider(
         clock=here.clock, store=here.store, retry=retry, observers=[events.append]
@@ -30,16 +30,16 @@ async def another(here: World, retry: RetryPolicy | None = None) -> AsyncIterato
 # Tokens
 
 
-async def test_what_was_adopted_is_told() -> None:
-    """A token of another process is told of as one that was adopted, with the life that is left."""
-    async with world(lifetime=300, store=MemoryTokenStore) as here, another(here) as other:
-        theirs = await here.source().get_token()
+async def test_an_adopted_token_emits_an_event() -> None:
+    """The event of an adopted token holds the token's remaining life."""
+    async with world(lifetime=300, store=MemoryTokenStore) as here, another_process(here) as other:
+        shared = await here.source().get_token()
         await settle()
         await here.clock.advance(100)
 
         token = await other.source().get_token()
 
-        assert token.value == theirs.value
+        assert token.value == shared.value
         assert other.seen(TokenAdopted) == [
             TokenAdopted(
                 key=token.key, lifetime=300, remaining=200, scopes=frozenset({"a"}), waiters=1
@@ -48,8 +48,8 @@ async def test_what_was_adopted_is_told() -> None:
         assert here.seen(TokenAdopted) == []
 
 
-async def test_one_renews_and_the_others_adopt() -> None:
-    """In twenty lifetimes twenty processes make some twenty requests, and adopt the rest."""
+async def test_one_process_renews_and_the_others_adopt() -> None:
+    """Eight processes make about one request per lifetime together, and adopt the other tokens."""
     clock = ManualClock()
     store = MemoryTokenStore(clock)
     app = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)
@@ -60,7 +60,7 @@ async def test_one_renews_and_the_others_adopt() -> None:
     ):
         client = OktaClient(okta.origin, CLIENT_ID, ClientSecretBasic(SECRET))
         sources = []
-        for _ in range(20):
+        for _ in range(8):
             provider = TokenProvider(store=store, clock=clock, observers=[events.append])
             await stack.enter_async_context(provider)
             sources.append(provider.source(client, "a", keep_fresh=True))
@@ -76,18 +76,20 @@ async def test_one_renews_and_the_others_adopt() -> None:
         starting = asyncio.gather(*(source.get_token() for source in sources))
         await clock.advance(1, quiet)
         await starting
-        for _ in range(20):
+        for _ in range(10):
             await clock.advance(250, quiet)
 
-        assert 19 <= okta.token_requests <= 25
-        assert sum(isinstance(event, TokenAdopted) for event in events) > 300
+        adopted = sum(isinstance(event, TokenAdopted) for event in events)
+        print('ADOPT', okta.token_requests, adopted)
+        assert 9 <= okta.token_requests <= 13
+        assert adopted > 60
 
 
 # Rejections
 
 
 async def invalidate(here: World, token: AccessToken) -> None:
-    """Report that an API rejected a token, and let the store hear of it."""
+    """Report that an API rejected a token, and wait for the store."""
     assert here.provider.invalidate(token)
     await settle()
 
@@ -97,28 +99,28 @@ async def revoke(here: World, token: AccessToken) -> None:
     await here.provider.revoke(token)
 
 
-@pytest.mark.parametrize("end", [invalidate, revoke])
-async def test_a_token_that_is_no_good_is_none_for_anybody(
-    end: Callable[[World, AccessToken], Awaitable[None]],
+@pytest.mark.parametrize("drop", [invalidate, revoke])
+async def test_a_rejected_or_revoked_token_is_not_adopted(
+    drop: Callable[[World, AccessToken], Awaitable[None]],
 ) -> None:
-    """What was rejected or revoked leaves the store; should it come back, it is not adopted."""
+    """A rejected or revoked token leaves the store, and is not adopted if it comes back."""
     async with world(store=MemoryTokenStore) as here:
         assert here.store is not None
         token = await here.source().get_token()
         await settle()
-        kept = dict(here.store.tokens)
-        assert kept != {}
+        stored = dict(here.store.tokens)
+        assert stored != {}
 
-        await end(here, token)
+        await drop(here, token)
         assert here.store.tokens == {}
-        here.store.tokens.update(kept)
+        here.store.tokens.update(stored)
 
         assert (await here.source().get_token()).value != token.value
         assert here.sandbox.token_requests == 2
 
 
-def test_a_rejection_may_be_reported_while_the_loop_rests() -> None:
-    """A token can be invalidated from a plain function, between two runs of the event loop."""
+def test_a_token_can_be_invalidated_between_runs_of_the_loop() -> None:
+    """A token can be invalidated from a plain function while the event loop does not run."""
     with asyncio.Runner() as runner:
         clock = ManualClock()
         store = MemoryTokenStore(clock)
@@ -140,8 +142,8 @@ def test_a_rejection_may_be_reported_while_the_loop_rests() -> None:
 # Failures
 
 
-async def test_a_store_that_fails_is_told_of_once() -> None:
-    """Tokens are fetched without the store, and one event says why."""
+async def test_an_unavailable_store_emits_one_event() -> None:
+    """Tokens are fetched without the store, and one event names the reason."""
     async with world(store=MemoryTokenStore) as here:
         assert here.store is not None
         here.store.error = ConnectionError()
@@ -149,16 +151,15 @@ async def test_a_store_that_fails_is_told_of_once() -> None:
             await here.source(scope).get_token()
 
         (failed,) = here.seen(StoreFailed)
-        assert isinstance(failed, StoreFailed)
         assert failed.reason == "ConnectionError"
 
 
-async def test_a_429_is_one_for_all() -> None:
-    """Who sees a 429 lets the others pause, also for other tokens."""
-    patience = RetryPolicy(attempts=1, max_wait=5)
+async def test_a_429_pauses_every_process() -> None:
+    """A 429 of one process pauses the domain for the others, also for other tokens."""
+    retry = RetryPolicy(attempts=1, max_wait=5)
     async with (
-        world(retry=patience, store=MemoryTokenStore) as here,
-        another(here, patience) as other,
+        world(retry=retry, store=MemoryTokenStore) as here,
+        another_process(here, retry) as other,
     ):
         here.sandbox.fail_next(Fault.rate_limited(reset_in=60))
         with pytest.raises(RateLimitedError):
@@ -173,10 +174,10 @@ async def test_a_429_is_one_for_all() -> None:
         assert here.sandbox.token_requests == 1
 
 
-async def test_who_cools_down_looks_once_a_second() -> None:
-    """After a failure a process does not ask Okta, and looks for the others' luck now and then."""
-    patience = RetryPolicy(attempts=1)
-    async with world(retry=patience, store=MemoryTokenStore) as here, another(here) as other:
+async def test_a_key_that_cools_down_polls_the_store_once_a_second() -> None:
+    """During a cool-down a process loads from the store once a second, and adopts a token."""
+    retry = RetryPolicy(attempts=1)
+    async with world(retry=retry, store=MemoryTokenStore) as here, another_process(here) as other:
         assert here.store is not None
         here.sandbox.fail_next(Fault.status(500))
         with pytest.raises(FetchError):
@@ -187,23 +188,23 @@ async def test_who_cools_down_looks_once_a_second() -> None:
                 await here.source().get_token()
         assert here.store.calls == ["load"]
 
-        theirs = await other.source().get_token()
+        shared = await other.source().get_token()
         await settle()
         here.store.calls.clear()
         with pytest.raises(FetchError):
             await here.source().get_token()
         assert here.store.calls == []
 
-        # A cool-down of a minute, as after a row of failures.
-        here.provider._manager.entries.get_or_add(theirs.key).refuse_until += 60
+        # A cool-down of a minute, as after several failures in a row.
+        here.provider._manager.entries.get_or_add(shared.key).refuse_until += 60
         await here.clock.advance(1)
-        assert (await here.source().get_token()).value == theirs.value
+        assert (await here.source().get_token()).value == shared.value
         assert here.store.calls == ["load"]
         assert here.sandbox.token_requests == 2
 
 
-async def test_a_key_that_cools_down_is_not_forgotten_about() -> None:
-    """A key that is kept fresh is fetched after its cool-down, also if a look was under way."""
+async def test_a_key_that_is_kept_fresh_is_fetched_after_its_cool_down() -> None:
+    """A key that is kept fresh is fetched after its cool-down, even if a flight was under way."""
     clock = ManualClock()
     store = MemoryTokenStore(clock)
     app = SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES)
@@ -217,14 +218,13 @@ async def test_a_key_that_cools_down_is_not_forgotten_about() -> None:
         okta.fail_next(Fault.status(500))
         with pytest.raises(FetchError):
             await source.get_token()
-        cooled = source._entry.refuse_until
-        await clock.advance(cooled - clock.boot - 0.05)
+        await clock.advance(source._entry.refuse_until - clock.boot - 0.05)
         store.takes = 0.1
         source._entry.adopt_after = 0.0
-        looking = asyncio.create_task(source.get_token())
+        adopting = asyncio.create_task(source.get_token())
         await clock.advance(0.2)
         with pytest.raises(FetchError):
-            await looking
+            await adopting
         store.takes = 0.0
 
         await clock.advance(1)

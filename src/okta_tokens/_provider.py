@@ -13,7 +13,7 @@ from typing import Self
 import aiohttp
 
 from okta_tokens._cache.entry import USED
-from okta_tokens._cache.sharing import Sharing
+from okta_tokens._cache.shared_fetch import SharedFetch
 from okta_tokens._cache.token_manager import TokenManager
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.registry import EndpointRegistry
@@ -27,7 +27,7 @@ from okta_tokens._model.token_key import token_key
 from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore
-from okta_tokens._sharing.store import TokenStore
+from okta_tokens._sharing.store_protocol import TokenStore
 from okta_tokens._source import TokenSource, is_access_token
 from okta_tokens._status import KeyStatus, Stats, count_up, key_status
 from okta_tokens.errors import ConfigurationError, FetchError
@@ -98,7 +98,7 @@ class TokenProvider:
         )
         sharing = None
         if self._store is not None:
-            sharing = Sharing(
+            sharing = SharedFetch(
                 self._store,
                 clock=self._clock,
                 refresh=refresh,
@@ -191,7 +191,7 @@ class TokenProvider:
             call this again for the next request.
 
         Raises:
-            ConfigurationError: If a scope is invalid, if the org's own authorization server is
+            ConfigurationError: If a scope is invalid, if the org authorization server is
                 asked without scopes, or if the session would add credentials for this domain.
             FetchError: If no token could be fetched. During the cool-down after a failure, later
                 callers get a copy of its error without another request.

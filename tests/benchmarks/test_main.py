@@ -12,7 +12,7 @@ from benchmarks import soak, stampede
 from benchmarks.figures import Figure
 from benchmarks.server import serve
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.flight import SingleFlight
+from okta_tokens._runtime.single_flight import SingleFlight
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, *figures: Figure) -> list[bool]:

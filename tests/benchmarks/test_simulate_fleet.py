@@ -5,7 +5,7 @@ import re
 import pytest
 
 from benchmarks import __main__ as command
-from okta_tokens._cache.sharing import Sharing
+from okta_tokens._cache.shared_fetch import SharedFetch
 
 SHORT = ["simulate-fleet", "--processes", "40", "--hours", "24", "--seed", "1"]
 
@@ -29,11 +29,13 @@ def test_a_fleet_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.timeout(180)
 def test_a_fleet_that_never_looks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """If processes do not adopt what others fetched, somebody gets an error for nothing."""
-    shared = Sharing._adopt
+    shared = SharedFetch._adopt
 
-    async def looks_for_nobody_who_waits(self: Sharing, flight: object, *rest: object) -> object:
+    async def looks_for_nobody_who_waits(
+        self: SharedFetch, flight: object, *rest: object
+    ) -> object:
         return None if flight.wanted else await shared(self, flight, *rest)  # type: ignore[arg-type, attr-defined]  # passed on
 
-    monkeypatch.setattr(Sharing, "_adopt", looks_for_nobody_who_waits)
+    monkeypatch.setattr(SharedFetch, "_adopt", looks_for_nobody_who_waits)
 
     assert command.main(SHORT) == 1

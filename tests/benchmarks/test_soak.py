@@ -16,7 +16,7 @@ from benchmarks.server import CLIENT_ID, SECRET, serve
 from benchmarks.soak import Plan, Sample, _Caller, _Key, _Tally, judge, soak
 from okta_tokens import AccessToken
 from okta_tokens._endpoint.endpoint import Endpoint
-from okta_tokens._endpoint.operation import TokenFlight
+from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens.errors import FetchError, TransportError
 from tests.support import World, world

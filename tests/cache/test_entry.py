@@ -1,4 +1,4 @@
-"""An entry of the cache, and its life."""
+"""A cache entry: its states, its window and its damping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("secret"))
 KEY = TokenKey(CLIENT, frozenset({"a"}))
 START = Instant(1_000.0, 1_800_000_000.0)
 
-# Sixty-fourths of a second add up without rounding, so that bounds can be met to the letter.
+# Sums of sixty-fourths of a second are exact, so that a test can meet a bound exactly.
 seconds = st.integers(0, 64 * 7_200).map(lambda number: number / 64)
 moments = st.integers(64 * -10, 64 * 4_000).map(lambda number: START.later(number / 64))
 
@@ -48,7 +48,7 @@ def accept(
     lifetime: float = 300.0,
     refresh: float = 250.0,
 ) -> None:
-    """Let an entry take in a token whose lifetime begins now."""
+    """Let an entry accept a token whose lifetime begins now."""
     leeway = min(5.0, lifetime / 20)
     entry.accept(
         new_token(value, now, lifetime, leeway),
@@ -66,21 +66,21 @@ def holding(value: str = "token", *, lifetime: float = 300.0, refresh: float = 2
 
 
 def failed() -> Entry:
-    """Return an entry for which fetches have failed."""
+    """Return an entry whose fetches and renewals failed."""
     entry = Entry(KEY)
     entry.failed_renewals, entry.failed_fetches = 2, 3
-    entry.error = TransportError("no answer")
+    entry.error = TransportError("no response")
     entry.refuse_until = entry.renew_after = START.boot + 60
     return entry
 
 
 def is_open(entry: Entry, wall: float) -> bool:
-    """Tell whether a hit is decided by the wall clock alone, as a hit does."""
+    """Tell whether the wall clock alone decides a hit, as a hit does."""
     return entry.opens <= wall < entry.closes
 
 
-def test_a_new_entry() -> None:
-    """A new entry is absent, unused and without a window."""
+def test_a_new_entry_is_absent() -> None:
+    """A new entry is absent and unused, and has no window."""
     entry = Entry(KEY)
 
     assert entry.key is KEY
@@ -104,11 +104,10 @@ def test_a_new_entry() -> None:
         (294.9, State.DUE),
         (295, State.EXPIRED),
         (300, State.EXPIRED),
-        (10**6, State.EXPIRED),
     ],
 )
-def test_states(age: float, state: State) -> None:
-    """An entry is fresh, then due, then expired once its leeway begins."""
+def test_an_entry_is_fresh_then_due_then_expired(age: float, state: State) -> None:
+    """An entry is fresh, then due, and expired once its leeway begins."""
     assert holding().state(START.later(age)) is state
 
 
@@ -123,15 +122,15 @@ def test_states(age: float, state: State) -> None:
         (100, -86_400, State.FRESH),
     ],
 )
-def test_states_by_two_clocks(boot: float, wall: float, state: State) -> None:
-    """Either clock ends a token's life; the one that cannot jump says when it is renewed."""
+def test_either_clock_ends_a_token(boot: float, wall: float, state: State) -> None:
+    """Either clock ends a token's life, and boot time alone decides when its renewal is due."""
     now = Instant(START.boot + boot, START.wall + wall)
 
     assert holding().state(now) is state
 
 
-def test_cooling_down() -> None:
-    """An entry without a usable token cools down until the instant at which it is asked again."""
+def test_an_entry_without_a_token_cools_down() -> None:
+    """An entry without a token cools down before `refuse_until`, and is absent from then on."""
     entry = Entry(KEY)
     entry.refuse_until = START.boot + 8
 
@@ -140,8 +139,8 @@ def test_cooling_down() -> None:
     assert entry.state(START.later(8)) is State.ABSENT
 
 
-def test_a_usable_token_does_not_cool_down() -> None:
-    """Whatever failed, a usable token is handed out; once it is not, the cool-down counts."""
+def test_a_cool_down_begins_when_the_token_expires() -> None:
+    """A usable token is handed out despite a cool-down, which counts once the token is expired."""
     entry = holding()
     entry.refuse_until = START.boot + 298
 
@@ -151,8 +150,8 @@ def test_a_usable_token_does_not_cool_down() -> None:
     assert entry.state(START.later(298)) is State.EXPIRED
 
 
-def test_states_in_words() -> None:
-    """The states have the names that people read in a snapshot."""
+def test_states_have_readable_values() -> None:
+    """The states have the values that a snapshot shows."""
     assert [state.value for state in State] == [
         "absent",
         "fresh",
@@ -162,8 +161,8 @@ def test_states_in_words() -> None:
     ]
 
 
-def test_accept() -> None:
-    """A token that arrives makes an entry forget what failed."""
+def test_a_new_token_clears_earlier_failures() -> None:
+    """A new token clears earlier failures, the back-off and the cool-down."""
     entry = failed()
     accept(entry)
 
@@ -175,8 +174,8 @@ def test_accept() -> None:
     assert entry.refuse_until == entry.renew_after == -math.inf
 
 
-def test_accept_ends_the_use_for_renewal() -> None:
-    """With a new token an entry counts as not used yet, except for eviction."""
+def test_a_new_token_counts_as_unused_for_renewal() -> None:
+    """A new token counts as unused for renewal, and its entry still counts as used for eviction."""
     entry = Entry(KEY)
     entry.used = USED
     accept(entry)
@@ -185,8 +184,8 @@ def test_accept_ends_the_use_for_renewal() -> None:
     assert USED == FOR_EVICTION | FOR_RENEWAL
 
 
-def test_accept_closes_the_window() -> None:
-    """A window that was open over the old token is not open over the new one."""
+def test_a_new_token_closes_the_window() -> None:
+    """A window of the old token is closed for the new one."""
     entry = holding()
     entry.open_window(START)
     accept(entry, "next")
@@ -203,8 +202,8 @@ def test_accept_closes_the_window() -> None:
         pytest.param(294.5, 0.5, id="until-the-leeway"),
     ],
 )
-def test_windows(age: float, length: float) -> None:
-    """A window is a second long, or ends where something would change."""
+def test_a_window_lasts_a_second_or_until_a_change(age: float, length: float) -> None:
+    """A window lasts a second, or ends where the state would change."""
     entry, now = holding(), START.later(age)
     entry.open_window(now)
 
@@ -214,16 +213,16 @@ def test_windows(age: float, length: float) -> None:
     assert not is_open(entry, now.wall - 0.01)
 
 
-def test_windows_of_short_lives() -> None:
-    """A window is no longer than the leeway, so that no clock is trusted past a token's expiry."""
+def test_a_window_is_no_longer_than_the_leeway() -> None:
+    """A window is no longer than the leeway, so no clock is trusted after a token's expiry."""
     entry = holding(lifetime=4.0, refresh=2.0)
     entry.open_window(START)
 
     assert entry.closes == START.wall + 0.2
 
 
-def test_a_window_ends_with_a_wait_for_renewal() -> None:
-    """A window ends where a renewal that failed is tried again."""
+def test_a_window_ends_with_the_back_off() -> None:
+    """A window ends where a failed renewal may be tried again."""
     entry, now = holding(), START.later(260)
     entry.renew_after = now.boot + 0.25
     entry.open_window(now)
@@ -231,8 +230,8 @@ def test_a_window_ends_with_a_wait_for_renewal() -> None:
     assert entry.closes == now.wall + 0.25
 
 
-def test_a_window_after_a_jump() -> None:
-    """A window ends where the wall clock, which may have jumped, says that the leeway begins."""
+def test_a_window_ends_at_the_leeway_by_wall_time() -> None:
+    """After a jump of the wall clock a window ends where the leeway begins by wall time."""
     entry = holding()
     now = Instant(START.boot + 10, START.wall + 294.5)
     entry.open_window(now)
@@ -240,8 +239,8 @@ def test_a_window_after_a_jump() -> None:
     assert entry.closes == now.wall + 0.5
 
 
-def test_close_window() -> None:
-    """A closed window is open at no time at all."""
+def test_a_closed_window_is_never_open() -> None:
+    """A closed window is not open at any time."""
     entry = holding()
     entry.open_window(START)
     entry.close_window()
@@ -250,8 +249,8 @@ def test_close_window() -> None:
     assert (entry.opens, entry.closes) == (math.inf, -math.inf)
 
 
-def test_a_window_after_a_jump_back() -> None:
-    """A window ends where the clock that never goes back says that the leeway begins."""
+def test_a_window_ends_at_the_leeway_by_boot_time() -> None:
+    """After the wall clock was set back, a window ends where the leeway begins by boot time."""
     entry = holding()
     now = Instant(START.boot + 294.5, START.wall - 86_400)
     entry.open_window(now)
@@ -268,10 +267,10 @@ def test_a_window_after_a_jump_back() -> None:
     st.integers(-64 * 10, 64 * 10).map(lambda number: number / 64),
     st.integers(0, 63).map(lambda number: number / 64),
 )
-def test_nothing_changes_in_a_window(
+def test_the_state_does_not_change_in_a_window(
     lifetime: float, refresh: float, wait: float, now: Instant, jump: float, later: float
 ) -> None:
-    """While a window is open the state is what it was when it opened, by both clocks."""
+    """While a window is open, the state stays the same by both clocks."""
     entry = holding(lifetime=lifetime, refresh=refresh)
     entry.renew_after = START.boot + wait
     now = Instant(now.boot, now.wall + jump)
@@ -287,8 +286,8 @@ def test_nothing_changes_in_a_window(
         assert (now.boot < entry.renew_after) == (then.boot - 1e-6 < entry.renew_after)
 
 
-def test_reject() -> None:
-    """A rejected token is dropped, and a window over it closed."""
+def test_a_rejected_token_is_dropped() -> None:
+    """A rejected token is dropped, and its window is closed."""
     entry = holding()
     entry.open_window(START)
 
@@ -299,9 +298,9 @@ def test_reject() -> None:
     assert not is_open(entry, START.wall)
 
 
-@pytest.mark.parametrize("value", ["another", "", "toke", "token "])
-def test_reject_another_token(value: str) -> None:
-    """The rejection of a token that is not held does nothing: a thousand late ones cost nothing."""
+@pytest.mark.parametrize("value", ["another", "", "toke"])
+def test_the_rejection_of_another_token_does_nothing(value: str) -> None:
+    """The rejection of a token that the entry does not hold changes nothing."""
     entry = holding()
     entry.open_window(START)
 
@@ -310,8 +309,8 @@ def test_reject_another_token(value: str) -> None:
     assert is_open(entry, START.wall)
 
 
-def test_reject_without_a_token() -> None:
-    """Where no token is held, none is rejected."""
+def test_an_entry_without_a_token_rejects_nothing() -> None:
+    """If an entry holds no token, a rejection changes nothing."""
     entry = holding()
     entry.reject("token", START)
 
@@ -319,7 +318,7 @@ def test_reject_without_a_token() -> None:
     assert Entry(KEY).reject("token", START) is None
 
 
-def test_reject_leaves_a_cool_down() -> None:
+def test_a_rejection_does_not_shorten_a_cool_down() -> None:
     """A rejection does not shorten a cool-down."""
     entry = holding()
     entry.refuse_until = START.boot + 30
@@ -328,11 +327,11 @@ def test_reject_leaves_a_cool_down() -> None:
     assert entry.state(START) is State.COOLING_DOWN
 
 
-def test_no_token_outlives_the_instant_at_which_a_timer_looks() -> None:
-    """At its end a token is over, also where a sum and a difference of floats do not agree."""
-    born = Instant(9.4, START.wall)
+def test_a_token_is_expired_when_its_timer_fires() -> None:
+    """A token is expired at `unusable_at`, even if a sum and a difference of floats disagree."""
+    start = Instant(9.4, START.wall)
     entry = Entry(KEY)
-    accept(entry, now=born, lifetime=7.0)
+    accept(entry, now=start, lifetime=7.0)
     end = Instant(entry.unusable_at, START.wall)
     assert entry.token is not None
     assert entry.token._usable_for(*end) > 0
@@ -340,8 +339,8 @@ def test_no_token_outlives_the_instant_at_which_a_timer_looks() -> None:
     assert entry.state(end) is State.EXPIRED
 
 
-def test_damping() -> None:
-    """A token that replaced a rejected one is kept for the damping window, and not beyond."""
+def test_a_replacement_is_kept_for_the_damping_window() -> None:
+    """The replacement of a rejected token is kept within the damping window, but not after it."""
     entry = holding("first")
     entry.reject("first", START.later(100))
     accept(entry, "second", START.later(100))
@@ -354,15 +353,15 @@ def test_damping() -> None:
     assert entry.token is None
 
 
-def test_a_first_rejection_counts_soon_after_the_machine_booted() -> None:
-    """Nothing that was never rejected is taken for a replacement, however young the clock is."""
+def test_a_first_rejection_counts_soon_after_boot() -> None:
+    """A first rejection drops the token, however low boot time is."""
     damping = Damping()
 
     assert damping.reject(Instant(2.0, START.wall)) == 0
 
 
-def test_one_ignored_rejection_makes_a_replacement_of_the_next_token() -> None:
-    """A token that renewed one of which a single rejection was ignored is damped, too."""
+def test_a_token_after_an_ignored_rejection_is_a_replacement() -> None:
+    """A token that replaces one with an ignored rejection is damped, too."""
     entry = holding("first")
     entry.reject("first", START)
     accept(entry, "second")
@@ -373,7 +372,7 @@ def test_one_ignored_rejection_makes_a_replacement_of_the_next_token() -> None:
 
 
 def test_ignored_rejections_are_counted() -> None:
-    """The ignored rejections are those of the token that is held, by its own value."""
+    """The ignored rejections of the present token are counted."""
     entry = holding("first")
     entry.reject("first", START)
 
@@ -394,16 +393,16 @@ def test_ignored_rejections_are_counted() -> None:
     assert entry.ignored == 0
 
 
-def test_no_damping_of_a_first_token() -> None:
-    """A token that replaced no rejected one is dropped at once, however young it is."""
+def test_a_renewed_token_is_not_damped() -> None:
+    """A token that did not replace a rejected one is dropped at its first rejection."""
     entry = holding("first")
     accept(entry, "renewed", START.later(1))
 
     assert entry.reject("renewed", START.later(1)) == 0
 
 
-def test_a_rejection_of_another_token_makes_no_replacement() -> None:
-    """Only the rejection of the token that is held makes the next one its replacement."""
+def test_the_rejection_of_another_token_makes_no_replacement() -> None:
+    """Only the rejection of the present token makes the next token a replacement."""
     entry = holding("first")
     entry.reject("late", START)
     accept(entry, "second")
@@ -411,8 +410,8 @@ def test_a_rejection_of_another_token_makes_no_replacement() -> None:
     assert entry.reject("second", START) == 0
 
 
-def test_the_window_doubles() -> None:
-    """While each replacement is rejected in turn, the damping window doubles up to five minutes."""
+def test_the_damping_window_doubles() -> None:
+    """If each replacement is rejected in turn, the damping window doubles up to five minutes."""
     entry, now, windows = holding("0", lifetime=3_600.0), START, []
     for number in range(9):
         while (kept := entry.reject(f"{number}", now)) != 0:
@@ -424,8 +423,8 @@ def test_the_window_doubles() -> None:
     assert windows == [5, 10, 20, 40, 80, 160, 300, 300, 300]
 
 
-def test_the_window_shrinks() -> None:
-    """A replacement that lived for five minutes without being rejected ends the doubling."""
+def test_the_damping_window_shrinks() -> None:
+    """A replacement that lived for five minutes without a rejection resets the window."""
     entry = holding("first")
     entry.reject("first", START)
     accept(entry, "second", START)
@@ -439,8 +438,8 @@ def test_the_window_shrinks() -> None:
     assert entry.damping == 5
 
 
-def test_an_ignored_rejection_keeps_the_window_growing() -> None:
-    """A replacement whose rejection was ignored lived for no five minutes without one."""
+def test_an_ignored_rejection_does_not_reset_the_window() -> None:
+    """A replacement with an ignored rejection does not reset the window, however long it lives."""
     entry = holding("first")
     entry.reject("first", START)
     accept(entry, "second", START, lifetime=3_600.0)
@@ -450,8 +449,8 @@ def test_an_ignored_rejection_keeps_the_window_growing() -> None:
     assert entry.damping == 10
 
 
-def test_a_renewed_replacement_is_none() -> None:
-    """The token that renews a replacement is an ordinary one."""
+def test_the_renewal_of_a_replacement_is_not_a_replacement() -> None:
+    """A token that renews a replacement is an ordinary token."""
     entry = holding("first")
     entry.reject("first", START)
     accept(entry, "second", START)
@@ -460,8 +459,8 @@ def test_a_renewed_replacement_is_none() -> None:
     assert entry.reject("third", START.later(1)) == 0
 
 
-def test_drop_token() -> None:
-    """An entry whose token is dropped is absent, never due, and as used as before."""
+def test_a_dropped_token_leaves_an_absent_entry() -> None:
+    """An entry whose token was dropped is absent, is never due, and stays as used as before."""
     entry = holding()
     entry.used = USED
     entry.open_window(START)
@@ -473,8 +472,8 @@ def test_drop_token() -> None:
     assert not is_open(entry, START.wall)
 
 
-def test_detach() -> None:
-    """A detached entry hands out nothing, and says that it is useless."""
+def test_a_detached_entry_holds_no_token() -> None:
+    """A detached entry holds no token, and its sources look the key up again."""
     entry = holding()
     entry.open_window(START)
     entry.detach()
@@ -484,8 +483,8 @@ def test_detach() -> None:
     assert not is_open(entry, START.wall)
 
 
-def test_the_last_rejections_are_remembered() -> None:
-    """A key remembers the values of a few rejected tokens, not of all there ever were."""
+def test_the_last_four_rejections_are_remembered() -> None:
+    """An entry remembers the values of the last four rejected tokens."""
     entry = Entry(KEY)
     values = [f"token {number}" for number in range(100)]
     for value in values:

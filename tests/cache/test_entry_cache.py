@@ -1,4 +1,4 @@
-"""The entries of a provider: as many as allowed, the used ones longest."""
+"""The bounded cache of entries: eviction, and entries that are kept fresh."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._cache.entry import FOR_EVICTION, FOR_RENEWAL, USED, Entry
 from okta_tokens._cache.entry_cache import EntryCache
 
-QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
+QUICK = settings(max_examples=50, deadline=None, database=None, derandomize=True)
 CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("secret"))
 KEYS = [TokenKey(CLIENT, frozenset({name})) for name in "abcdefgh"]
 
 
 class Cache(EntryCache):
-    """A cache that knows what it has evicted."""
+    """A cache that records its evicted keys."""
 
     def __init__(self, maxsize: int) -> None:
         self.evicted: list[TokenKey] = []
@@ -28,20 +28,20 @@ class Cache(EntryCache):
 
     @property
     def keys(self) -> list[TokenKey]:
-        """The keys that it holds, in its order."""
+        """The keys in the order of the cache."""
         return [entry.key for entry in self]
 
 
 def new_cache(maxsize: int, *keys: TokenKey) -> Cache:
-    """Return a cache with entries."""
+    """Return a cache with an entry for each key."""
     cache = Cache(maxsize)
     for key in keys:
         cache.get_or_add(key)
     return cache
 
 
-def test_empty() -> None:
-    """A new cache holds nothing."""
+def test_a_new_cache_is_empty() -> None:
+    """A new cache has no entry."""
     cache = new_cache(3)
 
     assert len(cache) == 0
@@ -49,8 +49,8 @@ def test_empty() -> None:
     assert cache.get(KEYS[0]) is None
 
 
-def test_get_or_add() -> None:
-    """A key has one entry, which is empty at first."""
+def test_a_key_has_one_entry() -> None:
+    """Equal keys have one entry, which is empty at first."""
     cache = new_cache(3)
     entry = cache.get_or_add(KEYS[0])
 
@@ -62,16 +62,16 @@ def test_get_or_add() -> None:
     assert len(cache) == 1
 
 
-def test_the_oldest_goes() -> None:
-    """A full cache evicts the oldest entry that was not used, and tells so."""
+def test_a_full_cache_evicts_the_oldest_unused_entry() -> None:
+    """A full cache evicts its oldest unused entry, and reports it."""
     cache = new_cache(3, *KEYS[:5])
 
     assert cache.keys == KEYS[2:5]
     assert cache.evicted == KEYS[:2]
 
 
-def test_getting_is_no_use() -> None:
-    """Looking an entry up does not save it: only a hit counts as a use."""
+def test_a_lookup_is_not_a_use() -> None:
+    """A lookup does not protect an entry from eviction; only a hit is a use."""
     cache = new_cache(2, *KEYS[:2])
     cache.get(KEYS[0])
     cache.get_or_add(KEYS[0])
@@ -81,7 +81,7 @@ def test_getting_is_no_use() -> None:
 
 
 def test_a_used_entry_gets_a_second_chance() -> None:
-    """An entry that was used since it was last considered is kept, once."""
+    """An entry that was used since the cache last considered it is kept once."""
     cache = new_cache(2, *KEYS[:2])
     entry = cache.get_or_add(KEYS[0])
     entry.used = USED
@@ -97,8 +97,8 @@ def test_a_used_entry_gets_a_second_chance() -> None:
     assert cache.evicted == [KEYS[1], KEYS[0], KEYS[2]]
 
 
-def test_a_use_for_renewal_alone_saves_nothing() -> None:
-    """Eviction reads its own bit, not that of renewal."""
+def test_eviction_has_a_bit_of_its_own() -> None:
+    """Eviction does not look at the bit for renewal."""
     cache = new_cache(1, KEYS[0])
     cache.get_or_add(KEYS[0]).used = FOR_RENEWAL
     cache.get_or_add(KEYS[1])
@@ -106,8 +106,8 @@ def test_a_use_for_renewal_alone_saves_nothing() -> None:
     assert cache.evicted == [KEYS[0]]
 
 
-def test_where_all_are_used() -> None:
-    """If all entries were used, the oldest goes, and all have lost their chance."""
+def test_if_every_entry_was_used_the_oldest_is_evicted() -> None:
+    """If every entry was used, the oldest one is evicted, and no entry counts as used."""
     cache = new_cache(3, *KEYS[:3])
     for entry in cache:
         entry.used = USED
@@ -119,7 +119,7 @@ def test_where_all_are_used() -> None:
 
 
 def test_a_kept_entry_is_never_evicted() -> None:
-    """An entry that is kept fresh stays, and takes no place from the others."""
+    """An entry that is kept fresh is not evicted, and takes no place of other entries."""
     cache = new_cache(2)
     kept = cache.get_or_add(KEYS[0])
 
@@ -135,8 +135,8 @@ def test_a_kept_entry_is_never_evicted() -> None:
     assert KEYS[0] not in cache.evicted
 
 
-def test_keeping_is_bounded() -> None:
-    """As many entries as the cache's size are kept at most; keeping one again is for free."""
+def test_kept_entries_are_bounded() -> None:
+    """No more entries are kept fresh than the size of the cache; keeping one again is allowed."""
     cache = new_cache(2)
     first, second, third = (cache.get_or_add(key) for key in KEYS[:3])
 
@@ -146,8 +146,8 @@ def test_keeping_is_bounded() -> None:
     assert cache.get(KEYS[2]) is third
 
 
-def test_an_entry_moves_when_it_is_kept() -> None:
-    """An entry is held in one place: the kept ones or the others."""
+def test_a_kept_entry_leaves_the_other_entries() -> None:
+    """An entry that is kept fresh does not count among the other entries."""
     cache = new_cache(2, *KEYS[:2])
     entry = cache.get_or_add(KEYS[1])
     cache.keep(entry)
@@ -156,8 +156,8 @@ def test_an_entry_moves_when_it_is_kept() -> None:
     assert cache.keys == [KEYS[1], KEYS[0]]
 
 
-def test_remove() -> None:
-    """An entry that is removed is useless to whoever still holds it, and is not evicted."""
+def test_a_removed_entry_is_detached() -> None:
+    """A removed entry is detached, and does not count as evicted."""
     cache = new_cache(3, *KEYS[:2])
     entry = cache.get_or_add(KEYS[0])
     cache.remove(entry)
@@ -168,8 +168,8 @@ def test_remove() -> None:
     assert cache.get_or_add(KEYS[0]) is not entry
 
 
-def test_changes_while_iterating() -> None:
-    """Whoever iterates may change the cache meanwhile."""
+def test_the_cache_may_change_during_an_iteration() -> None:
+    """An iteration goes over a copy, so the cache may change meanwhile."""
     cache = new_cache(3, *KEYS[:3])
     for entry in cache:
         cache.remove(entry)
@@ -185,8 +185,8 @@ def test_changes_while_iterating() -> None:
         max_size=60,
     ),
 )
-def test_like_its_model(maxsize: int, steps: list[tuple[str, TokenKey]]) -> None:
-    """Over any course of events the cache does what a list with a hand that goes round would do."""
+def test_the_cache_agrees_with_its_model(maxsize: int, steps: list[tuple[str, TokenKey]]) -> None:
+    """After every sequence of steps the cache holds what a simple second-chance model holds."""
     cache = Cache(maxsize)
     used: dict[TokenKey, bool] = {}
     kept: list[TokenKey] = []
@@ -221,8 +221,8 @@ def test_like_its_model(maxsize: int, steps: list[tuple[str, TokenKey]]) -> None
         assert len(kept) <= maxsize
 
 
-def test_keeping_a_new_entry_evicts_nobody() -> None:
-    """An entry that is kept fresh from its beginning takes no place of the others."""
+def test_keeping_a_new_entry_evicts_no_entry() -> None:
+    """A new entry that is kept fresh from its beginning takes no place of other entries."""
     evicted: list[Entry] = []
     cache = EntryCache(1, evicted.append)
     ordinary = cache.get_or_add(KEYS[0])

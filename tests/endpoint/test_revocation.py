@@ -40,7 +40,6 @@ async def test_a_revoked_token_is_not_handed_out() -> None:
         assert here.sandbox.tokens_revoked == 1
         assert here.provider.stats().tokens_revoked == 1
         (revoked,) = here.seen(TokenRevoked)
-        assert isinstance(revoked, TokenRevoked)
         assert revoked.key == source.key
         assert (await source.get_token()).value != token.value
         assert len(here.seen(TokenRequested)) == 2
@@ -109,7 +108,7 @@ async def test_concurrent_revocations_share_one_request() -> None:
 
 
 async def test_the_client_authenticates_as_for_a_token() -> None:
-    """The assertion names the revocation URL, also the one of the org's own server."""
+    """The assertion names the revocation URL, also the one of the org authorization server."""
     app = SandboxClient(CLIENT_ID, scopes=SCOPES, keys=[public_jwk(ec_key())])
     async with world(app=app, authentication=PrivateKeyJWT(ec_key())) as here:
         org = OktaClient(

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from okta_tokens._endpoint.token_request import build_form
 from okta_tokens._endpoint.token_response import (
     MAX_LIFETIME,
     TokenResponse,
-    build_form,
     parse_revocation_response,
     parse_token_response,
 )

@@ -18,7 +18,7 @@ from yarl import URL
 
 from okta_tokens import ClientSecretBasic, ClientSecretPost, OktaClient
 from okta_tokens._auth.client_secret import secret_problem
-from okta_tokens._endpoint.session import environment_proxy
+from okta_tokens._endpoint.http_session import environment_proxy
 from okta_tokens._endpoint.token_response import MAX_LIFETIME
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.scopes import format_scopes, parse_scopes

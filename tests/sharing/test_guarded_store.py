@@ -15,7 +15,7 @@ import pytest
 from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
-from okta_tokens._sharing.store import SharedToken
+from okta_tokens._sharing.store_protocol import SharedToken
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
 from tests.clock import ManualClock, settle
 from tests.stores.support import MemoryTokenStore

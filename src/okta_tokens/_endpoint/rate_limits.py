@@ -22,7 +22,7 @@ _MAX_DOUBLINGS = 16
 class Pause:
     """The time for which one half of a domain gets no requests.
 
-    The halves are the org's own authorization server, and all custom ones together: Okta counts
+    The halves are the org authorization server, and all custom ones together: Okta counts
     them apart.
 
     Args:

@@ -9,7 +9,7 @@ import aiohttp
 
 from okta_tokens._endpoint.endpoint import Endpoint
 from okta_tokens._endpoint.exchange import Exchange
-from okta_tokens._endpoint.session import (
+from okta_tokens._endpoint.http_session import (
     check_netrc,
     check_session,
     environment_proxy,

@@ -6,13 +6,13 @@ import asyncio
 import copy
 from collections.abc import Callable
 
-from okta_tokens._endpoint.operation import RevocationFlight
 from okta_tokens._endpoint.registry import EndpointRegistry
+from okta_tokens._endpoint.token_request import RevocationFlight
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.flight import SingleFlight
 from okta_tokens._runtime.internal_error import internal_error
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import ProviderStateError, TokenProviderError, TransportError
 from okta_tokens.events import Event, TokenRevoked
 

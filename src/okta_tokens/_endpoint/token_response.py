@@ -1,10 +1,10 @@
-"""The client-credentials grant as pure functions: build the form, parse the response."""
+"""Token responses: what the token and the revocation endpoint send back, parsed."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
@@ -14,7 +14,6 @@ from okta_tokens._endpoint.error_response import (
     why_invalid,
 )
 from okta_tokens._endpoint.response import Response
-from okta_tokens._model.scopes import format_scopes
 from okta_tokens._runtime.clock import Instant
 from okta_tokens.errors import FetchError
 
@@ -54,19 +53,6 @@ class TokenResponse:
     sent: Instant
     request_id: str | None
     adopted: bool = False
-
-
-def build_form(scopes: Iterable[str]) -> dict[str, str]:
-    """Return the fields of a token request (RFC 6749 section 4.4.2).
-
-    Args:
-        scopes: The requested scopes. Without any the field is left out, and a custom authorization
-            server grants its default scopes.
-    """
-    form = {"grant_type": "client_credentials"}
-    if parameter := format_scopes(scopes):
-        form["scope"] = parameter
-    return form
 
 
 def parse_token_response(

@@ -1,4 +1,4 @@
-"""Advice: which requests Okta will probably refuse, and why."""
+"""Advice: what Okta will probably refuse, and what to do about a refusal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,33 @@ from okta_tokens._model.token_key import TokenKey
 
 OPENID_SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 """The scopes of OpenID Connect. They need a signed-in user."""
+
+
+MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
+
+_ADVICE_BY_CODE = {
+    "invalid_client": "check the client id, the secret, and that the app is active and registered "
+    "for this method of authentication",
+    "invalid_scope": "check that each scope exists on this authorization server and is granted to "
+    "the client by an access policy",
+    "access_denied": "check the access policies and network zones of the authorization server",
+    "unauthorized_client": "allow the client-credentials grant in the app's settings",
+    "unsupported_grant_type": "allow the client-credentials grant in the app's settings",
+    "invalid_dpop_proof": "if the app requires DPoP, give the client dpop=DPoP(); if the client "
+    f"has it, check this machine's clock, and {MIDDLEBOXES}",
+    "use_dpop_nonce": f"the server keeps asking for another nonce; check {MIDDLEBOXES}",
+    "E0000007": "check the domain and the authorization server's id",
+    "E0000022": "check the domain and the authorization server's id",
+}
+
+
+def advice_for_code(code: str) -> str:
+    """Return what to do about a refusal.
+
+    Args:
+        code: The error code, of OAuth or in Okta's own format.
+    """
+    return _ADVICE_BY_CODE.get(code, "look the request id up in Okta's System Log")
 
 
 def advice_for(key: TokenKey) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import math
 from collections.abc import Callable
@@ -119,7 +120,7 @@ class Schedule:
         """Fire each timer at its instant, until this coroutine is cancelled."""
         while True:
             self._fire()
-            with anyio.CancelScope() as self._sleep:
+            with _CancelScope() as self._sleep:
                 self._sleeps_until = self._heap[0].instant if self._heap else math.inf
                 await self._clock.sleep_until(self._sleeps_until)
             self._sleep = None
@@ -146,13 +147,39 @@ class Schedule:
             heapq.heappush(self._heap, timer)
 
 
-class Deadline:
+class _CancelScope:
+    """A cancel scope that catches only its own cancellation.
+
+    If a caller cancels the task in the same turn of the event loop, the exception is that of both
+    cancellations. anyio before 4.16 catches it, and the caller's cancellation is lost.
+    """
+
+    __slots__ = ("_cancellations", "_scope")
+
+    def __enter__(self) -> anyio.CancelScope:
+        """Return the cancel scope of the body."""
+        self._cancellations = _count_cancellations()
+        self._scope = anyio.CancelScope()
+        return self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Return whether the body's exception is the cancellation of this scope alone."""
+        caught = self._scope.__exit__(kind, error, traceback)
+        return caught and _count_cancellations() <= self._cancellations
+
+
+class Deadline(_CancelScope):
     """A context manager that cancels its body at an instant; `Schedule.deadline` makes it.
 
     Every request enters one, and a class with slots is cheaper than a generator.
     """
 
-    __slots__ = ("_instant", "_schedule", "_scope", "_timer")
+    __slots__ = ("_instant", "_schedule", "_timer")
 
     def __init__(self, schedule: Schedule, instant: float) -> None:
         self._schedule = schedule
@@ -160,9 +187,9 @@ class Deadline:
 
     def __enter__(self) -> anyio.CancelScope:
         """Set the timer and return the cancel scope of the body."""
-        self._scope = anyio.CancelScope()
-        self._timer = self._schedule.call_at(self._instant, self._scope.cancel)
-        return self._scope.__enter__()
+        scope = super().__enter__()
+        self._timer = self._schedule.call_at(self._instant, scope.cancel)
+        return scope
 
     def __exit__(
         self,
@@ -172,4 +199,10 @@ class Deadline:
     ) -> bool:
         """Cancel the timer; return whether the body's exception is the deadline's cancellation."""
         self._schedule.cancel(self._timer)
-        return self._scope.__exit__(kind, error, traceback)
+        return super().__exit__(kind, error, traceback)
+
+
+def _count_cancellations() -> int:
+    """Return how many cancellations of the current task are not yet complete."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

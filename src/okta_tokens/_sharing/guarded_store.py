@@ -14,7 +14,7 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.circuit_breaker import CircuitBreaker
-from okta_tokens._sharing.store import SharedToken, TokenStore, UnreadableEntry
+from okta_tokens._sharing.store_protocol import SharedToken, TokenStore, UnreadableEntry
 from okta_tokens.events import Event, StoreEntryIgnored
 
 P = ParamSpec("P")

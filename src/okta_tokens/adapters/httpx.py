@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
     error.add_note("install the extra: pip install 'okta-tokens[httpx]'")
     raise
 
-from okta_tokens.adapters._httpx import TokenFlow
+from okta_tokens.adapters._httpx_flow import TokenFlow
 
 __all__ = ["TokenAuth"]
 

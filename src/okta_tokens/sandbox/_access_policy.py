@@ -34,7 +34,7 @@ class AccessPolicy:
     """The scopes that an authorization server grants.
 
     Args:
-        org: Whether the server is the org's own.
+        org: whether the server is the org authorization server.
         known_scopes: The scopes that are configured for the server.
         default_scopes: The scopes that the server grants if the request has no scopes.
     """

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from okta_tokens._sharing.store import SharedToken, UnreadableEntry
+from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12

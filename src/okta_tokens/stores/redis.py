@@ -40,7 +40,7 @@ except ModuleNotFoundError as error:
 
 from okta_tokens._model.identity import stored_values
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._sharing.store import SharedToken, UnreadableEntry
+from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
 from okta_tokens.errors import ConfigurationError
 
 __all__ = ["RedisTokenStore", "generate_key"]

@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from okta_tokens._model.advice import MIDDLEBOXES
 from okta_tokens.cli.doctor.result import Result, failed, passed, skipped, warned
 
 DNS = "dns"
@@ -24,7 +25,6 @@ _MIN_DAYS_LEFT = 14.0
 _MAX_GOOD_OFFSET = 2.0  # seconds; `Date` has whole seconds
 _MAX_USABLE_OFFSET = 60.0
 _SHOWN_ADDRESSES = 4
-_MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ def reason(error: BaseException) -> str:
 
 def _failed_handshake(route: Route, error: BaseException) -> Result:
     host = urlsplit(route.origin).netloc
-    remedy = f"check the domain, and {_MIDDLEBOXES}"
+    remedy = f"check the domain, and {MIDDLEBOXES}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
         why = str(getattr(cause, "verify_message", cause)).rstrip(".")

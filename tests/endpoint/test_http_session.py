@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from okta_tokens._endpoint.session import (
+from okta_tokens._endpoint.http_session import (
     check_netrc,
     check_session,
     environment_proxy,

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from okta_tokens._endpoint.operation import TokenFlight
 from okta_tokens._endpoint.registry import EndpointRegistry
+from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import Random, RefreshPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
-from okta_tokens._sharing.store import SharedToken
+from okta_tokens._sharing.store_protocol import SharedToken
 from okta_tokens.errors import FetchError
 
 IsRejected = Callable[[str], bool]
@@ -24,7 +24,7 @@ _FIRST_POLL, _MAX_POLL = 0.02, 0.25
 """Seconds between two looks for the token that another process fetches."""
 
 
-class Sharing:
+class SharedFetch:
     """Fetch tokens as one of many processes that share a store.
 
     Args:

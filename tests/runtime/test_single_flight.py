@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from okta_tokens._runtime.flight import Flight, SingleFlight
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._runtime.single_flight import Flight, SingleFlight
 from tests.clock import ManualClock, settle
 
 START = 1_000.0

@@ -1,4 +1,4 @@
-"""What Okta is asked to do, in one or more attempts: fetch a token, or revoke one."""
+"""Token requests and revocation requests: the URL, the form, and what their attempts share."""
 
 from __future__ import annotations
 
@@ -11,19 +11,32 @@ from okta_tokens._auth.dpop import DPoP
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_response import (
     TokenResponse,
-    build_form,
     parse_revocation_response,
     parse_token_response,
 )
+from okta_tokens._model.scopes import format_scopes
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.flight import Flight
+from okta_tokens._runtime.single_flight import Flight
 from okta_tokens.errors import FetchError, TokenProviderError
 from okta_tokens.events import Event, TokenRequested
 
 T = TypeVar("T", bound=TokenResponse | bool)
 TokenFlight = Flight[TokenKey, AccessToken | TokenProviderError]
 RevocationFlight = Flight[tuple[TokenKey, str], bool | TokenProviderError]
+
+
+def build_form(scopes: Iterable[str]) -> dict[str, str]:
+    """Return the fields of a token request (RFC 6749 section 4.4.2).
+
+    Args:
+        scopes: The requested scopes. Without any the field is left out, and a custom authorization
+            server grants its default scopes.
+    """
+    form = {"grant_type": "client_credentials"}
+    if parameter := format_scopes(scopes):
+        form["scope"] = parameter
+    return form
 
 
 class Operation(ABC, Generic[T]):

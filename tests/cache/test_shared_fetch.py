@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, RefreshPolicy, TokenKey
-from okta_tokens._cache.sharing import Sharing
-from okta_tokens._endpoint.operation import TokenFlight
+from okta_tokens._cache.shared_fetch import SharedFetch
+from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._runtime.clock import current_instant
-from okta_tokens._runtime.flight import Flight
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._runtime.single_flight import Flight
 from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens.errors import FetchError, TransportError
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
@@ -86,7 +86,7 @@ class StubRegistry:
 class Process:
     """One of the processes that share a store."""
 
-    sharing: Sharing
+    sharing: SharedFetch
     store: GuardedStore
     endpoint: StubEndpoint
     clock: ManualClock
@@ -137,11 +137,11 @@ class World:
             random=lambda: draw,
             emit=events.append,
         )
-        sharing = Sharing(
+        sharing = SharedFetch(
             store,
             clock=self.clock,
             refresh=RefreshPolicy(),
-            registry=StubRegistry(endpoint),  # type: ignore[arg-type]  # all that Sharing uses
+            registry=StubRegistry(endpoint),  # type: ignore[arg-type]  # all that SharedFetch uses
             random=lambda: draw,
         )
         store.attach(loop, copy_context())
