@@ -80,7 +80,6 @@ async def test_one_process_renews_and_the_others_adopt() -> None:
             await clock.advance(250, quiet)
 
         adopted = sum(isinstance(event, TokenAdopted) for event in events)
-        print('ADOPT', okta.token_requests, adopted)
         assert 9 <= okta.token_requests <= 13
         assert adopted > 60
 
