@@ -224,3 +224,17 @@ def test_events_about_a_key() -> None:
         *("ProviderClosed", "ProviderFailed", "RequestsPaused"),
         *("StoreFailed", "StoreRecovered"),
     }
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"key": KEY, "other": 1}, {"key": KEY, "after": 1.0, "other": 1}]
+)
+def test_an_event_takes_exactly_its_fields(values: dict[str, object]) -> None:
+    """An event with a missing or an unknown field is a `TypeError`."""
+    with pytest.raises(TypeError, match="^RenewalScheduled takes exactly these keyword arguments"):
+        RenewalScheduled(**values)  # type: ignore[arg-type]  # deliberately
+
+
+def test_an_event_class_shows_its_signature() -> None:
+    """The signature of an event class names its fields, though one constructor serves all."""
+    assert [*inspect.signature(RenewalScheduled).parameters] == ["key", "after"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from okta_tokens._endpoint.response import Response
 
@@ -18,20 +17,20 @@ _DEFAULT_PAUSE = 2.0
 _MAX_DOUBLINGS = 16
 
 
-@dataclass(slots=True)
 class Pause:
     """The time for which one half of a domain gets no requests.
 
     The halves are the org authorization server, and all custom ones together: Okta counts
     them apart.
-
-    Args:
-        until: When the pause ends, in seconds of boot time.
-        consecutive_429s: How many 429s arrived in a row.
     """
 
-    until: float = -math.inf
-    consecutive_429s: int = 0
+    __slots__ = ("consecutive_429s", "until")
+
+    def __init__(self) -> None:
+        self.until = -math.inf
+        """When the pause ends, in seconds of boot time."""
+        self.consecutive_429s = 0
+        """How many 429s arrived in a row."""
 
     def extend(
         self, response: Response, *, now: float, clock_offset: float, max_pause: float

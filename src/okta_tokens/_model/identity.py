@@ -9,8 +9,7 @@ error texts. To add a value, give `OktaClient` a parameter and an attribute, and
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._model.scopes import format_scopes
@@ -21,8 +20,7 @@ Plain = str | tuple[str, ...] | None
 """A value that people may see."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentityField:
+class IdentityField(NamedTuple):
     """One value that distinguishes a key from other keys.
 
     No argument has a default, so a new field has to decide about every consumer.
