@@ -231,7 +231,7 @@ def test_events_about_a_key() -> None:
 )
 def test_an_event_takes_exactly_its_fields(values: dict[str, object]) -> None:
     """An event with a missing or an unknown field is a `TypeError`."""
-    with pytest.raises(TypeError, match="^RenewalScheduled takes exactly these keyword arguments"):
+    with pytest.raises(TypeError, match=r"^RenewalScheduled takes exactly these keyword arguments"):
         RenewalScheduled(**values)  # type: ignore[arg-type]  # deliberately
 
 
