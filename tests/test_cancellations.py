@@ -636,6 +636,22 @@ def test_closing_ends_start_at_any_suspension() -> None:
     at_each_moment(1, check)
 
 
+def test_closing_before_the_first_step_of_the_background_work_cleans_up() -> None:
+    """A provider that closes in the turn in which it starts closes its session."""
+
+    async def main() -> None:
+        provider = TokenProvider()
+        starting = asyncio.create_task(provider.start())
+        await asyncio.sleep(0)  # the task of the background work exists and has not run
+        await provider.aclose()
+        await asyncio.wait([starting])
+
+        assert provider._registry._session is not None
+        assert is_closed(provider)
+
+    run(main())
+
+
 def test_closing_may_be_cancelled_at_any_suspension() -> None:
     """A cancellation at the suspension of `aclose` ends the call, and the provider still closes."""
 
