@@ -26,11 +26,11 @@ def table(marker: str) -> list[list[str]]:
 
 
 def code_names(text: str) -> list[str]:
-    """Return what stands in backquotes."""
+    """Return the texts in backquotes."""
     return re.findall(r"`([^`]+)`", text)
 
 
-def test_the_layers_on_the_page_are_those_that_are_enforced() -> None:
+def test_the_page_lists_the_enforced_layers() -> None:
     """The page lists the rows of modules that the import test enforces, in the same order."""
     rows = [
         tuple("__init__" if name == "okta_tokens" else name for name in code_names(modules))

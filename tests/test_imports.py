@@ -80,7 +80,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def imported(name: str, tree: ast.Module, known: set[str]) -> Iterator[str]:
-    """Yield the full names that a module imports, at every place of its code.
+    """Yield the full names of the modules that a module imports anywhere in its code.
 
     Args:
         name: The module that imports.
@@ -92,10 +92,10 @@ def imported(name: str, tree: ast.Module, known: set[str]) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            here = name.split(".")
+            parts = name.split(".")
             up = node.level - is_package
             base = ".".join(
-                [*(here[: len(here) - up] if node.level else []), *filter(None, [node.module])]
+                [*(parts[: len(parts) - up] if node.level else []), *filter(None, [node.module])]
             )
             for alias in node.names:
                 member = f"{base}.{alias.name}"
@@ -147,13 +147,13 @@ def forbidden(name: str, target: str) -> str | None:
     if part(name) == part(target):
         return None
     if part(name) == APART:
-        return "the sandbox stands by itself"
+        return "the sandbox imports no other part"
     if part(target) == APART and part(name) != "cli":
-        return "nothing but the command knows the sandbox"
+        return "only the command may import the sandbox"
     if part(name) in LEAVES:
         allowed = {*PUBLIC, *SHARED_WITH_LEAVES}
-        return None if target in allowed else "a leaf knows public and shared modules only"
-    return None if row(target) > row(name) else "an import points down"
+        return None if target in allowed else "a leaf may import only public and shared modules"
+    return None if row(target) > row(name) else "an import must point to a lower row"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def forbidden(name: str, target: str) -> str | None:
     ],
 )
 @pytest.mark.parametrize("name", ["okta_tokens.cli", "okta_tokens.cli._console"])
-def test_an_import_is_found_at_every_place(name: str, code: str, targets: list[str]) -> None:
+def test_every_kind_of_import_is_found(name: str, code: str, targets: list[str]) -> None:
     """Imports in functions, imports for typing and relative imports count like other imports."""
     known = {
         f"okta_tokens{end}"
@@ -214,7 +214,7 @@ def test_an_import_is_found_at_every_place(name: str, code: str, targets: list[s
         ("sandbox._server", "errors", False),
     ],
 )
-def test_what_may_be_imported_is_what_the_rows_say(
+def test_the_rows_decide_which_imports_are_allowed(
     name: str, target: str, *, allowed: bool
 ) -> None:
     """A module imports lower rows only, and a leaf imports public and shared modules only."""
@@ -230,7 +230,7 @@ def test_a_cycle_is_found() -> None:
     assert cycles(imports) == [["b", "c", "b"]]
 
 
-def test_every_module_has_its_row() -> None:
+def test_every_module_has_one_row() -> None:
     """The rows name every existing module and package exactly once, and nothing else."""
     placed = sorted([*(name for names in ROWS for name in names), APART])
 
@@ -249,7 +249,7 @@ def test_imports_point_down() -> None:
     assert wrong == []
 
 
-def test_each_shared_module_is_shared() -> None:
+def test_each_shared_module_is_imported_by_a_leaf() -> None:
     """A leaf imports each internal module that is listed as shared."""
     imported_by_leaves = {
         target
@@ -266,7 +266,7 @@ def test_imports_form_no_cycle() -> None:
     assert cycles(graph(modules())) == []
 
 
-def test_nothing_is_imported_for_typing_alone() -> None:
+def test_no_module_uses_type_checking() -> None:
     """No module uses `TYPE_CHECKING`: if imports form no cycle, no module needs it."""
     hiding = [
         name
@@ -280,7 +280,7 @@ def test_nothing_is_imported_for_typing_alone() -> None:
     assert hiding == []
 
 
-def test_each_part_imports_only_what_it_declares() -> None:
+def test_each_part_imports_only_its_declared_packages() -> None:
     """A module imports the standard library, the dependencies, and the extras of its part."""
     trees = modules()
     wrong = [
@@ -311,8 +311,8 @@ def loaded_by(*statements: str) -> set[str]:
     return {*json.loads(run.stdout)}
 
 
-def test_the_package_loads_nothing_optional() -> None:
-    """An import of the package loads its dependencies and its core, and nothing else."""
+def test_the_package_loads_no_optional_module() -> None:
+    """An import of the package loads only its dependencies and its core."""
     dependencies = f"import {', '.join(sorted(DEPENDENCIES))}"
     loaded = loaded_by(dependencies, "import okta_tokens") - loaded_by(dependencies)
     foreign = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names}
