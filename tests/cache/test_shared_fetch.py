@@ -478,6 +478,8 @@ async def test_a_store_that_fails_costs_no_time(world: World) -> None:
 
         assert await token_value(fetching) == "one's 1"
         assert one.events == [StoreFailed(reason="ConnectionError", after=1.5)]
+        one.endpoint.error = TransportError("no response")
+        assert await one.fetch() is one.endpoint.error
 
 
 async def test_a_store_that_hangs_costs_one_timeout(world: World) -> None:

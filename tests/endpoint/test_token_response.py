@@ -1,4 +1,4 @@
-"""Token responses: the form of the request, and the token that a response holds."""
+"""Token responses: the token that a response holds, its lifetime and its scopes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens._endpoint.token_request import build_form
 from okta_tokens._endpoint.token_response import (
     MAX_LIFETIME,
     TokenResponse,
@@ -56,19 +55,6 @@ INVALID_SCOPE = "scope is not a string of scope names; check the domain"
 def fields_without(name: str) -> dict[str, object]:
     """Return the fields of a token response without one of them."""
     return {key: value for key, value in TOKEN_FIELDS.items() if key != name}
-
-
-# The form
-
-
-def test_the_form_names_the_grant_and_the_sorted_scopes() -> None:
-    """The form holds the grant type and the sorted scopes, and nothing else."""
-    assert build_form({"b", "a"}) == {"grant_type": "client_credentials", "scope": "a b"}
-
-
-def test_the_form_without_scopes_has_no_scope_field() -> None:
-    """Without scopes the field is left out, since an empty field would be malformed."""
-    assert build_form(()) == {"grant_type": "client_credentials"}
 
 
 # The token

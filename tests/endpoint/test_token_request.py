@@ -1,0 +1,71 @@
+"""Token requests and revocation requests: the form, and what their attempts share."""
+
+from __future__ import annotations
+
+from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
+from okta_tokens._endpoint.token_request import (
+    FetchOperation,
+    RevokeOperation,
+    TokenFlight,
+    build_form,
+)
+from okta_tokens._runtime.single_flight import Flight
+from okta_tokens.events import TokenRequested
+
+CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("secret"), dpop=DPoP())
+KEY = TokenKey(CLIENT, frozenset({"a"}))
+
+# The form
+
+
+def test_the_form_names_the_grant_and_the_sorted_scopes() -> None:
+    """The form holds the grant type and the sorted scopes, and nothing else."""
+    assert build_form({"b", "a"}) == {"grant_type": "client_credentials", "scope": "a b"}
+
+
+def test_the_form_without_scopes_has_no_scope_field() -> None:
+    """Without scopes the field is left out, since an empty field would be malformed."""
+    assert build_form(()) == {"grant_type": "client_credentials"}
+
+
+# Operations
+
+
+def test_each_request_is_built_afresh() -> None:
+    """The requests of an operation share their secrets, but neither form nor headers."""
+    operation = FetchOperation(Flight(KEY))
+    first, second = operation.new_request(1.0), operation.new_request(2.0)
+    first.form["client_secret"] = "x"
+    first.headers["DPoP"] = "x"
+    first.secrets.append("x")
+
+    assert second.form == {"grant_type": "client_credentials", "scope": "a"}
+    assert second.headers == {}
+    assert second.secrets == ["x"]
+    assert (first.now, second.now) == (1.0, 2.0)
+    assert second.url == "https://acme.okta.com/oauth2/default/v1/token"
+    assert second.client_id == "0oa1"
+
+
+def test_the_event_of_a_request_tells_attempt_and_purpose() -> None:
+    """The event of a token request holds its number, and whether a caller waits for it."""
+    flight: TokenFlight = Flight(KEY)
+    operation = FetchOperation(flight)
+    operation.requests_sent = 1
+    assert operation.request_event() == TokenRequested(key=KEY, attempt=1, renewal=True)
+
+    flight.wanted = True
+    operation.requests_sent = 2
+    assert operation.request_event() == TokenRequested(key=KEY, attempt=2, renewal=False)
+
+
+def test_a_revocation_needs_no_proof_and_treats_its_token_as_a_secret() -> None:
+    """A revocation request has no proof, and no text may repeat its token."""
+    operation = RevokeOperation(Flight((KEY, "token")))
+    request = operation.new_request(1.0)
+
+    assert request.url == "https://acme.okta.com/oauth2/default/v1/revoke"
+    assert request.form == {"token": "token", "token_type_hint": "access_token"}
+    assert request.secrets == ["token"]
+    assert operation.dpop is None
+    assert FetchOperation(Flight(KEY)).dpop is CLIENT.dpop
