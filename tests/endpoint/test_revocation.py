@@ -163,8 +163,7 @@ async def test_a_failed_revocation_is_retried(monkeypatch: pytest.MonkeyPatch) -
         token = await here.source().get_token()
         endpoint = here.provider._registry.endpoint(token.key)
         send = endpoint._send
-        fails = [True, False, True, True]
-        """Which attempts fail."""
+        fails = [True, False, True, True]  # one for each attempt
 
         async def send_or_fail(*arguments: object, **options: object) -> object:
             result, request = await send(*arguments, **options)  # type: ignore[arg-type]  # passed on
