@@ -94,6 +94,7 @@ def logged(key: TokenKey) -> dict[str, object]:
     """Return the fields of a log line about a key."""
     with structlog.testing.capture_logs() as lines:
         log_event(KeyIdle(key=key))
+    structlog.reset_defaults()  # in older releases, `capture_logs` leaves structlog configured
     (line,) = lines
     return dict(line)
 
