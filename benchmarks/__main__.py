@@ -154,7 +154,7 @@ async def _run(benchmarks: Mapping[str, _Benchmark], *, short: bool, json: Path 
     if json is not None:
         write_json(json, results)
     wrong = [
-        f"{name}: {figure.what}"
+        f"{name}: {figure.name}"
         for name, figures in results.items()
         for figure in figures
         if figure.counted and not figure.holds

@@ -1,4 +1,4 @@
-"""`adapters`: what does a request cost more if an adapter puts the token into it?"""
+"""`adapters`: what does an adapter add to the cost of a request?"""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from okta_tokens.adapters.httpx2 import TokenAuth as TokenAuth2
 Request = Callable[[], Awaitable[object]]
 
 _LIMITS = {"aiohttp": 10.0, "httpx": 15.0, "httpx2": 15.0}
-"""Microseconds."""
+"""The CPU that an adapter may add to a request, in microseconds."""
 
 
 async def run(*, short: bool) -> list[Figure]:
-    """Measure requests with a token that is held, beside the same with a static header.
+    """Compare requests with an adapter and a held token to requests with a static header.
 
     Args:
-        short: Whether to send a few only.
+        short: Whether to send only a few requests.
     """
     calls, rounds = (3, 3) if short else (100, 151)
     async with serve() as server, TokenProvider() as provider, AsyncExitStack() as stack:
@@ -66,19 +66,21 @@ async def run(*, short: bool) -> list[Figure]:
     figures = []
     for name, limit in _LIMITS.items():
         static, ours = times[name], times[f"{name}, adapter"]
-        more = [(a - b) * 1e6 for a, b in zip(ours, static, strict=True)]
+        added = [(a - b) * 1e6 for a, b in zip(ours, static, strict=True)]
         figures += [
-            Figure.measure(f"{name}, a static header: CPU", [it * 1e6 for it in static], "µs"),
-            Figure.measure(f"{name}, the adapter: CPU beyond that", more, "µs", at_most=limit),
-            Figure.ratio(f"{name}, the adapter: beside a static header", ours, static),
+            Figure.measure(
+                f"{name}, a static header: CPU", [seconds * 1e6 for seconds in static], "µs"
+            ),
+            Figure.measure(f"{name}, the adapter: added CPU", added, "µs", at_most=limit),
+            Figure.ratio(f"{name}, the adapter: compared to a static header", ours, static),
         ]
     sent = len(cases) * (rounds + 1) * calls
-    what = f"calls of the API that succeeded, of {sent:,}"
+    name = f"successful calls of the API, of {sent:,}"
     succeeded = counts["resource_calls"] - counts["resource_refused"]
     return [
         *figures,
-        Figure.count(what, succeeded, "", exactly=sent),
-        Figure.count("token requests for all of them", counts["token_requests"], "", exactly=1),
+        Figure.count(name, succeeded, "", exactly=sent),
+        Figure.count("token requests for all calls", counts["token_requests"], "", exactly=1),
     ]
 
 

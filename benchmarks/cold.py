@@ -1,4 +1,4 @@
-"""`cold`: what fetching a token costs the client, beside a bare loop of `session.post`."""
+"""`cold`: what does a fetch cost the client?"""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Cost = tuple[float, float]
 
 
 async def run(*, short: bool) -> list[Figure]:
-    """Measure exchanges.
+    """Compare fetches to a loop of `session.post`.
 
     Args:
-        short: Whether to fetch few tokens only.
+        short: Whether to fetch only a few tokens.
     """
     keys, rounds = (150, 2) if short else (2_000, 15)
     scopes = [f"s{number}" for number in range(keys)]
@@ -48,16 +48,16 @@ async def run(*, short: bool) -> list[Figure]:
             requests += (await server.counts())["token_requests"]
         figures = [
             Figure.measure(
-                "bare session.post and json: CPU each", [cpu / keys * 1e6 for cpu, _ in floor], "µs"
+                "a bare session.post with json: CPU", [cpu / keys * 1e6 for cpu, _ in floor], "µs"
             ),
             Figure.ratio(
-                "tokens for each CPU second, beside bare posts",
-                *_turned([cpu for cpu, _ in ours], [cpu for cpu, _ in floor]),
+                "tokens per CPU second, compared to bare posts",
+                *_rates([cpu for cpu, _ in ours], [cpu for cpu, _ in floor]),
                 at_least=0.98,
             ),
             Figure.ratio(
-                "tokens for each second, beside bare posts",
-                *_turned([wall for _, wall in ours], [wall for _, wall in floor]),
+                "tokens per second, compared to bare posts",
+                *_rates([wall for _, wall in ours], [wall for _, wall in floor]),
                 at_least=0.9,
             ),
             Figure.count("requests", requests / rounds, "", exactly=keys),
@@ -77,15 +77,15 @@ async def _peers(server: Server, bare: Fetch, scopes: list[str], rounds: int) ->
                 theirs.append(await _fetch_all(fetch, scopes))
         figures.append(
             Figure.ratio(
-                f"{kind.name}: tokens for each CPU second, beside bare posts",
-                *_turned([cpu for cpu, _ in theirs], [cpu for cpu, _ in floor]),
+                f"{kind.name}: tokens per CPU second, compared to bare posts",
+                *_rates([cpu for cpu, _ in theirs], [cpu for cpu, _ in floor]),
             )
         )
     return figures
 
 
 def _bare(session: aiohttp.ClientSession, server: Server) -> Fetch:
-    """Return what people write who have no library for it."""
+    """Return the fetch of a service without a library."""
     auth = aiohttp.BasicAuth(CLIENT_ID, SECRET)
 
     async def fetch(scope: str) -> object:
@@ -98,7 +98,7 @@ def _bare(session: aiohttp.ClientSession, server: Server) -> Fetch:
 
 @asynccontextmanager
 async def _opened(kind: type[Peer], server: Server) -> AsyncIterator[Fetch]:
-    """Yield what fetches a token by a peer that has its connections already."""
+    """Yield a function that fetches a token by a new peer, and close the peer."""
     peer = kind(Target(server.origin, CLIENT_ID, SECRET))
 
     async def fetch(scope: str) -> object:
@@ -112,19 +112,19 @@ async def _opened(kind: type[Peer], server: Server) -> AsyncIterator[Fetch]:
 
 
 async def _fetch_all(fetch: Fetch, scopes: list[str]) -> Cost:
-    """Let a hundred workers fetch the token of each scope."""
-    left = iter(scopes)
+    """Fetch the token of each scope by a hundred workers; return the cost."""
+    remaining = iter(scopes)
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(_work(fetch, left) for _ in range(_CONCURRENCY)))
+    await asyncio.gather(*(_work(fetch, remaining) for _ in range(_CONCURRENCY)))
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-async def _work(fetch: Fetch, left: Iterator[str]) -> dict[str, object]:
-    """Fetch, and keep what came, as whoever fetches tokens does."""
-    return {scope: await fetch(scope) for scope in left}
+async def _work(fetch: Fetch, scopes: Iterator[str]) -> dict[str, object]:
+    """Fetch the tokens of the remaining scopes, and keep them, as a service does."""
+    return {scope: await fetch(scope) for scope in scopes}
 
 
-def _turned(ours: list[float], floor: list[float]) -> tuple[list[float], list[float]]:
-    """Turn times into rates."""
+def _rates(ours: list[float], floor: list[float]) -> tuple[list[float], list[float]]:
+    """Return the rates for two lists of times."""
     return [1 / seconds for seconds in ours], [1 / seconds for seconds in floor]

@@ -1,4 +1,4 @@
-"""Figures: what a benchmark found, beside what it should be."""
+"""Figures: the results of a benchmark with their limits."""
 
 from __future__ import annotations
 
@@ -10,115 +10,115 @@ from typing import Literal, Self
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of a benchmark's table.
+    """A line of a benchmark's table.
 
     Args:
-        what: What was measured.
+        name: What was measured.
         value: The median, or the count.
         low: The lower quartile.
         high: The upper quartile.
-        unit: Of these three: `×` for a ratio.
-        limit: What the value should keep to; None if it is only told.
-        sense: On which side of the limit it should be.
-        counted: Whether it is a count, which no noise excuses: one that misses its limit fails the
-            run.
+        unit: The unit of the value and the quartiles; `×` for a ratio.
+        limit: The limit of the value; `None` if there is none.
+        comparison: How the value must compare to the limit.
+        counted: Whether the value is a count with a limit. Noise does not change a count, so a
+            count that misses its limit fails the run.
     """
 
-    what: str
+    name: str
     value: float
     low: float
     high: float
     unit: str = "×"
     limit: float | None = None
-    sense: Literal["<=", ">=", "=="] = "<="
+    comparison: Literal["<=", ">=", "=="] = "<="
     counted: bool = False
 
     @classmethod
     def ratio(
         cls,
-        what: str,
+        name: str,
         measured: Sequence[float],
         floor: Sequence[float],
         *,
         at_most: float | None = None,
         at_least: float | None = None,
     ) -> Self:
-        """Compare two things that were measured side by side, round by round.
+        """Return the median of the ratios of two measurements, which are compared by round.
 
         Args:
-            what: What was measured, beside what.
-            measured: Of each round.
-            floor: Of the same rounds; what the others are divided by.
-            at_most: The limit, if there is an upper one.
-            at_least: The limit, if there is a lower one.
+            name: What was measured.
+            measured: The measurement of each round.
+            floor: The divisor of each round.
+            at_most: The upper limit.
+            at_least: The lower limit.
         """
         ratios = [a / b for a, b in zip(measured, floor, strict=True)]
-        limit, sense = (at_most, "<=") if at_least is None else (at_least, ">=")
-        return cls(what, *_spread(ratios), limit=limit, sense=sense)  # type: ignore[arg-type]
+        limit, comparison = (at_most, "<=") if at_least is None else (at_least, ">=")
+        return cls(name, *_quartiles(ratios), limit=limit, comparison=comparison)  # type: ignore[arg-type]
 
     @classmethod
     def measure(
-        cls, what: str, measured: Sequence[float], unit: str, *, at_most: float | None = None
+        cls, name: str, measured: Sequence[float], unit: str, *, at_most: float | None = None
     ) -> Self:
-        """Tell a plain measurement, which depends on the machine.
+        """Return the median of a measurement, which depends on the machine.
 
         Args:
-            what: What was measured.
-            measured: Of each round.
+            name: What was measured.
+            measured: The measurement of each round.
             unit: The unit.
-            at_most: The limit, if there is one: so generous that only a poor machine misses it.
+            at_most: The upper limit, so generous that only a very slow machine misses it.
         """
-        return cls(what, *_spread(measured), unit=unit, limit=at_most)
+        return cls(name, *_quartiles(measured), unit=unit, limit=at_most)
 
     @classmethod
-    def single(cls, what: str, value: float, unit: str, *, at_most: float | None = None) -> Self:
-        """Tell something that was measured once.
+    def single(cls, name: str, value: float, unit: str, *, at_most: float | None = None) -> Self:
+        """Return a value that was measured once.
 
         Args:
-            what: What was measured.
+            name: What was measured.
             value: The value.
             unit: The unit.
-            at_most: The limit, if there is one.
+            at_most: The upper limit.
         """
-        return cls(what, value, value, value, unit, at_most)
+        return cls(name, value, value, value, unit, at_most)
 
     @classmethod
     def count(
         cls,
-        what: str,
+        name: str,
         value: float,
         unit: str,
         *,
         exactly: int | None = None,
         at_most: float | None = None,
     ) -> Self:
-        """Tell a count.
+        """Return a count.
 
         Args:
-            what: What was counted.
-            value: The count; of several rounds, their mean.
+            name: What was counted.
+            value: The count, or the mean count of several rounds.
             unit: The unit.
-            exactly: The limit, if it is to be met exactly.
-            at_most: The limit, if there is an upper one.
+            exactly: The only correct count.
+            at_most: The upper limit.
         """
-        limit, sense = (at_most, "<=") if exactly is None else (exactly, "==")
-        judged = limit is not None
-        return cls(what, value, value, value, unit, limit, sense, judged)  # type: ignore[arg-type]
+        limit, comparison = (at_most, "<=") if exactly is None else (exactly, "==")
+        counted = limit is not None
+        return cls(name, value, value, value, unit, limit, comparison, counted)  # type: ignore[arg-type]
 
     @property
     def holds(self) -> bool:
-        """Whether the value keeps to its limit; one that is only told does."""
+        """Whether the value keeps to its limit, or has none."""
         if self.limit is None:
             return True
         return {
             "<=": self.value <= self.limit,
             ">=": self.value >= self.limit,
             "==": self.value == self.limit,
-        }[self.sense]
+        }[self.comparison]
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the median and the quartiles."""
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, the lower and the upper quartile."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")

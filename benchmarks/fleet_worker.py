@@ -1,4 +1,4 @@
-"""One process of a fleet: does what it reads, a line of JSON at a time, and prints what it saw."""
+"""A process of a fleet: receives commands and prints results as lines of JSON."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from okta_tokens import OktaClient, TokenProvider, TokenSource
 from okta_tokens.events import Event, TokenRequested
 from okta_tokens.stores.redis import RedisTokenStore
 
-_BETWEEN_CALLS = 0.005
+_CALL_INTERVAL = 0.005
 
 
 class _Process:
-    """What the process has while it lives; each token that it is told to get has a new provider."""
+    """The state of the process. Each `get` command creates a new provider."""
 
     def __init__(self, url: str, keys: list[str], client: OktaClient) -> None:
         self._url = url
         self._keys = keys
         self._client = client
         self._source: TokenSource | None = None
-        self._announces = False
+        self._announcing = False
         self.stack = AsyncExitStack()
 
     async def get(self, scope: str, *, announce: bool = False) -> dict[str, object]:
-        """Get a token as a process does that has just started."""
-        self._announces = announce
+        """Get a token by a new provider, as after the start of a process."""
+        self._announcing = announce
         await self.stack.aclose()
         begun = time.perf_counter()
         enter = self.stack.enter_async_context
@@ -43,9 +43,9 @@ class _Process:
         seconds = time.perf_counter() - begun
         return {"token": _fingerprint(token.value), "seconds": seconds}
 
-    async def live(self, seconds: float) -> dict[str, object]:
-        """Call again and again, and count what was not served at once."""
-        assert self._source is not None  # noqa: S101 - it was told to get one before
+    async def run(self, seconds: float) -> dict[str, object]:
+        """Get tokens for some time; count the calls that suspend or return an expired token."""
+        assert self._source is not None  # noqa: S101 - a `get` command comes before
         calls = late = 0
         tokens = set[str]()
         end = time.monotonic() + seconds
@@ -60,35 +60,35 @@ class _Process:
             else:
                 call.close()
                 late += 1
-            await asyncio.sleep(_BETWEEN_CALLS)
+            await asyncio.sleep(_CALL_INTERVAL)
         return {"calls": calls, "late": late, "tokens": [*map(_fingerprint, tokens)]}
 
     def _observe(self, event: Event) -> None:
-        if self._announces and isinstance(event, TokenRequested):
-            _say({"announced": True})
+        if self._announcing and isinstance(event, TokenRequested):
+            _send({"announced": True})
 
 
 def _fingerprint(value: str) -> str:
     return sha256(value.encode()).hexdigest()
 
 
-def _say(what: dict[str, object]) -> None:
-    print(json.dumps(what), flush=True)
+def _send(result: dict[str, object]) -> None:
+    print(json.dumps(result), flush=True)
 
 
 async def _main() -> None:
-    told: dict[str, Any] = json.loads(sys.stdin.readline())
-    client = client_of(told["origin"])
-    process = _Process(told["url"], told["keys"], client)
-    _say({"ready": True})
+    settings: dict[str, Any] = json.loads(sys.stdin.readline())
+    client = client_of(settings["origin"])
+    process = _Process(settings["url"], settings["keys"], client)
+    _send({"ready": True})
     async with process.stack:
-        # Whoever tells closes the pipe at the end, also by dying.
+        # The pipe also ends if the parent process dies.
         while line := await asyncio.to_thread(sys.stdin.readline):
-            what: dict[str, Any] = json.loads(line)
-            if "get" in what:
-                _say(await process.get(what["get"], announce=what.get("announce", False)))
+            command: dict[str, Any] = json.loads(line)
+            if "get" in command:
+                _send(await process.get(command["get"], announce=command.get("announce", False)))
             else:
-                _say(await process.live(what["live"]))
+                _send(await process.run(command["run"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`hit`: what a token costs that is there already, beside awaiting an empty coroutine."""
+"""`hit`: what does it cost to get a token that is held?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def run(*, short: bool) -> list[Figure]:
     """Measure hits.
 
     Args:
-        short: Whether to take a few short rounds only.
+        short: Whether to run only a few short rounds.
     """
     calls, rounds, keys = (200, 3, 200) if short else (20_000, 41, 10_000)
     async with (
@@ -46,11 +46,12 @@ async def _one_key(
     source = provider.source(client, _SCOPES)
     await source.get_token()
     await provider.get_token(client, _SCOPES)
-    empty, own, theirs = "an empty coroutine", "source.get_token()", "provider.get_token(c, 's t')"
+    empty = "an empty coroutine"
+    by_source, by_provider = "source.get_token()", "provider.get_token(c, 's t')"
     cases: dict[str, Case] = {
         empty: lambda: _await_nothing(calls),
-        own: lambda: _await_source(source, calls),
-        theirs: lambda: _await_provider(provider, client, _SCOPES, calls),
+        by_source: lambda: _await_source(source, calls),
+        by_provider: lambda: _await_provider(provider, client, _SCOPES, calls),
     }
     target = Target(server.origin, CLIENT_ID, SECRET)
     peers = [peer(target) for peer in available()[0]]
@@ -65,19 +66,19 @@ async def _one_key(
     floor = times[empty]
     figures = [
         Figure.measure(empty, _nanoseconds(floor), "ns"),
-        Figure.ratio(own, times[own], floor, at_most=2.25 if _MODERN else 2.75),
-        Figure.ratio(theirs, times[theirs], floor, at_most=2.75 if _MODERN else None),
+        Figure.ratio(by_source, times[by_source], floor, at_most=2.25 if _MODERN else 2.75),
+        Figure.ratio(by_provider, times[by_provider], floor, at_most=2.75 if _MODERN else None),
     ]
     for peer in peers:
-        note = "" if peer.checks_expiry else ", which checks no expiry"
-        what = f"{peer.name}{note}, beside source.get_token()"
-        figures.append(Figure.ratio(what, times[peer.name], times[own]))
+        note = "" if peer.checks_expiry else ", which does not check the expiry"
+        name = f"{peer.name}{note}, compared to source.get_token()"
+        figures.append(Figure.ratio(name, times[peer.name], times[by_source]))
     checking = [times[peer.name] for peer in peers if peer.checks_expiry]
     if checking:
         fastest = min(checking, key=statistics.median)
-        what = "the fastest peer that checks expiry, beside source.get_token()"
-        figures.append(Figure.ratio(what, fastest, times[own], at_least=6))
-    # Each side fetched once, before the first round.
+        name = "the fastest peer that checks the expiry, compared to source.get_token()"
+        figures.append(Figure.ratio(name, fastest, times[by_source], at_least=6))
+    # The package and each peer fetched one token before the first round.
     return [*figures, Figure.count("token requests", requests, "", exactly=1 + len(peers))]
 
 
@@ -90,48 +91,59 @@ async def _many_keys(
     for begin in range(0, keys, 100):
         await provider.warm(*sources[begin : begin + 100])
     table = dict(zip(spellings, sources, strict=True))
-    random.Random(keys).shuffle(spellings)  # noqa: S311 - an order, no secret
+    random.Random(keys).shuffle(spellings)  # noqa: S311 - no cryptography
     shuffled = [table[scopes] for scopes in spellings]
     await _await_each(provider, client, spellings)
-    by_key = {(client.domain, client.client_id, scopes): it for scopes, it in table.items()}
+    by_key = {(client.domain, client.client_id, scopes): source for scopes, source in table.items()}
     cases: dict[str, Case] = {
-        "by scopes": lambda: _read_by_scopes(table, spellings),
-        "by key": lambda: _read_by_key(by_key, client, spellings),
+        "by scopes": lambda: _look_up_by_scopes(table, spellings),
+        "by key": lambda: _look_up_by_key(by_key, client, spellings),
         "source": lambda: _await_sources(shuffled),
         "provider": lambda: _await_each(provider, client, spellings),
     }
     times = await interleave("hit, many keys", cases, rounds)
     requests = (await server.counts())["token_requests"]
-    read, shorter = times["by key"], times["by scopes"]
+    by_tuple, by_string = times["by key"], times["by scopes"]
     many = f"{keys:,} keys in random order"
     return [
-        Figure.measure(f"{many}: tokens[domain, client, scopes]", _nanoseconds(read), "ns"),
-        Figure.ratio(f"{many}: source.get_token(), beside it", times["source"], read, at_most=3),
+        Figure.measure(f"{many}: tokens[domain, client, scopes]", _nanoseconds(by_tuple), "ns"),
         Figure.ratio(
-            f"{many}: provider.get_token(), beside it", times["provider"], read, at_most=3
+            f"{many}: source.get_token(), compared to that", times["source"], by_tuple, at_most=3
         ),
-        Figure.measure(f"{many}: tokens[scopes], no call at all", _nanoseconds(shorter), "ns"),
-        Figure.ratio(f"{many}: source.get_token(), beside that", times["source"], shorter),
-        Figure.ratio(f"{many}: provider.get_token(), beside that", times["provider"], shorter),
+        Figure.ratio(
+            f"{many}: provider.get_token(), compared to that",
+            times["provider"],
+            by_tuple,
+            at_most=3,
+        ),
+        Figure.measure(f"{many}: tokens[scopes]", _nanoseconds(by_string), "ns"),
+        Figure.ratio(
+            f"{many}: source.get_token(), compared to tokens[scopes]", times["source"], by_string
+        ),
+        Figure.ratio(
+            f"{many}: provider.get_token(), compared to tokens[scopes]",
+            times["provider"],
+            by_string,
+        ),
         Figure.count(f"{many}: token requests", requests, "", exactly=keys),
     ]
 
 
-async def interleave(what: str, cases: dict[str, Case], rounds: int) -> dict[str, list[float]]:
-    """Run cases in turns, so that what the machine does meanwhile meets all of them alike.
+async def interleave(title: str, cases: dict[str, Case], rounds: int) -> dict[str, list[float]]:
+    """Measure cases alternately, so that other work of the machine affects all of them.
 
     Args:
-        what: What they are cases of.
-        cases: Each returns what it measured.
-        rounds: How often each is run, after once for nothing.
+        title: The title of the progress bar.
+        cases: The cases by name. Each returns a measurement.
+        rounds: The number of measurements of each case, after one that is discarded.
 
     Returns:
-        What each returned, by round.
+        The measurements of each case, by round.
     """
     times: dict[str, list[float]] = {name: [] for name in cases}
     for case in cases.values():
         await case()
-    for _ in steps(what, rounds):
+    for _ in steps(title, rounds):
         for name, case in cases.items():
             times[name].append(await case())
     return times
@@ -140,7 +152,8 @@ async def interleave(what: str, cases: dict[str, Case], rounds: int) -> dict[str
 def fresh(function: F) -> F:
     """Return a copy of a function with its own bytecode.
 
-    CPython specialises bytecode by what it meets there, so cases that share a loop slow each other.
+    CPython specializes bytecode for the types that it sees, so cases that share a loop would slow
+    each other down.
     """
     code = function.__code__.replace()
     return FunctionType(code, function.__globals__, function.__name__)  # type: ignore[return-value]
@@ -203,14 +216,14 @@ async def _call(getter: Callable[[], object], calls: int) -> float:
     return (time.perf_counter() - begun) / calls
 
 
-async def _read_by_scopes(table: dict[str, TokenSource], spellings: list[str]) -> float:
+async def _look_up_by_scopes(table: dict[str, TokenSource], spellings: list[str]) -> float:
     begun = time.perf_counter()
     for scopes in spellings:
         table[scopes]
     return (time.perf_counter() - begun) / len(spellings)
 
 
-async def _read_by_key(
+async def _look_up_by_key(
     table: dict[tuple[str, str, str], TokenSource], client: OktaClient, spellings: list[str]
 ) -> float:
     domain, client_id = client.domain, client.client_id

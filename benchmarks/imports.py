@@ -1,4 +1,4 @@
-"""`import`: what importing the package costs, beside importing the four that it is built on."""
+"""`import`: what does `import okta_tokens` cost?"""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MEASURE = "import time; begun = time.process_time(); {}; print(time.process_tim
 
 
 async def run(*, short: bool) -> list[Figure]:
-    """Measure imports, each in a process of its own.
+    """Measure the import of the package and of its four main dependencies, each in a new process.
 
     Args:
-        short: Whether to import twice only.
+        short: Whether to measure only two rounds.
     """
     rounds = 2 if short else 40
     floor, ours = [], []
     with tempfile.TemporaryDirectory() as bytecode:
-        # Installed packages have their bytecode beside them, whatever this interpreter was told.
+        # Both imports load cached bytecode, even if this interpreter was started without a cache.
         environment = os.environ | {"PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
         await _measure(_OURS, environment)
         for _ in steps("import", rounds):
@@ -32,12 +32,12 @@ async def run(*, short: bool) -> list[Figure]:
             ours.append(await _measure(_OURS, environment))
     return [
         Figure.measure(f"{_FLOOR}: CPU", [seconds * 1e3 for seconds in floor], "ms"),
-        Figure.ratio(f"{_OURS}, beside these", ours, floor, at_most=1.12),
+        Figure.ratio(f"{_OURS}, compared to these", ours, floor, at_most=1.12),
     ]
 
 
 async def _measure(statement: str, environment: dict[str, str]) -> float:
-    """Return the CPU seconds that a statement takes in a fresh interpreter."""
+    """Return the CPU seconds that a statement takes in a new interpreter."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", _MEASURE.format(statement)),
@@ -46,6 +46,6 @@ async def _measure(statement: str, environment: dict[str, str]) -> float:
     )
     output, _ = await process.communicate()
     if process.returncode:
-        message = f"{statement!r} failed in a fresh interpreter"
+        message = f"{statement!r} failed in a new interpreter"
         raise RuntimeError(message)
     return float(output)

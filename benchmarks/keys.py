@@ -1,6 +1,6 @@
-"""`keys`: what each key costs in memory and CPU, for few and for many, and while nothing is due.
+"""`keys`: what does each of a hundred thousand keys cost, in memory and CPU?
 
-The network is replaced by answers from memory, so that the provider's own cost is what is measured.
+Responses from memory replace the network, so that only the provider's own work is measured.
 """
 
 from __future__ import annotations
@@ -31,44 +31,44 @@ from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, TokenSourc
 from okta_tokens.events import Event, TokenFetched
 
 _LIFETIME = 3600
-_AT_ONCE = 100  # at the gate; and as many keys are asked for, or fall due, together
-_TOKEN_BYTES = 900  # about what Okta's own have
+_BATCH = 100  # concurrent requests, and keys that are fetched or become due together
+_TOKEN_BYTES = 900  # about the length of Okta's tokens
 
-CLIENT = OktaClient("acme.okta.com", "0oabenchmarks", ClientSecretBasic("a-secret-for-nobody"))
+CLIENT = OktaClient("acme.okta.com", "0oabenchmarks", ClientSecretBasic("a-secret"))
 
 
 async def run(*, short: bool) -> list[Figure]:
     """Measure keys.
 
     Args:
-        short: Whether to have few keys, and to be idle for a moment only.
+        short: Whether to have fewer keys, and to be idle for 0.2 s only.
     """
     few, many, rounds, idle = (100, 1_000, 2, 0.2) if short else (1_000, 100_000, 3, 10.0)
     costs: dict[int, list[_Costs]] = {few: [], many: []}
     for _ in steps("keys", rounds):
         costs[many].append(await _live(many))
-        # So many of them that both last about as long.
+        # As many repetitions as make both measurements take about the same time.
         costs[few].append(_mean([await _live(few) for _ in range(max(many // few // 5, 1))]))
     figures = []
     for phase in ("fetching", "renewing", "closing"):
         at_few, at_many = ([cost[phase] for cost in costs[size]] for size in (few, many))
-        what = f"{phase}, CPU for each of {many:,} keys"
+        name = f"{phase}, CPU for each of {many:,} keys"
         figures += [
-            Figure.measure(what, [seconds * 1e6 for seconds in at_many], "µs"),
-            Figure.ratio(f"{what}, beside {few:,}", at_many, at_few, at_most=1.3),
+            Figure.measure(name, [seconds * 1e6 for seconds in at_many], "µs"),
+            Figure.ratio(f"{name}, compared to {few:,}", at_many, at_few, at_most=1.3),
         ]
     gc.disable()
     try:
-        freely = {size: await _live(size) for size in (few, many)}
+        without_gc = {size: await _live(size) for size in (few, many)}
     finally:
         gc.enable()
     for phase in ("fetching", "renewing"):
-        what = f"{phase} {many:,} keys, beside {few:,}, without Python's garbage collector"
-        figures.append(Figure.ratio(what, [freely[many][phase]], [freely[few][phase]]))
-    asleep = [(await _live(many, at_once=True))["renewing"]]
-    renewed = [cost["renewing"] for cost in costs[few]][:1]
-    what = f"renewing, CPU for each of {many:,} keys that are due at once"
-    figures.append(Figure.ratio(f"{what}, beside {few:,}", asleep, renewed))
+        name = f"{phase} {many:,} keys, compared to {few:,}, without Python's garbage collector"
+        figures.append(Figure.ratio(name, [without_gc[many][phase]], [without_gc[few][phase]]))
+    together = [(await _live(many, all_due=True))["renewing"]]
+    gradually = [cost["renewing"] for cost in costs[few]][:1]
+    name = f"renewing, CPU for each of {many:,} keys that are due together"
+    figures.append(Figure.ratio(f"{name}, compared to {few:,}", together, gradually))
     fetched = sum(int(cost["fetches"]) for cost in costs[many])
     figures.append(
         Figure.count(
@@ -81,10 +81,16 @@ async def run(*, short: bool) -> list[Figure]:
 _Costs = Mapping[str, float]
 
 
-async def _live(size: int, *, at_once: bool = False) -> _Costs:
-    """Fetch, renew and close as many keys; return the CPU seconds for each, and the fetches.
+async def _live(size: int, *, all_due: bool = False) -> _Costs:
+    """Fetch and renew keys, and close the provider; return the CPU seconds per key, and a count.
 
-    They are renewed as they fall due, some at a time; or all at once, as after the machine slept.
+    Args:
+        size: The number of keys.
+        all_due: Whether all keys become due together, as after the machine slept. Otherwise they
+            become due in batches.
+
+    Returns:
+        The CPU seconds of each phase per key, and the number of fetched tokens as `fetches`.
     """
     clock = JumpingClock()
     fetched = _Counter()
@@ -105,7 +111,7 @@ async def _live(size: int, *, at_once: bool = False) -> _Costs:
             await source.get_token()
         begun = clock.boot_time()
         waits = sorted(status.next_action_in or 0.0 for status in provider.inspect())
-        batch = size if at_once else min(size, _AT_ONCE)
+        batch = size if all_due else min(size, _BATCH)
         with measured("renewing"):
             for last in range(batch, size + 1, batch):
                 clock.jump(begun + waits[last - 1] - clock.boot_time())
@@ -116,27 +122,27 @@ async def _live(size: int, *, at_once: bool = False) -> _Costs:
 
 
 async def _memory(size: int) -> list[Figure]:
-    """Measure what the provider holds for each key, its token's own bytes apart."""
+    """Measure the memory that the provider needs for each key without the token itself."""
     async with _provider(size, JumpingClock(), _Counter()) as provider:
         scopes = [f"s{number}" for number in range(size)]
-        await provider.get_token(CLIENT, "the first one fills what all share")
+        await provider.get_token(CLIENT, "first")  # creates the objects that all keys share
         gc.collect()
         tracemalloc.start()
         before, _ = tracemalloc.get_traced_memory()
-        for begin in range(0, size, _AT_ONCE):
-            batch = scopes[begin : begin + _AT_ONCE]
+        for begin in range(0, size, _BATCH):
+            batch = scopes[begin : begin + _BATCH]
             await asyncio.gather(*(provider.get_token(CLIENT, scope) for scope in batch))
             for scope in batch:
-                await provider.get_token(CLIENT, scope)  # a hit leaves something behind, too
-        await asyncio.sleep(0.1)  # the events of the last ones
+                await provider.get_token(CLIENT, scope)  # a hit also needs memory
+        await asyncio.sleep(0.1)  # until the last events are delivered
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    own = _TOKEN_BYTES + 49  # what a string takes beside its characters
+    own = _TOKEN_BYTES + 49  # a string needs 49 bytes besides its characters
     each = (after - before) / size - own
     return [
         Figure.single(
-            f"memory for each of {size:,} keys, the token's own {own} bytes apart",
+            f"memory for each of {size:,} keys, without the token's own {own} bytes",
             each,
             "B",
             at_most=1024,
@@ -145,7 +151,7 @@ async def _memory(size: int) -> list[Figure]:
 
 
 async def _idle(size: int, seconds: float) -> Figure:
-    """Measure the CPU time while every token is fresh and nobody asks."""
+    """Measure the CPU time while every token is fresh and there are no calls."""
     async with _provider(size, JumpingClock(), _Counter()) as provider:
         await _fill(provider, size)
         gc.collect()
@@ -161,9 +167,9 @@ async def _provider(
     size: int, clock: JumpingClock, fetched: _Counter
 ) -> AsyncIterator[TokenProvider]:
     provider = TokenProvider(
-        session=cast("aiohttp.ClientSession", AnsweringSession()),
+        session=cast("aiohttp.ClientSession", MemorySession()),
         max_tokens=size + 1,
-        max_concurrent_requests=_AT_ONCE,
+        max_concurrent_requests=_BATCH,
         observers=[fetched],
         clock=clock,
     )
@@ -173,8 +179,8 @@ async def _provider(
 
 async def _fill(provider: TokenProvider, size: int) -> list[TokenSource]:
     sources = [provider.source(CLIENT, f"s{number}") for number in range(size)]
-    for begin in range(0, size, _AT_ONCE):
-        await provider.warm(*sources[begin : begin + _AT_ONCE])
+    for begin in range(0, size, _BATCH):
+        await provider.warm(*sources[begin : begin + _BATCH])
     return sources
 
 
@@ -183,35 +189,35 @@ def _mean(costs: list[_Costs]) -> _Costs:
 
 
 class JumpingClock:
-    """The machine's time, and a way to jump ahead of it."""
+    """The machine's clock, which can be advanced."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
         self._jumped = asyncio.Event()
 
     def boot_time(self) -> float:
-        """Return the seconds since the machine started, and those that were jumped over."""
+        """Return the seconds since the machine started, plus the jumps."""
         return time.monotonic() + self._ahead
 
     def wall_time(self) -> float:
-        """Return the seconds since 1970, and those that were jumped over."""
+        """Return the seconds since 1970, plus the jumps."""
         return time.time() + self._ahead
 
     def jump(self, seconds: float) -> None:
-        """Let so much time pass at once.
+        """Advance the clock.
 
         Args:
-            seconds: How much.
+            seconds: By how many seconds.
         """
         self._ahead += seconds
         self._jumped.set()
         self._jumped = asyncio.Event()
 
     async def sleep_until(self, instant: float) -> None:
-        """Wait until `boot_time()` has reached an instant, also by jumping.
+        """Wait until `boot_time()` has reached an instant, by waiting or by a jump.
 
         Args:
-            instant: In seconds of `boot_time`.
+            instant: The instant in seconds of `boot_time`.
         """
         await asyncio.sleep(0)
         while (nap := instant - self.boot_time()) > 0:
@@ -223,7 +229,7 @@ class JumpingClock:
 
 
 class _Counter:
-    """An observer that counts tokens, and can be waited for."""
+    """An observer that counts fetched tokens, and lets a coroutine wait for a count."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -237,28 +243,28 @@ class _Counter:
                 self._reached.set()
 
     async def reach(self, count: int) -> None:
-        """Wait for so many tokens in all."""
+        """Wait until the count has reached a number."""
         self._wanted = count
         self._reached.clear()
         if self.count < count:
             await self._reached.wait()
 
 
-class AnsweringSession:
-    """A session that answers from memory: what a provider needs of `aiohttp.ClientSession`."""
+class MemorySession:
+    """A session that responds from memory: the part of `aiohttp.ClientSession` that we use."""
 
     auth = None
     trust_env = False
     headers: Mapping[str, str] = {}
 
     def post(self, _url: str, *, data: bytes, **_: object) -> AbstractAsyncContextManager[object]:
-        """Answer a token request after one turn of the event loop.
+        """Return a token response, which arrives after one turn of the event loop.
 
         Args:
-            data: The form, which names the scopes that are granted.
+            data: The form, which names the scopes.
         """
         scope = data.rpartition(b"=")[2].replace(b"+", b" ").decode()
-        token = random.randbytes(_TOKEN_BYTES // 2).hex()  # noqa: S311 - good for nothing
+        token = random.randbytes(_TOKEN_BYTES // 2).hex()  # noqa: S311 - no cryptography
         body = (
             f'{{"token_type":"Bearer","expires_in":{_LIFETIME},"access_token":"{token}",'
             f'"scope":"{scope}"}}'

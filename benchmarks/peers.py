@@ -1,6 +1,6 @@
-"""Other libraries that get client-credentials tokens, each by the interface that its users use.
+"""Other libraries that get client-credentials tokens, each by the interface that its users call.
 
-None of them needs to be installed: a peer is imported when it is made.
+A library is imported when its peer is created, so none of them must be installed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar, Final, TypeAlias
@@ -20,21 +20,21 @@ from typing import Any, ClassVar, Final, TypeAlias
 from aiohttp import ClientSession, encode_basic_auth
 
 CONNECTIONS: Final = 100
-"""Connections that a peer may hold open; it is aiohttp's default, and httpx's."""
+"""The number of connections that a peer may keep: the default of aiohttp and httpx."""
 
 RESOURCE_URL: Final = "https://api.example.com/orders"
-"""What the tokens would be sent to. Nothing is sent there: the peers only look at the URL."""
+"""The URL of the service's request. It is never sent, because the peers only inspect the URL."""
 
-_RequestsSession: TypeAlias = Any  # the types of requests are not installed
+_RequestsSession: TypeAlias = Any  # the type stubs of requests are not installed
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where peers get their tokens.
+    """The authorization server and the client of the tokens.
 
     Args:
-        origin: Scheme, host and port of an authorization server.
-        client_id: Whose tokens they are.
+        origin: The authorization server's scheme, host and port.
+        client_id: The client's id.
         secret: The client's secret.
     """
 
@@ -44,86 +44,90 @@ class Target:
 
     @property
     def token_url(self) -> str:
-        """The token endpoint of the server's default custom authorization server."""
+        """The token endpoint of the authorization server `default`."""
         return f"{self.origin}/oauth2/default/v1/token"
 
 
 class Peer(ABC):
-    """A library that caches client-credentials tokens. Use one in a single event loop.
+    """A library that caches client-credentials tokens. Use a peer in one event loop only.
 
     Args:
-        target: Where it gets its tokens.
+        target: The authorization server and the client.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: If the library is not installed.
     """
 
     name: ClassVar[str]
-    """As people write it."""
+    """The library's name."""
 
     distribution: ClassVar[str]
-    """Its name on PyPI."""
+    """The library's name on PyPI."""
 
     needs: ClassVar[tuple[str, ...]] = ()
-    """Distributions of which it needs one, and brings none."""
+    """Distributions of which the library needs one, although it does not depend on them."""
 
     checks_expiry: ClassVar[bool] = True
-    """Whether a hit looks at the token's expiry."""
+    """Whether a hit checks the token's expiry."""
 
     threads: ClassVar[bool] = False
-    """Whether its interface is synchronous, so that asyncio services call it in a thread."""
+    """Whether the interface is synchronous, so that asyncio services call it in a thread."""
 
     cold: ClassVar[bool] = True
-    """Whether it asks for tokens as the others do, so that its misses compare to theirs."""
+    """Whether its token requests are like those of the others, so that fetches can be compared."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._open = AsyncExitStack()
+        self._exit_stack = AsyncExitStack()
 
     @abstractmethod
     def getter(self, scopes: str) -> Callable[[], object]:
-        """Return what a service calls before each request that it sends.
+        """Return the function that a service calls before each of its requests.
 
-        Call this once for each set of scopes: some peers keep the token in what is returned.
+        Call this method once for each set of scopes, because some peers keep the token in the
+        function.
 
         Args:
-            scopes: The names of the scopes, divided by spaces.
+            scopes: The scopes' names, separated by spaces.
 
         Returns:
-            An async function, or a plain one of a peer that `threads`. Its first call fetches.
+            An async function, or a plain function if `threads` is True. Its first call fetches.
         """
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._open.aclose()
+        await self._exit_stack.aclose()
 
     def _new_session(self) -> ClientSession:
-        """Return an aiohttp session that logs in."""
-        login = encode_basic_auth(self._target.client_id, self._target.secret)
-        session = ClientSession(headers={"Authorization": login})
-        self._open.push_async_callback(session.close)
+        """Return an aiohttp session with the client's credentials."""
+        credentials = encode_basic_auth(self._target.client_id, self._target.secret)
+        session = ClientSession(headers={"Authorization": credentials})
+        self._exit_stack.push_async_callback(session.close)
         return session
 
     def _new_requests_session(self) -> _RequestsSession:
-        """Return a `requests.Session` that keeps a connection for each thread."""
+        """Return a `requests.Session` that keeps enough connections for all threads."""
         requests = import_module("requests")
         session = requests.Session()
-        session.trust_env = False  # it would look for proxies and a .netrc file each time
+        session.trust_env = False  # otherwise each request looks for proxies and a .netrc file
         session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS))
-        self._open.callback(session.close)
+        self._exit_stack.callback(session.close)
         return session
 
 
 class Authlib(Peer):
-    """A client for each set of scopes, whose `ensure_active_token` is awaited.
+    """Authlib: a client for each set of scopes, whose `ensure_active_token` is awaited.
 
-    So does the client itself before each request. Its clients are httpx clients, which share their
-    connections by sharing a transport.
+    The client itself awaits this method before each request. The clients are httpx clients with a
+    common transport, so that they share their connections.
     """
 
     name = "Authlib"
     distribution = "Authlib"
-    needs: ClassVar[tuple[str, ...]] = ("httpx2", "httpx")  # the first one there, as Authlib does
+    needs: ClassVar[tuple[str, ...]] = (
+        "httpx2",
+        "httpx",
+    )  # the first one that is installed, as in Authlib
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -140,12 +144,12 @@ class Authlib(Peer):
         )
 
     def getter(self, scopes: str) -> Callable[[], object]:
-        """Return a function that ensures that a client's token is active, and returns it."""
-        # It renews tokens one request at a time, but would not fetch the first one by itself: so
-        # it is given one that has expired, as if stored by an earlier run.
+        """Return a function that ensures an active token, and returns it."""
+        # Authlib renews an expired token, but does not fetch a first token by itself. So the
+        # client gets an expired token, as if an earlier run had stored the token.
         stored = {"access_token": "expired", "token_type": "Bearer", "expires_at": 0}
         client = self._new_client(scope=scopes, token=stored)
-        self._open.push_async_callback(client.aclose)
+        self._exit_stack.push_async_callback(client.aclose)
 
         async def get() -> object:
             await client.ensure_active_token(client.token)
@@ -155,10 +159,10 @@ class Authlib(Peer):
 
 
 class AzureCore(Peer):
-    """The policy that its pipelines have for bearer tokens, and a credential of ours behind it.
+    """azure-core: the pipeline policy for bearer tokens, with a credential of ours.
 
-    The policy refuses to put a token on a request for http; the request that it is given is for
-    https, and is not sent. It is made once: every pipeline makes one anyway, with a token or not.
+    The policy refuses http requests, so it gets an https request, which is not sent. The request
+    is created once, because every pipeline creates a request, with or without a token.
     """
 
     name = "azure-core"
@@ -173,7 +177,7 @@ class AzureCore(Peer):
         self._credential = _AzureCredential(new_token, self._new_session(), target)
 
     def getter(self, scopes: str) -> Callable[[], object]:
-        """Return a policy's `on_request`; it puts the token on the request, and returns nothing."""
+        """Return a policy's `on_request`, which adds the token to a request and returns `None`."""
         policy = self._policies.AsyncBearerTokenCredentialPolicy(self._credential, *scopes.split())
         context = self._pipeline.PipelineContext(None)
         request = self._rest.HttpRequest("GET", RESOURCE_URL)
@@ -181,7 +185,7 @@ class AzureCore(Peer):
 
 
 class _AzureCredential:
-    """As much of an `AsyncTokenCredential` as the policy calls."""
+    """The part of `AsyncTokenCredential` that the policy calls."""
 
     def __init__(
         self, new_token: Callable[[str, int], object], session: ClientSession, target: Target
@@ -191,15 +195,15 @@ class _AzureCredential:
         self._target = target
 
     async def get_token(self, *scopes: str, **_options: object) -> object:
-        """Fetch a token; the policy is what caches it."""
-        answer = await _fetch(self._session, self._target, " ".join(scopes))
-        return self._new_token(answer["access_token"], int(time.time()) + answer["expires_in"])
+        """Fetch a token. The policy caches it."""
+        response = await _fetch(self._session, self._target, " ".join(scopes))
+        return self._new_token(response["access_token"], int(time.time()) + response["expires_in"])
 
 
 class MSAL(Peer):
-    """One application, whose `acquire_token_for_client` looks into its cache for all scopes.
+    """MSAL: one application for all scopes, whose `acquire_token_for_client` is called.
 
-    It sends the secret in the form, not as a Basic login.
+    MSAL sends the secret in the form, not in a Basic header.
     """
 
     name = "MSAL"
@@ -213,17 +217,17 @@ class MSAL(Peer):
             target.client_id,
             target.secret,
             oidc_authority=http.AUTHORITY,
-            instance_discovery=False,  # Microsoft's directory of its own clouds
+            instance_discovery=False,  # would query Microsoft's directory of clouds
             http_client=http,
         )
 
     def getter(self, scopes: str) -> Callable[[], object]:
-        """Return `acquire_token_for_client`, whose results are answers; also those that refuse."""
+        """Return `acquire_token_for_client`, which returns token responses and error responses."""
         return partial(self._application.acquire_token_for_client, scopes.split())
 
 
 class _MSALHTTPClient:
-    """What MSAL documents as `http_client`: here it takes its https URLs to the target."""
+    """MSAL's documented `http_client`. It sends requests for MSAL's https URLs to the target."""
 
     AUTHORITY: Final = "https://okta.invalid/oauth2/default"
 
@@ -232,24 +236,24 @@ class _MSALHTTPClient:
         self._target = target
 
     def get(self, url: str, **_options: object) -> _Document:
-        """Answer what MSAL asks when it is made: where the endpoints are.
+        """Return the metadata that MSAL requests when the application is created.
 
-        Ours says this too, but has no authorization endpoint, without which MSAL does not start.
+        The sandbox's own metadata has no authorization endpoint, which MSAL requires.
         """
         if not url.startswith(self.AUTHORITY):
-            raise ValueError(f"{url} is not of the authority")
+            raise ValueError(f"{url} is not a URL of the authority")
         endpoints = {"authorization_endpoint": "authorize", "token_endpoint": "token"}
         urls = {name: f"{self.AUTHORITY}/v1/{path}" for name, path in endpoints.items()}
         return _Document(json.dumps({"issuer": self.AUTHORITY, **urls}))
 
     def post(self, _url: str, **options: object) -> object:
-        """Send what is meant for the token endpoint, the only one that MSAL posts to here."""
+        """Send a token request, the only kind of request that MSAL posts here."""
         return self._session.post(self._target.token_url, **options)
 
 
 @dataclass(frozen=True)
 class _Document:
-    """As much of a response as MSAL reads."""
+    """The part of a response that MSAL uses."""
 
     text: str
     status_code: int = 200
@@ -257,10 +261,10 @@ class _Document:
 
 
 class GoogleAuth(Peer):
-    """Credentials of ours for each set of scopes, whose `before_request` is called.
+    """google-auth: credentials of ours for each set of scopes, whose `before_request` is called.
 
-    These are the synchronous ones. Of the asynchronous, `google.auth.aio` never looks at the expiry
-    and never refreshes, and `google.auth._credentials_async` is private.
+    These credentials are synchronous. `google.auth.aio` never checks the expiry and never
+    refreshes, and `google.auth._credentials_async` is private.
     """
 
     name = "google-auth"
@@ -275,13 +279,13 @@ class GoogleAuth(Peer):
         self._request = transport.Request(self._new_requests_session())
 
     def getter(self, scopes: str) -> Callable[[], object]:
-        """Return `before_request`; it puts the token among headers, and returns nothing."""
+        """Return `before_request`, which adds the token to headers and returns `None`."""
         credentials = self._new_credentials(scopes)
         return partial(credentials.before_request, self._request, "GET", RESOURCE_URL, {})
 
 
 def _google_credentials(target: Target) -> Callable[[str], Any]:
-    """Return a class of credentials; its base is there only if google-auth is."""
+    """Return a class of credentials, whose base class needs google-auth."""
     base: Any = import_module("google.auth.credentials").Credentials
     headers = {
         "Authorization": encode_basic_auth(target.client_id, target.secret),
@@ -295,19 +299,20 @@ def _google_credentials(target: Target) -> Callable[[str], Any]:
 
         def refresh(self, request: Callable[..., Any]) -> None:
             response = request(target.token_url, method="POST", body=self._form, headers=headers)
-            answer = json.loads(response.data)
+            fields = json.loads(response.data)
             now = datetime.now(UTC).replace(tzinfo=None)  # google-auth compares naive times
-            self.token = answer["access_token"]
-            self.expiry = now + timedelta(seconds=answer["expires_in"])
+            self.token = fields["access_token"]
+            self.expiry = now + timedelta(seconds=fields["expires_in"])
 
     return Credentials
 
 
 class Okta(Peer):
-    """Okta's management SDK: an `OAuth` for each set of scopes, which its executor asks each time.
+    """Okta's management SDK: an `OAuth` for each set of scopes, which its executor calls each time.
 
-    It signs an assertion where the others send a secret, and asks the org's own server. Its request
-    executor is replaced by one that sends the others' request, so that only hits compare to theirs.
+    The SDK signs an assertion and uses the org server, while the others send a secret. So its
+    request executor is replaced by one that sends the same request as the others, and only hits
+    are compared.
     """
 
     name = "okta"
@@ -317,24 +322,31 @@ class Okta(Peer):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self._new_oauth = import_module("okta.oauth").OAuth
-        key = import_module("jwcrypto.jwk").JWK.generate(kty="RSA", size=2048)
         self._executor = _OktaExecutor(self._new_session(), target)
         self._config = {
             "orgUrl": target.origin,
             "clientId": target.client_id,
-            "privateKey": key.export_to_pem(private_key=True, password=None).decode(),
+            "privateKey": _private_key(),
             "oauthTokenRenewalOffset": 5,  # minutes, the SDK's default
         }
 
     def getter(self, scopes: str) -> Callable[[], object]:
-        """Return `get_oauth_token`, whose results are tokens, their types, and errors."""
+        """Return `get_oauth_token`, which returns a token, its type and an error."""
         config = {"client": self._config | {"scopes": scopes.split()}}
         get: Callable[[], object] = self._new_oauth(self._executor, config).get_oauth_token
         return get
 
 
+@cache
+def _private_key() -> str:
+    """Return a private key in PEM; one is enough, because its assertions are not sent."""
+    key = import_module("jwcrypto.jwk").JWK.generate(kty="RSA", size=2048)
+    pem: bytes = key.export_to_pem(private_key=True, password=None)
+    return pem.decode()
+
+
 class _OktaExecutor:
-    """As much of the SDK's `RequestExecutor` as its `OAuth` calls."""
+    """The part of the SDK's `RequestExecutor` that its `OAuth` calls."""
 
     def __init__(self, session: ClientSession, target: Target) -> None:
         self._session = session
@@ -343,11 +355,11 @@ class _OktaExecutor:
     async def create_request(
         self, _method: str, _url: str, *, form: Mapping[str, str], **_options: object
     ) -> tuple[dict[str, str], None]:
-        """Return the form to send: without the assertion, for which the session has a login."""
+        """Return the form without the assertion, because the session sends the credentials."""
         return _form(form["scope"]), None
 
     async def fire_request(self, form: dict[str, str]) -> tuple[object, object, str, None]:
-        """Send a form; return it, the response, the response's text, and that nothing failed."""
+        """Send a form; return the form, the response, its text, and no error."""
         async with self._session.post(self._target.token_url, data=form) as response:
             response.raise_for_status()
             return form, response, await response.text(), None
@@ -360,10 +372,10 @@ class _OktaExecutor:
 
 
 class AiohttpOAuth2Client(Peer):
-    """A grant for each set of scopes, whose `prepare_headers` its middleware awaits each time.
+    """aiohttp-oauth2-client: a grant for each set of scopes, whose `prepare_headers` is awaited.
 
-    A grant makes its own session and takes no other, so that connections are not shared. It sends
-    the secret in the form, not as a Basic login.
+    The library's middleware awaits this method for each request. A grant creates its own session,
+    so that connections are not shared. It sends the secret in the form, not in a Basic header.
     """
 
     name = "aiohttp-oauth2-client"
@@ -380,17 +392,17 @@ class AiohttpOAuth2Client(Peer):
         )
 
     def getter(self, scopes: str) -> Callable[[], object]:
-        """Return `prepare_headers`, whose results are headers."""
+        """Return `prepare_headers`, which returns headers."""
         grant = self._new_grant(scope=scopes)
-        self._open.push_async_callback(grant.close)
+        self._exit_stack.push_async_callback(grant.close)
         get: Callable[[], object] = grant.prepare_headers
         return get
 
 
 class AsyncLRU(Peer):
-    """A function that fetches a token, decorated with `alru_cache`.
+    """async-lru: a function that fetches a token, decorated with `alru_cache`.
 
-    It knows nothing of tokens: they are dropped after a time that is set in advance.
+    The cache does not know the token's lifetime. It drops a token after a fixed time.
     """
 
     name = "async-lru"
@@ -398,7 +410,7 @@ class AsyncLRU(Peer):
     checks_expiry = False
 
     TTL: ClassVar[float] = 3300.0
-    """Seconds: an hour, which a token lives by default, but for five minutes."""
+    """Seconds: five minutes less than an hour, which is a token's default lifetime."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -406,16 +418,16 @@ class AsyncLRU(Peer):
 
         @import_module("async_lru").alru_cache(maxsize=None, ttl=self.TTL)  # type: ignore[untyped-decorator]
         async def fetch(scopes: str) -> str:
-            answer = await _fetch(session, target, scopes)
-            token: str = answer["access_token"]
+            response = await _fetch(session, target, scopes)
+            token: str = response["access_token"]
             return token
 
         self._fetch = fetch
-        self._open.callback(fetch.cache_clear)  # and with the tokens, their timers
-        self._open.push_async_callback(fetch.cache_close)
+        self._exit_stack.callback(fetch.cache_clear)  # also cancels the timers of the tokens
+        self._exit_stack.push_async_callback(fetch.cache_close)
 
     def getter(self, scopes: str) -> Callable[[], object]:
-        """Return the decorated function, called with the scopes; its results are tokens."""
+        """Return the decorated function for the scopes, which returns tokens."""
         return partial(self._fetch, scopes)
 
 
@@ -432,7 +444,7 @@ PEERS: Final[tuple[type[Peer], ...]] = (
 
 
 def available() -> tuple[list[type[Peer]], dict[str, str]]:
-    """Return the peers that are installed, and for the others by name why they are left out."""
+    """Return the installed peers, and the reasons why the others are left out, by name."""
     left_out = {}
     for peer in PEERS:
         for alternatives in filter(None, ((peer.distribution,), peer.needs)):
@@ -450,7 +462,7 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-# What a peer leaves to its user
+# Token requests of peers that leave them to their users
 
 
 def _form(scopes: str) -> dict[str, str]:
@@ -460,5 +472,5 @@ def _form(scopes: str) -> dict[str, str]:
 async def _fetch(session: ClientSession, target: Target, scopes: str) -> dict[str, Any]:
     async with session.post(target.token_url, data=_form(scopes)) as response:
         response.raise_for_status()
-        answer: dict[str, Any] = await response.json()
-        return answer
+        fields: dict[str, Any] = await response.json()
+        return fields

@@ -1,4 +1,4 @@
-"""Did a caller have to wait?"""
+"""A probe that tells whether an await suspended."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from okta_tokens import AccessToken
 
 
 class Probe(Generator[object, object, AccessToken]):
-    """Awaits something, and tells whether that suspended. A cancellation reaches what it awaits.
+    """An awaitable that awaits another one, and tells whether that suspended.
+
+    A cancellation reaches the other awaitable.
 
     Args:
-        awaitable: What brings a token.
+        awaitable: Returns a token.
     """
 
     def __init__(self, awaitable: Awaitable[AccessToken]) -> None:
@@ -23,12 +25,12 @@ class Probe(Generator[object, object, AccessToken]):
         return self
 
     def send(self, value: object) -> object:
-        """Take a step; the last one brings the token."""
-        wish: object = self._steps.send(value)
+        """Resume the awaitable; the last step returns the token."""
+        yielded: object = self._steps.send(value)
         self.suspended = True
-        return wish
+        return yielded
 
     def throw(self, error: BaseException | type[BaseException], /, *_: object) -> object:
-        """Take a step by an error."""
-        wish: object = self._steps.throw(error)
-        return wish
+        """Resume the awaitable with an error."""
+        yielded: object = self._steps.throw(error)
+        return yielded

@@ -1,4 +1,4 @@
-"""`renewal`: coroutines that ask all the time for tokens that live five seconds, for a minute."""
+"""`renewal`: what do busy callers notice of renewals?"""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _LATENCY = 0.05
 
 
 async def run(*, short: bool) -> list[Figure]:
-    """Measure what callers notice of renewals: nothing, it should be.
+    """Count the calls that suspend, or return an expired token, while tokens are renewed.
 
     Args:
-        short: Whether to ask for less than two lifetimes.
+        short: Whether to run for less than two lifetimes.
     """
     seconds = 8 if short else 60
-    plan = _Plan()
+    schedule = _RenewalSchedule()
     async with (
         serve(scopes=_KEYS, lifetime=_LIFETIME, latency=_LATENCY) as server,
         aiohttp.ClientSession() as session,
-        TokenProvider(observers=[plan]) as provider,
+        TokenProvider(observers=[schedule]) as provider,
     ):
         client = server.client()
         sources = [provider.source(client, f"s{number}") for number in range(_KEYS)]
         await provider.warm(*sources)
         callers = [_Caller(sources[number % _KEYS]) for number in range(_CALLERS)]
         end = time.monotonic() + seconds
-        tasks = [asyncio.create_task(caller.ask(end)) for caller in callers]
+        tasks = [asyncio.create_task(caller.run(end)) for caller in callers]
         url = f"{server.origin}/resource"
         for _ in steps("renewal", seconds):
-            # The server judges, too: it knows best which tokens have expired.
+            # The server checks the expiry by its own clock.
             for source in sources:
                 token = await source.get_token()
                 headers = {"Authorization": token.authorization}
@@ -49,20 +49,25 @@ async def run(*, short: bool) -> list[Figure]:
                     await response.read()
             await asyncio.sleep(1)
         await asyncio.gather(*tasks)
-        due = plan.due(time.monotonic())
+        due = schedule.due(time.monotonic())
         counts = await server.counts()
-    gets = sum(caller.gets for caller in callers)
+    calls = sum(caller.calls for caller in callers)
     return [
-        Figure.single(f"gets of {_CALLERS} callers in {seconds} s", gets, ""),
+        Figure.single(f"calls of {_CALLERS} callers in {seconds} s", calls, ""),
         Figure.count(
-            "gets that suspended", sum(caller.suspended for caller in callers), "", exactly=0
+            "calls that suspended", sum(caller.suspended for caller in callers), "", exactly=0
         ),
         Figure.count(
-            "gets of an expired token", sum(caller.expired for caller in callers), "", exactly=0
+            "calls that returned an expired token",
+            sum(caller.expired for caller in callers),
+            "",
+            exactly=0,
         ),
-        Figure.count("expired tokens at the server", counts["expired_tokens_seen"], "", exactly=0),
         Figure.count(
-            f"requests, {_KEYS + due} asked for by the policy's own instants",
+            "expired tokens that the server received", counts["expired_tokens_seen"], "", exactly=0
+        ),
+        Figure.count(
+            f"requests, of which the policy requires {_KEYS + due}",
             counts["token_requests"],
             "",
             at_most=1.1 * (_KEYS + due),
@@ -70,8 +75,8 @@ async def run(*, short: bool) -> list[Figure]:
     ]
 
 
-class _Plan:
-    """An observer that keeps at which instants renewals are to begin."""
+class _RenewalSchedule:
+    """An observer that records the scheduled instants of renewals."""
 
     def __init__(self) -> None:
         self._instants: list[float] = []
@@ -81,25 +86,25 @@ class _Plan:
             self._instants.append(time.monotonic() + event.after)
 
     def due(self, now: float) -> int:
-        """Return how many of them have come."""
+        """Return the number of instants that have passed."""
         return sum(instant <= now for instant in self._instants)
 
 
 class _Caller:
-    """A coroutine that asks for a token again and again, and what it noticed."""
+    """A caller that gets a token repeatedly, and counts what it notices."""
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source
-        self.gets = 0
+        self.calls = 0
         self.suspended = 0
         self.expired = 0
 
-    async def ask(self, end: float) -> None:
-        """Ask until an instant of the monotonic clock."""
+    async def run(self, end: float) -> None:
+        """Get tokens until an instant of the monotonic clock."""
         while time.monotonic() < end:
             probe = Probe(self._source.get_token())
             token = await probe
-            self.gets += 1
+            self.calls += 1
             self.suspended += probe.suspended
             self.expired += token.remaining() <= 0
-            await asyncio.sleep(0)  # a hit does not let others run
+            await asyncio.sleep(0)  # a hit does not let other coroutines run

@@ -1,4 +1,4 @@
-"""Show figures: a table for people, JSON for programs, a bar while they wait."""
+"""Show figures as a table or as JSON, and a progress bar during the measurement."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from rich.table import Table
 from benchmarks.figures import Figure
 from benchmarks.peers import available
 
-_SENSES = {"<=": "≤", ">=": "≥", "==": "="}
+_SIGNS = {"<=": "≤", ">=": "≥", "==": "="}
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Return a context manager within which what the package logs is shown nowhere.
+    """Return a context manager that hides the package's logs.
 
-    Whoever does not configure logging gets its warnings on standard error, and a benchmark lets a
-    lot go wrong.
+    Without a handler, Python prints warnings to standard error, and a benchmark causes many.
     """
     logger, handler = logging.getLogger("okta_tokens"), logging.NullHandler()
     logger.addHandler(handler)
@@ -41,14 +40,14 @@ def quiet() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def steps(what: str, total: int) -> Generator[int]:
-    """Count from 0 to a total, with a progress bar on a terminal.
+def steps(title: str, total: int) -> Generator[int]:
+    """Yield the numbers from 0 to a total, with a progress bar on a terminal.
 
-    The bar is drawn between the steps only, and so takes no part in what is measured in them.
+    The bar is drawn only between the steps, so it does not affect the measurements.
 
     Args:
-        what: What the steps are.
-        total: How many they are.
+        title: The title of the bar.
+        total: The number of steps.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -60,7 +59,7 @@ def steps(what: str, total: int) -> Generator[int]:
         auto_refresh=False,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(title, total=total)
         progress.refresh()
         for step in range(total):
             yield step
@@ -69,12 +68,12 @@ def steps(what: str, total: int) -> Generator[int]:
 
 
 def print_table(name: str, figures: Iterable[Figure], *, short: bool = False) -> None:
-    """Print a table: in Markdown where the output is no terminal, to be kept.
+    """Print a table; if the output is not a terminal, print it in Markdown.
 
     Args:
         name: The benchmark's name.
-        figures: Its lines.
-        short: Whether they come of a short run, in which only counts can be judged.
+        figures: The table's lines.
+        short: Whether the run was short, so that only counts are judged.
     """
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 150)
@@ -86,24 +85,26 @@ def print_table(name: str, figures: Iterable[Figure], *, short: bool = False) ->
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for figure in figures:
-        spread = "" if figure.low == figure.high else f"{_text(figure.low)}–{_text(figure.high)}"
-        limit = "" if figure.limit is None else f"{_SENSES[figure.sense]} {_text(figure.limit)}"
+        low, high = _text(figure.low), _text(figure.high)
+        quartiles = "" if figure.low == figure.high else f"{low}–{high}"
+        sign = _SIGNS[figure.comparison]
+        limit = "" if figure.limit is None else f"{sign} {_text(figure.limit)}"
         judged = figure.limit is not None and (figure.counted or not short)
         verdict = "" if not judged else "reached" if figure.holds else "MISSED"
         value = f"{_text(figure.value)} {figure.unit}"
-        table.add_row(escape(figure.what), value, spread, limit, verdict)
+        table.add_row(escape(figure.name), value, quartiles, limit, verdict)
     console.print(table)
 
 
 def print_environment() -> None:
-    """Print what the figures depend on, and which peers are left out."""
+    """Print what the figures depend on, and which peers are missing."""
     print(", ".join(f"{name} {value}" for name, value in environment().items()))
-    for name, why in available()[1].items():
-        print(f"{name} is left out: {why}")
+    for name, reason in available()[1].items():
+        print(f"{name} is left out: {reason}")
 
 
 def environment() -> dict[str, str]:
-    """Return what figures depend on: versions, event loop and machine."""
+    """Return what the figures depend on: versions, event loop and machine."""
     loop = asyncio.get_running_loop()
     peers = (peer.distribution for peer in available()[0])
     return {
@@ -115,10 +116,10 @@ def environment() -> dict[str, str]:
 
 
 def write_json(path: Path, results: Mapping[str, Sequence[Figure]]) -> None:
-    """Write what was found, and what it depends on, to a file.
+    """Write figures, and what they depend on, to a JSON file.
 
     Args:
-        path: Which file.
+        path: The file.
         results: The figures by the benchmark's name.
     """
     document = {
@@ -133,9 +134,9 @@ def write_json(path: Path, results: Mapping[str, Sequence[Figure]]) -> None:
 
 
 def _text(value: float) -> str:
-    """Return a number with as many digits as mean something."""
+    """Return a number with three significant digits, or a whole number with all of them."""
     if value == int(value) and abs(value) < 1e9:  # noqa: PLR2004 - a whole number is a count
         return f"{int(value):,}"
-    if abs(value) >= 100:  # noqa: PLR2004 - three digits say enough
+    if abs(value) >= 100:  # noqa: PLR2004 - three digits suffice
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"

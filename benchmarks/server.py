@@ -1,4 +1,4 @@
-"""The sandbox in a process of its own, so that its work is not counted as the client's."""
+"""The sandbox in its own process, so that its CPU time does not count as the client's."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ FAULTS = {
     "429": Fault.rate_limited(reset_in=1),
     "429 crowded": Fault.concurrency_limited(),
 }
-"""What can be told to go wrong, by its name. A true token that drips takes some four seconds."""
+"""The faults that a server can have. A token response with `drip` takes about four seconds."""
 
 
 class Server:
-    """A sandbox that runs in another process; made by `serve`.
+    """A sandbox that runs in another process. `serve` creates it.
 
     Args:
-        origin: Where it listens.
+        origin: The scheme, host and port where the sandbox listens.
         process: The process.
     """
 
@@ -49,64 +49,64 @@ class Server:
         self._process = process
 
     def client(self, secret: str = SECRET, *, number: int = 0) -> OktaClient:
-        """Return a client that the server knows, or one with a wrong secret.
+        """Return a client of the server, by default with the correct secret.
 
         Args:
-            secret: Its secret.
-            number: Which of the clients.
+            secret: The client's secret.
+            number: The client's number.
         """
         return client_of(self.origin, secret, number=number)
 
     async def counts(self) -> dict[str, int]:
-        """Return what the server has counted since it was last asked, by the sandbox's names."""
-        return await self._tell("counts")
+        """Return the sandbox's counters since the last call, by their names."""
+        return await self._call("counts")
 
     async def fail_next(self, fault: str, times: int) -> None:
-        """Let something go wrong with the next token requests.
+        """Let the next token requests meet a fault.
 
         Args:
-            fault: What, of `FAULTS`.
-            times: With how many of them.
+            fault: A name in `FAULTS`.
+            times: The number of requests.
         """
-        await self._tell("fail_next", fault, times)
+        await self._call("fail_next", fault, times)
 
     async def fail(self, fault: str | None) -> None:
-        """Let something go wrong with every token request, until told otherwise.
+        """Let every token request meet a fault, until the next call.
 
         Args:
-            fault: What, of `FAULTS`; None: nothing, also of what is yet to go wrong.
+            fault: A name in `FAULTS`; `None` ends all faults, also those of `fail_next`.
         """
-        await self._tell("fail", fault)
+        await self._call("fail", fault)
 
     async def delay(self, low: float, high: float) -> None:
-        """Let each answer to a token request take so many seconds, or anything between.
+        """Set the latency of token responses to random seconds between two limits.
 
         Args:
-            low: At least.
-            high: At most.
+            low: The shortest latency in seconds.
+            high: The longest latency in seconds.
         """
-        await self._tell("delay", low, high)
+        await self._call("delay", low, high)
 
     async def faults(self) -> dict[str, int]:
-        """Return with how many requests what has gone wrong, by the names of `FAULTS`."""
-        return await self._tell("faults")
+        """Return the number of requests that met each fault, by the names in `FAULTS`."""
+        return await self._call("faults")
 
-    async def _tell(self, *what: object) -> dict[str, int]:
+    async def _call(self, *command: object) -> dict[str, int]:
         assert self._process.stdin is not None  # noqa: S101 - narrows the type
         assert self._process.stdout is not None  # noqa: S101 - the same
-        self._process.stdin.write(json.dumps(what).encode() + b"\n")
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
         await self._process.stdin.drain()
-        answer: dict[str, int] = json.loads(await self._process.stdout.readline())
-        return answer
+        result: dict[str, int] = json.loads(await self._process.stdout.readline())
+        return result
 
 
 def client_of(origin: str, secret: str = SECRET, *, number: int = 0) -> OktaClient:
-    """Return a client that a server knows, also in another process.
+    """Return a client of a server, also in another process than the one that runs the server.
 
     Args:
-        origin: Where the server listens.
-        secret: Its secret.
-        number: Which of the clients.
+        origin: The server's scheme, host and port.
+        secret: The client's secret.
+        number: The client's number.
     """
     return OktaClient(origin, _client_id(number), ClientSecretBasic(secret))
 
@@ -118,10 +118,10 @@ async def serve(
     """Run a sandbox in another process.
 
     Args:
-        scopes: How many scopes its clients have: `s0`, `s1` and so on.
-        lifetime: Seconds that a token lives.
-        latency: Seconds that it takes to answer a token request.
-        clients: How many clients it knows.
+        scopes: The number of scopes of each client: `s0`, `s1` and so on.
+        lifetime: The tokens' lifetime in seconds.
+        latency: The latency of token responses in seconds.
+        clients: The number of clients.
     """
     options = (
         f"--scopes={scopes}",
@@ -140,11 +140,11 @@ async def started(
     """Run a server in another process.
 
     Args:
-        module: Is run as a program; prints where it listens, and ends when its input does.
-        *options: Its command line.
+        module: The program. It must print its origin, and end when its standard input ends.
+        *options: The program's command line.
 
     Returns:
-        Where it listens, and the process.
+        The server's origin, and the process.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -157,7 +157,7 @@ async def started(
         assert process.stdout is not None  # noqa: S101 - narrows the type
         origin = (await process.stdout.readline()).decode().strip()
         if not origin:
-            message = f"the process of {module} ended before it listened"
+            message = f"the process of {module} ended before it printed its origin"
             raise RuntimeError(message)
         yield origin, process
     finally:
@@ -166,8 +166,8 @@ async def started(
         await process.wait()
 
 
-class _Told:
-    """What a sandbox can be told, by the names of `Server`'s methods."""
+class _Commands:
+    """The commands that a sandbox's process accepts. `Server` has a method for each command."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -191,20 +191,20 @@ class _Told:
         self._sandbox.latency = low, high
 
     def faults(self) -> dict[str, int]:
-        return {name: self._faults.taken[fault.name] for name, fault in FAULTS.items()}
+        return {name: self._faults.counts_by_name[fault.name] for name, fault in FAULTS.items()}
 
 
 class _CountingPlan(FaultPlan):
-    """Faults, and how many requests met each."""
+    """A fault plan that counts the requests that met each fault."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.taken = Counter[str]()
+        self.counts_by_name = Counter[str]()
 
     def take(self, uptime: float) -> Fault | None:
         fault = super().take(uptime)
         if fault is not None:
-            self.taken[fault.name] += 1
+            self.counts_by_name[fault.name] += 1
         return fault
 
 
@@ -226,12 +226,12 @@ async def _main() -> None:
     ]
     async with Sandbox(clients, lifetime=arguments.lifetime) as sandbox:
         sandbox.latency = arguments.latency
-        told = _Told(sandbox)
+        commands = _Commands(sandbox)
         print(sandbox.origin, flush=True)
-        # Whoever asks closes the pipe at the end, also by dying.
+        # The pipe also ends if the parent process dies.
         while line := await asyncio.to_thread(sys.stdin.readline):
-            name, *arguments_of = json.loads(line)
-            print(json.dumps(getattr(told, name)(*arguments_of)), flush=True)
+            name, *values = json.loads(line)
+            print(json.dumps(getattr(commands, name)(*values)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`sign`: what does a signature cost, and what does the event loop notice of it?"""
+"""`sign`: what does a signature cost, and how much does it delay the event loop?"""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from benchmarks.stub import serve_stub
 from okta_tokens import DPoP, PrivateKeyJWT, TokenProvider, TokenRequest
 
 _URL = "https://acme.okta.com/oauth2/default/v1/token"
-_NONCE = "nonce-of-some-thirty-characters"
-_SIGNING_INPUT = bytes(400)  # as long as that of an assertion or a proof
+_NONCE = "a-nonce-with-thirty-characters"
+_SIGNING_INPUT = bytes(400)  # the length for an assertion or a proof
 _PER_SECOND = 100
-_TOGETHER = 8  # as many requests as a provider has under way at most, if it is not told otherwise
+_CONCURRENT = 8  # the default of `max_concurrent_requests`
 _TICK = 0.001
 
 Work = Callable[[], Coroutine[Any, Any, object]]
@@ -32,13 +32,13 @@ async def run(*, short: bool) -> list[Figure]:
     """Measure signatures.
 
     Args:
-        short: Whether to make a few only.
+        short: Whether to make only a few signatures.
     """
     return await _costs(short=short) + await _delays(short=short)
 
 
 async def _costs(*, short: bool) -> list[Figure]:
-    """Measure what is made inline, with a key on an elliptic curve that is loaded already."""
+    """Measure the signatures of elliptic curves, which are made on the event loop."""
     calls, rounds = (20, 3) if short else (500, 41)
     key = ec.generate_private_key(ec.SECP256R1())
     authentication, dpop = PrivateKeyJWT(key), DPoP()
@@ -59,22 +59,22 @@ async def _costs(*, short: bool) -> list[Figure]:
     for name in (assertion, proof):
         figures += [
             Figure.measure(f"{name}: CPU", _milliseconds(times[name]), "ms", at_most=0.3),
-            Figure.ratio(f"{name}: CPU, beside a bare signature", times[name], times[bare]),
+            Figure.ratio(f"{name}: CPU, compared to a bare signature", times[name], times[bare]),
         ]
     return figures
 
 
 async def _delays(*, short: bool) -> list[Figure]:
-    """Measure how late a ticker is while something goes on a hundred times a second."""
+    """Measure the delay of a ticker during a hundred signatures per second."""
     seconds, rounds = (0.16, 2) if short else (2.0, 11)
     key = rsa.generate_private_key(65537, 4096)
     authentication = PrivateKeyJWT(key)
     scopes = (f"s{number}" for number in count())
     tokens = set[str]()
-    idle, evenly = "an idle loop", f"{_PER_SECOND} RSA-4096 assertions a second"
-    at_once = f"{evenly}, {_TOGETHER} at once"
-    inline = f"{at_once}, signed on the loop"
-    fetching = f"{_PER_SECOND} DPoP tokens a second by RSA-4096 assertions"
+    idle, single = "an idle loop", f"{_PER_SECOND} RSA-4096 assertions per second"
+    concurrent = f"{single}, {_CONCURRENT} at once"
+    inline = f"{concurrent}, signed on the loop"
+    fetching = f"{_PER_SECOND} DPoP tokens per second by RSA-4096 assertions"
 
     async with serve_stub() as stub, TokenProvider() as provider:
         client = stub.client(authentication, DPoP())
@@ -88,30 +88,30 @@ async def _delays(*, short: bool) -> list[Figure]:
         async def signature() -> None:
             key.sign(_SIGNING_INPUT, padding.PKCS1v15(), SHA256())
 
-        await token()  # in two requests, of which the first brings a nonce
-        late = await interleave(
+        await token()  # two requests: the response to the first one contains a nonce
+        delays = await interleave(
             "sign, delays",
             {
-                idle: partial(_lateness, None, 1, seconds),
-                evenly: partial(_lateness, assertion, 1, seconds),
-                fetching: partial(_lateness, token, 1, seconds),
-                at_once: partial(_lateness, assertion, _TOGETHER, seconds),
-                inline: partial(_lateness, signature, _TOGETHER, seconds),
+                idle: partial(_delay, None, 1, seconds),
+                single: partial(_delay, assertion, 1, seconds),
+                fetching: partial(_delay, token, 1, seconds),
+                concurrent: partial(_delay, assertion, _CONCURRENT, seconds),
+                inline: partial(_delay, signature, _CONCURRENT, seconds),
             },
             rounds,
         )
         requests = await stub.requests()
-    limits, ticker = {evenly: 5, fetching: 5}, "lateness of a 1 ms ticker, 99th percentile"
-    figures = [Figure.measure(f"{idle}: {ticker}", _milliseconds(late[idle]), "ms")]
-    for name in (evenly, fetching, at_once, inline):
-        times = _milliseconds(late[name])
+    limits, ticker = {single: 5, fetching: 5}, "delay of a 1 ms ticker, 99th percentile"
+    figures = [Figure.measure(f"{idle}: {ticker}", _milliseconds(delays[idle]), "ms")]
+    for name in (single, fetching, concurrent, inline):
+        times = _milliseconds(delays[name])
         figures += [
             Figure.measure(f"{name}: the same", times, "ms", at_most=limits.get(name)),
-            Figure.ratio(f"{name}: beside an idle loop", late[name], late[idle]),
+            Figure.ratio(f"{name}: compared to an idle loop", delays[name], delays[idle]),
         ]
     later = len(tokens) - 1
-    what = f"requests for {later:,} DPoP tokens after the first"
-    return [*figures, Figure.count(what, requests - 2, "", exactly=later)]
+    name = f"requests for {later:,} DPoP tokens after the first"
+    return [*figures, Figure.count(name, requests - 2, "", exactly=later)]
 
 
 def _request() -> TokenRequest:
@@ -121,42 +121,42 @@ def _request() -> TokenRequest:
 
 
 async def _cpu(work: Work, calls: int) -> float:
-    """Return the CPU seconds of this thread that a call takes."""
+    """Return the CPU seconds of this thread per call."""
     begun = time.thread_time()
     for _ in repeat(None, calls):
         await work()
     return (time.thread_time() - begun) / calls
 
 
-async def _lateness(work: Work | None, together: int, seconds: float) -> float:
-    """Return the 99th percentile of how late a ticker is while work goes on, in seconds."""
+async def _delay(work: Work | None, concurrent: int, seconds: float) -> float:
+    """Return the 99th percentile of a ticker's delay in seconds while work is done."""
     async with asyncio.TaskGroup() as group:
         if work is not None:
-            group.create_task(_keep_at(work, together, seconds))
+            group.create_task(_repeat(work, concurrent, seconds))
         ticker = group.create_task(_tick(seconds))
     return statistics.quantiles(ticker.result(), n=100)[-1]
 
 
 async def _tick(seconds: float) -> list[float]:
-    """Return by how much each tick came late; those that a late one has made late, too, count."""
-    loop, late = asyncio.get_running_loop(), []
+    """Return the delay of each tick; a tick that another tick has delayed counts as well."""
+    loop, delays = asyncio.get_running_loop(), []
     begun = loop.time()
     for number in range(1, round(seconds / _TICK) + 1):
         due = begun + number * _TICK
         if due > loop.time():
             await asyncio.sleep(due - loop.time())
-        late.append(loop.time() - due)
-    return late
+        delays.append(loop.time() - due)
+    return delays
 
 
-async def _keep_at(work: Work, together: int, seconds: float) -> None:
-    """Begin some work so many times a second, whether or not what was begun has ended."""
+async def _repeat(work: Work, concurrent: int, seconds: float) -> None:
+    """Start work a hundred times per second, whether or not earlier work has ended."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     async with asyncio.TaskGroup() as group:
-        for number in range(0, round(seconds * _PER_SECOND), together):
+        for number in range(0, round(seconds * _PER_SECOND), concurrent):
             await asyncio.sleep(begun + number / _PER_SECOND - loop.time())
-            for _ in range(together):
+            for _ in range(concurrent):
                 group.create_task(work())
 
 

@@ -1,8 +1,8 @@
-"""`simulate-fleet`: what does a day of a thousand processes cost Okta, and their callers?
+"""`simulate-fleet`: what does a day of a thousand processes cost Okta and the callers?
 
-The real provider runs in virtual time, a thousand times; Okta and the store are played in memory.
-They have outages, the processes have clocks that are wrong by up to two minutes, and are all
-restarted within a minute now and then.
+A thousand real providers run in virtual time, with an Okta and a store in memory. Okta and the
+store have outages. The processes' wall clocks are wrong by up to two minutes. Three times, all
+processes restart within a minute.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from tests.stores.support import MemoryTokenStore
 
 LIFETIME = 3_600
 DAY = 86_400.0
-_CLOCKS_APART = 120.0
-_CALLS_APART = (5.0, 60.0)
-_DEPLOYS = 3
+_MAX_CLOCK_ERROR = 120.0
+_CALL_INTERVAL = (5.0, 60.0)
+_DEPLOYMENTS = 3
 
 
 @dataclass
-class _Spell:
-    """Something that lasts from one instant to another, in seconds."""
+class _Period:
+    """A period of virtual time, in seconds."""
 
     begin: float
     end: float
@@ -50,32 +50,32 @@ class _Spell:
         return self.begin <= now < self.end
 
 
-def _spells(chance: Random, number: int, longest: float, day: float) -> list[_Spell]:
+def _periods(chance: Random, number: int, longest: float, day: float) -> list[_Period]:
     begins = [chance.uniform(0, day) for _ in range(number)]
-    return [_Spell(begin, begin + chance.uniform(1, longest)) for begin in begins]
+    return [_Period(begin, begin + chance.uniform(1, longest)) for begin in begins]
 
 
 class Okta:
-    """A token endpoint: an `aiohttp.ClientSession` as far as the provider uses it."""
+    """A token endpoint in memory: the part of `aiohttp.ClientSession` that the provider uses."""
 
     def __init__(self, loop: VirtualLoop, chance: Random, day: float) -> None:
         self._loop = loop
         self._chance = chance
-        self.outages = _spells(chance, 6, 2_400, day)
+        self.outages = _periods(chance, 6, 2_400, day)
         self.requests = 0
         self.issued: dict[str, float] = {}
-        """When each token expires."""
-        # What the provider looks for in a session of the user's.
+        """The expiry of each token, in seconds of virtual time."""
+        # The provider checks these attributes of a given session.
         self.headers: Mapping[str, str] = {}
         self.auth = None
         self.trust_env = False
 
     def post(self, *_: object, **__: object) -> _Exchange:
-        """Return a request."""
+        """Return a request as a context manager, as aiohttp does."""
         return _Exchange(self)
 
-    async def answer(self) -> _Response:
-        """Answer after a moment, or not."""
+    async def respond(self) -> _Response:
+        """Return a token response after the latency, or fail during an outage."""
         self.requests += 1
         await asyncio.sleep(0.03 + self._chance.expovariate(10))
         now = self._loop.time()
@@ -97,7 +97,7 @@ class _Exchange:
         self._okta = okta
 
     async def __aenter__(self) -> _Response:
-        return await self._okta.answer()
+        return await self._okta.respond()
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is open."""
@@ -121,7 +121,7 @@ class _Response:
 
 
 class _Clock:
-    """A machine's clocks, of which the wall clock is wrong."""
+    """A machine's clocks; the wall clock has an error."""
 
     def __init__(self, loop: VirtualLoop, ahead: float) -> None:
         self.boot_time = loop.time
@@ -135,53 +135,53 @@ class _Clock:
 
 
 class Store(MemoryTokenStore):
-    """A store in virtual time, which fails now and then, and hangs now and then."""
+    """A store in virtual time that sometimes fails, and sometimes hangs."""
 
     def __init__(self, loop: VirtualLoop, chance: Random, day: float) -> None:
         super().__init__(_Clock(loop, 0.0))
         self.timeout = 0.5
-        self.failures = _spells(chance, 4, 3_600, day)
-        self.spells_of_silence = _spells(chance, 2, 1_800, day)
+        self.failures = _periods(chance, 4, 3_600, day)
+        self.silences = _periods(chance, 2, 1_800, day)
 
     def works(self, now: float) -> bool:
-        """Tell whether it has answered for a minute: for so long it may be left alone."""
-        spells = (*self.failures, *self.spells_of_silence)
-        return not any(spell.begin <= now < spell.end + 60 for spell in spells)
+        """Tell whether the store has worked for a minute, so that no circuit breaker is open."""
+        periods = (*self.failures, *self.silences)
+        return not any(period.begin <= now < period.end + 60 for period in periods)
 
     def holds(self, now: float) -> bool:
-        """Tell whether a token is kept that lives."""
+        """Tell whether the store holds a token that has not expired."""
         return any(end > now for _, end in self.tokens.values())
 
     async def _now(self, call: str) -> float:
         await asyncio.sleep(0.001)
         now = self._clock.boot_time()
-        if any(spell.covers(now) for spell in self.spells_of_silence):
+        if any(period.covers(now) for period in self.silences):
             await asyncio.get_running_loop().create_future()
-        if any(spell.covers(now) for spell in self.failures):
+        if any(period.covers(now) for period in self.failures):
             raise ConnectionError(call)
         return now
 
 
 @dataclass
 class Fleet:
-    """Everything that there is, and what came of it."""
+    """The processes of the fleet, with Okta, the store, and the counts."""
 
     loop: VirtualLoop
     chance: Random
     okta: Okta
     store: Store
-    deploys: list[float]
+    deployments: list[float]
     day: float
     counts: Counter[str] = field(default_factory=Counter)
     worst_wait: float = 0.0
 
     async def live(self) -> None:
-        """Be one process, and the next one after each deployment."""
-        chance = Random(self.chance.random())  # noqa: S311 - it decides about nobody's security
-        ends = [*(at + chance.uniform(0, 60) for at in self.deploys), self.day]
+        """Run one process, and a new process after each deployment."""
+        chance = Random(self.chance.random())  # noqa: S311 - no cryptography
+        ends = [*(at + chance.uniform(0, 60) for at in self.deployments), self.day]
         await asyncio.sleep(chance.uniform(0, 60))
         for end in ends:
-            clock = _Clock(self.loop, chance.uniform(-_CLOCKS_APART, _CLOCKS_APART))
+            clock = _Clock(self.loop, chance.uniform(-_MAX_CLOCK_ERROR, _MAX_CLOCK_ERROR))
             session = cast("aiohttp.ClientSession", self.okta)
             client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("secret"))
             self.counts["processes"] += 1
@@ -190,15 +190,15 @@ class Fleet:
                 value = ""
                 while self.loop.time() < end:
                     value = await self._call(source, value)
-                    await asyncio.sleep(chance.uniform(*_CALLS_APART))
+                    await asyncio.sleep(chance.uniform(*_CALL_INTERVAL))
 
-    async def _call(self, source: TokenSource, held: str) -> str:
+    async def _call(self, source: TokenSource, last: str) -> str:
         begun = self.loop.time()
         self.counts["calls"] += 1
-        # As long as clocks that are wrong by so much can agree on it.
-        then = begun + 2 * _CLOCKS_APART + 10
-        could = self.okta.issued.get(held, 0.0) > then or (
-            self.store.works(begun) and self.store.holds(then)
+        # A token must be usable if it has not expired by any of the wrong clocks.
+        latest = begun + 2 * _MAX_CLOCK_ERROR + 10
+        available = self.okta.issued.get(last, 0.0) > latest or (
+            self.store.works(begun) and self.store.holds(latest)
         )
         with suppress(FetchError):
             token = await source.get_token()
@@ -207,38 +207,38 @@ class Fleet:
             self.counts["expired tokens"] += self.okta.issued[token.value] <= now
             return token.value
         self.counts["errors"] += 1
-        self.counts["errors while a token was to be had"] += could
-        return held
+        self.counts["avoidable errors"] += available
+        return last
 
 
 async def _simulate(processes: int, day: float, seed: int) -> Fleet:
     loop = cast("VirtualLoop", asyncio.get_running_loop())
-    chance = Random(seed)  # noqa: S311 - it decides about nobody's security
-    deploys = sorted(chance.uniform(0, day) for _ in range(_DEPLOYS))
+    chance = Random(seed)  # noqa: S311 - no cryptography
+    deployments = sorted(chance.uniform(0, day) for _ in range(_DEPLOYMENTS))
     okta, store = Okta(loop, chance, day), Store(loop, chance, day)
-    fleet = Fleet(loop, chance, okta, store, deploys, day)
-    living = [loop.create_task(fleet.live()) for _ in range(processes)]
+    fleet = Fleet(loop, chance, okta, store, deployments, day)
+    tasks = [loop.create_task(fleet.live()) for _ in range(processes)]
     for hour in steps(f"{processes} processes", math.ceil(day / 3_600)):
         await asyncio.sleep(min(day, (hour + 1) * 3_600.0) - loop.time())
-    await asyncio.gather(*living)
+    await asyncio.gather(*tasks)
     return fleet
 
 
 def run(*, processes: int, hours: float, seed: int) -> int:
-    """Simulate a fleet, and print what it cost.
+    """Simulate a fleet, and print its requests and errors.
 
     Args:
-        processes: How many there are.
-        hours: For how long.
-        seed: From which everything is drawn.
+        processes: The number of processes.
+        hours: The duration.
+        seed: The seed of everything.
 
     Returns:
-        The exit code: 1 if somebody got an expired token, or an error although a token was to be
-        had.
+        The exit code: 1 if a caller got an expired token, or an error although a usable token was
+        held or stored.
     """
     begun, state = time.monotonic(), random.getstate()
-    random.seed(seed)  # what the providers themselves draw from
-    logging.disable()  # the log of a day is long, and nobody reads it
+    random.seed(seed)  # the providers draw from it
+    logging.disable()  # writing the events would take longer than the simulation
     try:
         fleet = run_virtually(_simulate(processes, hours * 3_600, seed))
     finally:
@@ -247,17 +247,17 @@ def run(*, processes: int, hours: float, seed: int) -> int:
     counts = fleet.counts
     generations = len(fleet.okta.issued)
     figures = [
-        Figure.count("processes, restarts included", counts["processes"], ""),
+        Figure.count("processes, including restarts", counts["processes"], ""),
         Figure.count("calls", counts["calls"], ""),
-        Figure.count("requests that met an outage", fleet.okta.requests - generations, ""),
-        Figure.count("requests that brought a token", generations, ""),
-        Figure.single("of these for each lifetime of a token", generations / hours, ""),
-        Figure.single("worst wait of a caller who got a token", fleet.worst_wait, "s"),
+        Figure.count("requests during an outage", fleet.okta.requests - generations, ""),
+        Figure.count("requests that returned a token", generations, ""),
+        Figure.single("of these per lifetime of a token", generations / hours, ""),
+        Figure.single("longest wait of a caller that got a token", fleet.worst_wait, "s"),
         Figure.count("expired tokens", counts["expired tokens"], "", exactly=0),
         Figure.count("errors", counts["errors"], ""),
         Figure.count(
-            "errors while a token was to be had",
-            counts["errors while a token was to be had"],
+            "errors although a usable token was held or stored",
+            counts["avoidable errors"],
             "",
             exactly=0,
         ),

@@ -1,8 +1,9 @@
-"""`soak`: what piles up, and what callers notice, while everything goes wrong for minutes.
+"""`soak`: what accumulates, and what do callers notice, while everything fails for minutes?
 
-Callers by the thousand, of whom some rest for a while, some are impatient, and some are cancelled,
-ask for tokens that live for five seconds, of a server that fails in all ways by turns. What piles
-up is looked for while this goes on, and again when everybody has left. Linux only.
+Thousands of callers get tokens that live for five seconds. Some callers have short time-outs, some
+are cancelled, and some keys rest. The server has every fault in turn. Samples of memory, tasks,
+timers and file descriptors are taken meanwhile, and again after all callers have stopped. This
+benchmark needs Linux.
 """
 
 from __future__ import annotations
@@ -30,26 +31,26 @@ from okta_tokens import AccessToken, RefreshPolicy, RetryPolicy, TokenProvider, 
 from okta_tokens.errors import FetchError
 
 _CLIENTS = 4
-_PLACES = 8
-_USUAL, _SLOW = (0.005, 0.02), (0.1, 0.5)
+_MAX_CONCURRENT_REQUESTS = 8
+_USUAL_LATENCY, _HIGH_LATENCY = (0.005, 0.02), (0.1, 0.5)
 _OUTAGES = ("503", "drop")
-_A_MOMENT = 0.1
-"""Seconds: what may pass on a busy machine between two looks at the same clock."""
+_TOLERANCE = 0.1
+"""Seconds that may pass on a busy machine between two readings of the same clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much of everything.
+    """The size of a soak.
 
     Args:
-        ticks: How often another fault begins, and a sample is taken.
-        tick: Seconds from one time to the next.
-        keys: How many, of four clients.
-        callers: How many.
-        lifetime: Seconds that a token lives.
-        pause: Seconds between two calls of a caller, on average.
-        at_once: How many requests a fault meets at most.
-        judges_memory: Whether it lasts long enough for that.
+        ticks: The number of ticks. On each tick another fault starts, and a sample is taken.
+        tick: The seconds between two ticks.
+        keys: The number of keys, of four clients.
+        callers: The number of callers.
+        lifetime: A token's lifetime in seconds.
+        pause: The seconds between two calls of a caller, on average.
+        max_faults: The largest number of requests that a fault of one tick meets.
+        limits_memory: Whether the soak is long enough to limit the growth of the memory.
     """
 
     ticks: int
@@ -58,17 +59,17 @@ class Plan:
     callers: int = 2_000
     lifetime: int = 5
     pause: float = 1.0
-    at_once: int = 8
-    judges_memory: bool = False
+    max_faults: int = 8
+    limits_memory: bool = False
 
     @property
     def max_tokens(self) -> int:
-        """How many keys the provider may hold: some more, for scopes that do not exist."""
+        """The provider's limit of keys: more than the keys, because of scopes that do not exist."""
         return self.keys * 3 // 2
 
     @property
     def retry(self) -> RetryPolicy:
-        """How hard fetches try: no longer than such tokens are worth."""
+        """A policy whose time-outs suit the short lifetime."""
         return RetryPolicy(
             request_timeout=self.lifetime / 2,
             total_timeout=self.lifetime,
@@ -78,112 +79,116 @@ class Plan:
 
 
 async def run(*, short: bool, minutes: float = 10.0) -> list[Figure]:
-    """Soak.
+    """Run the soak of the command line.
 
     Args:
-        short: Whether to have fewer callers, and each fault once.
-        minutes: How long, if it is not short.
+        short: Whether to have fewer callers, and each fault only once.
+        minutes: The duration in minutes, if it is not short.
     """
     if short:
         plan = Plan(
-            ticks=len(FAULTS), tick=0.4, keys=40, callers=400, lifetime=2, pause=0.4, at_once=3
+            ticks=len(FAULTS), tick=0.4, keys=40, callers=400, lifetime=2, pause=0.4, max_faults=3
         )
     else:
-        plan = Plan(ticks=max(round(minutes * 60), 4), judges_memory=True)
+        plan = Plan(ticks=max(round(minutes * 60), 4), limits_memory=True)
     return await soak(plan)
 
 
 async def soak(plan: Plan) -> list[Figure]:
-    """Soak as planned.
+    """Run a soak.
 
     Args:
-        plan: How much of everything.
+        plan: The size of the soak.
     """
     scopes = plan.keys // _CLIENTS
     async with serve(scopes=scopes, lifetime=plan.lifetime, clients=_CLIENTS) as server:
         files, tasks = _open_files(), len(asyncio.all_tasks())
         async with (
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_PLACES)) as session,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=_MAX_CONCURRENT_REQUESTS)
+            ) as session,
             TokenProvider(
-                max_tokens=plan.max_tokens, max_concurrent_requests=_PLACES, retry=plan.retry
+                max_tokens=plan.max_tokens,
+                max_concurrent_requests=_MAX_CONCURRENT_REQUESTS,
+                retry=plan.retry,
             ) as provider,
         ):
-            story = _Story(plan, server, session, provider)
-            figures = await story.tell()
+            figures = await _Soak(plan, server, session, provider).run()
         await _until(lambda: _open_files() <= files, 0.5)
         return [
             *figures,
-            _none("file descriptors left after closing", _open_files() - files),
-            _none("tasks left after closing", len(asyncio.all_tasks()) - tasks),
+            _zero("file descriptors left after closing", _open_files() - files),
+            _zero("tasks left after closing", len(asyncio.all_tasks()) - tasks),
         ]
 
 
 class Sample(NamedTuple):
-    """What there is at some moment."""
+    """The resources at one moment."""
 
     at: float
-    """In seconds of the monotonic clock."""
+    """The time in seconds of the monotonic clock."""
     memory: int
-    """The resident set, in bytes."""
+    """The resident memory in bytes."""
     tasks: int
-    """Beside those of callers and of flights."""
+    """The tasks except those of callers and flights."""
     files: int
     """Open file descriptors."""
     entries: int
     timers: int
-    """Beyond one for each entry and two for each flight."""
+    """The timers beyond one for each entry and two for each flight."""
     heap: int
-    """Timers, and cancelled ones that are still in the heap."""
+    """The timers with the cancelled ones that are still in the heap."""
 
 
-def judge(samples: Sequence[Sample], plan: Plan) -> list[Figure]:
-    """Tell what piled up.
+def evaluate(samples: Sequence[Sample], plan: Plan) -> list[Figure]:
+    """Return figures about what accumulated.
 
-    Of tasks the fewest are compared, for aiohttp has one now and then. Of file descriptors the most
-    are, for connections come and go; those of a few more requests at once are no leak. The growth
-    of memory is that of a straight line through all samples of the last half.
+    The minima of the tasks of both halves are compared, because aiohttp sometimes has an extra
+    task. The maxima of the file descriptors are compared, because connections open and close; the
+    descriptors of a few more concurrent requests are no leak. The growth of the memory is the slope
+    of a straight line through all samples of the last half.
 
     Args:
-        samples: In order, and at the same intervals.
-        plan: How much there was of everything.
+        samples: The samples in order, at equal intervals.
+        plan: The size of the soak.
     """
     middle = len(samples) // 2
     first, last = samples[:middle], samples[middle:]
-    times, memory = [it.at for it in last], [it.memory / 2**20 for it in last]
+    times, memory = [sample.at for sample in last], [sample.memory / 2**20 for sample in last]
     growth = statistics.linear_regression(times, memory).slope * (times[-1] - times[0])
-    what = "growth of the resident memory over the last half"
+    name = "growth of the resident memory over the last half"
     return [
-        Figure.single("resident memory at half-time", memory[0], "MiB"),
-        Figure.count(what, growth, "MiB", at_most=1.0)
-        if plan.judges_memory
-        else Figure.single(what, growth, "MiB"),
+        Figure.single("resident memory at the beginning of the last half", memory[0], "MiB"),
+        Figure.count(name, growth, "MiB", at_most=1.0)
+        if plan.limits_memory
+        else Figure.single(name, growth, "MiB"),
         Figure.count(
-            "tasks beside callers and flights: the fewest of the last half, beyond the first's",
-            min(it.tasks for it in last) - min(it.tasks for it in first),
+            "growth of the tasks: the minimum of the last half less that of the first",
+            min(sample.tasks for sample in last) - min(sample.tasks for sample in first),
             "",
             at_most=0,
         ),
         Figure.count(
-            "file descriptors: the most of the last half, beyond the first's",
-            max(it.files for it in last) - max(it.files for it in first),
+            "growth of the file descriptors: the maximum of the last half less that of the first",
+            max(sample.files for sample in last) - max(sample.files for sample in first),
             "",
-            at_most=_PLACES,
+            at_most=_MAX_CONCURRENT_REQUESTS,
         ),
         Figure.count(
-            f"entries at most, with {plan.keys} keys",
-            max(it.entries for it in samples),
+            f"most entries, with {plan.keys} keys",
+            max(sample.entries for sample in samples),
             "",
             at_most=plan.max_tokens,
         ),
         Figure.count(
-            "timers at most, beyond one for each entry and two for each flight",
-            max(it.timers for it in samples),
+            "most timers, beyond one for each entry and two for each flight",
+            max(sample.timers for sample in samples),
             "",
             at_most=0,
         ),
         Figure.count(
-            "timers at most, and cancelled ones in the heap",
-            max(it.heap for it in samples),
+            "most timers, with cancelled timers in the heap",
+            max(sample.heap for sample in samples),
             "",
             at_most=4 * plan.keys,
         ),
@@ -191,49 +196,49 @@ def judge(samples: Sequence[Sample], plan: Plan) -> list[Figure]:
 
 
 @dataclass(slots=True)
-class _Tally:
-    """What callers noticed."""
+class _CallerCounts:
+    """Counts of what callers notice."""
 
-    gets: int = 0
+    calls: int = 0
     tokens: int = 0
     waited: int = 0
-    left: int = 0
+    timed_out: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     untyped: Counter[str] = field(default_factory=Counter)
-    needless: int = 0
+    avoidable: int = 0
     expired: int = 0
     invalidated: int = 0
     presented: int = 0
-    late: int = 0
+    expired_on_the_way: int = 0
     refused: int = 0
 
     def figures(self) -> list[Figure]:
         names = "".join(f", {name}" for name in self.untyped)
         return [
-            Figure.single("calls of get_token", self.gets, ""),
-            Figure.single("that waited", self.waited, ""),
-            Figure.single("that left before they were answered", self.left, ""),
+            Figure.single("calls of get_token", self.calls, ""),
+            Figure.single("calls that waited", self.waited, ""),
+            Figure.single("calls that timed out before they had a result", self.timed_out, ""),
             Figure.single("tokens invalidated", self.invalidated, ""),
             *(
-                Figure.single(f"errors that they got: {name}", number, "")
+                Figure.single(f"errors that callers got: {name}", number, "")
                 for name, number in sorted(self.errors.items())
             ),
-            _none(f"errors of no type that they got{names}", self.untyped.total()),
-            _none("calls that waited, or failed, while a usable token was held", self.needless),
-            _none("calls that brought an expired token", self.expired),
+            _zero(f"untyped errors that callers got{names}", self.untyped.total()),
+            _zero("calls that waited, or failed, while a usable token was held", self.avoidable),
+            _zero("calls that returned an expired token", self.expired),
             Figure.single("tokens presented to a resource", self.presented, ""),
-            Figure.single("that were on their way until they had expired", self.late, ""),
-            _none("that were refused although they came in time", self.refused),
+            Figure.single("of these expired on their way", self.expired_on_the_way, ""),
+            _zero("of these rejected although they came in time", self.refused),
         ]
 
 
 class _Key:
-    """A key, and what its callers know of it.
+    """A key, and the token that its callers got last.
 
     Args:
-        source: Its source.
-        get: What its callers call.
-        leeway: Seconds before its end in which a token is not handed out.
+        source: The key's source.
+        get: The function that its callers call.
+        leeway: The seconds before a token's expiry in which the provider does not return it.
     """
 
     def __init__(
@@ -243,24 +248,24 @@ class _Key:
         self.get = get
         self.rests_until = 0.0
         self.rejected = True
-        """Whether its tokens are rejected now and then."""
+        """Whether callers sometimes report its tokens as rejected."""
         self._token: AccessToken | None = None
         self._dropped: AccessToken | None = None
-        self._least = leeway + _A_MOMENT
+        self._margin = leeway + _TOLERANCE
 
     @property
     def usable(self) -> bool:
-        """Whether a token that somebody got must be held, and may be handed out."""
-        return self._token is not None and self._token.remaining() > self._least
+        """Whether the provider must still hold a usable token that a caller got."""
+        return self._token is not None and self._token.remaining() > self._margin
 
-    def got(self, token: AccessToken) -> None:
-        """Somebody got a token; perhaps one that another one, who got it first, has rejected."""
+    def note_token(self, token: AccessToken) -> None:
+        """Note a caller's token, unless it is older, or another caller has rejected it."""
         older = self._token is not None and token.expires_at <= self._token.expires_at
         if not older and token is not self._dropped:
             self._token = token
 
     def invalidate(self, token: AccessToken) -> bool:
-        """Report a rejected token; return whether it was dropped."""
+        """Report a rejected token; return whether the provider dropped it."""
         dropped = self.source.invalidate(token)
         if dropped:
             self._token, self._dropped = None, token
@@ -268,87 +273,87 @@ class _Key:
 
 
 class _Caller:
-    """A coroutine that asks for a token again and again, and its habits.
+    """A caller that gets a key's token repeatedly.
 
     Args:
-        key: Of which key.
-        pause: Seconds between two calls, on average.
-        present: Uses a token; told how many seconds are left of it.
-        tally: Where it says what it noticed.
-        drawn: Where its moods come from.
+        key: The key.
+        pause: The seconds between two calls, on average.
+        use: Uses a token; its second argument is the token's remaining life in seconds.
+        counts: The counts of all callers.
+        random: Draws the caller's decisions.
     """
 
     def __init__(
         self,
         key: _Key,
         pause: float,
-        present: Callable[[AccessToken, float], Awaitable[None]],
-        tally: _Tally,
-        drawn: Random,
+        use: Callable[[AccessToken, float], Awaitable[None]],
+        counts: _CallerCounts,
+        random: Random,
     ) -> None:
-        self._key = key
+        self.key = key
         self._pause = pause
-        self._present = present
-        self._tally = tally
-        self._drawn = drawn
-        self.waits = False
-        self.dismissed = False
+        self._use = use
+        self._counts = counts
+        self._random = random
+        self.waiting = False
+        self.stopped = False
 
-    async def live(self) -> None:
-        """Ask until dismissed."""
-        while not self.dismissed:
-            rest = self._key.rests_until - time.monotonic()
-            await asyncio.sleep(rest if rest > 0 else self._pause * self._drawn.uniform(0.5, 1.5))
+    async def run(self) -> None:
+        """Get tokens until `stopped` is set."""
+        while not self.stopped:
+            rest = self.key.rests_until - time.monotonic()
+            await asyncio.sleep(rest if rest > 0 else self._pause * self._random.uniform(0.5, 1.5))
             try:
                 await self._call()
-            except Exception as error:  # noqa: BLE001 - to be told of
-                self._tally.untyped[type(error).__name__] += 1
+            except Exception as error:  # noqa: BLE001 - every other error is a defect to report
+                self._counts.untyped[type(error).__name__] += 1
 
     async def _call(self) -> None:
-        token = await self._ask()
+        token = await self._get_token()
         if token is None:
             return
-        left = token.remaining()
-        self._tally.tokens += 1
-        self._tally.expired += left <= 0
-        self._key.got(token)
-        if _happens(self._drawn, 0.02):
-            await self._present(token, left)
-        if self._key.rejected and _happens(self._drawn, 0.005):
-            self._tally.invalidated += self._key.invalidate(token)
+        remaining = token.remaining()
+        self._counts.tokens += 1
+        self._counts.expired += remaining <= 0
+        self.key.note_token(token)
+        if _happens(self._random, 0.02):
+            await self._use(token, remaining)
+        if self.key.rejected and _happens(self._random, 0.005):
+            self._counts.invalidated += self.key.invalidate(token)
 
-    async def _ask(self) -> AccessToken | None:
-        """Return a token; None if there was none to be had, or patience ended."""
-        tally, key = self._tally, self._key
+    async def _get_token(self) -> AccessToken | None:
+        """Return a token; `None` after an error or a time-out."""
+        counts, key = self._counts, self.key
         usable, failed = key.usable, False
-        patience = self._drawn.uniform(0, 0.05) if _happens(self._drawn, 0.05) else None
+        timeout = self._random.uniform(0, 0.05) if _happens(self._random, 0.05) else None
         probe = Probe(key.get())
-        tally.gets += 1
-        self.waits = True
+        counts.calls += 1
+        self.waiting = True
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 token: AccessToken = await probe
                 return token
         except TimeoutError:
-            tally.left += 1
+            counts.timed_out += 1
         except FetchError as error:
             failed = True
-            tally.errors[type(error).__name__] += 1
+            counts.errors[type(error).__name__] += 1
         finally:
-            self.waits = False
-            tally.waited += probe.suspended
-            tally.needless += (usable and (probe.suspended or failed)) or (failed and key.usable)
+            self.waiting = False
+            counts.waited += probe.suspended
+            counts.avoidable += (usable and (probe.suspended or failed)) or (failed and key.usable)
         return None
 
 
-class _Story:
-    """All that happens.
+class _Soak:
+    """A run: the callers, the faults and the samples.
 
     Args:
-        plan: How much of everything.
-        server: Where tokens come from.
-        session: What they are presented with.
-        provider: What is soaked.
+        plan: The size of the soak.
+        server: The authorization server.
+        session: Sends tokens to the server's resource.
+        provider: The provider under test.
     """
 
     def __init__(
@@ -358,9 +363,9 @@ class _Story:
         self._server = server
         self._session = session
         self._provider = provider
-        # Of their own, so that the faults do not depend on how often callers come round.
-        self._drawn, self._moods = Random(1), Random(2)  # noqa: S311 - nobody's security
-        self._tally = _Tally()
+        # Two generators, so that the faults do not depend on the number of calls.
+        self._random, self._caller_random = Random(1), Random(2)  # noqa: S311 - no cryptography
+        self._counts = _CallerCounts()
         self._keys = [self._make_key(number) for number in range(plan.keys)]
         self._callers: dict[asyncio.Task[None], _Caller] = {}
         self._outage_until = 0.0
@@ -369,115 +374,115 @@ class _Story:
         client = self._server.client(number=number % _CLIENTS)
         scope = f"s{number // _CLIENTS}"
         source = self._provider.source(client, scope)
-        # Half of the services keep a source, the others ask the provider.
+        # Half of the callers keep a source, the others call the provider.
         get = source.get_token if number % 2 else partial(self._provider.get_token, client, scope)
         return _Key(source, get, RefreshPolicy().leeway(self._plan.lifetime))
 
-    async def tell(self) -> list[Figure]:
-        """Let it happen, and return what came of it."""
+    async def run(self) -> list[Figure]:
+        """Run the soak, and return its figures."""
         plan, server = self._plan, self._server
-        await server.delay(*_USUAL)
-        if plan.judges_memory:
-            # So that the most memory that is ever needed is needed at the beginning: everybody
-            # waits, and everybody gets an error.
+        await server.delay(*_USUAL_LATENCY)
+        if plan.limits_memory:
+            # An outage at the beginning, in which all callers wait and get errors, needs the most
+            # memory. So later growth is a leak.
             await server.fail("drop")
             self._outage_until = time.monotonic() + 3 * plan.lifetime
         for number in range(plan.callers):
-            self._engage(self._keys[number % plan.keys])
-        stranger = asyncio.create_task(self._ask_for_what_there_is_not())
+            self._add_caller(self._keys[number % plan.keys])
+        unknown = asyncio.create_task(self._request_unknown_scopes())
         samples = []
         faults = cycle(FAULTS)
         wall, cpu = time.monotonic(), time.process_time()
         for tick in steps("soak", plan.ticks):
-            await self._trouble(next(faults))
-            self._disturb()
+            await self._start_fault(next(faults))
+            self._disturb_callers()
             await asyncio.sleep(wall + (tick + 1) * plan.tick - time.monotonic())
             samples.append(self._sample())
         cpu, wall = time.process_time() - cpu, time.monotonic() - wall
         faults_met = await server.faults()
-        stranger.cancel()
-        await asyncio.wait([stranger])
-        lost = await self._recover()
-        unanswered = await self._dismiss()
+        unknown.cancel()
+        await asyncio.wait([unknown])
+        without_token = await self._recover()
+        without_result = await self._stop_callers()
         counts = await server.counts()
         return [
             Figure.single("CPU: share of a core", 100 * cpu / wall, "%"),
             Figure.single("token requests", counts["token_requests"], ""),
             *(
-                Figure.single(f"faults that they met: {name}", number, "")
+                Figure.single(f"requests that met a fault: {name}", number, "")
                 for name, number in faults_met.items()
             ),
-            *self._tally.figures(),
-            _none("keys without a token when nothing goes wrong any more", lost),
-            _none("callers that were never answered", unanswered),
-            *judge(samples, plan),
-            *await self._forgotten(),
+            *self._counts.figures(),
+            _zero("keys without a token after the faults had stopped", without_token),
+            _zero("callers that got no result", without_result),
+            *evaluate(samples, plan),
+            *await self._leftovers(),
         ]
 
-    # What happens
+    # Faults and callers
 
-    async def _trouble(self, fault: str) -> None:
-        """Let something go wrong."""
-        drawn, server, now = self._drawn, self._server, time.monotonic()
+    async def _start_fault(self, fault: str) -> None:
+        """Let the next requests meet a fault, and sometimes start or end an outage."""
+        random, server, now = self._random, self._server, time.monotonic()
         if 0 < self._outage_until <= now:
             await server.fail(None)
             self._outage_until = 0.0
-        elif _happens(drawn, 0.03):
-            await server.fail(drawn.choice(_OUTAGES))
-            self._outage_until = now + self._plan.lifetime * drawn.uniform(0.5, 1.5)
-        # A 429 is heard by every key, so one is enough.
+        elif _happens(random, 0.03):
+            await server.fail(random.choice(_OUTAGES))
+            self._outage_until = now + self._plan.lifetime * random.uniform(0.5, 1.5)
+        # A 429 affects every key, so one is enough.
         await server.fail_next(
-            fault, 1 if fault.startswith("429") else drawn.randint(1, self._plan.at_once)
+            fault, 1 if fault.startswith("429") else random.randint(1, self._plan.max_faults)
         )
-        await server.delay(*(_SLOW if _happens(drawn, 0.1) else _USUAL))
+        await server.delay(*(_HIGH_LATENCY if _happens(random, 0.1) else _USUAL_LATENCY))
 
-    def _disturb(self) -> None:
-        """Let some callers be cancelled, others come, and some keys rest until they expire."""
-        drawn, plan = self._drawn, self._plan
-        for caller in drawn.sample([*self._callers], plan.callers // 400):
+    def _disturb_callers(self) -> None:
+        """Replace some callers, and let some keys rest until their tokens have expired."""
+        random, plan = self._random, self._plan
+        for caller in random.sample([*self._callers], plan.callers // 400):
             caller.cancel()
-            self._engage(self._callers[caller]._key)
-        everybody = _happens(drawn, 0.01)
-        until = time.monotonic() + plan.lifetime * drawn.uniform(1.5, 2.5)
+            self._add_caller(self._callers[caller].key)
+        all_keys = _happens(random, 0.01)
+        until = time.monotonic() + plan.lifetime * random.uniform(1.5, 2.5)
         for key in self._keys:
-            if everybody or _happens(drawn, 0.01):
+            if all_keys or _happens(random, 0.01):
                 key.rests_until = until
 
-    def _engage(self, key: _Key) -> None:
-        caller = _Caller(key, self._plan.pause, self._present, self._tally, self._moods)
-        task = asyncio.create_task(caller.live())
+    def _add_caller(self, key: _Key) -> None:
+        caller = _Caller(key, self._plan.pause, self._use_token, self._counts, self._caller_random)
+        task = asyncio.create_task(caller.run())
         self._callers[task] = caller
         task.add_done_callback(self._callers.pop)
 
-    async def _ask_for_what_there_is_not(self) -> None:
-        """Ask for one scope after the other that does not exist, as a typing error does."""
+    async def _request_unknown_scopes(self) -> None:
+        """Request scopes that do not exist, as a caller with a typing error does."""
         client = self._server.client()
         for number in count():
             try:
                 await self._provider.get_token(client, f"unknown{number}")
             except FetchError as error:
-                self._tally.errors[type(error).__name__] += 1
+                self._counts.errors[type(error).__name__] += 1
             await asyncio.sleep(self._plan.tick / 2)
 
-    async def _present(self, token: AccessToken, left: float) -> None:
-        """Use a token; the server knows best which ones have expired."""
+    async def _use_token(self, token: AccessToken, remaining: float) -> None:
+        """Send a token to the server, which checks the expiry by its own clock."""
         sent = time.monotonic()
         headers = {"Authorization": token.authorization}
         url = f"{self._server.origin}/resource"
         async with self._session.get(url, headers=headers) as response:
             await response.read()
-        self._tally.presented += 1
+        self._counts.presented += 1
         if not response.ok:
-            late = time.monotonic() - sent >= left
-            self._tally.late += late
-            self._tally.refused += not late
+            expired = time.monotonic() - sent >= remaining
+            self._counts.expired_on_the_way += expired
+            self._counts.refused += not expired
 
-    # What is left
+    # Resources
 
     def _sample(self) -> Sample:
-        schedule, keeper = self._provider._schedule, self._provider._manager
+        schedule, manager = self._provider._schedule, self._provider._manager
         callers = sum(not task.done() for task in self._callers)
-        flights, entries = len(keeper.flights.under_way), len(keeper.entries)
+        flights, entries = len(manager.flights.under_way), len(manager.entries)
         return Sample(
             at=time.monotonic(),
             memory=_resident_memory(),
@@ -489,53 +494,54 @@ class _Story:
         )
 
     async def _recover(self) -> int:
-        """Let nothing go wrong any more; return how many keys have no token some time later."""
+        """Stop all faults; return the number of keys that get no token afterwards."""
         for key in self._keys:
-            key.rejected = False  # the provider remembers for minutes that a token was rejected
+            key.rejected = False  # the provider damps rejections for minutes
         await self._server.fail(None)
-        await self._server.delay(*_USUAL)
+        await self._server.delay(*_USUAL_LATENCY)
         retry = self._plan.retry
         await asyncio.sleep(retry.request_timeout + retry.max_cooldown)
         gets = [asyncio.ensure_future(key.get()) for key in self._keys]
         await _until(lambda: all(get.done() for get in gets), retry.max_wait)
         for get in gets:
             get.cancel()
-        outcomes = await asyncio.gather(*gets, return_exceptions=True)
-        return sum(isinstance(outcome, BaseException) for outcome in outcomes)
+        results = await asyncio.gather(*gets, return_exceptions=True)
+        return sum(isinstance(result, BaseException) for result in results)
 
-    async def _dismiss(self) -> int:
-        """Let everybody go who has got an answer; return how many never got one."""
+    async def _stop_callers(self) -> int:
+        """Stop the callers; return the number of calls that got no result."""
         for task, caller in self._callers.items():
-            caller.dismissed = True
-            if not caller.waits:
+            caller.stopped = True
+            if not caller.waiting:
                 task.cancel()
         await _until(lambda: not self._callers, self._plan.retry.max_wait + 1)
-        unanswered = [*self._callers]
-        for task in unanswered:
+        without_result = [*self._callers]
+        for task in without_result:
             task.cancel()
-        return len(unanswered)
+        return len(without_result)
 
-    async def _forgotten(self) -> list[Figure]:
-        """Wait for as long as the provider may remember keys that nobody uses."""
+    async def _leftovers(self) -> list[Figure]:
+        """Wait until the provider must have forgotten every key, and count what is left."""
         provider = self._provider
         await _until(lambda: not provider._manager.entries, 3.0 * self._plan.lifetime)
         return [
-            _none("entries left when nobody asks any more", len(provider._manager.entries)),
-            _none("timers left when nobody asks any more", len(provider._schedule)),
-            _none("flights left when nobody asks any more", len(provider._manager.flights._tasks)),
+            _zero("entries left after all callers had left", len(provider._manager.entries)),
+            _zero("timers left after all callers had left", len(provider._schedule)),
+            _zero("flights left after all callers had left", len(provider._manager.flights._tasks)),
         ]
 
 
-def _happens(drawn: Random, chance: float) -> bool:
-    return drawn.random() < chance
+def _happens(random: Random, probability: float) -> bool:
+    return random.random() < probability
 
 
-def _none(what: str, number: int) -> Figure:
-    return Figure.count(what, number, "", exactly=0)
+def _zero(name: str, number: int) -> Figure:
+    """Return a count that must be zero."""
+    return Figure.count(name, number, "", exactly=0)
 
 
 async def _until(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait for something, but not for ever."""
+    """Wait for a condition, at most for some seconds."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:  # noqa: ASYNC110 - nothing gives a signal
         await asyncio.sleep(0.05)

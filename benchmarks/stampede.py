@@ -1,4 +1,4 @@
-"""`stampede`: what it costs that many wait for a token that nobody holds, beside one bare event."""
+"""`stampede`: what does it cost that ten thousand coroutines wait for one token?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def run(*, short: bool) -> list[Figure]:
     """Measure stampedes.
 
     Args:
-        short: Whether to let fewer coroutines wait, and to leave the peers with theirs.
+        short: Whether to have fewer waiters and fewer rounds.
     """
     few, many, rounds = (500, 1_000, 2) if short else (10_000, 100_000, 15)
     figures = []
@@ -39,56 +39,58 @@ async def run(*, short: bool) -> list[Figure]:
 
 
 async def _compare(server: Server, waiters: int, rounds: int) -> list[Figure]:
-    """Measure one key, a refused client, and a hundred keys, by turns."""
+    """Measure one key, a refused client, and a hundred keys alternately."""
     floor, one, refused, spread, posts = [], [], [], [], []
     requests = [0, 0, 0]
     for _ in steps(f"stampede, {waiters:,}", rounds):
         floor.append(await _wait_for_event(waiters))
-        one.append(await _ask(server.client(), waiters, keys=1))
+        one.append(await _get_tokens(server.client(), waiters, keys=1))
         requests[0] += (await server.counts())["token_requests"]
-        refused.append(await _ask(server.client("wrong"), waiters, keys=1))
+        refused.append(await _get_tokens(server.client("wrong"), waiters, keys=1))
         requests[1] += (await server.counts())["token_requests"]
-        spread.append(await _ask(server.client(), waiters, keys=_KEYS))
+        spread.append(await _get_tokens(server.client(), waiters, keys=_KEYS))
         requests[2] += (await server.counts())["token_requests"]
         posts.append(await _post(server, _KEYS))
         await server.counts()
-    what = f"{waiters:,} waiters"
+    name = f"{waiters:,} waiters"
     each = [cpu / waiters * 1e6 for cpu in floor]
     both = [cpu + exchanges for cpu, exchanges in zip(floor, posts, strict=True)]
     return [
-        Figure.measure(f"{waiters:,} coroutines wait for one event: CPU each", each, "µs"),
-        Figure.ratio(f"{what}, one key: CPU, beside the event", one, floor, at_most=1.2),
-        Figure.count(f"{what}, one key: requests", requests[0] / rounds, "", exactly=1),
-        Figure.ratio(f"{what}, refused: CPU, beside the event", refused, floor, at_most=2),
-        Figure.count(f"{what}, refused: requests", requests[1] / rounds, "", exactly=1),
-        Figure.ratio(f"{what}, {_KEYS} keys: CPU, beside the event", spread, floor, at_most=1.2),
-        Figure.ratio(f"the same, beside the event and {_KEYS} bare posts", spread, both),
-        Figure.count(f"{what}, {_KEYS} keys: requests", requests[2] / rounds, "", exactly=_KEYS),
+        Figure.measure(f"{waiters:,} coroutines that wait for one event: CPU each", each, "µs"),
+        Figure.ratio(f"{name}, one key: CPU, compared to the event", one, floor, at_most=1.2),
+        Figure.count(f"{name}, one key: requests", requests[0] / rounds, "", exactly=1),
+        Figure.ratio(f"{name}, refused: CPU, compared to the event", refused, floor, at_most=2),
+        Figure.count(f"{name}, refused: requests", requests[1] / rounds, "", exactly=1),
+        Figure.ratio(
+            f"{name}, {_KEYS} keys: CPU, compared to the event", spread, floor, at_most=1.2
+        ),
+        Figure.ratio(f"the same, compared to the event and {_KEYS} bare posts", spread, both),
+        Figure.count(f"{name}, {_KEYS} keys: requests", requests[2] / rounds, "", exactly=_KEYS),
     ]
 
 
 async def compare_one_key(server: Server, waiters: int, rounds: int) -> list[Figure]:
-    """Measure one key alone.
+    """Measure only one key.
 
     Args:
-        server: Where its tokens come from.
-        waiters: How many wait for it.
-        rounds: How often.
+        server: The authorization server.
+        waiters: The number of waiters.
+        rounds: The number of rounds.
     """
     floor, ours, requests = [], [], 0
     for _ in steps(f"stampede, {waiters:,}", rounds):
         floor.append(await _wait_for_event(waiters))
-        ours.append(await _ask(server.client(), waiters, keys=1))
+        ours.append(await _get_tokens(server.client(), waiters, keys=1))
         requests += (await server.counts())["token_requests"]
-    what = f"{waiters:,} waiters, one key"
+    name = f"{waiters:,} waiters, one key"
     return [
-        Figure.ratio(f"{what}: CPU, beside the event", ours, floor, at_most=1.2),
-        Figure.count(f"{what}: requests", requests / rounds, "", exactly=1),
+        Figure.ratio(f"{name}: CPU, compared to the event", ours, floor, at_most=1.2),
+        Figure.count(f"{name}: requests", requests / rounds, "", exactly=1),
     ]
 
 
 async def _compare_peers(server: Server, waiters: int, rounds: int) -> list[Figure]:
-    """Let each peer bear the same stampede, in the way that its interface allows."""
+    """Measure one key with each peer, by the interface that its users call."""
     figures = []
     target = Target(server.origin, CLIENT_ID, SECRET)
     for kind in available()[0]:
@@ -101,15 +103,15 @@ async def _compare_peers(server: Server, waiters: int, rounds: int) -> list[Figu
             theirs.append(await _measure([call] * waiters))
             await peer.aclose()
             requests += (await server.counts())["token_requests"]
-        what = f"{kind.name}, {waiters:,} waiters"
+        name = f"{kind.name}, {waiters:,} waiters"
         figures += [
-            Figure.ratio(f"{what}: CPU, beside the event", theirs, floor),
-            Figure.single(f"{what}: requests", requests / rounds, ""),
+            Figure.ratio(f"{name}: CPU, compared to the event", theirs, floor),
+            Figure.single(f"{name}: requests", requests / rounds, ""),
         ]
     return figures
 
 
-async def _ask(client: OktaClient, waiters: int, *, keys: int) -> float:
+async def _get_tokens(client: OktaClient, waiters: int, *, keys: int) -> float:
     async with TokenProvider(max_concurrent_requests=_KEYS) as provider:
         calls: list[Call] = [
             provider.source(client, f"s{number}").get_token for number in range(keys)
@@ -124,7 +126,7 @@ async def _wait_for_event(waiters: int) -> float:
 
 
 async def _post(server: Server, requests: int) -> float:
-    """Post as many token requests at once, over new connections, as who has no library would."""
+    """Send concurrent token requests over new connections, without a library."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         auth = aiohttp.BasicAuth(CLIENT_ID, SECRET)
 
@@ -137,7 +139,7 @@ async def _post(server: Server, requests: int) -> float:
 
 
 async def _measure(calls: list[Call]) -> float:
-    """Let coroutines, each a task of its own, wait together; return the CPU seconds."""
+    """Run coroutines concurrently, each in its own task; return the CPU seconds."""
     gc.collect()
     cpu = time.process_time()
     await asyncio.gather(*[call() for call in calls], return_exceptions=True)

@@ -1,4 +1,4 @@
-"""A token endpoint that believes everybody, in a process of its own: what is left is the client."""
+"""A token endpoint in its own process that accepts every client, so that it costs almost no CPU."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from benchmarks.server import started
 from okta_tokens import ClientAuthentication, DPoP, OktaClient
 
 _RECENT = 16
-"""How many answers later a nonce is still good: more than there are requests under way at once."""
+"""The responses for which a nonce stays valid: more than the requests that are under way."""
 
 
 class Stub:
-    """A token endpoint that runs in another process; made by `serve_stub`.
+    """A token endpoint that runs in another process. `serve_stub` creates it.
 
     Args:
-        origin: Where it listens.
+        origin: The scheme, host and port where it listens.
     """
 
     def __init__(self, origin: str) -> None:
         self._origin = origin
 
     def client(self, authentication: ClientAuthentication, dpop: DPoP | None = None) -> OktaClient:
-        """Return a client of it, which may be any.
+        """Return a client of the endpoint.
 
         Args:
-            authentication: How it authenticates.
-            dpop: What its tokens are bound to.
+            authentication: The client's authentication.
+            dpop: The key that its tokens are bound to.
         """
         return OktaClient(self._origin, "0oabenchmarks", authentication, dpop=dpop)
 
     async def requests(self) -> int:
-        """Return how many token requests it has answered."""
+        """Return the number of token requests so far."""
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"{self._origin}/requests") as response,
@@ -49,13 +49,13 @@ class Stub:
 
 @asynccontextmanager
 async def serve_stub() -> AsyncIterator[Stub]:
-    """Run a stub in another process."""
+    """Run the token endpoint in another process."""
     async with started("benchmarks.stub") as (origin, _):
         yield Stub(origin)
 
 
 class _Endpoint:
-    """Answers, and counts; of a proof it wants no more than that it repeats a recent nonce."""
+    """The handlers. They check only that a proof contains a recent nonce."""
 
     def __init__(self) -> None:
         self._requests = 0
@@ -67,12 +67,12 @@ class _Endpoint:
         headers = {} if proof is None else {"DPoP-Nonce": str(self._requests)}
         if not accepted:
             return web.json_response({"error": "use_dpop_nonce"}, status=400, headers=headers)
-        answer = {
+        body = {
             "access_token": f"token-{self._requests}",
             "token_type": "Bearer" if proof is None else "DPoP",
             "expires_in": 3600,
         }
-        return web.json_response(answer, headers=headers)
+        return web.json_response(body, headers=headers)
 
     async def requests(self, _request: web.Request) -> web.Response:
         return web.Response(text=str(self._requests))
@@ -96,7 +96,7 @@ async def _main() -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
-    # Whoever asks closes the pipe at the end, also by dying.
+    # The pipe also ends if the parent process dies.
     await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
 

@@ -1,4 +1,4 @@
-"""The command: which benchmark, where to, and when it fails."""
+"""The command `python -m benchmarks`: what it runs, what it writes, and when it fails."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.single_flight import SingleFlight
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch, *figures: Figure) -> list[bool]:
-    """Put a benchmark in the place of all; return the list of how it is called: short or not."""
+def replace_benchmarks(monkeypatch: pytest.MonkeyPatch, *figures: Figure) -> list[bool]:
+    """Replace the benchmarks by two with given figures; return the list of their `short`."""
     calls: list[bool] = []
 
     async def run(*, short: bool) -> list[Figure]:
@@ -24,48 +24,46 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, *figures: Figure) -> list[bool]:
         calls.append(short)
         return [*figures]
 
-    monkeypatch.setattr(command, "BENCHMARKS", {"it": run, "that": run})
+    monkeypatch.setattr(command, "BENCHMARKS", {"one": run, "other": run})
     return calls
 
 
 def test_a_wrong_count_fails_the_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two requests where one is enough are a defect, on however slow a machine."""
-    stand_in(monkeypatch, Figure.count("requests", 2, "", exactly=1))
+    """A second request, where one is enough, is a defect on every machine."""
+    replace_benchmarks(monkeypatch, Figure.count("requests", 2, "", exactly=1))
 
-    assert command.main(["it", "--short"]) == 1
-    assert capsys.readouterr().err == "WRONG: it: requests\n"
+    assert command.main(["one", "--short"]) == 1
+    assert capsys.readouterr().err == "WRONG: one: requests\n"
 
 
 def test_a_slow_run_does_not_fail(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ratio that misses its limit is told, and that is all."""
-    slow = Figure.ratio("it", [9.0], [1.0], at_most=1.2)
-    stand_in(monkeypatch, slow, Figure.count("requests", 1, "", exactly=1))
+    """A ratio that misses its limit is printed as missed, and does not fail the run."""
+    slow = Figure.ratio("time", [9.0], [1.0], at_most=1.2)
+    replace_benchmarks(monkeypatch, slow, Figure.count("requests", 1, "", exactly=1))
 
-    assert command.main(["it"]) == 0
+    assert command.main(["one"]) == 0
     out, err = capsys.readouterr()
     assert "MISSED" in out
     assert err == ""
 
 
-def test_all_runs_each_in_the_length_that_was_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """`all` is every benchmark, and the file then holds all of them."""
-    calls = stand_in(monkeypatch, Figure.count("requests", 1, "", exactly=1))
+def test_all_runs_every_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`all` passes its options to every benchmark, and the JSON file holds all of them."""
+    calls = replace_benchmarks(monkeypatch, Figure.count("requests", 1, "", exactly=1))
 
     assert command.main(["all", "--short", "--json", str(tmp_path / "figures.json")]) == 0
     assert calls == [True, True]
-    assert [*json.loads((tmp_path / "figures.json").read_text())["benchmarks"]] == ["it", "that"]
+    assert [*json.loads((tmp_path / "figures.json").read_text())["benchmarks"]] == ["one", "other"]
 
 
-def test_a_soak_is_in_all_only_where_that_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody who asks for all of the benchmarks asks for ten more minutes."""
-    calls = stand_in(monkeypatch, Figure.count("requests", 1, "", exactly=1))
-    monkeypatch.setattr(command, "_LONG", {"that"})
+def test_all_includes_long_benchmarks_only_if_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`all` runs the soak, which takes ten minutes, only with `--short`."""
+    calls = replace_benchmarks(monkeypatch, Figure.count("requests", 1, "", exactly=1))
+    monkeypatch.setattr(command, "_LONG", {"other"})
 
     assert command.main(["all"]) == 0
     assert calls == [False]
@@ -74,38 +72,38 @@ def test_a_soak_is_in_all_only_where_that_is_short(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(("options", "minutes"), [([], 10.0), (["--minutes", "0.5"], 0.5)])
-def test_a_soak_takes_as_long_as_was_asked_for(
+def test_the_option_minutes_sets_the_duration_of_a_soak(
     monkeypatch: pytest.MonkeyPatch, options: list[str], minutes: float
 ) -> None:
-    """Ten minutes, if nothing else was said."""
-    asked = []
+    """The soak takes ten minutes by default."""
+    calls = []
 
     async def run(*, short: bool, minutes: float) -> list[Figure]:
         await asyncio.sleep(0)
-        asked.append((short, minutes))
+        calls.append((short, minutes))
         return []
 
     monkeypatch.setattr(soak, "run", run)
 
     assert command.main(["soak", *options]) == 0
-    assert asked == [(False, minutes)]
+    assert calls == [(False, minutes)]
 
 
-class Forgetful(dict[TokenKey, Any]):
-    """Flights under way, none of which is found again."""
+class NeverFound(dict[TokenKey, Any]):
+    """A dictionary of flights in which no lookup finds a flight."""
 
     def get(self, _key: object, _default: object = None) -> None:
-        """Find nothing."""
+        """Return `None`."""
 
     def __delitem__(self, _key: object) -> None:
-        """Have forgotten it already."""
+        """Do nothing."""
 
 
 async def test_a_stampede_without_single_flight_counts_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The counts come from the server: if each waiter sent its own request, they would tell."""
-    flights = property(lambda _: Forgetful(), lambda *_: None)
+    """If each waiter sent its own request, the server's count would miss its limit."""
+    flights = property(lambda _: NeverFound(), lambda *_: None)
     monkeypatch.setattr(SingleFlight, "under_way", flights, raising=False)
     async with serve(scopes=1) as server:
         figures = await stampede.compare_one_key(server, 5, 1)

@@ -1,4 +1,4 @@
-"""Reports: a table to read or to keep, and JSON."""
+"""Reports: a table, JSON, and a progress bar."""
 
 import asyncio
 import json
@@ -14,23 +14,23 @@ from okta_tokens._logging import event_logger
 
 TIMED = Figure.ratio("tokens[scopes]", [1.25, 1.5, 1.75], [1.0, 1.0, 1.0], at_most=1.2)
 COUNTED = Figure.count("requests", 100_000, "", exactly=100_000)
-TOLD = Figure.measure("a loop", [123.4], "µs")
+UNLIMITED = Figure.measure("a loop", [123.4], "µs")
 
 
 def rows(text: str) -> list[list[str]]:
-    """Return the cells of the lines of a Markdown table."""
+    """Return the cells of a Markdown table by line."""
     lines = (line.strip() for line in text.splitlines())
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line]
 
 
-def test_a_table_is_markdown_where_the_output_is_no_terminal(
+def test_a_table_is_markdown_without_a_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What is written to a file can go into a README as it is."""
-    print_table("it", [TIMED, COUNTED, TOLD])
+    """If the output is not a terminal, the table is Markdown with every verdict."""
+    print_table("hit", [TIMED, COUNTED, UNLIMITED])
 
     head, rule, *lines = rows(capsys.readouterr().out)
-    assert head == ["it", "median", "quartiles", "figure", ""]
+    assert head == ["hit", "median", "quartiles", "figure", ""]
     assert set("".join(rule)) == {"-"}
     assert lines == [
         ["tokens[scopes]", "1.50 ×", "1.38–1.62", "≤ 1.20", "MISSED"],
@@ -39,31 +39,31 @@ def test_a_table_is_markdown_where_the_output_is_no_terminal(
     ]
 
 
-def test_a_short_run_judges_counts_only(capsys: pytest.CaptureFixture[str]) -> None:
-    """A time of which a run took two samples is neither reached nor missed."""
-    print_table("it", [TIMED, COUNTED], short=True)
+def test_a_short_run_judges_only_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a short run, a time has no verdict, because it has too few samples."""
+    print_table("hit", [TIMED, COUNTED], short=True)
 
     _, _, timed, counted = rows(capsys.readouterr().out)
     assert timed[-1] == ""
     assert counted[-1] == "reached"
 
 
-async def test_json_holds_the_figures_and_what_they_depend_on(tmp_path: Path) -> None:
-    """A program that reads it needs neither the table nor this package."""
-    write_json(tmp_path / "figures.json", {"it": [TIMED, COUNTED]})
+async def test_json_has_the_figures_and_the_environment(tmp_path: Path) -> None:
+    """The JSON file has every figure with its verdict, and what the figures depend on."""
+    write_json(tmp_path / "figures.json", {"hit": [TIMED, COUNTED]})
 
     document = json.loads((tmp_path / "figures.json").read_text())
-    timed, counted = document["benchmarks"]["it"]
+    timed, counted = document["benchmarks"]["hit"]
     assert document["environment"] == environment()
-    assert (timed["what"], timed["value"], timed["limit"]) == ("tokens[scopes]", 1.5, 1.2)
-    assert (timed["sense"], timed["holds"]) == ("<=", False)
+    assert (timed["name"], timed["value"], timed["limit"]) == ("tokens[scopes]", 1.5, 1.2)
+    assert (timed["comparison"], timed["holds"]) == ("<=", False)
     assert (counted["value"], counted["counted"], counted["holds"]) == (100_000, True, True)
 
 
-async def test_a_peer_that_is_left_out_is_named_with_the_reason(
+async def test_the_report_names_missing_peers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader of the figures sees what they were not compared with, and why."""
+    """The report names a library that is not installed, with the reason."""
     left_out = {"MSAL": "requests is not installed"}
     monkeypatch.setattr(report, "available", lambda: ([], left_out))
 
@@ -75,22 +75,22 @@ async def test_a_peer_that_is_left_out_is_named_with_the_reason(
     assert lines == ["MSAL is left out: requests is not installed"]
 
 
-def test_steps_count_and_draw_nothing_without_a_terminal(
+def test_there_is_no_progress_bar_without_a_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In a pipe or in CI there is no bar."""
-    assert list(steps("it", 3)) == [0, 1, 2]
+    """If the output is not a terminal, `steps` counts and prints nothing."""
+    assert list(steps("hit", 3)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
 
 
-def test_nothing_is_logged_where_it_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    """Warnings of the package go nowhere for a while, and then where they went before."""
+def test_quiet_hides_the_packages_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Within `quiet` the package's warnings are not printed; afterwards nothing has changed."""
     logger = logging.getLogger("okta_tokens")
     before = [*logger.handlers]
     with quiet():
         within = [*logger.handlers]
         event_logger().warning("something")
 
-    assert [type(it) for it in within if it not in before] == [logging.NullHandler]
+    assert [type(handler) for handler in within if handler not in before] == [logging.NullHandler]
     assert logger.handlers == before
     assert capsys.readouterr().err == ""

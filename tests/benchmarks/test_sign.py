@@ -1,4 +1,4 @@
-"""What is asked of signatures: the ticker that notices a busy loop, the stub that counts."""
+"""The benchmark `sign`: its ticker notices a busy loop, and its server counts requests."""
 
 import asyncio
 import time
@@ -12,25 +12,27 @@ from okta_tokens import DPoP, PrivateKeyJWT, TokenProvider
 from okta_tokens._endpoint.response import Response
 
 
-async def test_a_late_tick_makes_those_late_that_it_holds_up() -> None:
-    """Whoever wanted to run while the loop was busy counts, not only the one that came first."""
+async def test_every_tick_of_a_busy_loop_is_late() -> None:
+    """Every tick that was due while the loop was busy counts as late, not only the first one."""
     asyncio.get_running_loop().call_later(0.02, time.sleep, 0.05)
 
-    late = await sign._tick(0.1)
+    delays = await sign._tick(0.1)
 
-    assert len(late) == 100
-    assert sum(lateness > 0.01 for lateness in late) >= 35
+    assert len(delays) == 100
+    assert sum(delay > 0.01 for delay in delays) >= 35
 
 
 @pytest.mark.parametrize("forgetful", [False, True])
 async def test_a_client_that_keeps_no_nonce_counts_wrong(
     monkeypatch: pytest.MonkeyPatch, *, forgetful: bool
 ) -> None:
-    """A nonce soon gets old: who takes them from refusals only is refused again and again."""
+    """A client that takes nonces only from refusals needs more requests, because nonces expire."""
     nonce_of = Response.dpop_nonce.fget  # type: ignore[attr-defined]  # a property
     if forgetful:
         monkeypatch.setattr(
-            Response, "dpop_nonce", property(lambda it: nonce_of(it) if it.status != 200 else None)
+            Response,
+            "dpop_nonce",
+            property(lambda self: nonce_of(self) if self.status != 200 else None),
         )
     authentication = PrivateKeyJWT(ec.generate_private_key(ec.SECP256R1()))
     async with serve_stub() as stub, TokenProvider() as provider:

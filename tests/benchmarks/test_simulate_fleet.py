@@ -1,4 +1,4 @@
-"""A fleet in virtual time: nobody gets a dead token, nor an error that was avoidable."""
+"""The command `simulate-fleet`: no caller gets an expired token or an avoidable error."""
 
 import re
 
@@ -7,12 +7,12 @@ import pytest
 from benchmarks import __main__ as command
 from okta_tokens._cache.shared_fetch import SharedFetch
 
-SHORT = ["simulate-fleet", "--processes", "40", "--hours", "24", "--seed", "1"]
+SHORT = ["simulate-fleet", "--processes", "20", "--hours", "24", "--seed", "5"]
 
 
 @pytest.mark.timeout(180)
-def test_a_fleet_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
-    """A day of outages and restarts costs no caller anything that could be had."""
+def test_a_fleet_has_no_avoidable_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    """During a day of outages and restarts, no caller gets an expired token or avoidable error."""
     assert command.main(SHORT) == 0
 
     out = capsys.readouterr().out
@@ -23,19 +23,21 @@ def test_a_fleet_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert counts["calls"] > 20_000
     assert counts["errors"] > 0
-    assert counts["requests that met an outage"] > 0
+    assert counts["requests during an outage"] > 0
 
 
 @pytest.mark.timeout(180)
-def test_a_fleet_that_never_looks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If processes do not adopt what others fetched, somebody gets an error for nothing."""
-    shared = SharedFetch._adopt
+def test_a_fleet_that_does_not_adopt_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If a fetch for a caller does not adopt shared tokens, some errors are avoidable."""
+    adopt = SharedFetch._adopt
 
-    async def looks_for_nobody_who_waits(
-        self: SharedFetch, flight: object, *rest: object
-    ) -> object:
-        return None if flight.wanted else await shared(self, flight, *rest)  # type: ignore[arg-type, attr-defined]  # passed on
+    async def adopt_for_renewals_only(self: SharedFetch, flight: object, *rest: object) -> object:
+        return None if flight.wanted else await adopt(self, flight, *rest)  # type: ignore[arg-type, attr-defined]  # passed on
 
-    monkeypatch.setattr(SharedFetch, "_adopt", looks_for_nobody_who_waits)
+    monkeypatch.setattr(SharedFetch, "_adopt", adopt_for_renewals_only)
 
     assert command.main(SHORT) == 1
+    (missed,) = [line for line in capsys.readouterr().out.splitlines() if "MISSED" in line]
+    assert "errors although a usable token was held or stored" in missed

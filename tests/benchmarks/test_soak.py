@@ -1,4 +1,4 @@
-"""The soak: what it would notice, if anything piled up or went wrong."""
+"""The soak notices leaks, errors and waits."""
 
 import asyncio
 import tempfile
@@ -13,7 +13,7 @@ import pytest
 from benchmarks.figures import Figure
 from benchmarks.probe import Probe
 from benchmarks.server import CLIENT_ID, SECRET, serve
-from benchmarks.soak import Plan, Sample, _Caller, _Key, _Tally, judge, soak
+from benchmarks.soak import Plan, Sample, _Caller, _CallerCounts, _Key, evaluate, soak
 from okta_tokens import AccessToken
 from okta_tokens._endpoint.endpoint import Endpoint
 from okta_tokens._endpoint.token_request import TokenFlight
@@ -21,16 +21,18 @@ from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens.errors import FetchError, TransportError
 from tests.support import World, world
 
-PLAN = Plan(ticks=8, tick=0.1, keys=8, callers=40, lifetime=1, pause=0.1, at_once=1)
+PLAN = Plan(ticks=8, tick=0.1, keys=8, callers=40, lifetime=1, pause=0.1, max_faults=1)
 
 
 def counted_wrong(figures: Iterable[Figure]) -> set[str]:
-    """Return the counts that miss their limit, without what is told of their cause."""
-    return {it.what.partition(",")[0] for it in figures if it.counted and not it.holds}
+    """Return the names of the counts that miss their limit, up to the first comma."""
+    return {
+        figure.name.partition(",")[0] for figure in figures if figure.counted and not figure.holds
+    }
 
 
-async def test_what_piles_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks and file descriptors that fetches leave behind are found, and nothing else is."""
+async def test_leaks_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the leaked tasks and file descriptors miss their limits."""
     tasks: list[asyncio.Task[None]] = []
     fetch = Endpoint.fetch
 
@@ -47,108 +49,109 @@ async def test_what_piles_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
             task.cancel()
 
     assert counted_wrong(figures) == {
-        "tasks beside callers and flights: the fewest of the last half",
-        "file descriptors: the most of the last half",
+        "growth of the tasks: the minimum of the last half less that of the first",
+        "growth of the file descriptors: the maximum of the last half less that of the first",
         "file descriptors left after closing",
         "tasks left after closing",
     }
-    assert sum(it.value for it in figures if it.what.startswith("faults that they met")) > 0
+    faults = [figure for figure in figures if figure.name.startswith("requests that met a fault")]
+    assert sum(figure.value for figure in faults) > 0
 
 
 @pytest.mark.parametrize(
     ("memory", "holds"),
     [
-        ([40.0, 60.0, 90.0, 90.0, 90.0, 90.0], True),  # what it takes at first is no growth
+        ([40.0, 60.0, 90.0, 90.0, 90.0, 90.0], True),  # growth in the first half is allowed
         ([40.0, 40.0, 40.0, 40.0, 40.5, 40.9], True),
         ([40.0, 40.0, 40.0, 40.0, 40.6, 41.2], False),
-        ([40.0] * 150 + [40.0] * 149 + [45.0], True),  # one sample decides nothing
+        ([40.0] * 150 + [40.0] * 149 + [45.0], True),  # a single sample has little weight
         ([40.0] * 150 + [40.0] * 75 + [42.0] * 75, False),
     ],
-    ids=["at first", "a little", "steadily", "for a moment", "at one blow"],
+    ids=["at first", "a little", "steadily", "in one sample", "in one step"],
 )
-def test_memory_that_grows_is_noticed(memory: list[float], holds: bool) -> None:  # noqa: FBT001 - one of two verdicts
-    """More than a mebibyte over the last half is a count that is wrong."""
+def test_memory_that_grows_is_noticed(memory: list[float], holds: bool) -> None:  # noqa: FBT001 - the expected verdict
+    """A growth of more than a mebibyte over the last half misses its limit."""
     samples = [
         Sample(second, int(used * 2**20), tasks=2, files=9, entries=8, timers=0, heap=8)
         for second, used in enumerate(memory)
     ]
-    plan = Plan(ticks=len(memory), judges_memory=True)
+    plan = Plan(ticks=len(memory), limits_memory=True)
 
-    assert counted_wrong(judge(samples, plan)) == (
+    assert counted_wrong(evaluate(samples, plan)) == (
         set() if holds else {"growth of the resident memory over the last half"}
     )
 
 
-def test_memory_is_not_judged_by_seconds() -> None:
-    """A short soak tells of the growth, and holds it to nothing."""
+def test_a_short_soak_does_not_limit_memory() -> None:
+    """A short soak reports the growth of the memory without a limit."""
     samples = [Sample(second, second * 2**30, 2, 9, 8, 0, 8) for second in range(4)]
 
-    assert counted_wrong(judge(samples, PLAN)) == set()
+    assert counted_wrong(evaluate(samples, PLAN)) == set()
 
 
 @pytest.mark.parametrize(
-    ("what", "at_most"),
+    ("field", "at_most"),
     [
         ("entries", PLAN.max_tokens),
         ("timers", 0),
         ("heap", 4 * PLAN.keys),
     ],
 )
-def test_too_much_at_any_moment_is_noticed(what: str, at_most: int) -> None:
-    """What the provider holds has a bound that no sample may exceed."""
+def test_a_single_excessive_sample_is_noticed(field: str, at_most: int) -> None:
+    """Entries and timers have limits that no sample may exceed."""
     usual = Sample(0, 0, tasks=2, files=9, entries=8, timers=0, heap=8)
-    most = usual._replace(at=1, **{what: at_most})
-    more = usual._replace(at=1, **{what: at_most + 1})
+    most = usual._replace(at=1, **{field: at_most})
+    more = usual._replace(at=1, **{field: at_most + 1})
 
-    assert counted_wrong(judge([usual, usual, most, usual._replace(at=2)], PLAN)) == set()
-    assert len(counted_wrong(judge([usual, usual, more, usual._replace(at=2)], PLAN))) == 1
+    assert counted_wrong(evaluate([usual, usual, most, usual._replace(at=2)], PLAN)) == set()
+    assert len(counted_wrong(evaluate([usual, usual, more, usual._replace(at=2)], PLAN))) == 1
 
 
 Get = Callable[[World, AccessToken], Awaitable[AccessToken]]
 
 
-async def at_once(_: World, token: AccessToken) -> AccessToken:
-    """Bring the token at once."""
+async def hit(_: World, token: AccessToken) -> AccessToken:
+    """Return the token without suspending."""
     return token
 
 
-async def late(_: World, token: AccessToken) -> AccessToken:
-    """Bring the token some time later."""
+async def wait(_: World, token: AccessToken) -> AccessToken:
+    """Return the token after a turn of the event loop."""
     await asyncio.sleep(0)
     return token
 
 
-async def too_late(here: World, token: AccessToken) -> AccessToken:
-    """Bring a token that has expired."""
+async def expire(here: World, token: AccessToken) -> AccessToken:
+    """Return the token after its expiry."""
     here.clock._move(here.clock.boot_time() + token.remaining())
     return token
 
 
-async def typed(_: World, __: AccessToken) -> AccessToken:
-    """Raise what callers know."""
-    raise TransportError("no answer")
+async def fail(_: World, __: AccessToken) -> AccessToken:
+    """Raise an error that callers expect."""
+    raise TransportError("no response")
 
 
-async def untyped(_: World, __: AccessToken) -> AccessToken:
-    """Raise what nobody knows."""
+async def fail_unexpectedly(_: World, __: AccessToken) -> AccessToken:
+    """Raise an error that no caller expects."""
     raise LookupError
 
 
 @pytest.mark.parametrize(
     ("get", "noticed"),
     [
-        (at_once, set()),
-        (late, {"calls that waited"}),
-        (typed, {"calls that waited"}),
-        (untyped, {"errors of no type that they got"}),
-        (too_late, {"calls that brought an expired token"}),
+        (hit, set()),
+        (wait, {"calls that waited"}),
+        (fail, {"calls that waited"}),
+        (fail_unexpectedly, {"untyped errors that callers got"}),
+        (expire, {"calls that returned an expired token"}),
     ],
 )
 async def test_what_callers_notice_is_counted(get: Get, noticed: set[str]) -> None:
-    """While a usable token is held, any wait and any error is one too many."""
-    tally = _Tally()
+    """While a usable token is held, every wait and every error misses a limit."""
+    counts = _CallerCounts()
 
-    async def present(_: AccessToken, __: float) -> None:
+    async def use(_: AccessToken, __: float) -> None:
         await asyncio.sleep(0)
 
     async with world() as here:
@@ -156,37 +159,37 @@ async def test_what_callers_notice_is_counted(get: Get, noticed: set[str]) -> No
         token = await source.get_token()
 
         def get_once() -> Awaitable[AccessToken]:
-            caller.dismissed = True
+            caller.stopped = True
             return get(here, token)
 
         key = _Key(source, get_once, leeway=5.0)
-        key.got(token)
-        caller = _Caller(key, 0.0, present, tally, Random(2))  # noqa: S311 - nobody's security
-        await caller.live()
+        key.note_token(token)
+        caller = _Caller(key, 0.0, use, counts, Random(2))  # noqa: S311 - no cryptography
+        await caller.run()
 
-    assert counted_wrong(tally.figures()) == noticed
-    assert tally.gets == 1
+    assert counted_wrong(counts.figures()) == noticed
+    assert counts.calls == 1
 
 
-async def test_a_token_that_was_dropped_need_not_be_held() -> None:
-    """Who waited together with whoever rejected a token may still get it, which proves nothing."""
+async def test_a_dropped_token_need_not_be_held() -> None:
+    """A waiter may still get a token that another caller has rejected; it need not be held."""
     async with world() as here:
         source = here.source()
         token = await source.get_token()
         key = _Key(source, source.get_token, leeway=5.0)
-        key.got(token)
+        key.note_token(token)
         held = key.usable
         dropped = key.invalidate(token)
-        key.got(token)
+        key.note_token(token)
 
         assert (held, dropped, key.usable) == (True, True, False)
 
 
-async def test_a_server_fails_as_it_is_told() -> None:
-    """Faults meet as many requests as they shall, and each answer takes as long as it shall."""
+async def test_a_server_has_the_requested_faults() -> None:
+    """Faults affect the requested number of requests, and responses have the latency."""
     async with serve() as server, aiohttp.ClientSession() as session:
 
-        async def ask() -> int | None:
+        async def request() -> int | None:
             headers = {"Authorization": aiohttp.encode_basic_auth(CLIENT_ID, SECRET)}
             form = {"grant_type": "client_credentials", "scope": "s0"}
             try:
@@ -196,14 +199,14 @@ async def test_a_server_fails_as_it_is_told() -> None:
                 return None
 
         await server.fail_next("500", 2)
-        queued = [await ask() for _ in range(3)]
+        queued = [await request() for _ in range(3)]
         await server.fail("drop")
-        lasting = [await ask() for _ in range(2)]
+        lasting = [await request() for _ in range(2)]
         await server.fail_next("503", 1)
         await server.fail(None)
         await server.delay(0.1, 0.2)
         begun = time.monotonic()
-        over = await ask()
+        over = await request()
         took = time.monotonic() - begun
         met = {name: times for name, times in (await server.faults()).items() if times}
 
@@ -214,8 +217,8 @@ async def test_a_server_fails_as_it_is_told() -> None:
     assert met.keys() == {"500", "drop"}
 
 
-async def test_a_cancellation_reaches_what_a_probe_awaits() -> None:
-    """A caller that is probed leaves as any other one does."""
+async def test_a_cancellation_reaches_the_awaitable_of_a_probe() -> None:
+    """If a probe is cancelled, the awaitable inside is cancelled as well."""
     ended = asyncio.Event()
 
     async def get() -> AccessToken:
@@ -223,7 +226,7 @@ async def test_a_cancellation_reaches_what_a_probe_awaits() -> None:
             await asyncio.get_running_loop().create_future()
         finally:
             ended.set()
-        raise AssertionError("nobody answers")
+        raise AssertionError("the future has no result")
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
