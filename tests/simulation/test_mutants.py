@@ -45,13 +45,13 @@ MUTANTS = {
         "if refused is not None and request.credential == refused.credential:",
         "if False:",
     ),
-    "hand out tokens in their last moments": (
+    "hand out tokens within their leeway": (
         Rule.LIFETIME,
         "_model/policies",
         "return min(self.max_leeway, lifetime / 20)",
         "return 0.001",
     ),
-    "look at the boot clock alone": (
+    "ignore the wall clock": (
         Rule.LIFETIME,
         "_model/token",
         "min(self._boot_expiry - boot, self._wall_expiry - wall) - self._leeway",
@@ -79,7 +79,7 @@ MUTANTS = {
         )
         if flight._timer is None or deadline < flight._timer.instant:""",
     ),
-    "show callers why a renewal failed": (
+    "raise the error of a failed renewal": (
         Rule.UNNOTICED,
         "_cache/token_manager",
         "        state = entry.state(now)\n        if entry.token is not None and state",
@@ -113,7 +113,7 @@ MUTANTS = {
         "self._set_timer(entry, entry.renew_after if retryable else unusable_at)",
         "entry.renew_after = unusable_at",
     ),
-    "ask again at once after a failed fetch": (
+    "fetch again at once after a failed fetch": (
         Rule.ONE_ERROR,
         "_cache/token_manager",
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
@@ -125,7 +125,7 @@ MUTANTS = {
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
         "entry.refuse_until = entry.renew_after = now.boot + 3600",
     ),
-    "give the same error to all": (
+    "raise one error object in every waiter": (
         Rule.ONE_ERROR,
         "_cache/token_manager",
         "raise copy.copy(result)",
@@ -143,7 +143,7 @@ MUTANTS = {
         "return lifetime - self.lead(lifetime) * (1 - random() / 2)",
         "return lifetime / 3",
     ),
-    "let everybody in": (
+    "let every flight in": (
         Rule.LIMITS,
         "_runtime/gate",
         "return self._free > 0 and (urgent or self._free_for_others > 0)",
@@ -155,7 +155,7 @@ MUTANTS = {
         "self._free_for_others = max(1, places // 2)",
         "self._free_for_others = places",
     ),
-    "do not leave Okta alone": (
+    "ignore pauses": (
         Rule.LIMITS,
         "_endpoint/rate_limits",
         "self.until = max(self.until, now + min(seconds, max_pause))",
@@ -185,7 +185,7 @@ MUTANTS = {
         "now.boot + MAX_DAMPING",
         "now.boot + entry.damping",
     ),
-    "renew what nobody uses": (
+    "renew unused keys": (
         Rule.IDLE,
         "_cache/token_manager",
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
@@ -203,7 +203,7 @@ MUTANTS = {
         "self._schedule.cancel(self._timer)",
         "pass",
     ),
-    "do not tell waiters that time is up": (
+    "do not wake waiters at their deadline": (
         Rule.NOTHING_LEFT,
         "_runtime/single_flight",
         "waiter.set_result(None)",
