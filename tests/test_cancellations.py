@@ -241,7 +241,7 @@ def test_a_cancelled_caller_can_rejoin_except_in_a_cancelled_scope() -> None:
 
 
 def test_a_waiter_that_is_cancelled_just_before_the_landing_is_cancelled() -> None:
-    """A waiter that is cancelled before the landing is cancelled, also if it runs after it."""
+    """A waiter that is cancelled before the landing is cancelled, also if its turn comes later."""
 
     async def main() -> None:
         async with flight(PLAIN, Moment(PLAIN.suspensions, woken=True)) as here:

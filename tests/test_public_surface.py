@@ -51,7 +51,7 @@ OPTIONAL = [
 CALLED_BY_SYNTAX = {"__aenter__", "__aexit__", "__call__"}
 """Public methods that are called by syntax instead of by name."""
 
-MADE_BY_THE_PROVIDER = {AccessToken, TokenSource}
+MADE_BY_THE_PROVIDER: set[type] = {AccessToken, TokenSource}
 """Classes that users do not instantiate. Their constructors take private parts."""
 
 SURFACES = {
@@ -455,7 +455,7 @@ print(TokenProvider.__name__, errors.FetchError.__name__, events.TokenFetched.__
     assert run.stdout.split() == [b"TokenProvider", b"FetchError", b"TokenFetched"]
 
 
-@pytest.mark.parametrize("kind", sorted(MADE_BY_THE_PROVIDER, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(MADE_BY_THE_PROVIDER, key=str))
 def test_a_class_that_the_provider_makes_says_so(kind: type) -> None:
     """The docstring of a class that users do not instantiate names the provider as its maker."""
     docstring = inspect.getdoc(kind) or ""

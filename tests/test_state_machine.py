@@ -750,6 +750,7 @@ class ProviderMachine(RuleBasedStateMachine):
                 assert usable == record.model.usable(now)
 
 
+@pytest.mark.timeout(0 if EXAMPLES else 120)  # about 8 s of CPU time, on a machine with other work
 def test_the_provider_behaves_like_the_model(caplog: pytest.LogCaptureFixture) -> None:
     """The provider does what the model says, for any steps in any order."""
     caplog.set_level(logging.CRITICAL, "okta_tokens")
