@@ -71,6 +71,7 @@ def test_a_token_response_is_parsed() -> None:
         scopes=REQUESTED,
         sent=SENT,
         request_id="reqAb12",
+        adopted=False,
     )
 
 
