@@ -87,6 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     questions["all"] = f"All of these; {' and '.join(_LONG)} only with --short."
     for name, question in questions.items():
         command = commands.add_parser(name, parents=[common], help=question, description=question)
+        if name in BENCHMARKS.keys() - _LONG:
+            command.add_argument(
+                "more",
+                nargs="*",
+                metavar="NAME",
+                choices=sorted(BENCHMARKS.keys() - _LONG),
+                help="further benchmarks to run in the same process",
+            )
         if name == "soak":
             command.add_argument(
                 "--minutes",
@@ -141,7 +149,7 @@ def _selected(options: argparse.Namespace) -> Mapping[str, _Benchmark]:
     if options.name == "soak":
         return {"soak": partial(soak.run, minutes=options.minutes)}
     if options.name != "all":
-        return {options.name: BENCHMARKS[options.name]}
+        return {name: BENCHMARKS[name] for name in [options.name, *options.more]}
     return {name: run for name, run in BENCHMARKS.items() if options.short or name not in _LONG}
 
 

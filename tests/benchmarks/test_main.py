@@ -71,6 +71,14 @@ def test_all_includes_long_benchmarks_only_if_short(monkeypatch: pytest.MonkeyPa
     assert calls == [False, True, True]
 
 
+def test_several_benchmarks_run_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each benchmark that is named runs, once and in the order of the names."""
+    calls = replace_benchmarks(monkeypatch, Figure.count("requests", 1, "", exactly=1))
+
+    assert command.main(["other", "one", "--short"]) == 0
+    assert calls == [True, True]
+
+
 @pytest.mark.parametrize(("options", "minutes"), [([], 10.0), (["--minutes", "0.5"], 0.5)])
 def test_the_option_minutes_sets_the_duration_of_a_soak(
     monkeypatch: pytest.MonkeyPatch, options: list[str], minutes: float
