@@ -365,10 +365,10 @@ class _OktaExecutor:
             return form, response, await response.text(), None
 
     def clear_authorization_header(self) -> None:
-        """Forget an expired token; nothing but the `OAuth` had it."""
+        """Do nothing, because only the `OAuth` holds the token."""
 
     def clear_cached_token(self) -> None:
-        """Forget an expired token; nothing but the `OAuth` had it."""
+        """Do nothing, because only the `OAuth` holds the token."""
 
 
 class AiohttpOAuth2Client(Peer):

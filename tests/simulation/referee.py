@@ -309,7 +309,9 @@ class Referee:
         """Check that the secret was requested for a request."""
         self.count("requests")
         if key.attempt_started is None:
-            self.report(Rule.ANEW, key, "a request was sent without requesting the secret")
+            self.report(
+                Rule.FRESH_CREDENTIAL, key, "a request was sent without requesting the secret"
+            )
         key.sent_at = self._now()
         key.retrying = False
 
@@ -320,7 +322,7 @@ class Referee:
         known = group.nonce in valid
         # A proof that was signed meanwhile may contain the previous nonce.
         if known and boot - group.nonce_received_at > 2 * REQUEST_TIMEOUT:
-            self.report(Rule.ANEW, key, "a proof was sent without the last nonce")
+            self.report(Rule.FRESH_CREDENTIAL, key, "a proof was sent without the last nonce")
 
     def secret_returned(self, key: KeyState, secret: str) -> None:
         """Note a secret: an immediate retry with the refused secret does not send a request."""
@@ -378,7 +380,7 @@ class Referee:
             boot, _ = self._now()
             if boot > key.server_group.pause_ended:
                 why = f"a refusal ({key.refused_status}) had no immediate retry, without a pause"
-                self.report(Rule.ANEW, key, why)
+                self.report(Rule.FRESH_CREDENTIAL, key, why)
             self._attempt_failed(key, not_retryable=key.refused_status == HTTPStatus.UNAUTHORIZED)
 
     def attempt_aborted(self, key: KeyState, error: BaseException | None) -> None:

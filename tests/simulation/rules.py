@@ -33,7 +33,7 @@ class Rule(enum.Enum):
     LIMITS = (
         "a domain's requests are limited, half of them for renewals, and none starts in a pause"
     )
-    ANEW = "the secret is requested again for each request"
+    FRESH_CREDENTIAL = "the secret is requested again for each request"
     REJECTION = "only the rejected token is dropped, and a rejected replacement is damped"
     IDLE = "an unused token is renewed only if it is kept fresh"
     NOTHING_LEFT = "every caller gets a result, and nothing is left running"

@@ -1,4 +1,4 @@
-"""The referee sees: break one line of the package, and the simulation says which rule that was."""
+"""The referee notices a broken rule: each mutant changes a line of the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.simulation.rules import Rule
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(okta_tokens.__file__).parent
 
-STORY = """
+PROGRAM = """
 import logging
 import sys
 
@@ -34,13 +34,13 @@ for seed in (6, 1, 3, 2):
 
 MUTANTS = {
     "forget the nonce": (
-        Rule.ANEW,
+        Rule.FRESH_CREDENTIAL,
         "_endpoint/endpoint",
         "self._nonces[key.authorization_server] = response.dpop_nonce",
         "self._nonces.setdefault(key.authorization_server, response.dpop_nonce)",
     ),
     "send a refused secret again": (
-        Rule.ANEW,
+        Rule.FRESH_CREDENTIAL,
         "_endpoint/endpoint",
         "if refused is not None and request.credential == refused.credential:",
         "if False:",
@@ -57,19 +57,19 @@ MUTANTS = {
         "min(self._boot_expiry - boot, self._wall_expiry - wall) - self._leeway",
         "self._boot_expiry - boot - self._leeway",
     ),
-    "let one clock decide for an hour": (
+    "compare only one clock for an hour": (
         Rule.LIFETIME,
         "_cache/entry",
         "seconds = min(MAX_WINDOW, self.token._leeway, self.token._usable_for(*now))",
         "seconds = 3_600.0",
     ),
-    "begin a flight for each caller": (
+    "start a flight for each caller": (
         Rule.SINGLE_FLIGHT,
         "_cache/token_manager",
         "flight = flight or self._start_fetch(key, deadline)",
         "flight = self._start_fetch(key, deadline)",
     ),
-    "end the flight when a caller leaves": (
+    "cancel the flight when a caller leaves": (
         Rule.SINGLE_FLIGHT,
         "_runtime/single_flight",
         "        if flight._timer is None or deadline < flight._timer.instant:",
@@ -89,7 +89,7 @@ MUTANTS = {
             raise entry.error
         if entry.token is not None and state""",
     ),
-    "let callers wait for a renewal": (
+    "make callers wait for a renewal": (
         Rule.UNNOTICED,
         "_cache/token_manager",
         "_USABLE = {State.FRESH, State.DUE}",
@@ -101,13 +101,13 @@ MUTANTS = {
         "self.flights.start(entry.key)\n\n    def _postpone",
         "pass\n\n    def _postpone",
     ),
-    "try a failed renewal again at once": (
+    "retry a failed renewal at once": (
         Rule.UNNOTICED,
         "_cache/token_manager",
         "entry.renew_after = now.boot + wait",
         "entry.renew_after = now.boot + 0.01",
     ),
-    "do not try a failed renewal again": (
+    "do not retry a failed renewal": (
         Rule.UNNOTICED,
         "_cache/token_manager",
         "self._set_timer(entry, entry.renew_after if retryable else unusable_at)",
@@ -119,7 +119,7 @@ MUTANTS = {
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
         "entry.refuse_until = entry.renew_after = now.boot",
     ),
-    "refuse callers for an hour": (
+    "make the cool-down an hour long": (
         Rule.ONE_ERROR,
         "_cache/token_manager",
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
@@ -131,13 +131,13 @@ MUTANTS = {
         "raise copy.copy(result)",
         "raise result",
     ),
-    "try again and again": (
+    "make too many attempts": (
         Rule.ONE_ERROR,
         "_endpoint/endpoint",
         "attempt >= policy.attempts",
         "attempt >= 2 * policy.attempts",
     ),
-    "renew early": (
+    "renew too early": (
         Rule.IN_TIME,
         "_model/policies",
         "return lifetime - self.lead(lifetime) * (1 - random() / 2)",
@@ -149,7 +149,7 @@ MUTANTS = {
         "return self._free > 0 and (urgent or self._free_for_others > 0)",
         "return True",
     ),
-    "give renewals every place": (
+    "let renewals use every place": (
         Rule.LIMITS,
         "_runtime/gate",
         "self._free_for_others = max(1, places // 2)",
@@ -173,7 +173,7 @@ MUTANTS = {
         "            self.remember_rejected(value)\n            self.drop_token()",
         "            self.remember_rejected(value)",
     ),
-    "drop one rejected token after the other": (
+    "do not damp rejections": (
         Rule.REJECTION,
         "_cache/entry",
         "kept = self._damping.reject(now)",
@@ -191,7 +191,7 @@ MUTANTS = {
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
         "elif False:",
     ),
-    "do not keep fresh": (
+    "do not keep tokens fresh": (
         Rule.IDLE,
         "_cache/token_manager",
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
@@ -230,7 +230,7 @@ def test_a_broken_rule_is_noticed(name: str, tmp_path: Path) -> None:
     path.write_text(source.replace(line, instead), "utf-8")
 
     report = subprocess.run(
-        [sys.executable, "-c", STORY, rule.name],
+        [sys.executable, "-c", PROGRAM, rule.name],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
         check=True,
         capture_output=True,
