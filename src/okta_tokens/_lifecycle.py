@@ -72,7 +72,7 @@ class Lifecycle:
         self._check_loop()
 
     def observe(self) -> State:
-        """Return the state, after a look whether the event loop is closed: a loop tells no one."""
+        """Return the state; check first whether the event loop was closed, which is no event."""
         loop = self._loop
         if self.state is State.RUNNING and loop is not None and loop.is_closed():
             self._stop(State.LOOP_CLOSED)

@@ -267,7 +267,7 @@ class TokenProvider:
 
         From the call on, the provider does not hand the token out, and fetches no other one before
         a caller asks, even for a key that is kept fresh. It is no error if the token has expired or
-        was revoked before. Other processes that hold the token are not told.
+        was revoked before. Other processes that hold the token are not notified.
 
         If this call is cancelled, the request goes on.
 

@@ -147,8 +147,8 @@ class Entry:
         self.refuse_until = _CLOSED
         """The end of the cool-down, in seconds of boot time."""
         self.adopt_after = _CLOSED
-        """Before this instant no caller looks into the store during the cool-down, in seconds of
-        boot time."""
+        """Before this instant the store is not read during the cool-down, in seconds of boot
+        time."""
         self.failed_renewals = 0
         """How many renewals have failed since the token arrived."""
         self.failed_fetches = 0

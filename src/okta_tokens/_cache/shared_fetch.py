@@ -21,7 +21,7 @@ from okta_tokens.errors import FetchError
 IsRejected = Callable[[str], bool]
 
 _FIRST_POLL, _MAX_POLL = 0.02, 0.25
-"""Seconds between two looks for the token that another process fetches."""
+"""Seconds between two reads of the store while another process fetches the token."""
 
 
 class SharedFetch:

@@ -53,7 +53,7 @@ Result = AccessToken | TokenProviderError
 _USABLE = {State.FRESH, State.DUE}
 
 _ADOPT_INTERVAL = 1.0
-"""Seconds between two looks into the store while a key cools down."""
+"""Seconds between two reads of the store while a key cools down."""
 
 _LIFETIME_TOO_SHORT = (
     "the token was past its leeway when {event}; its lifetime is too short for this machine or "
@@ -254,8 +254,8 @@ class TokenManager:
             self._sharing.discard(key, value)
         # An unused key is forgotten, but not before the longest damping is over: callers who come
         # once a minute, to an API that rejects every token, must not start the damping anew.
-        next_look = entry.refuse_until if entry.kept_fresh else now.boot + MAX_DAMPING
-        self._set_timer(entry, max(now.boot, next_look))
+        instant = entry.refuse_until if entry.kept_fresh else now.boot + MAX_DAMPING
+        self._set_timer(entry, max(now.boot, instant))
         return True
 
     def drop(self, key: TokenKey, value: str) -> None:
