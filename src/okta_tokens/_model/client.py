@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, NoReturn
 
 from okta_tokens._auth.authentication import ClientAuthentication
@@ -88,7 +88,7 @@ class OktaClient(Identified):
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        self._identify(tuple(constructor_arguments(self, identity.CLIENT_IDENTITY).values()))
+        self._compute_hash()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> OktaClient:
@@ -132,6 +132,9 @@ class OktaClient(Identified):
     def _endpoint_url(self, name: str) -> str:
         server = self.authorization_server
         return f"{self.origin}/oauth2{f'/{server}' if server else ''}/v1/{name}"
+
+    def _identity(self) -> tuple[Hashable, ...]:
+        return tuple(constructor_arguments(self, identity.CLIENT_IDENTITY).values())
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         """Refuse every change, because a client is part of the cache's keys.

@@ -8,6 +8,7 @@ error texts. To add a value, give `OktaClient` a parameter and an attribute, and
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -141,17 +142,16 @@ KEY_IDENTITY = tuple(field for field in IDENTITY if field.owner == "key")
 _set = object.__setattr__  # the classes refuse changes
 
 
-class Identified:
+class Identified(ABC):
     """An immutable value that is compared by its fields of `IDENTITY`.
 
-    Identity and hash are computed once: clients and keys are looked up in dictionaries on every
-    call for a token.
+    The hash is computed once: clients and keys are looked up in dictionaries on every call for a
+    token. The compared values are not kept, which would cost each key a tuple.
     """
 
-    __slots__ = ("_hash", "_identity")
+    __slots__ = ("_hash",)
 
     _hash: int
-    _identity: tuple[Hashable, ...]
 
     def __eq__(self, other: object) -> bool:
         """Compare every value that decides which token Okta issues, or who may have it."""
@@ -159,20 +159,19 @@ class Identified:
             return True
         if not isinstance(other, Identified):
             return NotImplemented
-        return self._hash == other._hash and self._identity == other._identity
+        return self._hash == other._hash and self._identity() == other._identity()
 
     def __hash__(self) -> int:
         """Return the hash that was computed once."""
         return self._hash
 
-    def _identify(self, values: tuple[Hashable, ...]) -> None:
-        """Set the values that are compared.
+    @abstractmethod
+    def _identity(self) -> tuple[Hashable, ...]:
+        """Return the values that are compared."""
 
-        Args:
-            values: What identifies the instance.
-        """
-        _set(self, "_identity", values)
-        _set(self, "_hash", hash(values))
+    def _compute_hash(self) -> None:
+        """Compute the hash, when every compared value is set."""
+        _set(self, "_hash", hash(self._identity()))
 
 
 def constructor_arguments(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,11 @@ class TokenKey(Identified):
 
     def __post_init__(self) -> None:
         """Compute the hash once."""
+        self._compute_hash()
+
+    def _identity(self) -> tuple[Hashable, ...]:
         own = [getattr(self, field.attribute) for field in identity.KEY_IDENTITY]
-        self._identify((self.client, *own))
+        return (self.client, *own)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild the key by its constructor: hashes of strings differ between processes."""
