@@ -6,7 +6,7 @@ import logging
 
 import structlog
 
-from okta_tokens._model.identity import log_fields
+from okta_tokens._model.key_identity import log_fields
 from okta_tokens._model.scopes import format_scopes
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens.errors import TokenProviderError

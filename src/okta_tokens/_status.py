@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from okta_tokens._cache.entry import FOR_RENEWAL, Entry, State
 from okta_tokens._endpoint.token_request import TokenFlight
-from okta_tokens._model.identity import status_fields
+from okta_tokens._model.key_identity import status_fields
 from okta_tokens._runtime.clock import Instant
 from okta_tokens.events import (
     Event,

@@ -11,7 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
-from okta_tokens._model.identity import stored_values
+from okta_tokens._model.key_identity import stored_values
 from okta_tokens.stores import SharedToken, UnreadableEntry
 from okta_tokens.stores._sealing import Sealer, load_keys, open_token, seal_token
 from okta_tokens.stores.redis import generate_key

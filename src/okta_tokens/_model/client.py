@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from okta_tokens._auth.authentication import ClientAuthentication
 from okta_tokens._auth.dpop import DPoP
-from okta_tokens._model import identity
+from okta_tokens._model import key_identity
 from okta_tokens._model.client_settings import (
     authentication_problems,
     client_id_problems,
@@ -18,7 +18,7 @@ from okta_tokens._model.client_settings import (
 )
 from okta_tokens._model.domain import parse_domain
 from okta_tokens._model.environment import parse_environment
-from okta_tokens._model.identity import Identified, constructor_arguments
+from okta_tokens._model.key_identity import Identified, constructor_arguments
 
 
 class OktaClient(Identified):
@@ -134,7 +134,7 @@ class OktaClient(Identified):
         return f"{self.origin}/oauth2{f'/{server}' if server else ''}/v1/{name}"
 
     def _identity(self) -> tuple[Hashable, ...]:
-        return tuple(constructor_arguments(self, identity.CLIENT_IDENTITY).values())
+        return tuple(constructor_arguments(self, key_identity.CLIENT_IDENTITY).values())
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         """Refuse every change, because a client is part of the cache's keys.
@@ -157,7 +157,7 @@ class OktaClient(Identified):
 
     def __repr__(self) -> str:
         """Return the call that makes an equal client, without its secret."""
-        arguments = constructor_arguments(self, identity.CLIENT_IDENTITY)
+        arguments = constructor_arguments(self, key_identity.CLIENT_IDENTITY)
         positional = [repr(arguments.pop(name)) for name in _POSITIONAL]
         server = f"authorization_server={arguments.pop('authorization_server')!r}"
         rest = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
@@ -165,7 +165,7 @@ class OktaClient(Identified):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild the client by its constructor: hashes of strings differ between processes."""
-        return (_rebuild, (constructor_arguments(self, identity.CLIENT_IDENTITY),))
+        return (_rebuild, (constructor_arguments(self, key_identity.CLIENT_IDENTITY),))
 
 
 _POSITIONAL = ("domain", "client_id", "authentication")

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from okta_tokens._model import identity
+from okta_tokens._model import key_identity
 from okta_tokens._model.client import OktaClient
-from okta_tokens._model.identity import Identified, constructor_arguments, error_text
+from okta_tokens._model.key_identity import Identified, constructor_arguments, error_text
 from okta_tokens._model.scopes import parse_scopes
 from okta_tokens.errors import ConfigurationError
 
@@ -32,14 +32,14 @@ class TokenKey(Identified):
         self._compute_hash()
 
     def _identity(self) -> tuple[Hashable, ...]:
-        own = [getattr(self, field.attribute) for field in identity.KEY_IDENTITY]
+        own = [getattr(self, field.attribute) for field in key_identity.KEY_IDENTITY]
         return (self.client, *own)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild the key by its constructor: hashes of strings differ between processes."""
         return (
             _rebuild,
-            ({"client": self.client, **constructor_arguments(self, identity.KEY_IDENTITY)},),
+            ({"client": self.client, **constructor_arguments(self, key_identity.KEY_IDENTITY)},),
         )
 
     def __str__(self) -> str:

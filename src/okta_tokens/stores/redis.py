@@ -38,7 +38,7 @@ except ModuleNotFoundError as error:
     error.add_note("RedisTokenStore needs an extra. Run: pip install 'okta-tokens[redis]'")
     raise
 
-from okta_tokens._model.identity import stored_values
+from okta_tokens._model.key_identity import stored_values
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
 from okta_tokens.errors import ConfigurationError

@@ -15,8 +15,8 @@ from okta_tokens import ClientSecretBasic, DPoP, KeyStatus, OktaClient, TokenKey
 from okta_tokens._cache.entry import Entry
 from okta_tokens._logging import log_event
 from okta_tokens._model import client as client_module
-from okta_tokens._model import identity
-from okta_tokens._model.identity import CLIENT_IDENTITY, IDENTITY, IdentityField
+from okta_tokens._model import key_identity
+from okta_tokens._model.key_identity import CLIENT_IDENTITY, IDENTITY, IdentityField
 from okta_tokens._runtime.clock import Instant
 from okta_tokens._status import key_status
 from okta_tokens.errors import FetchError
@@ -59,8 +59,8 @@ class ExtendedStatus(KeyStatus):
 @pytest.fixture
 def extended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Add a field to the identity, and the value to client and status; change nothing else."""
-    monkeypatch.setattr(identity, "IDENTITY", (*IDENTITY, RESOURCE))
-    monkeypatch.setattr(identity, "CLIENT_IDENTITY", (*CLIENT_IDENTITY, RESOURCE))
+    monkeypatch.setattr(key_identity, "IDENTITY", (*IDENTITY, RESOURCE))
+    monkeypatch.setattr(key_identity, "CLIENT_IDENTITY", (*CLIENT_IDENTITY, RESOURCE))
     monkeypatch.setattr(client_module, "OktaClient", ExtendedClient)
     monkeypatch.setattr(_status, "KeyStatus", ExtendedStatus)
 
@@ -144,8 +144,8 @@ def test_nothing_shows_the_credential() -> None:
         client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(secret), dpop=dpop)
         key = TokenKey(client, frozenset({"b", "a"}))
         shown.append(
-            f"{identity.stored_values(key)} {identity.status_fields(key)} "
-            f"{identity.log_fields(key)} {key}"
+            f"{key_identity.stored_values(key)} {key_identity.status_fields(key)} "
+            f"{key_identity.log_fields(key)} {key}"
         )
 
     assert shown[0] == shown[1]
@@ -164,18 +164,18 @@ def test_the_names_that_people_see() -> None:
     )
     key = TokenKey(client, frozenset({"b", "a"}))
 
-    assert identity.stored_values(key) == (
+    assert key_identity.stored_values(key) == (
         *("http://localhost", None, "0oa1", dpop.thumbprint),
         ("a", "b"),
     )
-    assert identity.status_fields(key) == {
+    assert key_identity.status_fields(key) == {
         "domain": "localhost",
         "authorization_server": None,
         "client_id": "0oa1",
         "dpop_thumbprint": dpop.thumbprint,
         "scopes": ("a", "b"),
     }
-    assert identity.log_fields(key) == {
+    assert key_identity.log_fields(key) == {
         "domain": "localhost",
         "authorization_server": None,
         "client_id": "0oa1",
