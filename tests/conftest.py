@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -13,9 +14,10 @@ if UVLOOP:
     import uvloop
 
     # A policy, because some code under test creates its own loop: threads and the command.
-    asyncio.set_event_loop_policy(  # type: ignore[deprecated]  # the only way that affects all of them
-        uvloop.EventLoopPolicy()
-    )
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # from 3.14 on
+        asyncio.set_event_loop_policy(  # type: ignore[deprecated]  # no other way affects all loops
+            uvloop.EventLoopPolicy()
+        )
 
 # The proxies of the environment must not be used for servers on this machine.
 os.environ["no_proxy"] = "localhost,127.0.0.1"

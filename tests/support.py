@@ -182,8 +182,9 @@ from okta_tokens.errors import ProviderStateError
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
 
 if os.environ.get("OKTA_TOKENS_UVLOOP") == "1":
-    import uvloop
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    import uvloop, warnings
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # from 3.14 on
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 def client_of(sandbox, secret=DEFAULT_CLIENT.secrets[0]):
     return OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, ClientSecretBasic(secret))

@@ -274,6 +274,7 @@ async def test_each_gunicorn_worker_has_its_own_provider(tmp_path: Path) -> None
     ignored = (
         "-Wignore:unclosed <socket:ResourceWarning",  # a socket of gunicorn
         "-Wignore:There is no current event loop:DeprecationWarning",  # in the worker of aiohttp
+        "-Wignore:'asyncio.:DeprecationWarning",  # event loop policies, from Python 3.14 on
     )
     worker = "GunicornUVLoopWebWorker" if UVLOOP else "GunicornWebWorker"
     with socket.create_server(("127.0.0.1", 0)) as listener:
