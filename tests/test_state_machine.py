@@ -33,6 +33,7 @@ from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvide
 from okta_tokens.errors import (
     ConfigurationError,
     FetchError,
+    InvalidResponseError,
     ProviderStateError,
     RateLimitedError,
     TokenProviderError,
@@ -105,6 +106,8 @@ class Caller:
     expected: str
     """What the caller must get at once by the model: `token`, `error` or nothing."""
     began: Now
+    tokens_before: int
+    """How many tokens Okta had sent for the key when the caller started."""
     task: asyncio.Task[None] | None = None
     waited: bool = False
 
@@ -365,7 +368,7 @@ class ProviderMachine(RuleBasedStateMachine):
             by_source: Whether it calls the source instead of the provider.
         """
         now = self.now()
-        caller = Caller(record, "", now)
+        caller = Caller(record, "", now, len(record.values))
         caller.task = self.loop.create_task(self._call(caller, patience, by_source=by_source))
         caller.task.add_done_callback(self._check_end)
         return caller
@@ -448,7 +451,16 @@ class ProviderMachine(RuleBasedStateMachine):
             isinstance(error, RateLimitedError)
             and self.pause_ends[record.side] > caller.began.boot + MAX_WAIT - ROUNDING
         )
-        if timed_out or paused:
+        # A caller that resumes too late joins a second flight. After that it gets an error.
+        resumed_too_late = (
+            caller.waited
+            and isinstance(error, InvalidResponseError)
+            and error.retryable
+            and record.latest is not None
+            and record.latest.remaining(now) < ROUNDING
+            and len(record.values) >= caller.tokens_before + 2
+        )
+        if timed_out or paused or resumed_too_late:
             return
         model = record.model
         recent = record.failed_at if caller.waited else model.cooldown_end(1)
