@@ -49,6 +49,7 @@ from okta_tokens.events import (
     RenewalPostponed,
     TokenFetched,
 )
+from tests.clock import settle
 from tests.manual_okta import ERRORS, PERMANENT, ManualOkta, Reply, Request
 from tests.reference_model import (
     ATTEMPTS,
@@ -224,6 +225,15 @@ class ProviderMachine(RuleBasedStateMachine):
             return result
 
         return self.run(main())
+
+    def pass_time(self, seconds: float) -> None:
+        """Move time forward, then run the tasks that are ready at the same instant."""
+
+        async def main() -> None:
+            await asyncio.sleep(seconds)
+            await settle(10)
+
+        self.run(main())
 
     def now(self) -> Now:
         """Return the current instant."""
@@ -621,7 +631,7 @@ class ProviderMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, 11.0, 31.0, 120.0, 3_600.0]))
     def advance(self, seconds: float) -> None:
         """Move time forward."""
-        self.run(asyncio.sleep(seconds))
+        self.pass_time(seconds)
 
     @rule(key=keys, which=choices, offset=st.sampled_from([-0.001, 0.001]))
     def approach(self, key: int, which: int, offset: float) -> None:
@@ -640,7 +650,7 @@ class ProviderMachine(RuleBasedStateMachine):
         waits = [instant + offset - now.boot for instant in instants]
         ahead = [seconds for seconds in waits if 0 < seconds < 90_000]
         if ahead:
-            self.run(asyncio.sleep(ahead[which % len(ahead)]))
+            self.pass_time(ahead[which % len(ahead)])
 
     @rule(seconds=st.sampled_from([-3_600.0, -60.0, -3.0, 3.0, 60.0, 3_600.0]))
     def set_wall_clock(self, seconds: float) -> None:
