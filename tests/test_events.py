@@ -170,11 +170,13 @@ def test_a_new_event_class_states_only_its_level() -> None:
 
 
 def test_events_cannot_be_changed() -> None:
-    """No field of an event can be set."""
+    """No field of an event can be set or deleted."""
     for event in EVENTS:
         for field in fields_of(event):
             with pytest.raises(FrozenInstanceError):
                 setattr(event, field.name, None)
+            with pytest.raises(FrozenInstanceError):
+                delattr(event, field.name)
 
 
 def test_events_show_no_secret() -> None:
