@@ -50,6 +50,9 @@ def steps(title: str, total: int) -> Generator[int]:
         total: The number of steps.
     """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from range(total)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,
@@ -57,7 +60,6 @@ def steps(title: str, total: int) -> Generator[int]:
         console=console,
         transient=True,
         auto_refresh=False,
-        disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task(title, total=total)
         progress.refresh()
