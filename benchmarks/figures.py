@@ -54,6 +54,7 @@ class Figure:
         """
         ratios = [a / b for a, b in zip(measured, floor, strict=True)]
         limit, comparison = (at_most, "<=") if at_least is None else (at_least, ">=")
+        # mypy joins the literals of a conditional expression to `str`.
         return cls(name, *_quartiles(ratios), limit=limit, comparison=comparison)  # type: ignore[arg-type]
 
     @classmethod
@@ -103,6 +104,7 @@ class Figure:
         """
         limit, comparison = (at_most, "<=") if exactly is None else (exactly, "==")
         counted = limit is not None
+        # mypy joins the literals of a conditional expression to `str`.
         return cls(name, value, value, value, unit, limit, comparison, counted)  # type: ignore[arg-type]
 
     @property
