@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens._model.urls import is_address, is_loopback, request_target, split, unescape_path
+from okta_tokens._model.urls import (
+    is_address,
+    is_loopback,
+    loopback_addresses,
+    request_target,
+    split,
+    unescape_path,
+)
 
 QUICK = settings(max_examples=200, deadline=None, database=None, derandomize=True)
 
@@ -94,20 +101,74 @@ def test_the_parts_of_a_url() -> None:
     assert (parsed[0].path, parsed[0].query, parsed[0].fragment) == ("/a", "b", "c")
 
 
-def test_hosts_of_this_machine() -> None:
-    """Loopback addresses and names under `localhost` are this machine; similar hosts are not."""
-    own = ("localhost", "okta.localhost", "127.0.0.1", "127.8.9.10", "::1")
-    other = (
+@pytest.mark.parametrize("host", ["localhost", "okta.localhost", "a.b.localhost"])
+def test_names_of_this_machine(host: str) -> None:
+    """`localhost` and the names under it have this machine's two addresses, without a look-up."""
+    assert loopback_addresses(host) == ("127.0.0.1", "::1")
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.8.9.10", "127.8.9.10"),
+        ("127.255.255.255", "127.255.255.255"),
+        ("::1", "::1"),
+        ("0:0:0:0:0:0:0:1", "::1"),
+    ],
+)
+def test_addresses_of_this_machine(host: str, address: str) -> None:
+    """A loopback address is this machine."""
+    assert loopback_addresses(host) == (address,)
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
         "",
+        "LOCALHOST",
+        "localhost.",
+        "okta.localhost.",
         "notlocalhost",
         "localhost.example.com",
+        "localhost.localdomain",
+        "l\u043ecalhost",  # a Cyrillic letter
+        "\uff4cocalhost",
         "127.0.0.1.example.com",
+        "127.0.0.1.",
+        "127.1",
+        "127.0.1",
+        "0177.0.0.1",
+        "127.0.0.01",
+        "0x7f.0.0.1",
+        "0x7f000001",
+        "2130706433",
+        "\uff11\uff12\uff17.0.0.1",
+        "127.0.0.1%lo",
+        "0.0.0.0",  # noqa: S104 - it must be refused
+        "0",
+        "128.0.0.1",
         "192.168.0.1",
+        "169.254.169.254",
+        "::",
         "::2",
-    )
-
-    assert all(is_loopback(host) for host in own)
-    assert not any(is_loopback(host) for host in other)
+        "::1%lo",
+        "::1%127.0.0.1",
+        "[::1]",
+        "::127.0.0.1",
+        "::ffff:127.0.0.1",
+        "::ffff:7f00:1",
+        "64:ff9b::127.0.0.1",
+        "fe80::1",
+    ],
+    ids=ascii,
+)
+def test_other_hosts(host: str) -> None:
+    """Look-alikes, and forms of an address that libraries read differently, are other hosts."""
+    assert loopback_addresses(host) == ()
+    assert not is_loopback(host)
 
 
 def test_addresses() -> None:

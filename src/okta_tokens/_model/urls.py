@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 """The port of a URL without a port, by scheme."""
 
 _HOST_PORT = re.compile(r"(\[[^\[\]]*:[^\[\]]*\]|[^:\[\]]*)(:[0-9]+)?")
+_LOOPBACK_6 = IPv6Address(1)
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
@@ -86,12 +87,33 @@ def is_address(host: str) -> bool:
     return "%" not in host  # the zone of an IPv6 address may be any text
 
 
+def loopback_addresses(host: str) -> tuple[str, ...]:
+    """Return the addresses under which a host is this machine, in the order to try them.
+
+    `localhost` and the names under `.localhost` are never looked up (RFC 6761 section 6.3), since
+    the name server could choose who gets what is sent in clear text. Only the usual forms of an
+    address count: not `127.1`, not `localhost.` with a final dot, not the IPv6 form of an IPv4
+    address, and no address with a zone. Systems and libraries read those differently.
+
+    Args:
+        host: A host name in lower case, or an address without brackets.
+
+    Returns:
+        `127.0.0.1` and `::1` for a name, the address itself, in its short form, for a loopback
+        address, and nothing for any other host.
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return ("127.0.0.1", "::1")
+    address = ip_address(host) if is_address(host) else None
+    if address == _LOOPBACK_6 or (isinstance(address, IPv4Address) and address.is_loopback):
+        return (address.compressed,)
+    return ()
+
+
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine: a loopback address, or a name under `localhost`.
+    """Tell whether a host is this machine, as `loopback_addresses` finds it.
 
     Args:
         host: A host name in lower case, or an address without brackets.
     """
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    return is_address(host) and ip_address(host).is_loopback
+    return bool(loopback_addresses(host))
