@@ -48,8 +48,8 @@ def test_a_valid_word_becomes_a_value(
     ],
 )
 def test_an_invalid_word_is_rejected(parse: Callable[[str], object], text: str) -> None:
-    """A word of any other form is rejected with a message that argparse prints."""
-    with pytest.raises(ArgumentTypeError, match="' is not "):
+    """A word of any other form is rejected with what to give instead, and is not repeated."""
+    with pytest.raises(ArgumentTypeError, match=r"^give "):
         parse(text)
 
 

@@ -56,7 +56,7 @@ def test_the_token_response_is_printed_as_json(
 def test_the_authorization_header_is_printed(
     configured: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--header` prints the header for `curl -H`."""
+    """`--header` prints the header as `curl -H @-` reads it: one line, and nothing else."""
     code = main(["get", "--header"])
     name, _, value = capsys.readouterr().out.partition(": ")
 

@@ -12,6 +12,7 @@ from okta_tokens import __version__
 from okta_tokens.cli import main
 from okta_tokens.sandbox import Sandbox
 from tests.cli.conftest import interrupting
+from tests.command_lines import offences
 
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +46,29 @@ def test_help_has_an_example_and_the_exit_codes(
     assert ended.value.code == 0
     assert f"okta-tokens {command}" in shown.partition("example")[2]
     assert "exit codes:" in shown
+    assert offences(shown) == []
     assert max(map(len, shown.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("command", ["get", "doctor"])
+@pytest.mark.parametrize("flags", [[], ["--dpop"], ["--scope", "b"], ["--kid", "x"]], ids=str)
+@pytest.mark.parametrize("secret", ["", "wrong"])
+def test_no_hint_shows_a_secret_as_an_argument(
+    configured: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    flags: list[str],
+    secret: str,
+) -> None:
+    """No report, remedy or hint tells a person to put a secret or a token on a command line."""
+    if secret:
+        monkeypatch.setenv("OKTA_CLIENT_SECRET", secret)
+    main([command, *flags])
+    shown = capsys.readouterr()
+
+    assert configured.token_requests or "--kid" in flags
+    assert offences(shown.out, shown.err) == []
 
 
 @pytest.mark.parametrize(

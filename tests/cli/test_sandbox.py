@@ -22,6 +22,7 @@ import okta_tokens.sandbox
 from okta_tokens.cli import main
 from okta_tokens.cli._sandbox import _print_request
 from okta_tokens.sandbox import DEFAULT_CLIENT, ReceivedRequest
+from tests.command_lines import offences
 from tests.sandbox.jwts import assertion, assertion_form, ec_key, proof, public
 
 SECRET = "Canary-Secret-3e9a1c7d5f4b6a8c"
@@ -97,6 +98,7 @@ def test_the_exports_configure_get(
     code, printed = run_sandbox(monkeypatch, visit=visit)
     shown = capsys.readouterr().err
     block = printed[: printed.index("{")]
+    known = f"a variable is set to a secret: OKTA_CLIENT_SECRET={DEFAULT_CLIENT.secrets[0][0]}"
 
     assert code == 0
     assert statuses == [200]
@@ -104,6 +106,7 @@ def test_the_exports_configure_get(
     assert f"OKTA_CLIENT_SCOPES='{' '.join(sorted(DEFAULT_CLIENT.scopes))}'" in block
     assert f"/oauth2/default/v1/token {DEFAULT_CLIENT.client_id} client_secret_basic [" in shown
     assert "  token answers        1 x 200\n" in shown
+    assert offences(block, shown) == [known]  # everyone knows that secret
 
 
 def test_flags_configure_the_sandbox(

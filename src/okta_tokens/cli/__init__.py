@@ -17,6 +17,7 @@ from okta_tokens.cli._console import (
     MISCONFIGURED,
     print_error,
 )
+from okta_tokens.cli._parser import Parser
 from okta_tokens.cli.demo import command as demo_command
 from okta_tokens.cli.doctor import command as doctor_command
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         try:
-            arguments = _parser().parse_args(argv)
+            arguments = _make_parser().parse_args(argv)
             code: int = arguments.run(arguments)
         finally:
             print(end="", flush=True)  # here, where a closed pipe can be handled
@@ -67,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _make_parser() -> argparse.ArgumentParser:
+    parser = Parser(
         prog="okta-tokens",
         description=_DESCRIPTION,
         epilog=EXIT_CODES,

@@ -1,4 +1,7 @@
-"""Argument types: each converts a command-line word to a value, or says what is wrong with it."""
+"""Argument types: each converts a command-line word to a value, or says what to give instead.
+
+No message repeats the word, which may be a secret in the wrong place.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def seconds(text: str) -> float:
     """
     number = _number(text)
     if not 0 < number < math.inf:
-        raise ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+        raise ArgumentTypeError("give a positive number of seconds")
     return number
 
 
@@ -44,7 +47,7 @@ def count(text: str) -> int:
         ArgumentTypeError: If the text is anything else.
     """
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        raise ArgumentTypeError("give a whole number of at least 1")
     return int(text)
 
 
@@ -55,7 +58,7 @@ def port(text: str) -> int:
         ArgumentTypeError: If the text is anything else.
     """
     if not text.isdecimal() or int(text) > _LAST_PORT:
-        raise ArgumentTypeError(f"{text!r} is not a port number from 0 to {_LAST_PORT}")
+        raise ArgumentTypeError(f"give a port number from 0 to {_LAST_PORT}")
     return int(text)
 
 
@@ -68,7 +71,7 @@ def delay(text: str) -> float | tuple[float, float]:
     low, dash, high = text.partition("-")
     ends = _number(low), _number(high if dash else low)
     if not 0 <= ends[0] <= ends[1] < math.inf:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds (0.2) or a range (0.1-0.5)")
+        raise ArgumentTypeError("give a number of seconds (0.2) or a range (0.1-0.5)")
     return ends if dash else ends[0]
 
 
@@ -80,7 +83,7 @@ def window(text: str) -> tuple[float, float]:
     """
     start, _, length = text.partition(":")
     if not (0 <= _number(start) < math.inf and 0 < _number(length) < math.inf):
-        raise ArgumentTypeError(f"{text!r} is not START:SECONDS, for example 30:20")
+        raise ArgumentTypeError("give START:SECONDS, for example 30:20")
     return float(start), float(length)
 
 
@@ -92,7 +95,7 @@ def lifetime(text: str) -> tuple[str, int]:
     """
     scopes, _, number = text.rpartition("=")
     if not scopes.strip():
-        raise ArgumentTypeError(f'{text!r} is not NAMES=SECONDS, for example "orders:read=5"')
+        raise ArgumentTypeError('give NAMES=SECONDS, for example "orders:read=5"')
     return scopes, count(number)
 
 
@@ -110,7 +113,7 @@ def fault(text: str) -> tuple[Fault, int | None]:
         return Fault.status(int(name)), times
     except ValueError:
         names = ", ".join(["a 5xx status", *FAULTS])
-        raise ArgumentTypeError(f"{text!r} is not a fault; use one of: {names}") from None
+        raise ArgumentTypeError(f"give a fault, one of: {names}") from None
 
 
 def _number(text: str) -> float:

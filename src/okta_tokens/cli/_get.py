@@ -30,9 +30,12 @@ _EXAMPLES = f"""\
 examples:
   okta-tokens get --domain acme.okta.com --client-id 0oa1b2c3 --scope orders:read
   okta-tokens get --private-key-file key.pem --kid my-key --dpop
-  curl -H "$(okta-tokens get --header)" https://api.example.com/orders
+  okta-tokens get --header | curl -H @- https://api.example.com/orders
   okta-tokens get --request GET https://api.example.com/orders |
     curl -H @- https://api.example.com/orders
+
+With -H @- curl (7.55 or newer) reads the headers from standard input. Do not put a token into an
+argument: other users of the machine can read arguments.
 
 The token goes to standard output. If there is no token, the reason goes to standard error, with
 Okta's response and what to do. okta-tokens doctor checks more.
@@ -67,7 +70,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     output.add_argument(
         "--header",
         action="store_true",
-        help="print the Authorization header instead of JSON",
+        help="print the Authorization header instead of JSON; curl reads it with -H @-",
     )
     output.add_argument(
         "--request",

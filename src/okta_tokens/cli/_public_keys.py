@@ -1,4 +1,7 @@
-"""Public keys in files: PEM, a JWK or a JWK Set."""
+"""Public keys in files: PEM, a JWK or a JWK Set.
+
+No message repeats the path, which may be a key that was given in place of a path.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +28,16 @@ def public_keys(path: str) -> list[Mapping[str, object]]:
             text = file.read(_MAX_FILE)
     except (OSError, ValueError):
         raise ArgumentTypeError(
-            f"{path!r} cannot be read as a key file; check the path and its permissions"
+            "the file cannot be read; check the path and its permissions"
         ) from None
     if "PRIVATE KEY-----" in text:
         raise ArgumentTypeError(
-            f"{path!r} holds a private key; make its public key with openssl pkey -pubout"
+            "the file holds a private key; make its public key with openssl pkey -pubout"
         )
     keys = _from_pem(text) if "-----BEGIN PUBLIC KEY-----" in text else _from_json(text)
     if not keys or not all(isinstance(key, Mapping) for key in keys):
         raise ArgumentTypeError(
-            f"{path!r} holds no public key; give a public RSA or EC key as PEM, a JWK or a JWK Set"
+            "the file holds no public key; give a public RSA or EC key as PEM, a JWK or a JWK Set"
         )
     return keys
 
@@ -45,7 +48,7 @@ def _from_pem(text: str) -> list[Mapping[str, object]]:
         from joserfc.jwk import ECKey, RSAKey  # noqa: PLC0415 - of an extra
     except ImportError:
         raise ArgumentTypeError(
-            "reading a PEM key needs joserfc, which is not installed; run "
+            "the file is PEM, which needs joserfc, which is not installed; run "
             "pip install 'okta-tokens[jwt]'"
         ) from None
 

@@ -52,7 +52,7 @@ examples:
 
 Then paste the export lines into another terminal, and run:
   okta-tokens get
-  curl -H "$(okta-tokens get --header)" http://127.0.0.1:{_PORT}/resource
+  okta-tokens get --header | curl -H @- http://127.0.0.1:{_PORT}/resource
 
 If {_SECRET} is set, the client has that secret. Otherwise it has a well-known secret.
 With --public-key it has no secret, as in Okta.
