@@ -73,6 +73,7 @@ def test_a_signal_stops_the_sandbox(
     shown = capsys.readouterr().err
 
     assert code == 0
+    assert "WARNING" not in shown  # on 127.0.0.1
     assert "  token requests       0\n" in shown
     assert "  token answers        none\n" in shown
     assert signal.getsignal(stop) is before
@@ -216,8 +217,10 @@ def test_failures_affect_every_request(
     assert "  token answers        3 x 503\n" in capsys.readouterr().err
 
 
-def test_the_exports_name_a_reachable_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the sandbox listens on all interfaces, the exports name the loopback address."""
+def test_the_exports_name_a_reachable_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On all interfaces, the exports name the loopback address, and a warning says the risk."""
     all_interfaces = "0.0.0.0"  # noqa: S104 - for one test
     codes: list[int] = []
     code, printed = run_sandbox(
@@ -226,6 +229,9 @@ def test_the_exports_name_a_reachable_address(monkeypatch: pytest.MonkeyPatch) -
 
     assert (code, codes) == (0, [0])
     assert all_interfaces not in printed
+    assert capsys.readouterr().err.startswith(
+        f"okta-tokens: WARNING: The sandbox listens on {all_interfaces}, where other machines can "
+    )
 
 
 def test_the_environments_secret_is_not_printed(

@@ -1,8 +1,9 @@
-"""Requests are parsed strictly, and Basic credentials by RFC 7617 only."""
+"""Requests are parsed strictly, and Basic credentials with and without form-decoding."""
 
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 
@@ -80,13 +81,35 @@ def test_scopes_have_no_repetitions_and_keep_their_order() -> None:
         ("Basic caf\u00e9", None, None),
     ],
 )
-def test_basic_credentials_are_not_form_decoded(
+def test_basic_credentials_are_read_without_form_decoding(
     header: str, client_id: str | None, secret: str | None
 ) -> None:
-    """Basic is base64 of id, colon and secret, without form-decoding."""
-    credentials = parse(b"", header).credentials
+    """Basic is base64 of id, colon and secret."""
+    credentials = replace(parse(b"", header).credentials, form_decoded=None)
 
     assert credentials == Credentials(client_id, secret, "client_secret_basic", challenge=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [
+        ("app:s", None),  # there is nothing to decode
+        ("a%2Bp:s%20+t", ("a+p", "s  t")),
+        ("app:s%3at", ("app", "s:t")),
+        ("app:caf%C3%A9", ("app", "caf\u00e9")),
+        ("%3A:s", (":", "s")),
+        ("app:s:+", ("app", "s: ")),
+        ("app:100%", None),
+        ("app%zz:s", None),
+        ("app:%ff", None),  # not UTF-8
+        ("a%2Bpp", None),  # no secret
+    ],
+)
+def test_basic_credentials_are_read_with_form_decoding(
+    text: str, decoded: tuple[str, str] | None
+) -> None:
+    """Basic is base64 of the form-encoded id, a colon and the form-encoded secret, too."""
+    assert parse(b"", encoded(text)).credentials.form_decoded == decoded
 
 
 def test_another_scheme_has_no_credentials() -> None:
@@ -126,3 +149,4 @@ def test_the_method_follows_from_the_parameters(body: bytes, method: str | None)
 def test_the_repr_of_a_request_does_not_show_its_form_or_secret() -> None:
     """The repr of a parsed request contains neither its parameters nor its secret."""
     assert "canary" not in repr(parse(b"client_id=app&client_secret=canary&token=canary"))
+    assert "canary" not in repr(parse(b"", encoded("app:canary+canary")))

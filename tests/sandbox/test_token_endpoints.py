@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+from collections.abc import Callable
 from functools import partial
+from urllib.parse import quote, quote_plus
 
 import pytest
 from joserfc import jws
@@ -96,6 +100,38 @@ async def test_introspection_describes_live_tokens_only(harness: Harness) -> Non
         "exp": int(START) + 300,
     }
     assert elsewhere.json == expired.json == {"active": False}
+
+
+SPECIAL = "".join(map(chr, range(0x20, 0x7F)))
+"""Every character that a secret of one's own may contain."""
+
+
+def lower_case_escapes(text: str) -> str:
+    """Form-encode a text with the hexadecimal digits in lower case."""
+    return re.sub("%..", lambda escape: escape[0].lower(), quote_plus(text))
+
+
+@pytest.mark.parametrize("secret", [SPECIAL, "100%", "%41%42", "a+b", "a:b", " ", "%C3%A9"])
+@pytest.mark.parametrize("client_id", ["0oaplain", "0oa +%&=/?~", "%41"])
+@pytest.mark.parametrize("encode", [str, quote_plus, partial(quote, safe=""), lower_case_escapes])
+async def test_basic_credentials_may_be_form_encoded(
+    encode: Callable[[str], str], client_id: str, secret: str
+) -> None:
+    """Every endpoint accepts a Basic header whose id and secret are form-encoded, or are not."""
+
+    def header(password: str) -> dict[str, str]:
+        text = f"{encode(client_id)}:{encode(password)}"
+        return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+    async with run_sandbox() as harness:
+        harness.sandbox.put_client(SandboxClient(client_id, [secret], scopes=["a"]))
+        fields = form("a", token="unknown")
+        for path in (TOKEN, "/oauth2/default/v1/revoke", INTROSPECT):
+            right = await harness.send(path, fields, headers=header(secret))
+            wrong = await harness.send(path, fields, headers=header(f"{secret}x"))
+
+            assert (right.status, wrong.status) == (200, 401)
+        assert {request.client_id for request in harness.sandbox.received} == {client_id}
 
 
 async def test_a_signed_assertion_authenticates_a_client(harness: Harness) -> None:

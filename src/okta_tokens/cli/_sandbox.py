@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -76,8 +77,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="the address to listen on; default: %(default)s. okta-tokens itself uses plain http "
-        "for its own machine only",
+        help="the address to listen on; default: %(default)s. On an address that other machines "
+        "can reach, anyone on the network gets tokens. okta-tokens itself uses plain http for its "
+        "own machine only",
     )
     parser.add_argument(
         "--port",
@@ -205,10 +207,13 @@ def run(arguments: argparse.Namespace) -> int:
         The exit code.
     """
     try:
-        sandbox = _sandbox(arguments)
+        with warnings.catch_warnings(record=True, action="always") as caught:
+            sandbox = _sandbox(arguments)
     except (ValueError, ImportError) as error:
         print_error(str(error), "  (see okta-tokens sandbox --help)")
         return MISCONFIGURED
+    for warning in caught:
+        print_error(f"WARNING: {warning.message}")
     asyncio.run(_serve(sandbox, arguments))
     print_error("the sandbox has stopped; its counters:", *_counter_lines(sandbox))
     return 0

@@ -4,11 +4,42 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import okta_tokens.sandbox._okta_errors as okta_errors
 from okta_tokens.sandbox._clients import SandboxClient
 from okta_tokens.sandbox._request_parsing import Credentials, ParsedRequest
 from okta_tokens.sandbox._responses import ErrorResponse
+
+
+def choose_basic_encoding(
+    request: ParsedRequest, clients: Mapping[str, SandboxClient]
+) -> ParsedRequest:
+    """Return `request` with its Basic credentials form-decoded, if the client form-encoded them.
+
+    RFC 6749 §2.3.1 form-encodes the id and the secret before base64. RFC 7617 and Okta's
+    documentation do not. Clients do either, and which of them Okta accepts is not documented, so
+    the sandbox accepts both. If both readings are possible, the better match wins: a known client
+    with its secret, a known client, an unknown client; then the reading without decoding.
+
+    Args:
+        request: The request.
+        clients: The known clients by id.
+    """
+    sent = request.credentials
+    if sent.form_decoded is None:
+        return request
+    client_id, secret = sent.form_decoded
+    decoded = replace(sent, client_id=client_id, secret=secret)
+    best = max((sent, decoded), key=lambda reading: _match(reading, clients))
+    return replace(request, credentials=best)
+
+
+def _match(credentials: Credentials, clients: Mapping[str, SandboxClient]) -> int:
+    client = clients.get(credentials.client_id or "")
+    if client is None:
+        return 0
+    return 1 + _matches_any(credentials.secret or "", client.secrets)
 
 
 def authenticate(
@@ -21,7 +52,8 @@ def authenticate(
     client's.
 
     Args:
-        request: The request, with its assertion verified if it has one.
+        request: The request, with the encoding of its Basic credentials chosen, and with its
+            assertion verified if it has one.
         clients: The known clients by id.
     """
     credentials = request.credentials

@@ -12,6 +12,7 @@ from email.utils import formatdate
 from aiohttp import web
 
 import okta_tokens.sandbox._okta_errors as okta_errors
+from okta_tokens.sandbox._client_authentication import choose_basic_encoding
 from okta_tokens.sandbox._fault_injection import send_response
 from okta_tokens.sandbox._faults import Fault
 from okta_tokens.sandbox._metadata import metadata, metadata_paths
@@ -108,14 +109,15 @@ class Endpoints:
         self, request: web.BaseRequest, server: str | None, name: str
     ) -> web.StreamResponse:
         arrived = self._state.wall_time()
-        parsed = self._verify_assertion(request, await receive_request(request))
+        parsed = await self._receive(request)
         handle = handle_revocation if name == "revoke" else handle_introspection
         response = handle(self._state, parsed, server)
         return await self._send(request, response, parsed=parsed, arrived=arrived)
 
-    def _verify_assertion(self, request: web.BaseRequest, parsed: ParsedRequest) -> ParsedRequest:
-        """Verify the client assertion of a request, which uses it up."""
+    async def _receive(self, request: web.BaseRequest) -> ParsedRequest:
+        """Receive a request, and verify its client assertion, which uses the assertion up."""
         state = self._state
+        parsed = choose_basic_encoding(await receive_request(request), state.clients)
         url = requested_url(request, state.origin)
         return state.verifier.verify_assertion(parsed, state.clients, url=url, now=state.now())
 
@@ -145,7 +147,7 @@ class Endpoints:
             too_many_active = limit is not None and state.active > limit
             rate = state.window(server).take(arrived)
             fault = state.faults.take(arrived - state.started_at)
-            parsed = self._verify_assertion(request, await receive_request(request))
+            parsed = await self._receive(request)
             parsed = self._verify_proof(request, parsed, server)
             if fault is None and (too_many_active or rate.exceeded):
                 fault = Fault.concurrency_limited() if too_many_active else Fault.rate_limited()

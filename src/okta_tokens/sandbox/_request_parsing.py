@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from aiohttp import web
 
@@ -39,6 +39,8 @@ class Credentials:
         kid: The ``kid`` of the assertion; ``None`` before the assertion is verified.
         verified: Whether the request has a valid assertion.
         error: The error response to an invalid assertion, or ``None``.
+        form_decoded: The client id and the secret of a Basic header after form-decoding, if that
+            is possible and changes them; otherwise ``None``.
     """
 
     client_id: str | None = None
@@ -49,6 +51,7 @@ class Credentials:
     kid: str | None = None
     verified: bool = False
     error: ErrorResponse | None = None
+    form_decoded: tuple[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,7 @@ def _parse_credentials(form: Mapping[str, str], authorization: list[str]) -> Cre
 
 
 def _parse_basic(header: str) -> Credentials:
-    """Parse RFC 7617 credentials as Okta documents them, without form-decoding id and secret."""
+    """Parse a Basic header, both as RFC 7617 and as RFC 6749 §2.3.1 define it."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return Credentials(challenge=True)
@@ -200,5 +203,19 @@ def _parse_basic(header: str) -> Credentials:
         return Credentials(method=CLIENT_SECRET_BASIC, challenge=True)
     client_id, colon, secret = decoded.partition(":")
     return Credentials(
-        client_id or None, secret if colon else None, CLIENT_SECRET_BASIC, challenge=True
+        client_id or None,
+        secret if colon else None,
+        CLIENT_SECRET_BASIC,
+        challenge=True,
+        form_decoded=_form_decoded(client_id, secret) if colon else None,
     )
+
+
+def _form_decoded(client_id: str, secret: str) -> tuple[str, str] | None:
+    if _INVALID_ESCAPE.search(client_id) or _INVALID_ESCAPE.search(secret):
+        return None
+    try:
+        decoded = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    return None if decoded == (client_id, secret) else decoded

@@ -22,11 +22,12 @@ class Sandbox(SandboxState):
     ``revoke`` and ``introspect`` beside each, the metadata of each server, and ``/resource`` with
     all paths below it, which accepts only live tokens.
 
-    Clients authenticate with any of Okta's four methods. An assertion is accepted for one request,
-    and a refused request uses it up, too. The same is true of a DPoP proof. A proof must contain
-    the nonce from the header ``dpop-nonce``, which every response to a token request with a proof
-    has. The token is then bound to the key of the proof, and the resource requires a proof that is
-    made with that key.
+    Clients authenticate with any of Okta's four methods. A Basic header may hold the client id and
+    the secret as they are, as Okta documents, or form-encoded (RFC 6749 §2.3.1). An assertion is
+    accepted for one request, and a refused request uses it up, too. The same is true of a DPoP
+    proof. A proof must contain the nonce from the header ``dpop-nonce``, which every response to a
+    token request with a proof has. The token is then bound to the key of the proof, and the
+    resource requires a proof that is made with that key.
 
     Attributes that can be set at any time:
 
@@ -58,7 +59,8 @@ class Sandbox(SandboxState):
         rate_window: The length of a window in seconds.
         concurrency_limit: The largest number of concurrent token requests; further ones are
             refused. ``None`` enforces no limit.
-        host: The address to listen on.
+        host: The address to listen on. If other machines can reach it, the sandbox warns
+            (`UserWarning`), because its secrets are known to everyone.
         port: The port to listen on; 0 chooses a free one.
         ssl_context: The TLS context; with one, the sandbox serves HTTPS.
         wall_time: The clock for token lifetimes, rate windows and the ``Date`` header.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import Final
 from okta_tokens.sandbox._access_policy import AccessPolicy
 from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient, scope_set
 from okta_tokens.sandbox._counters import Counters
+from okta_tokens.sandbox._exposure import exposure
 from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, Fault, FaultPlan
 from okta_tokens.sandbox._issued_tokens import TokenRegistry
 from okta_tokens.sandbox._rate_limits import RateWindow
@@ -53,6 +55,9 @@ class SandboxState(Counters):
         resource_nonce: bool = False,
     ) -> None:
         super().__init__()
+        warning = exposure(host, tls=ssl_context is not None)
+        if warning is not None:
+            warnings.warn(warning, stacklevel=2)
         self.host = host
         self.port = port
         self.ssl_context = ssl_context
