@@ -60,6 +60,8 @@ class Service:
     gRPC may report an internal error, because the client still sends."""
     delay: float = 0.0
     """The seconds that each check takes."""
+    details: str = "no"
+    """The message of the status of a call that is rejected."""
     on_call: Callable[[], None] = lambda: None
     """Called for each call."""
     cancelled: int = 0
@@ -88,7 +90,7 @@ class Service:
             status = await self.resource_status(authorization)
         context.set_trailing_metadata((("x-calls", str(len(self.authorizations))),))
         if status is not grpc.StatusCode.OK:
-            await context.abort(status, "no")
+            await context.abort(status, self.details)
 
     async def resource_status(self, authorization: str | None) -> grpc.StatusCode:
         """Return the status of the sandbox's resource for a token."""

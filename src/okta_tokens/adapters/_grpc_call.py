@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
@@ -16,7 +17,8 @@ from okta_tokens.errors import ConfigurationError
 T = TypeVar("T")
 RequestT = TypeVar("RequestT")
 
-# Parts of gRPC's own messages about a channel that is not encrypted. It has sent nothing then.
+# Parts of gRPC's own messages about a channel that is not encrypted. It has sent nothing then. A
+# server can send the same text, but only after gRPC has requested the token from the plugin.
 _CREDENTIALS_ON_PLAINTEXT = "Call credentials"
 _INSUFFICIENT_SECURITY = "sufficient security level"
 _PLAINTEXT = (
@@ -33,14 +35,21 @@ class AuthorizedCall:
         plugin: Provides the tokens.
         credentials: The call credentials that attach the token; `None` if the channel has them.
         details: The call as its caller made it.
-
-    Raises:
-        ConfigurationError: If the call already has credentials.
     """
 
-    __slots__ = ("_credentials", "_deadline", "_details", "_plugin", "_retried", "_token")
+    __slots__ = (
+        "_credentials",
+        "_deadline",
+        "_details",
+        "_last_request",
+        "_plugin",
+        "_retried",
+        "_token",
+    )
 
     _token: AccessToken
+    _last_request: object
+    """The last request for a token that gRPC had made before this call was sent."""
 
     def __init__(
         self,
@@ -48,13 +57,6 @@ class AuthorizedCall:
         credentials: grpc.CallCredentials | None,
         details: aio.ClientCallDetails,
     ) -> None:
-        keys = {key.lower() for key, _ in details.metadata or ()}
-        if details.credentials is not None or AUTHORIZATION in keys:
-            message = (
-                "the call has credentials or authorization metadata of its own, so nothing was "
-                "sent; remove them, or make the call on a channel without the adapter"
-            )
-            raise ConfigurationError(message)
         self._plugin = plugin
         self._credentials = credentials
         self._details = details
@@ -68,8 +70,15 @@ class AuthorizedCall:
 
         Raises:
             AioRpcError: If no token arrived before the deadline.
+            ConfigurationError: If the call already has credentials.
             TokenProviderError: As for `TokenSource.get_token`.
         """
+        if self._has_credentials():
+            message = (
+                "the call has credentials or authorization metadata of its own, so nothing was "
+                "sent; remove them, or make the call on a channel without the adapter"
+            )
+            raise ConfigurationError(message)
         try:
             async with asyncio.timeout_at(self._deadline):
                 self._token = await self._plugin.get_token()
@@ -98,15 +107,15 @@ class AuthorizedCall:
         Raises:
             ConfigurationError: If the channel is not encrypted.
         """
-        details = self._details
+        self._last_request = self._plugin.last_request
         try:
             return await continuation(
                 aio.ClientCallDetails(
-                    method=details.method,
+                    method=self._details.method,
                     timeout=self._remaining_time(),
-                    metadata=details.metadata,
+                    metadata=self._details.metadata,
                     credentials=self._credentials,
-                    wait_for_ready=details.wait_for_ready,
+                    wait_for_ready=self._details.wait_for_ready,
                 ),
                 request,
             )
@@ -115,14 +124,13 @@ class AuthorizedCall:
                 raise
         raise ConfigurationError(_PLAINTEXT)
 
-    def record_status(self, status: grpc.StatusCode | None, details: str | None) -> None:
+    def record_status(self, status: grpc.StatusCode | None) -> None:
         """Invalidate the token if the server rejected it.
 
         Args:
             status: The status of the call.
-            details: The message of the status.
         """
-        if status is grpc.StatusCode.UNAUTHENTICATED and not _is_local(details):
+        if status is grpc.StatusCode.UNAUTHENTICATED and self._was_sent():
             self._plugin.source.invalidate(self._token)
 
     def record_end(self, call: aio.Call) -> None:
@@ -131,7 +139,7 @@ class AuthorizedCall:
         Args:
             call: The call as gRPC returned it.
         """
-        self.record_status(_result_at_once(call.code()), _result_at_once(call.details()))
+        self.record_status(_result_at_once(call.code()))
 
     async def prepare_retry(self, error: aio.AioRpcError) -> bool:
         """Get another token after an error; `False` if another token does not help.
@@ -146,12 +154,24 @@ class AuthorizedCall:
         """
         if error.code() is not grpc.StatusCode.UNAUTHENTICATED or self._retried:
             return False
-        if _is_local(error.details()):
-            raise ConfigurationError(_PLAINTEXT) from None
+        if not self._was_sent():
+            if _INSUFFICIENT_SECURITY in (error.details() or ""):
+                raise ConfigurationError(_PLAINTEXT) from None
+            return False
         self._retried = True
         rejected = self._token
         await self.get_token()
         return self._token.value != rejected.value
+
+    def _has_credentials(self) -> bool:
+        if self._details.credentials is not None:
+            return True
+        keys = {os.fsdecode(key).lower() for key, _ in self._details.metadata or ()}  # or bytes
+        return AUTHORIZATION in keys
+
+    def _was_sent(self) -> bool:
+        """Tell whether gRPC may have sent the token: it has requested a token since `send`."""
+        return self._plugin.last_request is not self._last_request
 
     def _remaining_time(self) -> float | None:
         if self._deadline is None:
@@ -171,8 +191,3 @@ def _result_at_once(coroutine: Coroutine[object, object, T]) -> T | None:
         return result
     coroutine.close()
     return None
-
-
-def _is_local(details: str | None) -> bool:
-    """Tell whether gRPC itself ended the call, without sending the token to an insecure server."""
-    return details is not None and _INSUFFICIENT_SECURITY in details

@@ -36,10 +36,8 @@ class _Interceptor:
         self._plugin = plugin
         self._credentials = credentials
 
-    async def _authorize(self, details: aio.ClientCallDetails) -> AuthorizedCall:
-        authorized = AuthorizedCall(self._plugin, self._credentials, details)
-        await authorized.get_token()
-        return authorized
+    def _authorize(self, details: aio.ClientCallDetails) -> AuthorizedCall:
+        return AuthorizedCall(self._plugin, self._credentials, details)
 
 
 class _UnaryUnary(_Interceptor, aio.UnaryUnaryClientInterceptor):
@@ -51,13 +49,15 @@ class _UnaryUnary(_Interceptor, aio.UnaryUnaryClientInterceptor):
         client_call_details: aio.ClientCallDetails,
         request: RequestT,
     ) -> aio.UnaryUnaryCall[RequestT, ResponseT]:
-        authorized = await self._authorize(client_call_details)
+        authorized = self._authorize(client_call_details)
+        del client_call_details  # an error tracker records the locals of frames, and these print
+        await authorized.get_token()
         while True:
             call = await authorized.send(continuation, request)
             try:
                 await call
             except aio.AioRpcError as error:
-                authorized.record_status(error.code(), error.details())
+                authorized.record_status(error.code())
                 if await authorized.prepare_retry(error):
                     continue
             return call
@@ -72,7 +72,9 @@ class _UnaryStream(_Interceptor, aio.UnaryStreamClientInterceptor):
         client_call_details: aio.ClientCallDetails,
         request: RequestT,
     ) -> AsyncIterator[ResponseT] | aio.UnaryStreamCall[RequestT, ResponseT]:
-        authorized = await self._authorize(client_call_details)
+        authorized = self._authorize(client_call_details)
+        del client_call_details  # an error tracker records the locals of frames, and these print
+        await authorized.get_token()
         while True:
             call = await authorized.send(continuation, request)
             call.add_done_callback(authorized.record_end)
@@ -98,7 +100,9 @@ class _StreamUnary(_Interceptor, aio.StreamUnaryClientInterceptor):
         client_call_details: aio.ClientCallDetails,
         request_iterator: AsyncIterable[RequestT] | Iterable[RequestT],
     ) -> aio.StreamUnaryCall[RequestT, ResponseT]:
-        authorized = await self._authorize(client_call_details)
+        authorized = self._authorize(client_call_details)
+        del client_call_details  # an error tracker records the locals of frames, and these print
+        await authorized.get_token()
         call = await authorized.send(continuation, request_iterator)
         call.add_done_callback(authorized.record_end)
         return call
@@ -114,7 +118,9 @@ class _StreamStream(_Interceptor, aio.StreamStreamClientInterceptor):
         client_call_details: aio.ClientCallDetails,
         request_iterator: AsyncIterable[RequestT] | Iterable[RequestT],
     ) -> aio.StreamStreamCall[RequestT, ResponseT]:
-        authorized = await self._authorize(client_call_details)
+        authorized = self._authorize(client_call_details)
+        del client_call_details  # an error tracker records the locals of frames, and these print
+        await authorized.get_token()
         call = await authorized.send(continuation, request_iterator)
         call.add_done_callback(authorized.record_end)
         return call

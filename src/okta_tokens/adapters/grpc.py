@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 try:
@@ -21,11 +22,17 @@ except ModuleNotFoundError as error:
     raise
 
 from okta_tokens import TokenSource
+from okta_tokens._model.urls import is_loopback
 from okta_tokens.adapters._grpc_credentials import TokenPlugin
 from okta_tokens.adapters._grpc_interceptors import make_interceptors
 from okta_tokens.errors import ConfigurationError
 
 __all__ = ["token_channel", "token_interceptors"]
+
+_LOCAL_TARGET = re.compile(
+    r"unix(-abstract)?:.*|(dns:(///)?|ipv[46]:)?(?P<host>\[[^\]]+\]|[^:/\[\]]+)(:[0-9]+)?"
+)
+_PROXY_OPTIONS = {"grpc.http_proxy", "grpc.address_http_proxy"}
 
 
 def token_channel(
@@ -43,6 +50,8 @@ def token_channel(
     `token_interceptors` says, and have the same limits, except that no memory is lost. Call this in
     the event loop that will use the channel, and close the channel, preferably with `async with`.
 
+    If the target is on this machine, the channel ignores the proxies of the environment.
+
     Args:
         source: Provides the tokens.
         target: The server, in gRPC's form: `api.acme.com:443`. Tokens are sent only there.
@@ -56,7 +65,11 @@ def token_channel(
         ConfigurationError: If the source or the credentials are invalid, or if the tokens of the
             source are bound to a key.
     """
-    plugin = TokenPlugin("token_channel", source)
+    is_direct = _is_local(target)
+    if is_direct:
+        options = [("grpc.enable_http_proxy", 0), *(options or ())]  # gRPC uses the first value
+    has_proxy = any(name in _PROXY_OPTIONS for name, _ in options or ())
+    plugin = TokenPlugin("token_channel", source, has_proxy=has_proxy, is_direct=is_direct)
     if not _is_channel_credentials(credentials):
         message = (
             "token_channel: credentials must be a grpc.ChannelCredentials; pass "
@@ -80,7 +93,9 @@ def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]:
     that other interceptors see each call once. gRPC itself attaches the token, as credentials of
     the call, and does so only on secure channels.
 
-    - A call on a plaintext channel raises an error before anything is sent.
+    - A call on a plaintext channel raises an error before anything is sent. If the environment
+      names a proxy for gRPC, a call on a channel with `grpc.local_channel_credentials()` ends with
+      `UNAVAILABLE`, because the proxy would get the token.
     - A call that has `authorization` metadata or `credentials` of its own raises an error, too.
     - Without a token nothing is sent; the error of the fetch is raised where the call's own errors
       are raised. Waiting for the token counts against the `timeout` of the call.
@@ -106,6 +121,14 @@ def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]:
     """
     plugin = TokenPlugin("token_interceptors", source)
     return make_interceptors(plugin, grpc.metadata_call_credentials(plugin))
+
+
+def _is_local(target: str) -> bool:
+    """Tell whether a target is this machine; gRPC accepts more forms than are known here."""
+    match = _LOCAL_TARGET.fullmatch(target)
+    return match is not None and (
+        match["host"] is None or is_loopback(match["host"].strip("[]").lower())
+    )
 
 
 def _is_channel_credentials(credentials: object) -> bool:
