@@ -19,7 +19,6 @@ from benchmarks.hit import interleave
 from benchmarks.report import steps
 from benchmarks.server import Server, serve
 from okta_tokens import TokenKey, TokenProvider, TokenSource
-from okta_tokens._model.token_key import token_key
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.stores import servers
 
@@ -175,7 +174,7 @@ async def _renewals(fleet: list[_Worker], server: Server, lifetimes: int) -> lis
 async def _warm(url: str, keys: list[str], server: Server, scope: str, rounds: int) -> list[Figure]:
     """Compare a process's first token, which is in the store, to one call of the store."""
     client = server.client()
-    key = token_key(client, scope)
+    key = TokenKey(client, frozenset(scope.split()))
 
     async def load() -> float:
         async with RedisTokenStore(url, keys=keys) as store:

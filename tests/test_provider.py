@@ -40,7 +40,7 @@ NUMBER = "must be a whole number of at least 1"
         ({"max_tokens": 1.5}, f"max_tokens {NUMBER}"),
         (
             {"max_tokens": True, "max_concurrent_requests": "8"},
-            f"max_concurrent_requests {NUMBER}",
+            f"max_tokens {NUMBER}; max_concurrent_requests {NUMBER}",
         ),
         (
             {"max_tokens": -1, "max_concurrent_requests": 0},
@@ -235,7 +235,7 @@ async def test_warm_refuses_sources_of_another_provider() -> None:
             await provider.warm(TokenProvider().source(ACME, "a"))
 
         assert str(caught.value) == (
-            "sources: one of them belongs to another provider; pass sources of this one"
+            "sources: one of them is not a source of this provider; pass sources of this one"
         )
 
 

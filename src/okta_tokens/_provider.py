@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import aiohttp
 
@@ -24,13 +25,19 @@ from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import token_key
+from okta_tokens._runtime.arguments import checked, number_of
 from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens._sharing.store_protocol import TokenStore
 from okta_tokens._source import TokenSource, is_access_token
 from okta_tokens._status import KeyStatus, Stats, count_up, key_status
-from okta_tokens.errors import ConfigurationError, FetchError
+from okta_tokens.errors import (
+    ConfigurationError,
+    FetchError,
+    ProviderStateError,
+    TokenProviderError,
+)
 from okta_tokens.events import Observer, ProviderClosed, ProviderFailed
 
 
@@ -71,10 +78,27 @@ class TokenProvider:
         observers: Iterable[Observer] = (),
         clock: Clock | None = None,
     ) -> None:
-        observers = tuple(observers)
-        _check_arguments(max_tokens, max_concurrent_requests, observers, store)
-        refresh, retry = refresh or RefreshPolicy(), retry or RetryPolicy()
-        self._clock = clock or SystemClock()
+        # An observer that is None is refused below, and so are observers that cannot be iterated.
+        observers = checked(lambda: tuple(observers), (cast("Observer", None),))
+        problems = _argument_problems(
+            {"max_tokens": max_tokens, "max_concurrent_requests": max_concurrent_requests},
+            {
+                "refresh": refresh,
+                "retry": retry,
+                "session": session,
+                "observers": observers,
+                "store": store,
+                "clock": clock,
+            },
+        )
+        if problems:
+            del self, refresh, retry, session, store, max_tokens, max_concurrent_requests
+            del observers, clock
+            message = f"TokenProvider: {'; '.join(problems)}"
+            raise ConfigurationError(message)
+        refresh = RefreshPolicy() if refresh is None else refresh
+        retry = RetryPolicy() if retry is None else retry
+        self._clock = SystemClock() if clock is None else clock
         self._wall_time = self._clock.wall_time
         self._emitter = emit = Emitter((log_event, *observers))
         self._schedule = Schedule(self._clock)
@@ -203,8 +227,14 @@ class TokenProvider:
             source = (
                 self._last_spellings if client is self._last_client else self._spellings[client]
             )[scopes]
-        except (KeyError, TypeError):
-            source = self._add_spelling(client, scopes)
+        except Exception as miss:  # noqa: BLE001 - not held, not hashable, or its hash raises
+            found = self._add_spelling(client, scopes)
+            if not isinstance(found, TokenSource):
+                # A caller may have passed a secret. The missing key is the context of the error.
+                miss.args = ()
+                del client, scopes
+                raise found from None
+            source = found
         entry = source._entry
         if entry.opens <= self._wall_time() < entry.closes:
             entry.used = USED
@@ -229,6 +259,9 @@ class TokenProvider:
         """
         self._lifecycle.observe()
         key = token_key(client, scopes)
+        del client, scopes  # a caller may have passed a secret
+        if isinstance(key, ConfigurationError):
+            raise key
         if keep_fresh and not self._manager.keep_fresh(key):
             message = "keep_fresh: max_tokens keys are kept fresh already; raise max_tokens"
             raise ConfigurationError(message)
@@ -310,10 +343,14 @@ class TokenProvider:
                 positive number.
             ProviderStateError: As for `get_token`.
         """
-        if any(source._manager is not self._manager for source in sources):
-            message = "sources: one of them belongs to another provider; pass sources of this one"
+        are_sources = all(issubclass(type(source), TokenSource) for source in sources)
+        if not are_sources or any(source._manager is not self._manager for source in sources):
+            del sources  # a caller may have passed a token or a secret
+            message = (
+                "sources: one of them is not a source of this provider; pass sources of this one"
+            )
             raise ConfigurationError(message)
-        if timeout is not None and not 0 < timeout < math.inf:
+        if timeout is not None and not (number_of(timeout) or 0) > 0:
             message = "timeout: must be a positive, finite number of seconds, or None"
             raise ConfigurationError(message)
         self._lifecycle.check()
@@ -355,10 +392,20 @@ class TokenProvider:
         keys, flights = len(self._manager.entries), len(self._manager.flights.under_way)
         return f"<TokenProvider {state}: {keys} keys, {flights} in flight>"
 
-    def _add_spelling(self, client: OktaClient, scopes: str | Iterable[str]) -> TokenSource:
-        """Return the source for a client and scopes, and remember how the scopes were spelt."""
-        self._lifecycle.check()  # a caller on another loop must not evict anything
+    def _add_spelling(
+        self, client: OktaClient, scopes: str | Iterable[str]
+    ) -> TokenSource | TokenProviderError:
+        """Return the source for a client and scopes, and remember how the scopes were spelt.
+
+        An error is returned, not raised, because a caller may have passed a secret.
+        """
+        try:
+            self._lifecycle.check()  # a caller on another loop must not evict anything
+        except ProviderStateError as error:
+            return error.with_traceback(None)
         key = token_key(client, scopes)
+        if isinstance(key, ConfigurationError):
+            return key
         source = TokenSource(key, self._manager, self._lifecycle, self._registry, self._wall_time)
         if type(scopes) in _HASHABLE_SPELLINGS:
             if self._spelling_count >= self._max_spellings:
@@ -399,24 +446,33 @@ class TokenProvider:
 _HASHABLE_SPELLINGS = {str, tuple, frozenset}
 
 
-def _check_arguments(
-    max_tokens: object,
-    max_concurrent_requests: object,
-    observers: tuple[Observer, ...],
-    store: object,
-) -> None:
+_CLOCK = ("boot_time", "wall_time", "sleep_until")
+_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "refresh": (lambda value: isinstance(value, RefreshPolicy), "a RefreshPolicy"),
+    "retry": (lambda value: isinstance(value, RetryPolicy), "a RetryPolicy"),
+    "session": (lambda value: isinstance(value, aiohttp.ClientSession), "an aiohttp.ClientSession"),
+    "observers": (lambda value: all(map(callable, value)), "callables that take an event"),
+    "store": (
+        lambda value: isinstance(value, TokenStore),
+        "a TokenStore, such as RedisTokenStore(url, keys=…)",
+    ),
+    "clock": (
+        lambda value: all(callable(getattr(value, name)) for name in _CLOCK),
+        "a Clock, such as SystemClock()",
+    ),
+}
+"""For each argument that is not a number, unless it is `None`: the check, and what it must be."""
+
+
+def _argument_problems(numbers: Mapping[str, object], others: Mapping[str, object]) -> list[str]:
+    """Return what is wrong with the arguments of a provider, without their values."""
     problems = [
         f"{name} must be a whole number of at least 1"
-        for name, number in (
-            ("max_tokens", max_tokens),
-            ("max_concurrent_requests", max_concurrent_requests),
-        )
-        if not isinstance(number, int) or number < 1
+        for name, value in numbers.items()
+        if not isinstance(number := number_of(value), int) or number < 1
     ]
-    if not all(callable(observer) for observer in observers):
-        problems.append("observers must be callables that take an event")
-    if store is not None and not isinstance(store, TokenStore):
-        problems.append("store must be a TokenStore, such as RedisTokenStore(url, keys=…)")
-    if problems:
-        message = f"TokenProvider: {'; '.join(problems)}"
-        raise ConfigurationError(message)
+    for name, value in others.items():
+        check, kind = _KINDS[name]
+        if value is not None and not checked(partial(check, value), problem=False):
+            problems.append(f"{name} must be {kind}")
+    return problems

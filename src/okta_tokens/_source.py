@@ -113,10 +113,12 @@ class TokenSource:
             del method, url, nonce  # an error tracker records the locals of the frame that raises
             raise _invalid_request()
         token = await self.get_token()
-        headers = {"Authorization": token.authorization}
-        if self.key.client.dpop is not None:
-            headers["DPoP"] = await self._prove(self.key.client.dpop, token, *target, nonce)
-        return headers
+        dpop = self.key.client.dpop
+        if dpop is None:
+            return {"Authorization": token.authorization}
+        # No header while the key signs: a cancellation passes this frame.
+        proof = await self._prove(dpop, token, *target, nonce)
+        return {"Authorization": token.authorization, "DPoP": proof}
 
     async def proof(
         self, token: AccessToken, method: str, url: str, nonce: str | None = None

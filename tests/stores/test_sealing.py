@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +15,14 @@ from cryptography.fernet import Fernet
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
 from okta_tokens._model.key_identity import stored_values
 from okta_tokens.stores import SharedToken, UnreadableEntry
-from okta_tokens.stores._sealing import Sealer, load_keys, open_token, seal_token
+from okta_tokens.stores._sealing import Sealer, key_problem, load_keys, open_token, seal_token
 from okta_tokens.stores.redis import generate_key
 
 TOKEN = SharedToken("Canary-Token-7d1f", "Bearer", frozenset({"a", "b"}), 300.0, 1_800_000_300.0)
 CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("secret"))
 KEY = TokenKey(CLIENT, frozenset({"a"}))
+KEY_TEXT = "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI="
+"""A key of a store."""
 
 
 def sealer() -> Sealer:
@@ -146,12 +150,50 @@ def test_a_repr_shows_no_value() -> None:
         [base64.urlsafe_b64encode(b"x" * 32).decode()] * 2,
         [generate_key(), "ö" * 44],
         [generate_key(), None],
+        [f"{KEY_TEXT}\n"],
+        [KEY_TEXT.rstrip("=")],
+        [f"{KEY_TEXT[:20]}\n{KEY_TEXT[20:]}"],
+        [f"{KEY_TEXT[:20]}!{KEY_TEXT[20:]}"],
+        [f"{KEY_TEXT}="],
+        ["x" * 42 + "9="],
+        [base64.b64encode(b"\xff" * 32).decode()],
+        [bytearray(KEY_TEXT.encode())],
+        {KEY_TEXT, generate_key()},
+        {KEY_TEXT: generate_key()},
+        (key for key in [KEY_TEXT]),
+        f"{KEY_TEXT} {KEY_TEXT}",
+        None,
+        5,
     ],
-    ids=range(8),
+    ids=range(22),
 )
-def test_invalid_keys_yield_no_sealer(keys: list[Any]) -> None:
-    """A key that is not 32 bytes, or is in the list twice, makes the whole list invalid."""
+def test_invalid_keys_yield_no_sealer(keys: Any) -> None:  # noqa: ANN401 - any type
+    """A key that is not exactly 32 bytes in base64, or a second equal key, makes all invalid."""
     assert load_keys(keys) == []
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [" ".join, ",".join, ", ".join, "\n".join, ";".join, "".join, str, repr, json.dumps],
+    ids=["space", "comma", "both", "line", "semicolon", "nothing", "str", "repr", "json"],
+)
+def test_several_keys_in_one_string_are_refused(spell: Callable[[list[str]], str]) -> None:
+    """A list of keys that became one string is no key, and the problem says to split it."""
+    text = spell([KEY_TEXT, generate_key()])
+
+    for keys in (text, text.encode(), [text], [KEY_TEXT, text]):
+        assert load_keys(keys) == []
+        assert key_problem(keys) == (
+            "keys: one string holds several keys; split it, for example with .split()"
+        )
+
+
+def test_white_space_around_a_key_is_named() -> None:
+    """The problem of a key with a line break, as a file has it, says what to remove."""
+    for keys in (f"{KEY_TEXT}\n", [generate_key(), f" {KEY_TEXT}"]):
+        assert load_keys(keys) == []
+        assert "begins or ends with white space; remove it" in key_problem(keys)
+    assert key_problem(["x"]).startswith("keys: must be one or more different keys of 32 bytes")
 
 
 def test_one_key_needs_no_list() -> None:

@@ -22,6 +22,7 @@ from okta_tokens._auth.signing import (
     read_key_file,
     sign_jwt,
 )
+from okta_tokens._runtime.arguments import text_of
 from okta_tokens.errors import ConfigurationError, CredentialError
 
 KeyResult = KeyMaterial | tuple[KeyMaterial, str]
@@ -33,6 +34,7 @@ _LIFETIME = 300
 """Seconds. Okta refuses an assertion that is valid for more than an hour by Okta's clock."""
 _BACKDATING = 30
 """Seconds by which `iat` lies in the past: Okta refuses an `iat` in the future of its clock."""
+_MAX_KID = 255  # characters
 _MIN_SECRETS = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Characters: as many as the hash has bytes (RFC 7518 section 3.2)."""
 
@@ -58,12 +60,15 @@ class ClientSecretJWT(ClientSecret):
     algorithm: str
 
     def __init__(self, secret: str | SecretCallable, *, algorithm: str = "HS256") -> None:
-        if algorithm not in _MIN_SECRETS:
-            del self, secret, algorithm
-            message = f"ClientSecretJWT: the algorithm must be one of {', '.join(_MIN_SECRETS)}"
+        self.algorithm = text_of(algorithm) or ""
+        if self.algorithm in _MIN_SECRETS:
+            problem = self._keep(secret)
+        else:
+            problem = f"the algorithm must be one of {', '.join(_MIN_SECRETS)}"
+        if problem is not None:
+            del self, secret, algorithm  # an error tracker records the locals
+            message = f"ClientSecretJWT: {problem}"
             raise ConfigurationError(message)
-        self.algorithm = algorithm
-        super().__init__(secret)
 
     async def __call__(self, request: TokenRequest, /) -> None:
         """Add a new assertion to the form.
@@ -74,10 +79,12 @@ class ClientSecretJWT(ClientSecret):
         Raises:
             CredentialError: If the callable raises or returns an invalid secret.
         """
-        secret = await self._secret()
+        secret = await self._secret(request.client_id)
         request.secrets.append(secret)
         request.credential = secret
-        await _add_assertion(request, _SecretSigner(secret, self.algorithm))
+        signer = _SecretSigner(secret, self.algorithm)
+        del secret
+        await _add_assertion(request, signer)
 
     def _identity(self) -> Hashable:
         return (super()._identity(), self.algorithm)
@@ -85,7 +92,7 @@ class ClientSecretJWT(ClientSecret):
     def _problem(self, secret: object) -> str | None:
         problem = secret_problem(secret)
         shortest = _MIN_SECRETS[self.algorithm]
-        if problem is None and isinstance(secret, str) and len(secret) < shortest:
+        if problem is None and len(text_of(secret) or "") < shortest:
             return (
                 f"is too short for {self.algorithm}; use a secret of at least {shortest} characters"
             )
@@ -133,10 +140,11 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
         algorithm: str | None = None,
     ) -> None:
         problem = _options_problem(kid, algorithm)
+        is_file = issubclass(type(key), Path)
         loaded: Signer | str | None = None
         if problem is None and not callable(key):
-            material: object = read_key_file(key) if isinstance(key, Path) else key
-            loaded = load_key(material, kid=kid, algorithm=algorithm)
+            material: object = read_key_file(cast("Path", key)) if is_file else key
+            loaded = load_key(material, kid=text_of(kid), algorithm=text_of(algorithm))
             problem = f"the key {loaded}" if isinstance(loaded, str) else None
             del material
         if problem is not None:
@@ -144,10 +152,10 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
             message = f"PrivateKeyJWT: {problem}"
             raise ConfigurationError(message)
         self._source = cast("Signer", loaded)
-        if callable(key) or isinstance(key, Path):
-            self._source = key
-        self._kid = kid
-        self._algorithm = algorithm
+        if callable(key) or is_file:
+            self._source = cast("Path | KeyCallable", key)
+        self._kid = text_of(kid)
+        self._algorithm = text_of(algorithm)
         self._latest = None
 
     @classmethod
@@ -168,7 +176,7 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
         Raises:
             ConfigurationError: If `sign` is not callable, or the algorithm or the `kid` is invalid.
         """
-        problem = _options_problem(kid, algorithm or "")
+        problem = _options_problem(kid, text_of(algorithm) or "")
         if not callable(cast("object", sign)):
             problem = "sign must be an async callable that takes and returns bytes"
         if problem is not None:
@@ -176,7 +184,7 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
             message = f"PrivateKeyJWT: {problem}"
             raise ConfigurationError(message)
         self = cls.__new__(cls)
-        self._source = _RemoteSigner(sign, kid, algorithm)
+        self._source = _RemoteSigner(sign, text_of(kid), text_of(algorithm) or "")
         self._kid = self._algorithm = self._latest = None
         return self
 
@@ -222,14 +230,28 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
             return source
         if self._latest is None or self._latest[0] != (material, kid):
             # The checks of an RSA key take milliseconds, so a worker thread does them.
-            load = partial(load_key, material, kid=kid, algorithm=self._algorithm)
-            key = await asyncio.to_thread(load)
+            found = _Material(material, kid, self._algorithm)
+            del material  # a cancellation passes the frames that await
+            key = await asyncio.to_thread(found.load)
             if isinstance(key, str):
                 origin = "its file" if isinstance(source, Path) else "its callable"
                 message = f"the private key from {origin} {key}"
                 raise CredentialError(message)
-            self._latest = ((material, kid), key)
+            self._latest = ((found.material, kid), key)
         return self._latest[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """A key that is to be loaded; its repr does not show it."""
+
+    material: object = field(repr=False)
+    kid: str | None
+    algorithm: str | None
+
+    def load(self) -> Signer | str:
+        """Return the key, or what is wrong with it."""
+        return load_key(self.material, kid=self.kid, algorithm=self.algorithm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +320,11 @@ async def _add_assertion(request: TokenRequest, signer: Signer) -> None:
 
 
 def _options_problem(kid: object, algorithm: object) -> str | None:
-    if kid is not None and not (isinstance(kid, str) and kid.strip()):
+    text = text_of(kid)
+    if kid is not None and (text is None or not text.strip()):
         return "kid must be a string that is not empty, or None"
-    if algorithm is not None and algorithm not in ALGORITHMS:
+    if text is not None and (len(text) > _MAX_KID or not text.isprintable() or "-----" in text):
+        return "kid must be the id of the key, as Okta shows it; it is sent in the clear"
+    if algorithm is not None and text_of(algorithm) not in ALGORITHMS:
         return f"the algorithm must be one of {', '.join(ALGORITHMS)}"
     return None

@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 from okta_tokens._auth.authentication import Credential, TokenRequest, call, name_of
+from okta_tokens._runtime.arguments import text_of
 from okta_tokens.errors import ConfigurationError, CredentialError
 
 SecretCallable = Callable[[], str | Awaitable[str]]
+
+SWAPPED = (
+    "the callable for the client secret returned a client id, and the client id of the OktaClient "
+    "is the secret; exchange them, and rotate the secret, which logs may contain"
+)
+"""The message of an error that does not name its key, because the key's client id is the secret."""
+
+_MAX_SECRET = 4096  # characters; Okta allows 100
+_ID_PREFIX, _MAX_ID = "0oa", 32
+"""How the client ids that Okta makes begin, and how long they are at most. They have 20 characters,
+and the secrets that Okta makes have 40 or 64."""
 
 _PLACEHOLDER = re.compile(r"\$?\{[^{}]*\}|<[^<>]*>")
 
@@ -28,23 +39,43 @@ class ClientSecret(Credential[str | SecretCallable]):
     __slots__ = ()
 
     def __init__(self, secret: str | SecretCallable) -> None:
-        problem = None if callable(secret) else self._problem(secret)
-        if problem is None:
-            self._source = secret
-            return
-        message = f"{type(self).__name__}: the secret {problem}"
-        del self, secret  # an error tracker records the locals of the frame that raises
-        raise ConfigurationError(message)
+        problem = self._keep(secret)
+        if problem is not None:
+            message = f"{type(self).__name__}: {problem}"
+            del self, secret  # an error tracker records the locals of the frame that raises
+            raise ConfigurationError(message)
+
+    def is_swapped_with(self, client_id: str) -> bool:
+        """Tell whether the secret and a client id are in each other's place.
+
+        A callable is not called.
+
+        Args:
+            client_id: The client id.
+        """
+        return isinstance(self._source, str) and _are_swapped(client_id, self._source)
 
     def __repr__(self) -> str:
         """Return the method's name, and the callable if there is one; never the secret."""
         shown = "<secret>" if isinstance(self._source, str) else f"<{name_of(self._source)}>"
         return f"{type(self).__name__}({shown})"
 
+    def _keep(self, secret: object) -> str | None:
+        """Keep a secret or a callable, or return what is wrong with the secret."""
+        text = text_of(secret)
+        if text is None and callable(secret):
+            self._source = secret
+            return None
+        problem = self._problem(text)
+        if problem is not None:
+            return f"the secret {problem}"
+        self._source = text or ""
+        return None
+
     def _problem(self, secret: object) -> str | None:
         return secret_problem(secret)
 
-    async def _secret(self) -> str:
+    async def _secret(self, client_id: str) -> str:
         """Return the secret, and call the callable if there is one.
 
         Raises:
@@ -52,12 +83,14 @@ class ClientSecret(Credential[str | SecretCallable]):
         """
         if isinstance(self._source, str):
             return self._source
-        secret = await call(self._source)
+        secret = text_of(await call(self._source))
         problem = self._problem(secret)
-        if problem is None:
-            return cast("str", secret)
-        message = f"the callable for the client secret returned a value that {problem}"
-        raise CredentialError(message)
+        if secret is None or problem is not None:
+            message = f"the callable for the client secret returned a value that {problem}"
+            raise CredentialError(message)
+        if _are_swapped(client_id, secret):
+            raise CredentialError(SWAPPED)
+        return secret
 
 
 class ClientSecretBasic(ClientSecret):
@@ -93,7 +126,7 @@ class ClientSecretBasic(ClientSecret):
         Raises:
             CredentialError: If the callable raises or returns an invalid secret.
         """
-        secret = await self._secret()
+        secret = await self._secret(request.client_id)
         credentials = b64encode(f"{request.client_id}:{secret}".encode()).decode()
         request.headers["Authorization"] = f"Basic {credentials}"
         request.secrets += [secret, credentials]
@@ -121,7 +154,7 @@ class ClientSecretPost(ClientSecret):
         Raises:
             CredentialError: If the callable raises or returns an invalid secret.
         """
-        secret = await self._secret()
+        secret = await self._secret(request.client_id)
         request.form["client_id"] = request.client_id
         request.form["client_secret"] = secret
         request.secrets.append(secret)
@@ -137,14 +170,21 @@ def secret_problem(secret: object) -> str | None:
     Returns:
         The problem, or `None` if the secret is valid.
     """
-    if not isinstance(secret, str):
+    text = text_of(secret)
+    if text is None:
         return "is not a string; pass the client secret as a string"
-    if not secret.strip():
+    if not text.strip():
         return "is empty; copy the client secret from your app"
-    if secret != secret.strip():
+    if text != text.strip():
         return "begins or ends with white space; remove it (a file often ends with a line break)"
-    if _PLACEHOLDER.fullmatch(secret):
+    if _PLACEHOLDER.fullmatch(text):
         return "is a placeholder; replace it with the client secret of your app"
-    if not (secret.isascii() and secret.isprintable()):
+    if not (text.isascii() and text.isprintable()):
         return "contains a character that is not printable ASCII; copy the secret again"
-    return None
+    is_too_long = len(text) > _MAX_SECRET
+    return f"has more than {_MAX_SECRET} characters; copy it again" if is_too_long else None
+
+
+def _are_swapped(client_id: str, secret: str) -> bool:
+    is_id = secret.startswith(_ID_PREFIX) and len(secret) <= _MAX_ID
+    return is_id and not client_id.startswith(_ID_PREFIX)

@@ -6,6 +6,7 @@ import re
 import uuid
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
 from okta_tokens._auth.signing import (
     ALGORITHMS,
@@ -17,6 +18,7 @@ from okta_tokens._auth.signing import (
     read_key_file,
     sign_jwt,
 )
+from okta_tokens._runtime.arguments import text_of
 from okta_tokens.errors import ConfigurationError
 
 _NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")  # RFC 9449 section 8.1
@@ -54,16 +56,18 @@ class DPoP:
 
     def __init__(self, key: KeyMaterial | None = None, *, algorithm: str | None = None) -> None:
         loaded: SigningKey | str
-        if algorithm is not None and algorithm not in ALGORITHMS:
+        wanted = text_of(algorithm)
+        if algorithm is not None and wanted not in ALGORITHMS:
             loaded = f"must have one of the algorithms {', '.join(ALGORITHMS)}"
         elif key is None:
-            loaded = generate_key(algorithm or "ES256")
+            loaded = generate_key(wanted or "ES256")
         else:
-            material = read_key_file(key) if isinstance(key, Path) else key
-            loaded = load_key(material, algorithm=algorithm)
+            is_file = issubclass(type(key), Path)
+            material = read_key_file(cast("Path", key)) if is_file else key
+            loaded = load_key(material, algorithm=wanted)
             del material
         if isinstance(loaded, str):
-            del self, key, algorithm  # an error tracker records the locals of the frame that raises
+            del self, key, algorithm, wanted  # an error tracker records the locals
             message = f"DPoP: the key {loaded}"
             raise ConfigurationError(message)
         self._key = loaded
@@ -117,5 +121,6 @@ class DPoP:
             claims["nonce"] = nonce
         if token is not None:
             claims["ath"] = encode(sha256(token.encode()).digest()).decode()
+            del token  # a cancellation passes the frames that await
         header = {"typ": "dpop+jwt", "jwk": self._key.public_jwk}
         return await sign_jwt(self._key, claims, header)

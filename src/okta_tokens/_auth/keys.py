@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import cast
@@ -23,6 +24,8 @@ _EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES51
 _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
 _MIN_RSA_KEY = 2_048  # bits; RFC 7518 section 3.3
+
+_PRIVATE_PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 _UNKNOWN_FORM = (
     "has no known form; give PEM or a JWK as text, PEM or DER as bytes, a JWK as a mapping, "
@@ -171,6 +174,8 @@ def _parse_bytes(material: object) -> object:
     if not isinstance(material, bytes):
         return material
     is_pem = b"-----BEGIN " in material
+    if len(_PRIVATE_PEM.findall(material)) > 1:
+        return "is several keys in one text; give one of them"
     if is_pem and (b"BEGIN PUBLIC" in material or b"BEGIN CERTIFICATE" in material):
         return _PUBLIC
     try:

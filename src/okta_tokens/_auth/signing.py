@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from okta_tokens._runtime.arguments import checked
+
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 """The algorithms that Okta verifies with a public key, for assertions and proofs."""
 
@@ -92,7 +94,7 @@ def read_key_file(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_MAX_FILE)
-    except (OSError, ValueError):
+    except Exception:  # noqa: BLE001 - OSError, ValueError, or whatever a subclass raises
         return b""
 
 
@@ -113,7 +115,10 @@ def load_key(
         from okta_tokens._auth.keys import parse_key  # noqa: PLC0415 - needs an extra; slow import
     except ImportError:
         return _NO_EXTRA
-    return parse_key(material, kid=kid, algorithm=algorithm)
+    return checked(
+        lambda: parse_key(material, kid=kid, algorithm=algorithm),
+        "cannot be read: its own code raises an error; give PEM as text",
+    )
 
 
 def generate_key(algorithm: str) -> SigningKey | str:

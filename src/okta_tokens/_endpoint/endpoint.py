@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from okta_tokens._auth.authentication import TokenRequest
+from okta_tokens._auth.client_secret import SWAPPED
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
 from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit
@@ -250,7 +251,8 @@ class Endpoint:
         response = await self._exchange_before(deadline, operation, request, refused)
         result = self._handle(operation, response) if isinstance(response, Response) else response
         if isinstance(result, FetchError):
-            result.key = operation.key
+            if result.args != (SWAPPED,):
+                result.key = operation.key
             result.attempts = operation.requests_sent
             self._emit(AttemptFailed(key=operation.key, error=result))
         return result, request

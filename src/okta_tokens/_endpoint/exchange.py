@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import ssl
+from io import BytesIO
 from urllib.parse import urlencode
 
 import aiohttp
@@ -125,16 +126,17 @@ class Exchange:
             timeout=_NO_TIMEOUT,
             proxy=self._proxy,
         ) as response:
-            body = bytearray()
+            body = BytesIO()  # its repr does not show the token, nor does a cancelled frame
             async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_BODY:
+                body.write(chunk)
+                del chunk
+                if body.tell() > MAX_BODY:
                     response.close()
                     break
             return Response(
                 status=response.status,
                 headers=response.headers,
-                body=bytes(body[: MAX_BODY + 1]),
+                body=body.getvalue()[: MAX_BODY + 1],
                 sent=sent,
                 received_at=self._clock.wall_time(),
                 secrets=request.secrets,

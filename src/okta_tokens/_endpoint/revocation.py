@@ -83,7 +83,7 @@ class TokenRevoker:
             raise copy.copy(result)
 
     async def _fly(self, flight: RevocationFlight) -> bool | TokenProviderError:
-        key, _ = flight.key
+        key = flight.key[0]  # the other part is the token
         try:
             result = await self._registry.endpoint(key).revoke(flight)
         except Exception as error:  # noqa: BLE001 - an internal error must not leave callers waiting

@@ -13,12 +13,13 @@ from okta_tokens._model.client_settings import (
     authentication_problems,
     client_id_problems,
     dpop_problems,
-    raise_problems,
     server_problems,
+    swap_problems,
 )
 from okta_tokens._model.domain import parse_domain
 from okta_tokens._model.environment import parse_environment
 from okta_tokens._model.key_identity import Identified, constructor_arguments
+from okta_tokens._runtime.arguments import raise_problems, text_of
 
 
 class OktaClient(Identified):
@@ -66,7 +67,7 @@ class OktaClient(Identified):
         origin, domain_problems = parse_domain(domain)
         problems = {
             "domain": domain_problems,
-            "client_id": client_id_problems(client_id),
+            "client_id": client_id_problems(client_id) or swap_problems(client_id, authentication),
             "authentication": authentication_problems(authentication),
             "authorization_server": server_problems(authorization_server, "None"),
             "dpop": dpop_problems(dpop),
@@ -81,9 +82,9 @@ class OktaClient(Identified):
         values = {
             "domain": origin.partition("://")[2],
             "origin": origin,
-            "client_id": client_id,
+            "client_id": text_of(client_id),
             "authentication": authentication,
-            "authorization_server": authorization_server,
+            "authorization_server": text_of(authorization_server),
             "dpop": dpop,
         }
         for name, value in values.items():
@@ -113,10 +114,9 @@ class OktaClient(Identified):
                 by its variable and repeats no value.
         """
         arguments = parse_environment(os.environ if environ is None else environ)
+        del environ  # an error tracker records the locals of the frame that raises
         if isinstance(arguments, list):
-            problems = arguments
-            del environ
-            raise_problems("environment", problems)
+            raise_problems("environment", arguments)
         return cls(**arguments)
 
     @property

@@ -7,14 +7,17 @@ setting's name. The problems do not repeat the value, which may be a secret in t
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
-from typing import NoReturn
+from typing import cast
 
+from okta_tokens._auth.client_secret import ClientSecret
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._model.domain import is_placeholder
-from okta_tokens.errors import ConfigurationError
+from okta_tokens._runtime.arguments import checked, looks_secret, text_of
 
-_SERVER_ID = re.compile(r"[A-Za-z0-9_-]+")
+_ID_PREFIX = "0oa"  # of the client ids that Okta makes; an administrator may choose another id
+_SERVER_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_ORG_SPELLINGS = {"org", "none", "null"}  # no such server exists, and `None` was meant
+_MAX_CLIENT_ID = 255  # characters; Okta allows 100
 
 
 def client_id_problems(client_id: object) -> list[str]:
@@ -23,13 +26,33 @@ def client_id_problems(client_id: object) -> list[str]:
     Args:
         client_id: What the user gave.
     """
-    if not isinstance(client_id, str) or not client_id.strip():
+    text = text_of(client_id)
+    if text is None or not text.strip():
         return ["is empty; give the client id of your app"]
-    if is_placeholder(client_id.replace("$", "")):
+    if len(text) > _MAX_CLIENT_ID:
+        return [f"has more than {_MAX_CLIENT_ID} characters; copy it from your app"]
+    if is_placeholder(text.replace("$", "")):
         return ["is a placeholder; replace it with the client id of your app"]
-    if not (client_id.isascii() and client_id.isprintable()) or set(client_id) & {" ", ":"}:
+    if not (text.isascii() and text.isprintable()) or set(text) & {" ", ":"}:
         return ["must be printable ASCII without spaces and colons; copy it from your app"]
+    if not text.startswith(_ID_PREFIX) and looks_secret(text):
+        return ["looks like a secret or a token; give the client id of your app"]
     return []
+
+
+def swap_problems(client_id: object, authentication: object) -> list[str]:
+    """Return that the client id and the client secret are in each other's place, if they are.
+
+    Args:
+        client_id: What the user gave.
+        authentication: What the user gave.
+    """
+    text = text_of(client_id)
+    if text is None or not issubclass(type(authentication), ClientSecret):
+        return []
+    if not cast("ClientSecret", authentication).is_swapped_with(text):
+        return []
+    return ["is in the place of the secret, and the secret in its place; exchange them"]
 
 
 def server_problems(server: object, org: str) -> list[str]:
@@ -39,9 +62,15 @@ def server_problems(server: object, org: str) -> list[str]:
         server: What the user gave; `None` for the org authorization server.
         org: How this setting spells the org authorization server.
     """
-    if server is None or (isinstance(server, str) and _SERVER_ID.fullmatch(server)):
+    text = text_of(server)
+    problem = f"must be an id such as default or aus…, or {org} for the org authorization server"
+    if server is None:
         return []
-    return [f"must be an id such as default or aus…, or {org} for the org authorization server"]
+    if text is None or not _SERVER_ID.fullmatch(text) or text.lower() in _ORG_SPELLINGS:
+        return [problem]
+    if looks_secret(text):
+        return [f"looks like a secret or a token; it {problem}"]
+    return []
 
 
 def authentication_problems(authentication: object) -> list[str]:
@@ -50,8 +79,8 @@ def authentication_problems(authentication: object) -> list[str]:
     Args:
         authentication: What the user gave.
     """
-    is_method = callable(authentication) and not isinstance(authentication, type)
-    if is_method and isinstance(authentication, Hashable):
+    is_method = callable(authentication) and not issubclass(type(authentication), type)
+    if is_method and checked(lambda: isinstance(hash(authentication), int), problem=False):
         return []
     return [
         "must be ClientSecretBasic(…), ClientSecretPost(…), ClientSecretJWT(…) or PrivateKeyJWT(…)"
@@ -64,18 +93,4 @@ def dpop_problems(dpop: object) -> list[str]:
     Args:
         dpop: What the user gave.
     """
-    return [] if dpop is None or isinstance(dpop, DPoP) else ["must be DPoP(…) or None"]
-
-
-def raise_problems(source: str, problems: list[str]) -> NoReturn:
-    """Raise one error that lists every problem.
-
-    Args:
-        source: Where the settings come from.
-        problems: What is wrong, each with the name of its setting.
-
-    Raises:
-        ConfigurationError: Always.
-    """
-    message = f"{source}: {'; '.join(problems)}"
-    raise ConfigurationError(message)
+    return [] if dpop is None or issubclass(type(dpop), DPoP) else ["must be DPoP(…) or None"]

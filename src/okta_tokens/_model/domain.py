@@ -6,6 +6,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from okta_tokens._model.urls import is_address, is_loopback, split
+from okta_tokens._runtime.arguments import looks_secret, text_of
 
 _OKTA_DOMAINS = (
     "okta.com",
@@ -18,6 +19,7 @@ _OKTA_DOMAINS = (
 )
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 _MAX_HOST = 253  # characters; RFC 1035 section 2.3.4, without the final dot and as text
+_MAX_URL = 1024  # characters that are parsed
 _PLACEHOLDER = re.compile(r"[{}<>$]|your-?okta-?domain", re.IGNORECASE)
 
 
@@ -32,17 +34,21 @@ def parse_domain(domain: object) -> tuple[str, list[str]]:
         of sentences that begin with the setting's name. The problems do not repeat the domain. If
         there are any, the origin is meaningless.
     """
-    if not isinstance(domain, str) or not domain.strip():
+    text = text_of(domain)
+    if text is None or not text.strip():
         return "", ["is empty; give the Okta host, like acme.okta.com"]
-    if is_placeholder(domain):
+    if is_placeholder(text):
         return "", ["is a placeholder; replace it with your Okta host"]
-    if any(character.isspace() for character in domain):
+    if text.split() != [text]:
         return "", ["contains white space; remove it"]
-    parsed = split(domain if "://" in domain else f"https://{domain}")
+    if looks_secret(text):
+        return "", ["looks like a secret or a token; give the Okta host, like acme.okta.com"]
+    url = text if "://" in text else f"https://{text}"
+    parsed = split(url) if len(url) <= _MAX_URL else None
     if parsed is None:
         return "", ["is not host[:port]; give the Okta host, like acme.okta.com"]
-    url, origin = parsed
-    return origin, _problems(domain, url)
+    parts, origin = parsed
+    return origin, _problems(text, parts)
 
 
 def is_placeholder(text: str) -> bool:
@@ -95,4 +101,6 @@ def _problems(domain: str, url: SplitResult) -> list[str]:
 
 
 def _is_name(host: str) -> bool:
+    if host.rpartition(".")[2].isdecimal():
+        return False  # some resolvers take it for an address
     return len(host) <= _MAX_HOST and _HOST.fullmatch(host) is not None

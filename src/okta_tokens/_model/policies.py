@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from okta_tokens.errors import ConfigurationError
+from okta_tokens._runtime.arguments import number_of, raise_problems
 
 Random = Callable[[], float]
 """Returns a random number from 0.0 to 1.0, as `random.random` does."""
@@ -66,7 +66,9 @@ class RefreshPolicy:
                     f"max_leeway must be less than half of the lead of a token of {worst:g} s; "
                     "reduce max_leeway, or raise lead_fraction, min_lead or max_lead"
                 )
-        _raise_if_any("RefreshPolicy", problems)
+        if problems:
+            del self
+            raise_problems("RefreshPolicy", problems)
 
     def lead(self, lifetime: float) -> float:
         """Return the seconds before expiry from which the renewal may be due."""
@@ -144,7 +146,9 @@ class RetryPolicy:
                 problems.append("attempts must be a whole number")
             if self.request_timeout > self.total_timeout:
                 problems.append("request_timeout must not exceed total_timeout")
-        _raise_if_any("RetryPolicy", problems)
+        if problems:
+            del self
+            raise_problems("RetryPolicy", problems)
 
     def delay(self, attempt: int, random: Random) -> float:
         """Return the wait, in seconds, after the k-th failed attempt of a flight."""
@@ -161,17 +165,13 @@ def _jittered_doubling(base: float, cap: float, times: int, random: Random) -> f
 
 
 def _invalid_numbers(policy: RefreshPolicy | RetryPolicy) -> list[str]:
+    """Return which values are no positive numbers; replace the others by exact numbers."""
     problems = []
     for field in fields(policy):
-        value = getattr(policy, field.name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = number_of(getattr(policy, field.name))
         # Half of a number below the smallest normal float may be zero.
-        if not number or not sys.float_info.min <= value <= sys.float_info.max:
+        if number is None or number < sys.float_info.min:
             problems.append(f"{field.name} must be a positive, finite number")
+        else:
+            object.__setattr__(policy, field.name, number)
     return problems
-
-
-def _raise_if_any(policy: str, problems: list[str]) -> None:
-    if problems:
-        message = f"{policy}: {'; '.join(problems)}"
-        raise ConfigurationError(message)

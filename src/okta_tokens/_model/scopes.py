@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import islice
+from typing import cast
 
+from okta_tokens._runtime.arguments import checked, looks_secret, text_of
 from okta_tokens.errors import ConfigurationError
 
-_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
+_FORBIDDEN = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")
 _MAX_LENGTH = 1024  # characters of the `scope` parameter; Okta's limit
-_MAX_SHOWN = 3  # invalid scopes that a message names
+_MAX_ITEMS = 10_000  # scopes that are read, repetitions included
+_MAX_TEXT = 100_000  # characters that are read
+_MAX_SHOWN = 3  # forbidden characters that a message names
+
+_WRONG_TYPE = "must be one string with the scopes separated by spaces, or an iterable of strings"
+_TOO_LONG = f"more than {_MAX_LENGTH} characters together; request fewer scopes"
+_LIST_AS_TEXT = (
+    "the string is a list of another form; separate the scopes by spaces, or pass an iterable of "
+    "strings (also if a comma belongs to the name of a scope)"
+)
 
 
-def parse_scopes(scopes: str | Iterable[str]) -> frozenset[str]:
-    """Return the set of scopes that a caller requests.
+def parse_scopes(scopes: object) -> frozenset[str] | ConfigurationError:
+    """Return the set of scopes that a caller requests, or the error that says what is wrong.
+
+    The error is returned, not raised, and repeats no scope: callers do pass a token or a secret as
+    a scope.
 
     Args:
         scopes: One string with the scopes separated by spaces, or an iterable of scopes. Order and
             repetition do not matter.
 
     Returns:
-        The scopes.
-
-    Raises:
-        ConfigurationError: If a scope is not a string, is empty, or contains a character that
-            RFC 6749 section 3.3 does not allow, or if the scopes have more than 1024 characters
-            together. The message lists every problem and the first three invalid scopes.
+        The scopes. Or a `ConfigurationError` that lists every problem: a scope is not a string, is
+        empty, contains a character that RFC 6749 section 3.3 does not allow, or looks like a
+        secret; a string separates its scopes by commas; or the scopes have more than 1024
+        characters together.
     """
-    try:
-        names = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
-    except TypeError:  # not iterable, or the items are not hashable
-        names = frozenset([None])  # type: ignore[list-item]  # reported below
-    problems = _problems(names)
-    if problems:
-        message = f"scopes: {'; '.join(problems)}"
-        raise ConfigurationError(message)
+    names = checked(lambda: _names(scopes), _WRONG_TYPE)
+    problems = [names] if isinstance(names, str) else _problems(names)
+    if isinstance(names, str) or problems:
+        return ConfigurationError(f"scopes: {'; '.join(problems)}")
     return names
 
 
@@ -43,17 +52,39 @@ def format_scopes(scopes: Iterable[str]) -> str:
     return " ".join(sorted(scopes))
 
 
+def _names(scopes: object) -> frozenset[str] | str:
+    """Return the scopes in any spelling, or what is wrong with the spelling."""
+    text = text_of(scopes)
+    if text is not None:
+        if len(text) > _MAX_TEXT:
+            return _TOO_LONG
+        if "," in text or text.lstrip()[:1] in {"[", "(", "{"}:
+            return _LIST_AS_TEXT
+        return frozenset(text.split())
+    items = [*islice(cast("Iterable[object]", scopes), _MAX_ITEMS + 1)]
+    if len(items) > _MAX_ITEMS:
+        return _TOO_LONG
+    texts = [text_of(item) for item in items]
+    names = frozenset(text for text in texts if text is not None)
+    return _WRONG_TYPE if None in texts else names
+
+
 def _problems(names: frozenset[str]) -> list[str]:
-    if not all(isinstance(name, str) for name in names):
-        return ["must be one string with the scopes separated by spaces, or an iterable of strings"]
-    invalid = [name for name in sorted(names) if not _SCOPE_TOKEN.fullmatch(name)]
-    problems = [
-        f"{name[:80]!r} is not a scope; use printable ASCII without space, double quote and "
-        "backslash (RFC 6749)"
-        for name in invalid[:_MAX_SHOWN]
-    ]
-    if len(invalid) > _MAX_SHOWN:
-        problems.append(f"{len(invalid) - _MAX_SHOWN} more are invalid, too")
-    if len(" ".join(names)) > _MAX_LENGTH:
-        problems.append(f"more than {_MAX_LENGTH} characters together; request fewer scopes")
+    problems = []
+    is_too_long = sum(map(len, names)) + len(names) - 1 > _MAX_LENGTH
+    if is_too_long:
+        names = frozenset(name[:_MAX_LENGTH] for name in islice(names, _MAX_LENGTH))
+    if "" in names:
+        problems.append("one of the scopes is empty; remove it")
+    forbidden = sorted({*_FORBIDDEN.findall("".join(names))})
+    if forbidden:
+        shown = ", ".join(f"U+{ord(character):04X}" for character in forbidden[:_MAX_SHOWN])
+        problems.append(
+            f"a scope contains {shown}{' and others' if len(forbidden) > _MAX_SHOWN else ''}; use "
+            "printable ASCII without space, double quote and backslash (RFC 6749)"
+        )
+    if any(map(looks_secret, names)):
+        problems.append("a scope looks like a token or a secret; pass the names of scopes")
+    if is_too_long:
+        problems.append(_TOO_LONG)
     return problems

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from okta_tokens._model import key_identity
 from okta_tokens._model.client import OktaClient
@@ -67,27 +67,30 @@ class TokenKey(Identified):
         return "Bearer" if self.client.dpop is None else "DPoP"
 
 
-def token_key(client: object, scopes: str | Iterable[str]) -> TokenKey:
-    """Return the key of the token that a caller requests.
+def token_key(client: object, scopes: object) -> TokenKey | ConfigurationError:
+    """Return the key of the token that a caller requests, or the error that says what is wrong.
+
+    The error is returned, not raised: callers do pass a token or a secret by mistake, and an error
+    tracker records the locals of the frame that raises.
 
     Args:
         client: The client. It is checked, because callers pass the domain by mistake.
         scopes: The scopes in any spelling that `parse_scopes` knows.
 
     Returns:
-        The key.
-
-    Raises:
-        ConfigurationError: If the client is not an `OktaClient`, a scope is not a scope name, or
-            no scope is requested from the org authorization server.
+        The key. Or a `ConfigurationError`: the client is not an `OktaClient`, a scope is not a
+        scope name, or no scope is requested from the org authorization server.
     """
-    if not isinstance(client, OktaClient):
+    if not issubclass(type(client), OktaClient):
         message = f"client: must be an OktaClient, not {type(client).__name__}"
-        raise ConfigurationError(message)
+        return ConfigurationError(message)
+    client = cast("OktaClient", client)
     names = parse_scopes(scopes)
+    if isinstance(names, ConfigurationError):
+        return names
     if not names and client.authorization_server is None:
         message = "scopes: the org authorization server has no default scopes; name at least one"
-        raise ConfigurationError(message)
+        return ConfigurationError(message)
     return TokenKey(client, names)
 
 

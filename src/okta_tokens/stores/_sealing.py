@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,11 +21,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from okta_tokens._runtime.arguments import checked, text_of
 from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
+_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")  # 32 bytes in URL-safe base64 (RFC 4648 section 5)
 
 
 def generate_key() -> str:
@@ -144,20 +147,61 @@ def load_keys(keys: object) -> list[Sealer]:
         The sealers in the order of the keys. An empty list if there is no key, a key is invalid, or
         two keys are the same.
     """
-    given = [keys] if isinstance(keys, str | bytes) or not isinstance(keys, Iterable) else [*keys]
-    secrets = [secret for key in given if (secret := _decode(key)) is not None]
-    are_valid = len(secrets) == len(given) == len({*secrets})
-    return [Sealer(secret) for secret in secrets] if are_valid else []
+    secrets = [_decode(key) for key in _items(keys)]
+    valid = [secret for secret in secrets if secret is not None]
+    are_valid = len(valid) == len(secrets) == len({*secrets})
+    return [Sealer(secret) for secret in valid] if are_valid else []
+
+
+def key_problem(keys: object) -> str:
+    """Return what is wrong with keys of which `load_keys` makes no sealers, without the keys.
+
+    Args:
+        keys: What the user gave.
+    """
+    texts = [_text(key) or "" for key in _items(keys)]
+    if any(len(_KEY.findall(text)) > 1 for text in texts):
+        return "keys: one string holds several keys; split it, for example with .split()"
+    if any(_KEY.fullmatch(text.strip()) for text in texts if text != text.strip()):
+        return "keys: a key begins or ends with white space; remove it, for example with .strip()"
+    return (
+        "keys: must be one or more different keys of 32 bytes in URL-safe base64, 44 characters "
+        "each, in a list; make a key with `okta-tokens store-key`"
+    )
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a text is a key.
+
+    Args:
+        text: A text that should be something else.
+    """
+    return _decode(text) is not None
+
+
+def _items(keys: object) -> list[object]:
+    """Return the keys in their order: of one key, of a list or a tuple."""
+    kind = type(keys)
+    if issubclass(kind, str | bytes):
+        return [keys]
+    if not issubclass(kind, list | tuple):  # a set has no first key
+        return []
+    return checked(lambda: [*cast("Iterable[object]", keys)], [])
+
+
+def _text(key: object) -> str | None:
+    if issubclass(type(key), bytes):
+        return bytes.decode(cast("bytes", key), "latin-1")
+    return text_of(key)
 
 
 def _decode(key: object) -> bytes | None:
-    if not isinstance(key, str | bytes):
+    """Return the bytes of a key. Python's decoder skips characters that are not base64."""
+    text = _text(key)
+    if text is None or not _KEY.fullmatch(text):
         return None
-    try:
-        secret = urlsafe_b64decode(key)
-    except ValueError:  # it is not base64, or not ASCII
-        return None
-    return secret if len(secret) == _KEY_BYTES else None
+    secret = urlsafe_b64decode(text)
+    return secret if urlsafe_b64encode(secret).decode() == text else None
 
 
 def _derive(secret: bytes, purpose: bytes) -> bytes:

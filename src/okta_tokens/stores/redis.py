@@ -17,9 +17,11 @@ Example:
 
 from __future__ import annotations
 
-import math
+import inspect
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,6 +32,8 @@ try:
     from okta_tokens.stores._sealing import (
         Sealer,
         generate_key,
+        is_key,
+        key_problem,
         load_keys,
         open_token,
         seal_token,
@@ -40,10 +44,13 @@ except ModuleNotFoundError as error:
 
 from okta_tokens._model.key_identity import stored_values
 from okta_tokens._model.token_key import TokenKey
+from okta_tokens._runtime.arguments import checked, looks_secret, number_of, text_of
 from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
 from okta_tokens.errors import ConfigurationError
 
 __all__ = ["RedisTokenStore", "generate_key"]
+
+_PREFIX = re.compile(r"[\x21-\x7e]{0,128}")
 
 _MAX_ENTRY = 65_536
 """Bytes to read of an entry: four times what Okta's longest tokens need. A longer entry is not from
@@ -75,16 +82,17 @@ class RedisTokenStore:
         url_or_client: The URL of the server, `redis://…`, `rediss://…` or `unix://…`, with the
             credentials in it, as redis-py defines it. Or an asynchronous client of redis-py, which
             may be one for Sentinel or Cluster; the store does not close it.
-        keys: One or more keys, each 32 bytes in URL-safe base64, as `okta-tokens store-key` or
-            `cryptography.fernet.Fernet.generate_key()` makes them. The first key encrypts, every
-            key decrypts. To replace a key, deploy [old, new], then [new, old], then [new].
-        prefix: The beginning of the names of all entries.
+        keys: One key, or a list of keys, each 32 bytes in URL-safe base64 (44 characters), as
+            `okta-tokens store-key` or `cryptography.fernet.Fernet.generate_key()` makes them. The
+            first key encrypts, every key decrypts. To replace a key, deploy [old, new], then [new,
+            old], then [new].
+        prefix: The beginning of the names of all entries: up to 128 printable ASCII characters.
         timeout: How long a token request waits for the store, in seconds.
         lease: How long other processes wait for the process that fetches a token, in seconds. Then
             one of them fetches the token.
 
     Raises:
-        ConfigurationError: If the URL, a key or a number is invalid.
+        ConfigurationError: If the URL, a key, the prefix or a number is invalid.
     """
 
     def __init__(
@@ -97,16 +105,18 @@ class RedisTokenStore:
         lease: float = 5.0,
     ) -> None:
         sealers = load_keys(keys)
-        problem = _problem(url_or_client, sealers, timeout=timeout, lease=lease)
+        numbers = {"timeout": number_of(timeout), "lease": number_of(lease)}
+        problem = _problem(url_or_client, prefix, numbers)
+        problem = problem or (None if sealers else key_problem(keys))
         if problem is not None:
             # An error tracker records the local variables of the frame that raises.
-            del self, url_or_client, keys
+            del self, url_or_client, keys, sealers, prefix, timeout, lease, numbers
             raise ConfigurationError(problem)
         self._sealers = sealers
-        self._prefix = prefix
-        self.timeout = timeout
-        self.lease = lease
-        self._connections = Connections(url_or_client, timeout)
+        self._prefix = text_of(prefix) or ""
+        self.timeout = numbers["timeout"] or 0.0
+        self.lease = numbers["lease"] or 0.0
+        self._connections = Connections(text_of(url_or_client) or url_or_client, self.timeout)
 
     async def aclose(self) -> None:
         """Close the store's own connections; a client that was passed in stays open."""
@@ -212,25 +222,38 @@ class RedisTokenStore:
         return f"{self._prefix}pause:{name}"
 
 
-def _problem(url_or_client: object, sealers: list[Sealer], **seconds: object) -> str | None:
-    """Return what is wrong with the arguments of a store, without their values, or `None`."""
-    for name, value in seconds.items():
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
+def _problem(
+    url_or_client: object, prefix: object, numbers: Mapping[str, float | None]
+) -> str | None:
+    """Return what is wrong with arguments of a store, without their values, or `None`."""
+    for name, value in numbers.items():
+        if value is None or value <= 0:
             return f"{name}: must be a positive, finite number of seconds; pass, for example, 0.5"
-    if not sealers:
+    text = text_of(prefix)
+    if text is None or not _PREFIX.fullmatch(text) or looks_secret(text) or is_key(text):
         return (
-            "keys: must be one or more different keys of 32 bytes in URL-safe base64; "
-            "make a key with `okta-tokens store-key`"
+            "prefix: must be up to 128 printable ASCII characters without spaces, and no secret, "
+            "since it is not encrypted; pass, for example, okta-tokens:"
         )
-    if isinstance(url_or_client, str):
-        try:
-            _ = connect(url_or_client, 1.0)
-        except ValueError:
-            return (
-                "url_or_client: the URL is invalid; pass redis://, rediss:// or unix:// with a "
-                "host and port, as `from_url` of redis-py defines it"
-            )
+    url = text_of(url_or_client)
+    if url is None:
+        problem = "url_or_client: must be a URL, or an asynchronous client of redis-py"
+        return None if checked(partial(_is_client, url_or_client), problem=False) else problem
+    if not checked(partial(_is_url, url), problem=False):
+        return (
+            "url_or_client: the URL is invalid; pass redis://, rediss:// or unix:// with a "
+            "host and port, as `from_url` of redis-py defines it"
+        )
     return None
+
+
+def _is_client(client: Any) -> bool:  # noqa: ANN401 - what the user gave
+    return inspect.iscoroutinefunction(client.execute_command)
+
+
+def _is_url(url: str) -> bool:
+    _ = connect(url, 1.0)
+    return True
 
 
 def _milliseconds(seconds: float) -> int:
