@@ -457,6 +457,16 @@ def test_invalid_arguments_are_rejected(
     assert NEW not in text
 
 
+async def test_no_repr_shows_the_password() -> None:
+    """An error tracker that records a client of the store records no password."""
+    url = "redis://fleet:Canary-Password@127.0.0.1/0"
+    async with RedisTokenStore(url, keys=[NEW]) as store:
+        client = store._connections.client
+
+        assert "127.0.0.1" in repr(client)
+        assert "Canary-Password" not in repr(client)
+
+
 async def test_tls_and_a_password(tmp_path: Path) -> None:
     """The store uses TLS and the password of the URL, and fails with a wrong password."""
     ca = trustme.CA()

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-
-_NO_CLIENT_INFO: dict[str, Any] = (
-    {"driver_info": None}
-    if "driver_info" in inspect.signature(AbstractConnection).parameters
-    else {"lib_name": None, "lib_version": None}  # before redis-py 7.2
-)
-"""The arguments that stop redis-py from sending its name and version to the server."""
 
 
 class Connections:
@@ -70,7 +61,7 @@ def connect(url: str, timeout: float) -> Redis:
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 1),  # the server may have closed an idle connection
         protocol=2,  # version 3 begins a connection with one more command
-        **_NO_CLIENT_INFO,  # likewise
+        driver_info=None,  # likewise: redis-py would send its name and version
     )
     return client
 
