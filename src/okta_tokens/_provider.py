@@ -50,9 +50,10 @@ class TokenProvider:
     Args:
         refresh: When tokens are renewed.
         retry: How often a fetch tries, and how long callers wait.
-        session: Sends the token requests: for proxies, TLS settings and connections of your own.
-            The provider never closes it. None opens a session that honours the proxy variables of
-            the environment.
+        session: Sends the token requests: for proxies and TLS settings of your own. Each request
+            has a connection of its own, and plain http, which is only for this machine, must not
+            go through a proxy. The provider never closes the session. None opens a session that
+            honours the proxy variables of the environment and uses connections again.
         store: Shares tokens with other processes; see `okta_tokens.stores`. The provider never
             closes it. None shares nothing.
         max_tokens: How many keys are held; a key that was not used lately is evicted for a new one.
@@ -216,7 +217,8 @@ class TokenProvider:
 
         Raises:
             ConfigurationError: If a scope is invalid, if the org authorization server is
-                asked without scopes, or if the session would add credentials for this domain.
+                asked without scopes, or if the session would add credentials for this domain, or
+                may send plain http through a proxy.
             FetchError: If no token could be fetched. During the cool-down after a failure, later
                 callers get a copy of its error without another request.
             ProviderStateError: If the provider is not started, is closed (also while the caller

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import pytest
+from yarl import URL
 
+from okta_tokens import ClientSecretBasic, OktaClient
 from okta_tokens._endpoint.http_session import (
+    Routes,
     check_netrc,
     check_session,
     environment_proxy,
@@ -18,6 +23,7 @@ from okta_tokens._endpoint.http_session import (
 )
 from okta_tokens.errors import ConfigurationError
 from tests.runtime.test_redaction import frames_of, locals_with
+from tests.support import until
 
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 ORIGIN = "https://acme.okta.com"
@@ -82,6 +88,142 @@ async def test_an_unrequested_response_is_not_used() -> None:
             second = await response.read()
 
     assert (first, second) == (b"1", b"2")
+
+
+class KeepingServer:
+    """A server that keeps each connection open, and responds with the connection's number."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.open = 0
+        self.requests: list[bytes] = []
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Respond until the client closes."""
+        self.accepted += 1
+        self.open += 1
+        number = b"%03d" % self.accepted
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + number)
+        writer.close()
+        await writer.wait_closed()
+        self.open -= 1
+
+    async def respond(
+        self, session: aiohttp.ClientSession, routes: Routes, client: OktaClient
+    ) -> int:
+        """Send a client's request; return the number of the connection that carried it."""
+        return await self.post(session, routes.route(client))
+
+    async def post(
+        self, session: aiohttp.ClientSession, *ways: aiohttp.ClientMiddlewareType
+    ) -> int:
+        """Send a request; return the number of the connection that carried it."""
+        async with session.post(self.url, middlewares=ways) as response:
+            return int(await response.read())
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[KeepingServer]:
+    """A running server."""
+    server = KeepingServer()
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
+        server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        yield server
+
+
+def client_of(number: int = 1, secret: str = SECRET) -> OktaClient:
+    """Return a client."""
+    return OktaClient("acme.okta.com", f"0oa{number}", ClientSecretBasic(secret))
+
+
+async def test_a_client_shares_no_connection_in_our_session(server: KeepingServer) -> None:
+    """In our session each client uses its own connection again, and never another client's."""
+    routes = Routes(given=False)
+    async with open_session() as session:
+        used = [
+            await server.respond(session, routes, client)
+            for client in (client_of(1), client_of(2), client_of(1), client_of(2))
+        ]
+        other = await server.respond(session, routes, client_of(1, "another-secret-of-0oa1"))
+
+    assert used == [1, 2, 1, 2]
+    assert other == 3
+
+
+async def test_the_number_of_kept_connections_is_bounded(server: KeepingServer) -> None:
+    """Only sixteen clients keep a connection; those of further clients are closed after use."""
+    routes = Routes(given=False)
+    clients = [client_of(number) for number in range(20)]
+    async with open_session() as session:
+        used = [await server.respond(session, routes, client) for client in clients * 2]
+        await until(lambda: server.open == 16)
+
+    assert used == [*range(1, 21), *range(1, 17), *range(21, 25)]
+
+
+async def test_a_connection_of_a_given_session_carries_one_request(server: KeepingServer) -> None:
+    """In a given session each request has its own connection, which is closed afterwards."""
+    routes = Routes(given=True)
+    async with aiohttp.ClientSession() as session:
+        others = [await server.post(session)]
+        used = [await server.respond(session, routes, client_of()) for _ in range(3)]
+        others.append(await server.post(session))
+        await until(lambda: server.open == 1)
+
+    assert used == [2, 3, 4]
+    assert others == [1, 1]
+    assert all(b"Route" not in request for request in server.requests)
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_a_route_through_a_proxy_changes_nothing_there(*, given: bool) -> None:
+    """A proxy receives the same CONNECT request, whatever the route."""
+    received: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    routes = Routes(given=given)
+    async with (
+        await asyncio.start_server(proxy, "127.0.0.1", 0) as listener,
+        aiohttp.ClientSession(
+            proxy=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        ) as session,
+    ):
+        for number in range(2):
+            with pytest.raises(aiohttp.ClientHttpProxyError):
+                await session.post(ORIGIN, middlewares=(routes.route(client_of(number)),))
+        with pytest.raises(aiohttp.ClientHttpProxyError):
+            await session.post(ORIGIN)
+
+    assert len(received) == 3
+    assert len({*received}) == 1
+
+
+async def test_two_clients_share_no_tunnel() -> None:
+    """Through a proxy, too, each client has its own connections."""
+    keys: list[tuple[object, ...]] = []
+
+    async def record(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+        keys.append(request.connection_key)
+        return cast("aiohttp.ClientResponse", None)
+
+    routes = Routes(given=False)
+    for number in (1, 2, 1):
+        request = aiohttp.ClientRequest(
+            "POST", URL(ORIGIN), proxy=URL(PROXIES["https"]), loop=asyncio.get_running_loop()
+        )
+        await routes.route(client_of(number))(request, record)
+
+    assert keys[0] == keys[2]
+    assert keys[0] != keys[1]
 
 
 async def test_a_session_may_have_other_defaults() -> None:

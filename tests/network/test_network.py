@@ -355,14 +355,10 @@ async def test_a_connection_that_was_closed_is_not_used(*, own_session: bool) ->
         assert len(here.seen(TokenRequested)) == 2
 
 
-@pytest.mark.parametrize(
-    ("mode", "own_session"),
-    [(drop, True), (reset, True), (silence, True), (drop, False)],
-    ids=["closed", "reset", "silent", "closed, given session"],
-)
-async def test_a_dead_connection_costs_one_attempt(mode: Mode, *, own_session: bool) -> None:
+@pytest.mark.parametrize("mode", [drop, reset, silence], ids=["closed", "reset", "silent"])
+async def test_a_dead_connection_costs_one_attempt(mode: Mode) -> None:
     """If a kept connection fails when it is used again, the next attempt opens another one."""
-    async with network_world(own_session=own_session) as here:
+    async with network_world() as here:
         await here.source("a").get_token()
         await here.proxy.set_mode(only_once(mode))
         caller = asyncio.create_task(here.source("b").get_token())
@@ -390,22 +386,35 @@ async def test_a_408_on_an_idle_connection_is_ignored(*, own_session: bool) -> N
         assert len(here.seen(TokenRequested)) == 2
 
 
-async def test_no_client_gets_the_token_of_another_client() -> None:
-    """A response that arrives again on an idle connection does not answer the next request."""
-    async with network_world() as here:
+@both_sessions
+async def test_no_client_gets_the_token_of_another_client(*, own_session: bool) -> None:
+    """A response that arrives again on an idle connection reaches no other client."""
+    async with network_world(own_session=own_session) as here:
         secret = "another-" + SECRET
         here.sandbox.put_client(SandboxClient("0oa2other", [secret], scopes=SCOPES))
         other = OktaClient(here.client.origin, "0oa2other", ClientSecretBasic(secret))
         first = await here.source().get_token()
         await here.proxy.send_unrequested(here.proxy.responses[-1])
+        second = await here.provider.get_token(other, "a")
+
+        issued = [here.sandbox.tokens.find(token.value) for token in (first, second)]
+        assert [token and token.client_id for token in issued] == [CLIENT_ID, "0oa2other"]
+        assert here.proxy.accepted == 2
+        assert len(here.seen(TokenRequested)) == 2
+
+
+async def test_a_repeated_response_does_not_answer_another_request_of_its_client() -> None:
+    """If a response arrives again on an idle connection, its client closes that connection."""
+    async with network_world() as here:
+        first = await here.source("a").get_token()
+        await here.proxy.send_unrequested(here.proxy.responses[-1])
         await settle()
-        caller = asyncio.create_task(here.provider.get_token(other, "a"))
+        caller = asyncio.create_task(here.source("b").get_token())
         await wait_for_failure(here, 1)
         await here.clock.advance(0.5)
         second = await caller
 
-        issued = [here.sandbox.tokens.find(token.value) for token in (first, second)]
-        assert [token and token.client_id for token in issued] == [CLIENT_ID, "0oa2other"]
+        assert [first.scopes, second.scopes] == [{"a"}, {"b"}]
         assert here.proxy.accepted == 2
 
 

@@ -279,7 +279,7 @@ class Endpoint:
             operation.requests_sent += 1
             if (event := operation.request_event()) is not None:
                 self._emit(event)
-            return await self._exchange.send(request, self._origin)
+            return await self._exchange.send(request, key.client)
         return TransportError(
             f"no response from {self._origin} within {seconds:.3g} s; check that this machine can "
             "reach it, and that the callable for the secret or key, if there is one, is quick",

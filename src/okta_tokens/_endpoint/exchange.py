@@ -17,8 +17,10 @@ from okta_tokens._auth.authentication import (
     ends_the_task,
 )
 from okta_tokens._auth.dpop import DPoP
+from okta_tokens._endpoint.http_session import RefusedRouteError, Route, Routes
 from okta_tokens._endpoint.response import MAX_BODY, Response
 from okta_tokens._model.advice import MIDDLEBOXES
+from okta_tokens._model.client import OktaClient
 from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._runtime.redaction import sanitize, scrub
 from okta_tokens._version import __version__
@@ -49,12 +51,16 @@ class Exchange:
         session: The session that sends the requests.
         proxy: The URL of the proxy; None leaves the choice to the session.
         clock: Tells the time.
+        routes: The routes of the session's clients.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, proxy: str | None, clock: Clock) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, proxy: str | None, clock: Clock, routes: Routes
+    ) -> None:
         self._session = session
         self._proxy = proxy
         self._clock = clock
+        self._routes = routes
 
     async def prepare(
         self,
@@ -88,22 +94,24 @@ class Exchange:
             request.secrets.append(proof)
         return error
 
-    async def send(self, request: TokenRequest, origin: str) -> Response | TransportError:
+    async def send(self, request: TokenRequest, client: OktaClient) -> Response | TransportError:
         """Send a request and read the response to its last byte.
 
         Cancellation closes the connection.
 
         Args:
             request: The complete request.
-            origin: The domain with its scheme, for messages.
+            client: The client that sends the request.
 
         Returns:
             The response, or the error if there is none.
         """
         try:
-            return await self._post(request)
+            return await self._post(request, self._routes.route(client))
+        except RefusedRouteError as error:
+            return TransportError(str(error))
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            return _transport_error(error, origin, request)
+            return _transport_error(error, client.origin, request)
         except BaseException as error:
             if ends_the_task(error):
                 raise
@@ -114,7 +122,7 @@ class Exchange:
             failure.__cause__ = sanitize(error, request.secrets)
             return failure
 
-    async def _post(self, request: TokenRequest) -> Response:
+    async def _post(self, request: TokenRequest, route: Route) -> Response:
         sent = current_instant(self._clock)
         async with self._session.post(
             request.url,
@@ -122,7 +130,7 @@ class Exchange:
             headers=request.headers,
             allow_redirects=False,
             raise_for_status=False,
-            middlewares=(),
+            middlewares=(route,),
             timeout=_NO_TIMEOUT,
             proxy=self._proxy,
         ) as response:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import netrc
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -12,14 +14,31 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp.connector import Connection
 
+from okta_tokens._model.client import OktaClient
+from okta_tokens._model.urls import loopback_addresses
 from okta_tokens.errors import ConfigurationError
+
+_MAX_KEPT = 16
+"""Clients whose connections are kept, so that the number of idle connections is bounded."""
+
+_VIA_PROXY = (
+    "session: it sends plain http, which is only for this machine, through a proxy, which could "
+    "read the secret and the token; use https, or give the provider a session without proxy and "
+    "trust_env"
+)
+
+_CONNECTORS = (aiohttp.TCPConnector, aiohttp.UnixConnector, aiohttp.NamedPipeConnector)
+
+
+class RefusedRouteError(Exception):
+    """A request would not go straight to this machine; the message holds no secret."""
 
 
 class _Request(aiohttp.ClientRequest):
     """A request that is not sent on a connection that holds unread bytes.
 
     aiohttp treats bytes that arrive on an idle connection as the response to the next request. So
-    the token of one client could reach another client.
+    a client could get the token that it requested with other scopes.
     """
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
@@ -32,6 +51,103 @@ class _Request(aiohttp.ClientRequest):
         if conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError
         return await super().send(conn)
+
+
+class _LastResponse(aiohttp.ClientResponse):
+    """A response after which the connection is closed, whatever the server wants."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the head of the response."""
+        assert connection.protocol is not None  # noqa: S101 - narrows the type
+        connection.protocol.force_close()
+        return await super().start(connection)
+
+
+class Route:
+    """The way of one client's requests: a client middleware.
+
+    - No request of another client, and no other request of the session, uses its connections.
+    - Plain http goes to an address of this machine, without a look-up and without a proxy. Only the
+      `Host` header has the name.
+
+    Args:
+        number: Differs between the routes of a session.
+        kept: Whether its connections are used again.
+    """
+
+    def __init__(self, number: int, *, kept: bool) -> None:
+        self._number = number
+        self._kept = kept
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send a request.
+
+        Raises:
+            RefusedRouteError: If the request is plain http and would not go straight to this
+                machine.
+        """
+        # aiohttp looks for an idle connection by these two values, among others. It sends none of
+        # them: a request without a proxy has no headers for one, and a fragment stays here.
+        if request.proxy is None:
+            request.proxy_headers = type(request.headers)(Route=str(self._number))
+        else:
+            request.proxy = request.proxy.with_fragment(str(self._number))
+        if not self._kept:
+            request.response_class = _LastResponse
+        if request.url.scheme == "https":
+            return await handler(request)
+        return await _send_to_this_machine(request, handler)
+
+
+async def _send_to_this_machine(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    if request.proxy is not None:
+        raise RefusedRouteError(_VIA_PROXY)
+    # No other host has a domain with plain http. If there is none, this line raises an error.
+    address, *others = loopback_addresses(request.url.raw_host or "")
+    try:
+        request.url = request.url.with_host(address)
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        for address in others:
+            request.url = request.url.with_host(address)
+            with suppress(aiohttp.ClientConnectorError):
+                return await handler(request)
+        raise
+
+
+class Routes:
+    """The routes of a session's clients.
+
+    aiohttp treats any bytes on a connection as the response to the request that it sent there last,
+    also if the server sent them before. So no two clients share a connection. The connections of a
+    given session are not even used again, since they cannot be checked first.
+
+    Args:
+        given: Whether the user gave the session.
+    """
+
+    def __init__(self, *, given: bool) -> None:
+        self._given = given
+        self._numbers = count()
+        self._kept: dict[OktaClient, Route] = {}
+
+    def route(self, client: OktaClient) -> Route:
+        """Return the route of a client's next request.
+
+        Args:
+            client: The client.
+        """
+        route = self._kept.get(client)
+        if route is None:
+            kept = not self._given and len(self._kept) < _MAX_KEPT
+            route = Route(next(self._numbers), kept=kept)
+            if kept:
+                self._kept[client] = route
+        return route
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -84,6 +200,34 @@ def check_netrc(session: aiohttp.ClientSession, origin: str) -> None:
         message = (
             f"session: with trust_env=True it adds the .netrc entry for {origin} to each request; "
             "remove the entry, or give the provider a session without trust_env"
+        )
+        raise ConfigurationError(message)
+
+
+def check_plain_http(session: aiohttp.ClientSession, origin: str) -> None:
+    """Refuse a session that may send plain http, which is only for this machine, elsewhere.
+
+    Each request is checked again, since the environment may change.
+
+    Args:
+        session: The session that the user gave.
+        origin: The domain with its scheme.
+
+    Raises:
+        ConfigurationError: If the domain is plain http and the session has a proxy, would take one
+            from the environment, or has a connector that is not aiohttp's own.
+    """
+    if not origin.startswith("http:"):
+        return
+    proxy = getattr(session, "_default_proxy", None)
+    # `NO_PROXY` does not matter: its readers disagree about the forms of a host.
+    if proxy is not None or (session.trust_env and "http" in getproxies()):
+        raise ConfigurationError(_VIA_PROXY)
+    if session.connector is not None and type(session.connector) not in _CONNECTORS:
+        message = (
+            "session: its connector is not one of aiohttp's own, so it may send plain http, which "
+            "is only for this machine, to another one; use https, or give the provider a session "
+            "with an aiohttp.TCPConnector"
         )
         raise ConfigurationError(message)
 

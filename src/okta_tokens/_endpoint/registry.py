@@ -10,7 +10,9 @@ import aiohttp
 from okta_tokens._endpoint.endpoint import Endpoint
 from okta_tokens._endpoint.exchange import Exchange
 from okta_tokens._endpoint.http_session import (
+    Routes,
     check_netrc,
+    check_plain_http,
     check_session,
     environment_proxy,
     open_session,
@@ -54,6 +56,7 @@ class EndpointRegistry:
             check_session(session)
         self._given_session = session
         self._session = session
+        self._routes = Routes(given=session is not None)
         self._clock = clock
         self._schedule = schedule
         self._policy = policy
@@ -74,7 +77,8 @@ class EndpointRegistry:
             key: The key of a token.
 
         Raises:
-            ConfigurationError: If the given session would add credentials for the domain.
+            ConfigurationError: If the given session would add credentials for the domain, or may
+                send plain http through a proxy.
         """
         origin = key.client.origin
         endpoint = self._endpoints.get(origin)
@@ -98,9 +102,10 @@ class EndpointRegistry:
             proxy = environment_proxy(origin)
         else:
             check_netrc(self._given_session, origin)
+            check_plain_http(self._given_session, origin)
         return Endpoint(
             origin,
-            exchange=Exchange(self._session, proxy, self._clock),
+            exchange=Exchange(self._session, proxy, self._clock, self._routes),
             clock=self._clock,
             schedule=self._schedule,
             policy=self._policy,

@@ -48,7 +48,8 @@ class TokenRevoker:
             A future for one waiter: the flight when it lands, or None at the deadline.
 
         Raises:
-            ConfigurationError: If the given session would add credentials for the domain.
+            ConfigurationError: If the given session would add credentials for the domain, or may
+                send plain http through a proxy.
         """
         self._registry.endpoint(token.key)  # may refuse, and then this call, not the flight
         key = (token.key, token.value)
