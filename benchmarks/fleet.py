@@ -19,6 +19,8 @@ from benchmarks.hit import interleave
 from benchmarks.report import steps
 from benchmarks.server import Server, serve
 from okta_tokens import TokenKey, TokenProvider, TokenSource
+from okta_tokens._model.store_identity import token_identity
+from okta_tokens.stores import StoreIdentity
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.stores import servers
 
@@ -175,11 +177,13 @@ async def _warm(url: str, keys: list[str], server: Server, scope: str, rounds: i
     """Compare a process's first token, which is in the store, to one call of the store."""
     client = server.client()
     key = TokenKey(client, frozenset(scope.split()))
+    identity = token_identity(key, client.authentication)
+    assert identity is not None  # noqa: S101 - the client has a secret
 
     async def load() -> float:
         async with RedisTokenStore(url, keys=keys) as store:
             begun = time.perf_counter()
-            assert await store.load(key) is not None  # noqa: S101 - otherwise it measures nothing
+            assert await store.load(identity) is not None  # noqa: S101 - otherwise it measures nothing
             return time.perf_counter() - begun
 
     async def get() -> float:
@@ -190,7 +194,7 @@ async def _warm(url: str, keys: list[str], server: Server, scope: str, rounds: i
 
     await server.counts()
     await get()
-    while not await _is_stored(url, keys, key):
+    while not await _is_stored(url, keys, identity):
         pass
     times = await interleave("fleet, warm", {"load": load, "get": get}, rounds)
     requests = (await server.counts())["token_requests"]
@@ -201,9 +205,9 @@ async def _warm(url: str, keys: list[str], server: Server, scope: str, rounds: i
     ]
 
 
-async def _is_stored(url: str, keys: list[str], key: TokenKey) -> bool:
+async def _is_stored(url: str, keys: list[str], identity: StoreIdentity) -> bool:
     async with RedisTokenStore(url, keys=keys) as store:
-        return await store.load(key) is not None
+        return await store.load(identity) is not None
 
 
 async def _hits(

@@ -33,6 +33,7 @@ from okta_tokens.events import (
     TokenAdopted,
     TokenFetched,
     TokenInvalidated,
+    TokenNotShared,
     TokenRequested,
     TokenRevoked,
     UnusualRequest,
@@ -107,6 +108,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     (StoreFailed(reason="ConnectionError", after=1.5), "warning", "store_failed"),
     (StoreRecovered(seconds=61.0), "info", "store_recovered"),
     (StoreEntryIgnored(key=KEY), "warning", "store_entry_ignored"),
+    (TokenNotShared(key=KEY), "warning", "token_not_shared"),
     (ProviderClosed(), "info", "provider_closed"),
     (ProviderFailed(error=ProviderStateError("failed")), "error", "provider_failed"),
 ]

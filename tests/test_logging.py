@@ -79,6 +79,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "StoreFailed": {"reason": "ConnectionError", "after": 1.5},
     "StoreRecovered": {"seconds": 61.0},
     "StoreEntryIgnored": KEY_FIELDS,
+    "TokenNotShared": KEY_FIELDS,
     "ProviderClosed": {},
     "ProviderFailed": {"error": "ProviderStateError", "reason": "failed"},
 }

@@ -170,13 +170,16 @@ def test_a_renewal_happens_only_in_the_parent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_multiprocessing_process_makes_its_own_provider(tmp_path: Path, method: str) -> None:
-    """A process can use the client of its parent, but not the provider of its parent."""
+    """A process makes its own client, and cannot use the provider of its parent."""
     script = """
     import multiprocessing
 
     provider = TokenProvider()
 
-    async def work(client, token):
+    async def work(sandbox_origin, token):
+        client = OktaClient(
+            sandbox_origin, DEFAULT_CLIENT.client_id, ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
+        )
         source = provider.source(client, "customScope")
         # A spawned process imports this script, so its provider exists but is not started.
         reason = "after the fork" if sys.argv[1] == "fork" else "async with"
@@ -185,14 +188,14 @@ def test_a_multiprocessing_process_makes_its_own_provider(tmp_path: Path, method
         async with TokenProvider() as own:
             assert await own.source(client, "customScope").access_token() != token
 
-    def main(client, token):
-        asyncio.run(work(client, token))
+    def main(sandbox_origin, token):
+        asyncio.run(work(sandbox_origin, token))
 
     async def parent(context):
         async with Sandbox() as sandbox, provider:
             client = client_of(sandbox)
             token = await provider.get_token(client, "customScope")
-            process = context.Process(target=main, args=(client, token.value))
+            process = context.Process(target=main, args=(sandbox.origin, token.value))
             process.start()
             await until(lambda: not process.is_alive())
             process.join()

@@ -94,8 +94,8 @@ class OktaClient(domain: str, client_id: str, authentication: ClientAuthenticati
 class PrivateKeyJWT(key: KeyMaterial | KeyCallable, *, kid: str | None = None,
         algorithm: str | None = None)
     async def __call__(self, request: TokenRequest, /) -> None
-    classmethod def from_signer(cls, sign: SignCallable, *, kid: str | None,
-        algorithm: str) -> Self
+    classmethod def from_signer(cls, sign: SignCallable, *, kid: str | None, algorithm: str,
+        public_key: KeyMaterial | None = None) -> Self
 class RefreshPolicy(*, lead_fraction: float = 0.2, min_lead: float = 10.0,
         max_lead: float = 600.0, max_leeway: float = 5.0, max_backoff: float = 60.0)
     def backoff(self, failures: int, lifetime: float, random: Random) -> float
@@ -141,7 +141,7 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     def stats(self) -> Stats
     async def warm(self, *sources: TokenSource, timeout: float | None = None) -> None
 class TokenRequest(url: str, client_id: str, form: dict[str, str], headers: dict[str, str],
-        now: float, secrets: list[str] = <factory>, credential: Hashable = None)
+        now: float, secrets: list[str] | None = None, credential: Hashable = None)
 class TokenSource, made by the provider
     async def access_token(self) -> str
     async def get_token(self) -> AccessToken
@@ -239,6 +239,9 @@ class TokenFetched(*, key: TokenKey, lifetime: float, duration: float,
 class TokenInvalidated(*, key: TokenKey, damping: float)
     level = 'info'
     name = 'okta_tokens.token_invalidated'
+class TokenNotShared(*, key: TokenKey)
+    level = 'warning'
+    name = 'okta_tokens.token_not_shared'
 class TokenRequested(*, key: TokenKey, attempt: int, renewal: bool)
     level = 'debug'
     name = 'okta_tokens.token_requested'
@@ -271,15 +274,18 @@ class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: boo
     "okta_tokens.stores": """
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
         expires_at: float)
+class StoreIdentity(*values: object)
+    def name(self, key: bytes, kind: str, *values: str) -> str
 protocol TokenStore
-    async def acquire(self, key: TokenKey, seconds: float) -> str | None
-    async def discard(self, key: TokenKey, value: str) -> None
+    async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
+    async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
     lease: float
-    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None
-    async def pause(self, key: TokenKey, seconds: float, until: float) -> None
-    async def paused(self, key: TokenKey) -> tuple[float, float] | None
-    async def release(self, key: TokenKey, lease: str) -> None
-    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
+    async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
+    async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None
+    async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None
+    async def release(self, identity: StoreIdentity, lease: str) -> None
+    async def save(self, identity: StoreIdentity, token: SharedToken,
+        seconds: float) -> None
     timeout: float
 class UnreadableEntry
 """,
@@ -291,13 +297,14 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None) -> None
     async def aclose(self) -> None
-    async def acquire(self, key: TokenKey, seconds: float) -> str | None
-    async def discard(self, key: TokenKey, value: str) -> None
-    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None
-    async def pause(self, key: TokenKey, seconds: float, until: float) -> None
-    async def paused(self, key: TokenKey) -> tuple[float, float] | None
-    async def release(self, key: TokenKey, lease: str) -> None
-    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None
+    async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
+    async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
+    async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
+    async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None
+    async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None
+    async def release(self, identity: StoreIdentity, lease: str) -> None
+    async def save(self, identity: StoreIdentity, token: SharedToken,
+        seconds: float) -> None
 def generate_key() -> str
 """,
 }

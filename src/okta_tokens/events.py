@@ -38,6 +38,7 @@ __all__ = [
     "TokenAdopted",
     "TokenFetched",
     "TokenInvalidated",
+    "TokenNotShared",
     "TokenRequested",
     "TokenRevoked",
     "UnusualRequest",
@@ -300,6 +301,15 @@ class StoreEntryIgnored(KeyEvent, level="warning"):
     """The store's entry for a key cannot be used: it was forged or damaged.
 
     There is at most one such event per minute.
+    """
+
+
+class TokenNotShared(KeyEvent, level="warning"):
+    """The tokens of a client are not shared through the store, once for each client.
+
+    Its authentication states no identity, so no process can tell whether it has the same
+    credential. Give a class of your own a `credential_identity`; give
+    `PrivateKeyJWT.from_signer` a `public_key` or a `kid`.
     """
 
 

@@ -30,7 +30,7 @@ class Echo:
     """A signer whose signature is the reversed signing input."""
 
     algorithm = "X"
-    kid = None
+    kid = identity = None
 
     async def sign(self, signing_input: bytes, /) -> bytes:
         """Return the reversed signing input."""

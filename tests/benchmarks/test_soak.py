@@ -16,7 +16,7 @@ from benchmarks.server import CLIENT_ID, SECRET, serve
 from benchmarks.soak import Plan, Sample, _Caller, _CallerCounts, _Key, evaluate, soak
 from okta_tokens import AccessToken
 from okta_tokens._endpoint.endpoint import Endpoint
-from okta_tokens._endpoint.token_request import TokenFlight
+from okta_tokens._endpoint.token_request import FetchOperation
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens.errors import FetchError, TransportError
 from tests.support import World, world
@@ -36,11 +36,11 @@ async def test_leaks_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[asyncio.Task[None]] = []
     fetch = Endpoint.fetch
 
-    async def leaking(self: Endpoint, flight: TokenFlight) -> TokenResponse | FetchError:
+    async def leaking(self: Endpoint, operation: FetchOperation) -> TokenResponse | FetchError:
         tasks.append(asyncio.create_task(asyncio.sleep(3600)))
         for _ in range(4):
             files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        return await fetch(self, flight)
+        return await fetch(self, operation)
 
     monkeypatch.setattr(Endpoint, "fetch", leaking)
     with ExitStack() as files:

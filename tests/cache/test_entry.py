@@ -33,10 +33,9 @@ def new_token(
         token_type="Bearer",
         scopes=KEY.scopes,
         key=KEY,
-        _boot_expiry=now.boot + lifetime,
-        _wall_expiry=now.wall + lifetime,
-        _leeway=leeway,
-        _clock=ManualClock(),
+        expiry=now.later(lifetime),
+        leeway=leeway,
+        clock=ManualClock(),
     )
 
 
@@ -481,13 +480,3 @@ def test_a_detached_entry_holds_no_token() -> None:
     assert entry.detached
     assert entry.token is None
     assert not is_open(entry, START.wall)
-
-
-def test_the_last_four_rejections_are_remembered() -> None:
-    """An entry remembers the values of the last four rejected tokens."""
-    entry = Entry(KEY)
-    values = [f"token {number}" for number in range(100)]
-    for value in values:
-        entry.remember_rejected(value)
-
-    assert [value for value in values if value in entry.rejected] == values[-4:]

@@ -14,24 +14,31 @@ from typing import Any
 
 import pytest
 
-from okta_tokens import ClientSecretBasic, OktaClient, RefreshPolicy, TokenKey
+from okta_tokens import (
+    AccessToken,
+    ClientAuthentication,
+    ClientSecretBasic,
+    OktaClient,
+    RefreshPolicy,
+    TokenKey,
+)
+from okta_tokens._auth.authentication import resolve
 from okta_tokens._cache.shared_fetch import SharedFetch
-from okta_tokens._endpoint.token_request import TokenFlight
+from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._runtime.clock import current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import Flight
 from okta_tokens._sharing.guarded_store import GuardedStore
-from okta_tokens.errors import FetchError, TransportError
+from okta_tokens.errors import CredentialError, FetchError, TransportError
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
-from okta_tokens.stores import SharedToken
+from okta_tokens.stores import SharedToken, StoreIdentity
 from tests.clock import ManualClock, settle
-from tests.stores.support import MemoryTokenStore
+from tests.stores.support import MemoryTokenStore, identity_of
 
 KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s")), frozenset({"a"}))
 OTHER = TokenKey(KEY.client, frozenset({"b"}))
 LIFETIME = 300.0
-NONE_REJECTED = ().__contains__
 
 LEAD = 60.0
 """The lead that `RefreshPolicy` computes from the lifetime, in seconds."""
@@ -59,15 +66,23 @@ class StubEndpoint:
         assert key in (KEY, OTHER)
         self.pauses.append(seconds)
 
-    async def fetch(self, flight: TokenFlight) -> TokenResponse | FetchError:
+    async def resolve(self, operation: FetchOperation) -> ClientAuthentication | None:
+        """Return the client's authentication with its credential."""
+        operation.resolved = await resolve(operation.key.client.authentication, "0oa1")
+        return None if isinstance(operation.resolved, CredentialError) else operation.resolved
+
+    async def fetch(self, operation: FetchOperation) -> TokenResponse | FetchError:
         """Return a new token, or the error, after the duration of a request."""
+        credential = await operation.next_authentication()
+        if isinstance(credential, CredentialError):
+            return credential
         self.requests += 1
         value = f"{self.name}'s {self.requests}"
         sent = current_instant(self.clock)
         await self.clock.sleep_until(self.clock.boot_time() + self.takes)
         if self.error is not None:
             return self.error
-        return TokenResponse(value, "Bearer", LIFETIME, flight.key.scopes, sent, "req1")
+        return TokenResponse(value, "Bearer", LIFETIME, operation.key.scopes, sent, "req1")
 
 
 @dataclass
@@ -93,19 +108,31 @@ class Process:
     events: list[Event]
     schedule: Schedule
 
-    def begin(
-        self, key: TokenKey = KEY, *rejected: str
-    ) -> asyncio.Task[TokenResponse | FetchError]:
+    def begin(self, key: TokenKey = KEY) -> asyncio.Task[TokenResponse | FetchError]:
         """Start a fetch in a task."""
-        return asyncio.create_task(self.sharing.fetch(Flight(key), rejected.__contains__))
+        return asyncio.create_task(self.sharing.fetch(Flight(key)))
+
+    def reject(self, value: str, key: TokenKey = KEY) -> None:
+        """Let no process adopt a token of a key any more."""
+        token = AccessToken(
+            value,
+            "Bearer",
+            frozenset(),
+            key,
+            expiry=current_instant(self.clock).later(LIFETIME),
+            leeway=0.0,
+            clock=self.clock,
+            identity=identity_of(key),
+        )
+        self.sharing.discard(token)
 
     def share_pause(self, key: TokenKey, seconds: float) -> None:
         """Share a pause with the other processes, as an endpoint does after a 429."""
         self.store.publish_pause(key, seconds, until=self.endpoint.server_time() + seconds)
 
-    async def fetch(self, key: TokenKey = KEY, *rejected: str) -> TokenResponse | FetchError:
+    async def fetch(self, key: TokenKey = KEY) -> TokenResponse | FetchError:
         """Fetch, and move the clock until the fetch ends."""
-        fetching = self.begin(key, *rejected)
+        fetching = self.begin(key)
         for _ in range(400):
             await settle()
             if fetching.done():
@@ -143,6 +170,7 @@ class World:
             refresh=RefreshPolicy(),
             registry=StubRegistry(endpoint),  # type: ignore[arg-type]  # all that SharedFetch uses
             random=lambda: draw,
+            emit=events.append,
         )
         store.attach(loop, copy_context())
         running = asyncio.create_task(schedule.run())
@@ -262,7 +290,8 @@ async def test_an_adopted_token_lives_no_longer_than_its_lifetime(world: World) 
         await one.fetch()
         ((name, (token, _)),) = world.store.tokens.items()
         for kept in (math.inf, 1e9):
-            world.store.tokens[name] = replace(token, expires_at=math.inf), kept
+            token.expires_at = math.inf
+            world.store.tokens[name] = token, kept
 
             response = await two.fetch()
 
@@ -277,8 +306,9 @@ async def test_an_invalid_token_is_not_adopted(world: World, change: dict[str, o
     """A token of another type, or without a valid expiry, is not adopted."""
     async with world.process("one") as one, world.process("two") as two:
         await one.fetch()
-        ((name, (token, end)),) = world.store.tokens.items()
-        world.store.tokens[name] = replace(token, **change), end  # type: ignore[arg-type]  # as listed
+        ((token, _),) = world.store.tokens.values()
+        for attribute, value in change.items():
+            setattr(token, attribute, value)
 
         await two.fetch()
 
@@ -287,13 +317,18 @@ async def test_an_invalid_token_is_not_adopted(world: World, change: dict[str, o
 
 
 async def test_a_rejected_token_is_removed_from_the_store(world: World) -> None:
-    """A process that finds a token that was rejected here removes the token from the store."""
+    """A process removes a rejected token from the store, as often as the token is put back."""
     async with world.process("one") as one:
         await one.fetch()
-
-        assert await one.sharing.adopt(Flight(KEY), ["one's 1"].__contains__) is None
+        saved = dict(world.store.tokens)
+        one.reject("one's 1")
         await settle()
+        assert world.store.tokens == {}
 
+        world.store.discarded.clear()
+        world.store.tokens.update(saved)
+        assert await one.sharing.adopt(Flight(KEY)) is None
+        await settle()
         assert world.store.tokens == {}
 
 
@@ -302,7 +337,8 @@ async def test_a_rejected_token_is_not_adopted_again(world: World) -> None:
     async with world.process("one") as one, world.process("two") as two:
         await one.fetch()
 
-        response = await two.fetch(KEY, "one's 1")
+        two.reject("one's 1")
+        response = await two.fetch()
         assert isinstance(response, TokenResponse)
         assert response.value == "two's 1"
         await settle()
@@ -312,17 +348,17 @@ async def test_a_rejected_token_is_not_adopted_again(world: World) -> None:
 async def test_a_token_that_is_rejected_during_a_flight_is_not_adopted(world: World) -> None:
     """A flight that waits for another process does not adopt a token that is rejected meanwhile."""
     async with world.process("one") as one, world.process("two") as two:
-        await world.store.acquire(KEY, 1)
-        rejected: list[str] = []
+        await world.store.acquire(identity_of(KEY), 1)
         flight: TokenFlight = Flight(KEY)
         flight.wanted = True
-        fetching = asyncio.create_task(two.sharing.fetch(flight, rejected.__contains__))
+        fetching = asyncio.create_task(two.sharing.fetch(flight))
         await world.clock.advance(0.5)
-        rejected.append("one's 1")
+        two.reject("one's 1")
+        world.store.discarded.clear()
         saved = SharedToken(
             "one's 1", "Bearer", frozenset(), LIFETIME, two.endpoint.server_time() + 200
         )
-        await world.store.save(KEY, saved, 200)
+        await world.store.save(identity_of(KEY), saved, 200)
 
         await world.clock.advance(5)
 
@@ -334,11 +370,11 @@ async def test_only_the_discarded_token_is_removed(world: World) -> None:
     """A late rejection of a token that was replaced does not remove its replacement."""
     async with world.process("one") as one, world.process("two") as two:
         await one.fetch()
-        two.sharing.discard(KEY, "another")
+        two.reject("another")
         await settle()
         assert world.store.tokens != {}
 
-        two.sharing.discard(KEY, "one's 1")
+        two.reject("one's 1")
         await settle()
         assert world.store.tokens == {}
 
@@ -367,13 +403,13 @@ async def test_a_waiting_process_polls_more_and_more_slowly(
 ) -> None:
     """The time between two polls doubles from 20 ms up to 250 ms, less a random part."""
     async with world.process(draw=draw) as one:
-        await world.store.acquire(KEY, 1)
+        await world.store.acquire(identity_of(KEY), 1)
         instants = []
         acquire = world.store.acquire
 
-        async def watched(key: TokenKey, seconds: float) -> str | None:
+        async def watched(identity: StoreIdentity, seconds: float) -> str | None:
             instants.append(world.clock.boot_time())
-            return await acquire(key, seconds)
+            return await acquire(identity, seconds)
 
         world.store.acquire = watched  # type: ignore[method-assign]  # to observe the calls
         fetching = one.begin()
@@ -386,7 +422,7 @@ async def test_a_waiting_process_polls_more_and_more_slowly(
 async def test_a_process_fetches_without_a_lease_after_two_leases(world: World) -> None:
     """A process that gets neither the lease nor a token requests a token after two leases."""
     async with world.process() as one:
-        await world.store.acquire(KEY, math.inf)
+        await world.store.acquire(identity_of(KEY), math.inf)
         fetching = one.begin()
 
         await world.clock.advance(2 * world.store.lease - 0.1)
@@ -444,7 +480,7 @@ async def test_an_unreadable_pause_is_no_pause(world: World) -> None:
         await one.fetch()
 
         assert one.endpoint.pauses == [0.0]
-        one.sharing.discard(KEY, "x")
+        one.reject("x")
         await settle()
         assert one.events == [StoreEntryIgnored(key=KEY)]
 
@@ -552,16 +588,16 @@ async def test_a_store_that_works_again_is_used_again(world: World) -> None:
 async def test_adopting_sends_no_request_and_takes_no_lease(world: World) -> None:
     """`adopt` returns a token of another process or `None`, and sends Okta no request."""
     async with world.process("one") as one, world.process("two") as two:
-        assert await two.sharing.adopt(Flight(KEY), NONE_REJECTED) is None
+        assert await two.sharing.adopt(Flight(KEY)) is None
         await one.fetch()
 
-        response = await two.sharing.adopt(Flight(KEY), NONE_REJECTED)
+        response = await two.sharing.adopt(Flight(KEY))
 
         assert response is not None
         assert response.value == "one's 1"
         world.store.error = ConnectionError()
         for _ in range(2):
-            assert await two.sharing.adopt(Flight(KEY), NONE_REJECTED) is None
+            assert await two.sharing.adopt(Flight(KEY)) is None
         assert two.endpoint.requests == 0
         assert world.store.leases == {}
 
@@ -574,12 +610,12 @@ async def test_a_fetch_adopts_a_usable_token(world: World) -> None:
         flight: TokenFlight = Flight(KEY)
         flight.wanted = True
 
-        response = await two.sharing.fetch(flight, NONE_REJECTED)
+        response = await two.sharing.fetch(flight)
 
         assert isinstance(response, TokenResponse)
         assert response.value == "one's 1"
         await world.clock.advance(LEAD - 6)
-        assert await two.sharing.adopt(flight, NONE_REJECTED) is None
+        assert await two.sharing.adopt(flight) is None
 
 
 async def test_an_unreadable_entry_is_replaced(world: World) -> None:
@@ -605,7 +641,7 @@ async def test_an_unreadable_entry_is_replaced(world: World) -> None:
 async def test_a_store_that_fails_during_the_wait_ends_the_wait(world: World) -> None:
     """A process that waits for another one requests a token as soon as the store fails."""
     async with world.process() as one:
-        await world.store.acquire(KEY, math.inf)
+        await world.store.acquire(identity_of(KEY), math.inf)
         fetching = one.begin()
         await world.clock.advance(1)
         world.store.error = ConnectionError()
@@ -618,7 +654,7 @@ async def test_a_store_that_fails_during_the_wait_ends_the_wait(world: World) ->
 async def test_each_poll_has_one_timeout(world: World) -> None:
     """The calls of each poll share one timeout."""
     async with world.process(draw=0.0) as one:
-        await world.store.acquire(KEY, math.inf)
+        await world.store.acquire(identity_of(KEY), math.inf)
         fetching = one.begin()
         await world.clock.advance(1)
         world.store.takes = 0.2

@@ -4,13 +4,13 @@ import asyncio
 import gc
 import itertools
 import re
-from dataclasses import replace
 from datetime import UTC
 
 import pytest
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RefreshPolicy, RetryPolicy
 from okta_tokens._endpoint.token_request import TokenFlight
+from okta_tokens._runtime.clock import Instant
 from okta_tokens.errors import (
     FetchError,
     InvalidResponseError,
@@ -718,7 +718,13 @@ async def test_a_waiter_that_resumes_too_late_gets_the_token_in_the_cache(
 
         def land_late(flight: TokenFlight) -> None:
             if isinstance(flight.result, AccessToken):
-                flight.result = replace(flight.result, _boot_expiry=0)
+                token = flight.result
+                flight.result = AccessToken(
+                    *(token.value, token.token_type, token.scopes, token.key),
+                    expiry=Instant(0.0, token._wall_expiry),
+                    leeway=token._leeway,
+                    clock=token._clock,
+                )
             land(flight)
 
         monkeypatch.setattr(flights, "_land", land_late)

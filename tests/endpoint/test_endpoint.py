@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_request import FetchOperation
+from okta_tokens._model.store_identity import domain_identity
 from okta_tokens._runtime.clock import current_instant
 from okta_tokens._runtime.single_flight import Flight
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
@@ -171,8 +172,9 @@ async def test_a_pause_of_another_process_is_adopted() -> None:
     async with world(retry=retry, store=MemoryTokenStore) as here:
         assert here.store is not None
         key = (await here.source("a").get_token()).key
+        custom = domain_identity(key)
         for seconds, scope in ((86_400, "b"), (10, "c")):
-            await here.store.pause(key, seconds, here.clock.wall + seconds)
+            await here.store.pause(custom, seconds, here.clock.wall + seconds)
             with pytest.raises(RateLimitedError) as caught:
                 await here.source(scope).get_token()
             here.store.pauses.clear()

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenKey
+from okta_tokens import AccessToken, ClientSecretBasic, DPoP, OktaClient, TokenKey
 from okta_tokens._model.token_key import token_key
 from okta_tokens._runtime.clock import current_instant
-from okta_tokens.errors import ConfigurationError
+from okta_tokens.errors import ConfigurationError, CredentialError
 from tests.clock import ManualClock
 
 QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
@@ -40,10 +40,9 @@ def new_token(
         token_type="Bearer",
         scopes=frozenset({"a"}),
         key=new_key("a"),
-        _boot_expiry=expiry.boot,
-        _wall_expiry=expiry.wall,
-        _leeway=leeway,
-        _clock=clock,
+        expiry=expiry,
+        leeway=leeway,
+        clock=clock,
     )
 
 
@@ -91,12 +90,27 @@ def test_a_key_shows_no_secret() -> None:
 
 
 def test_copies_of_keys() -> None:
-    """A copy and a pickled copy of a key are equal to it and have the same hash."""
+    """A copy of a key is the key itself, since it is immutable."""
     key = new_key("a")
-    copies = [copy.copy(key), copy.deepcopy(key), pickle.loads(pickle.dumps(key))]  # noqa: S301 - our own bytes
 
-    assert copies == [key] * 3
-    assert {hash(each) for each in copies} == {hash(key)}
+    assert copy.copy(key) is copy.deepcopy([key])[0] is key
+
+
+async def test_a_pickled_key_has_no_credential() -> None:
+    """A pickled key describes its token as before, but its client cannot get one."""
+    client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET), dpop=DPoP())
+    key = TokenKey(client, frozenset({"a"}))
+    stream = pickle.dumps(key)
+    unpickled = pickle.loads(stream)  # noqa: S301 - our own bytes
+
+    assert SECRET.encode() not in stream
+    assert (str(unpickled), repr(unpickled)) == (str(key), repr(key))
+    assert (unpickled.domain, unpickled.token_type) == ("acme.okta.com", "DPoP")
+    assert unpickled == pickle.loads(pickle.dumps(unpickled))  # noqa: S301 - our own bytes
+    assert unpickled != key
+    for use in (unpickled.client.authentication, unpickled.client.dpop.prove):
+        with pytest.raises(CredentialError, match="make the OktaClient in the process"):
+            await use(None)
 
 
 def test_a_key_is_made_of_any_spelling() -> None:
@@ -138,8 +152,10 @@ def test_values() -> None:
     """Keys and tokens cannot be changed, because every caller gets the same object."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         new_key().scopes = frozenset()  # type: ignore[misc]  # deliberately
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        new_token(ManualClock()).value = "x"  # type: ignore[misc]  # deliberately
+    with pytest.raises(AttributeError, match="AccessToken is immutable"):
+        new_token(ManualClock()).value = "x"
+    with pytest.raises(AttributeError, match="AccessToken is immutable"):
+        del new_token(ManualClock()).value
 
 
 def test_the_header() -> None:
@@ -248,7 +264,7 @@ def test_usable_means_that_time_remains(
 
 
 def test_a_token_is_not_pickled() -> None:
-    """A token cannot be pickled, because its key contains the client's secret."""
+    """A copy of a token is the token itself, and a token cannot be pickled."""
     token = new_token(ManualClock())
 
     assert copy.copy(token) is token

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
+from okta_tokens._model.store_identity import StoreIdentity, domain_identity
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
 from okta_tokens._sharing.store_protocol import SharedToken
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
 from tests.clock import ManualClock, settle
-from tests.stores.support import MemoryTokenStore
+from tests.stores.support import MemoryTokenStore, identity_of
 
 KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s")), frozenset({"a"}))
+ID = identity_of(KEY)
 TOKEN = SharedToken("token", "Bearer", frozenset({"a"}), 300.0, 1_800_000_300.0)
 FIRST_BREAK = 1.5
 """Seconds: the first break, if every draw is 0.5."""
@@ -38,7 +40,7 @@ class World:
 
     async def load(self) -> tuple[SharedToken, float] | None:
         """Load the token in the time of one call."""
-        return await self.guard.load(KEY, self.guard.call_deadline())
+        return await self.guard.load(KEY, ID, self.guard.call_deadline())
 
 
 @asynccontextmanager
@@ -76,13 +78,13 @@ async def test_a_call_returns_what_the_store_returns() -> None:
         guard, deadline = here.guard, here.guard.call_deadline()
         assert await here.load() is None
         assert await guard.paused(KEY, deadline) is None
-        await here.store.save(KEY, TOKEN, 200)
-        await here.store.pause(KEY, 30, 1_800_000_030)
+        await here.store.save(ID, TOKEN, 200)
+        await here.store.pause(domain_identity(KEY), 30, 1_800_000_030)
 
         assert await here.load() == (TOKEN, 200)
         assert await guard.paused(KEY, deadline) == (30, 1_800_000_030)
-        assert await guard.acquire(KEY, 5, deadline) is not None
-        assert await guard.acquire(KEY, 5, deadline) is None
+        assert await guard.acquire(ID, 5, deadline) is not None
+        assert await guard.acquire(ID, 5, deadline) is None
         assert guard.lease == here.store.lease
         assert here.events == []
 
@@ -129,12 +131,12 @@ async def test_a_call_that_ended_leaves_no_timer() -> None:
 async def test_an_unreadable_entry_is_not_an_outage() -> None:
     """An unreadable entry is no entry, and the store stays available."""
     async with guarded() as here:
-        await here.store.save(KEY, TOKEN, 200)
+        await here.store.save(ID, TOKEN, 200)
         here.store.garbled = True
 
         assert await here.load() is None
         assert await here.guard.paused(KEY, here.guard.call_deadline()) is None
-        here.guard.discard(KEY, TOKEN.value)
+        here.guard.discard(ID, TOKEN.value, 100)
         await settle()
 
         assert here.guard.allows_call()
@@ -157,12 +159,12 @@ async def test_unreadable_entries_are_reported_once_a_minute() -> None:
 async def test_a_published_token_is_saved_and_its_lease_given_back() -> None:
     """A token is saved before its lease is given back; without a lease it is only saved."""
     async with guarded() as here:
-        lease = await here.guard.acquire(KEY, 5, here.guard.call_deadline())
+        lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
         here.store.calls.clear()
 
-        here.guard.publish(KEY, TOKEN, 200, lease)
+        here.guard.publish(ID, TOKEN, 200, lease)
         await settle()
-        here.guard.publish(KEY, TOKEN, 100, None)
+        here.guard.publish(ID, TOKEN, 100, None)
         await settle()
 
         assert here.store.calls == ["save", "release", "save"]
@@ -173,14 +175,14 @@ async def test_a_published_token_is_saved_and_its_lease_given_back() -> None:
 async def test_a_lease_is_given_back_although_the_token_cannot_be_saved() -> None:
     """If the store cannot save a token, another process can still take the lease."""
 
-    async def save(key: TokenKey, token: SharedToken, seconds: float) -> None:
-        raise MemoryError(key, token, seconds)
+    async def save(identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
+        raise MemoryError(identity, token, seconds)
 
     async with guarded() as here:
-        lease = await here.guard.acquire(KEY, 5, here.guard.call_deadline())
+        lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
         here.store.save = save  # type: ignore[method-assign]  # a store that is full
 
-        here.guard.publish(KEY, TOKEN, 200, lease)
+        here.guard.publish(ID, TOKEN, 200, lease)
         await settle()
 
         assert here.store.leases == {}
@@ -190,16 +192,16 @@ async def test_a_lease_is_given_back_although_the_token_cannot_be_saved() -> Non
 async def test_a_pause_a_discard_and_a_release_are_background_calls() -> None:
     """The store gets the pause, the discarded token and the lease, and no caller waits."""
     async with guarded() as here:
-        await here.store.save(KEY, TOKEN, 200)
-        lease = await here.guard.acquire(KEY, 5, here.guard.call_deadline())
+        await here.store.save(ID, TOKEN, 200)
+        lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
         assert lease is not None
 
         here.guard.publish_pause(KEY, 30, until=1_800_000_030)
-        here.guard.discard(KEY, "another")
+        here.guard.discard(ID, "another", 100)
         await settle()
         assert here.store.tokens != {}
-        here.guard.discard(KEY, TOKEN.value)
-        here.guard.release(KEY, lease)
+        here.guard.discard(ID, TOKEN.value, 100)
+        here.guard.release(lease)
         await settle()
 
         assert (here.store.tokens, here.store.leases) == ({}, {})
@@ -210,7 +212,7 @@ async def test_a_background_call_that_fails_emits_the_event() -> None:
     """A background call that fails emits the event of the outage, and raises nothing."""
     async with guarded() as here:
         here.store.error = ConnectionError()
-        here.guard.discard(KEY, "x")
+        here.guard.discard(ID, "x", 100)
         await settle()
 
         assert here.events == [StoreFailed(reason="ConnectionError", after=FIRST_BREAK)]
@@ -220,17 +222,17 @@ async def test_an_unavailable_store_gets_no_background_call() -> None:
     """During a break a background call is dropped; after the break it ends the outage."""
     async with guarded() as here:
         here.store.error = ConnectionError()
-        here.guard.discard(KEY, "x")
+        here.guard.discard(ID, "x", 100)
         await settle()
         here.store.error = None
         here.store.calls.clear()
 
-        here.guard.discard(KEY, "x")
+        here.guard.discard(ID, "x", 100)
         await settle()
         assert here.store.calls == []
 
         await here.clock.advance(FIRST_BREAK)
-        here.guard.discard(KEY, "x")
+        here.guard.discard(ID, "x", 100)
         await settle()
         assert here.store.calls == ["discard"]
         assert here.events[1:] == [StoreRecovered(seconds=FIRST_BREAK)]
@@ -244,7 +246,7 @@ async def test_before_the_start_there_is_no_background_call() -> None:
         store, clock=clock, schedule=Schedule(clock), random=lambda: 0.5, emit=lambda _: None
     )
 
-    guard.discard(KEY, "x")
+    guard.discard(ID, "x", 100)
     gc.collect()
     await settle()
 
@@ -256,16 +258,16 @@ async def test_background_calls_run_in_the_context_of_the_provider() -> None:
     variable: ContextVar[str] = ContextVar("variable", default="the provider's")
     seen = []
 
-    async def discard(key: TokenKey, value: str) -> None:
-        seen.append((key, value, variable.get()))
+    async def discard(identity: StoreIdentity, value: str, seconds: float) -> None:
+        seen.append((identity, value, seconds, variable.get()))
 
     async with guarded() as here:
         here.store.discard = discard  # type: ignore[method-assign]  # to observe the context
         variable.set("a caller's")
-        here.guard.discard(KEY, "x")
+        here.guard.discard(ID, "x", 100)
         await settle()
 
-    assert seen == [(KEY, "x", "the provider's")]
+    assert seen == [(ID, "x", 100, "the provider's")]
 
 
 # Closing
@@ -274,8 +276,8 @@ async def test_background_calls_run_in_the_context_of_the_provider() -> None:
 async def test_closing_waits_for_background_calls() -> None:
     """A token that was fetched just before the end is saved for other processes."""
     async with guarded() as here:
-        lease = await here.guard.acquire(KEY, 5, here.guard.call_deadline())
-        here.guard.publish(KEY, TOKEN, 200, lease)
+        lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
+        here.guard.publish(ID, TOKEN, 200, lease)
 
         await here.guard.aclose()
 
@@ -288,7 +290,7 @@ async def test_closing_does_not_wait_for_a_store_that_hangs() -> None:
     async with guarded() as here:
         here.store.timeout = 0.01
         here.store.hangs = True
-        here.guard.discard(KEY, "x")
+        here.guard.discard(ID, "x", 100)
         await settle()
 
         await asyncio.wait_for(here.guard.aclose(), 5)
@@ -300,19 +302,19 @@ async def test_closing_cancels_again() -> None:
     """A store that swallows a cancellation is cancelled again."""
     swallowed = []
 
-    async def discard(key: TokenKey, value: str) -> None:
+    async def discard(identity: StoreIdentity, value: str, seconds: float) -> None:
         for _ in range(2):
             try:
                 await asyncio.get_running_loop().create_future()
             except asyncio.CancelledError:
-                swallowed.append((key, value))
+                swallowed.append((identity, value, seconds))
 
     async with guarded() as here:
         here.store.discard = discard  # type: ignore[method-assign]  # a store that does not end
         here.store.timeout = 0.01
-        here.guard.discard(KEY, "x")
+        here.guard.discard(ID, "x", 100)
         await settle()
 
         await asyncio.wait_for(here.guard.aclose(), 5)
 
-    assert swallowed == [(KEY, "x")] * 2
+    assert swallowed == [(ID, "x", 100)] * 2

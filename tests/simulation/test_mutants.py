@@ -170,8 +170,8 @@ MUTANTS = {
     "keep a rejected token": (
         Rule.REJECTION,
         "_cache/entry",
-        "            self.remember_rejected(value)\n            self.drop_token()",
-        "            self.remember_rejected(value)",
+        "        if not kept:\n            self.drop_token()\n",
+        "",
     ),
     "do not damp rejections": (
         Rule.REJECTION,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from okta_tokens import Clock, TokenKey
-from okta_tokens.stores import SharedToken, UnreadableEntry
+from okta_tokens._model.store_identity import token_identity
+from okta_tokens.stores import SharedToken, StoreIdentity, UnreadableEntry
 
 
 class MemoryTokenStore:
@@ -29,58 +30,61 @@ class MemoryTokenStore:
         self.calls: list[str] = []
         """The names of the methods that were called, in order."""
         self.tokens: dict[object, tuple[SharedToken, float]] = {}
+        self.discarded: dict[object, float] = {}
         self.leases: dict[object, tuple[str, float]] = {}
         self.pauses: dict[object, tuple[float, float]] = {}
         self._clock = clock
 
-    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None:
+    async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None:
         """See `TokenStore`."""
         now = await self._now("load")
-        token, end = self.tokens.get(_name(key), (None, 0.0))
+        token, end = self.tokens.get(identity, (None, 0.0))
         if token is None or end <= now:
             return None
         if self.garbled:
             raise UnreadableEntry
+        if self.discarded.get((identity, token.value), 0.0) > now:
+            return None
         return token, end - now
 
-    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None:
+    async def save(self, identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
         """See `TokenStore`."""
-        self.tokens[_name(key)] = token, await self._now("save") + seconds
+        self.tokens[identity] = token, await self._now("save") + seconds
 
-    async def discard(self, key: TokenKey, value: str) -> None:
+    async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
         """See `TokenStore`."""
-        await self._now("discard")
+        self.discarded[identity, value] = await self._now("discard") + seconds
         if self.garbled:
             raise UnreadableEntry
-        if _name(key) in self.tokens and self.tokens[_name(key)][0].value == value:
-            del self.tokens[_name(key)]
+        if identity in self.tokens and self.tokens[identity][0].value == value:
+            del self.tokens[identity]
 
-    async def acquire(self, key: TokenKey, seconds: float) -> str | None:
+    async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None:
         """See `TokenStore`."""
         now = await self._now("acquire")
-        if self.leases.get(_name(key), ("", 0.0))[1] > now:
+        if self.leases.get(identity, ("", 0.0))[1] > now:
             return None
         lease = f"lease {len(self.calls)}"
-        self.leases[_name(key)] = lease, now + seconds
+        self.leases[identity] = lease, now + seconds
         return lease
 
-    async def release(self, key: TokenKey, lease: str) -> None:
+    async def release(self, identity: StoreIdentity, lease: str) -> None:
         """See `TokenStore`."""
         await self._now("release")
-        if self.leases.get(_name(key), ("", 0.0))[0] == lease:
-            del self.leases[_name(key)]
+        if self.leases.get(identity, ("", 0.0))[0] == lease:
+            del self.leases[identity]
 
-    async def pause(self, key: TokenKey, seconds: float, until: float) -> None:
+    async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None:
         """See `TokenStore`."""
         end = await self._now("pause") + seconds
-        self.pauses[_half(key)] = max(self.pauses.get(_half(key), (0.0, 0.0)), (end, until))
+        self.pauses[identity] = max(self.pauses.get(identity, (0.0, 0.0)), (end, until))
 
-    async def paused(self, key: TokenKey) -> tuple[float, float] | None:
+    async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None:
         """See `TokenStore`."""
         now = await self._now("paused")
         if self.garbled:
             raise UnreadableEntry
-        end, until = self.pauses.get(_half(key), (0.0, 0.0))
+        end, until = self.pauses.get(identity, (0.0, 0.0))
         return (end - now, until) if end > now else None
 
     async def _now(self, call: str) -> float:
@@ -93,13 +97,8 @@ class MemoryTokenStore:
         return self._clock.boot_time()
 
 
-def _name(key: TokenKey) -> object:
-    dpop = key.client.dpop
-    return (
-        *(key.client.origin, key.authorization_server, key.client_id, key.scopes),
-        None if dpop is None else dpop.thumbprint,
-    )
-
-
-def _half(key: TokenKey) -> object:
-    return key.client.origin, key.authorization_server is None
+def identity_of(key: TokenKey) -> StoreIdentity:
+    """Return the identity of the token of a key whose client has a fixed credential."""
+    identity = token_identity(key, key.client.authentication)
+    assert identity is not None
+    return identity

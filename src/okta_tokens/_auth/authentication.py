@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable
 from types import MethodType
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 from okta_tokens._runtime.redaction import sanitize
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import CredentialError
 
 S = TypeVar("S", bound=Hashable)
 
 
-@dataclass(slots=True)
-class TokenRequest:
+class TokenRequest(Unserializable):
     """A request to an authorization server that is being built.
 
     Args:
@@ -32,20 +31,42 @@ class TokenRequest:
             credential.
     """
 
-    url: str
-    client_id: str
-    form: dict[str, str] = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    now: float = field(repr=False)
-    secrets: list[str] = field(default_factory=list, repr=False)
-    credential: Hashable = field(default=None, repr=False)
+    __slots__ = ("client_id", "credential", "form", "headers", "now", "secrets", "url")
+
+    def __init__(
+        self,
+        url: str,
+        client_id: str,
+        form: dict[str, str],
+        headers: dict[str, str],
+        now: float,
+        secrets: list[str] | None = None,
+        credential: Hashable = None,
+    ) -> None:
+        self.url = url
+        self.client_id = client_id
+        self.form = form
+        self.headers = headers
+        self.now = now
+        self.secrets: list[str] = [] if secrets is None else secrets
+        self.credential = credential
+
+    def __repr__(self) -> str:
+        """Return the URL and the client id, without form, headers and secrets."""
+        return f"TokenRequest(url={self.url!r}, client_id={self.client_id!r})"
 
 
 class ClientAuthentication(Protocol):
     """A method of client authentication (RFC 6749 section 2.3).
 
     A method is part of the token key. So it is hashable, two methods are equal only if they send
-    the same credential, and the repr contains no secret.
+    the same credential and the same additional fields, and the repr contains no secret.
+
+    Processes share the tokens of a method only if they can tell that they have the same credential.
+    The methods of this package identify their credential by themselves. A class of your own has an
+    attribute `credential_identity`, a string that is the same in every process for the same
+    credential and the same additional fields, and differs for others; it may contain the secret,
+    since a store gets only an HMAC of it. Without the attribute the tokens are not shared.
     """
 
     async def __call__(self, request: TokenRequest, /) -> None:
@@ -65,16 +86,26 @@ class ClientAuthentication(Protocol):
         """Return a hash that is the same for equal methods."""
 
 
-class Credential(Generic[S]):
+class Credential(Unserializable, Generic[S]):
     """A credential that is a value, or a callable that returns the value for each request.
 
     Two credentials are equal if they are of one type and their values are equal, or their callables
     are the same object. Bound methods are compared by their object and function.
+
+    A user's subclass that overrides `__call__` may send more than the credential. Its instances are
+    equal only to themselves, and have no identity, unless the subclass says otherwise.
     """
 
     __slots__ = ("_source",)
 
     _source: S
+    _is_customized: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Find out whether the subclass may send more than the credential."""
+        super().__init_subclass__()
+        is_foreign = cls.__module__.partition(".")[0] != __name__.partition(".")[0]
+        cls._is_customized = cls._is_customized or (is_foreign and "__call__" in vars(cls))
 
     def __eq__(self, other: object) -> bool:
         """Compare values by value and callables by identity."""
@@ -87,9 +118,25 @@ class Credential(Generic[S]):
         return hash((type(self), self._identity()))
 
     def _identity(self) -> Hashable:
+        """Return what is compared."""
+        return id(self) if self._is_customized else self._value()
+
+    def _value(self) -> Hashable:
         source = self._source
         by_identity = callable(source) and not isinstance(source, MethodType)
         return id(source) if by_identity else source
+
+    async def _resolve(self, client_id: str) -> Self:  # noqa: ARG002 - some compare it
+        """Return this method with the value in the place of a callable or a file.
+
+        Raises:
+            CredentialError: If the value is not available.
+        """
+        return self
+
+    def _credential_identity(self) -> str | None:
+        """Return what identifies the value in every process; `None` if only a call can tell."""
+        return None
 
 
 async def call(source: Callable[[], object]) -> object:
@@ -111,6 +158,50 @@ def name_of(source: object) -> str:
     return str(getattr(source, "__qualname__", type(source).__qualname__))
 
 
+async def resolve(
+    method: ClientAuthentication, client_id: str
+) -> ClientAuthentication | CredentialError:
+    """Call the callable of a method, or read its file, and return a method that has the value.
+
+    Args:
+        method: The client's authentication.
+        client_id: The id of the client.
+
+    Returns:
+        A method that sends the value as often as it is called; the method itself if it has no
+        callable, or is not one of this package's. Or the error, which is returned, not raised,
+        because the frames below have seen secrets.
+    """
+    if not isinstance(method, Credential) or method._is_customized:
+        return method
+    try:
+        return await method._resolve(client_id)
+    except BaseException as error:
+        if ends_the_task(error):
+            raise
+        return _credential_error(error, ())
+
+
+def credential_identity(method: ClientAuthentication) -> list[str] | None:
+    """Return what identifies a credential in every process, as a JSON value.
+
+    Args:
+        method: A method as `resolve` returns it.
+
+    Returns:
+        The identity, which may contain the secret; `None` if the method has none.
+    """
+    try:
+        identity = getattr(method, "credential_identity", None)
+        if identity is None and isinstance(method, Credential) and not method._is_customized:
+            identity = method._credential_identity()
+    except Exception:  # noqa: BLE001 - a property of the user's; without it the token is not shared
+        return None
+    if not isinstance(identity, str) or not identity:
+        return None
+    return [type(method).__qualname__, identity]
+
+
 async def authenticate(
     method: ClientAuthentication, request: TokenRequest
 ) -> CredentialError | None:
@@ -126,13 +217,10 @@ async def authenticate(
     """
     try:
         await method(request)
-    except CredentialError as error:
-        clean = sanitize(error, request.secrets)
-        return error if clean is error else _callable_failed(error, request)
     except BaseException as error:
         if ends_the_task(error):
             raise
-        return _callable_failed(error, request)
+        return _credential_error(error, request.secrets)
     return None
 
 
@@ -150,11 +238,15 @@ def ends_the_task(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
 
 
-def _callable_failed(error: BaseException, request: TokenRequest) -> CredentialError:
+def _credential_error(error: BaseException, secrets: Iterable[str]) -> CredentialError:
+    """Return the error itself if it is a `CredentialError` without a secret, or one about it."""
+    clean = sanitize(error, secrets)
+    if isinstance(error, CredentialError) and clean is error:
+        return error
     failure = CredentialError(
         "the callable for the client's secret, key or signature raised "
         f"{type(error).__name__}; fix the callable, or pass the secret or key itself",
         retryable=True,
     )
-    failure.__cause__ = sanitize(error, request.secrets)
+    failure.__cause__ = clean
     return failure

@@ -18,11 +18,13 @@ from okta_tokens._auth.signing import (
     KeyMaterial,
     Signer,
     load_key,
+    load_thumbprint,
     raw_signature,
     read_key_file,
     sign_jwt,
 )
 from okta_tokens._runtime.arguments import text_of
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import ConfigurationError, CredentialError
 
 KeyResult = KeyMaterial | tuple[KeyMaterial, str]
@@ -86,8 +88,13 @@ class ClientSecretJWT(ClientSecret):
         del secret
         await _add_assertion(request, signer)
 
-    def _identity(self) -> Hashable:
-        return (super()._identity(), self.algorithm)
+    def _value(self) -> Hashable:
+        return (super()._value(), self.algorithm)
+
+    def _like(self) -> Self:
+        made = super()._like()
+        made.algorithm = self.algorithm
+        return made
 
     def _problem(self, secret: object) -> str | None:
         problem = secret_problem(secret)
@@ -159,7 +166,14 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
         self._latest = None
 
     @classmethod
-    def from_signer(cls, sign: SignCallable, *, kid: str | None, algorithm: str) -> Self:
+    def from_signer(
+        cls,
+        sign: SignCallable,
+        *,
+        kid: str | None,
+        algorithm: str,
+        public_key: KeyMaterial | None = None,
+    ) -> Self:
         """Make a method whose key never leaves a key management service or a hardware module.
 
         Args:
@@ -169,24 +183,32 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
                 long it may take.
             kid: The id of the key, as Okta shows it; `None` if the app has only one key.
             algorithm: The algorithm of the key, as for `PrivateKeyJWT`.
+            public_key: The public key: PEM or a JWK as text, PEM or DER as bytes, a JWK as a
+                mapping, a `pathlib.Path` to a file with one of them, or a key object of the
+                `cryptography` package. Processes that share tokens through a store recognize each
+                other's key by it; it needs the extra `jwt`. With `None` they compare `kid` and
+                algorithm; without a `kid` they share no tokens.
 
         Returns:
             The method.
 
         Raises:
-            ConfigurationError: If `sign` is not callable, or the algorithm or the `kid` is invalid.
+            ConfigurationError: If `sign` is not callable, or the algorithm, the `kid` or the public
+                key is invalid.
         """
         problem = _options_problem(kid, text_of(algorithm) or "")
         if not callable(cast("object", sign)):
             problem = "sign must be an async callable that takes and returns bytes"
+        thumbprint = None
+        if problem is None and public_key is not None:
+            thumbprint, problem = _thumbprint(public_key)
         if problem is not None:
-            del cls, sign, kid, algorithm
+            del cls, sign, kid, algorithm, public_key
             message = f"PrivateKeyJWT: {problem}"
             raise ConfigurationError(message)
-        self = cls.__new__(cls)
-        self._source = _RemoteSigner(sign, text_of(kid), text_of(algorithm) or "")
-        self._kid = self._algorithm = self._latest = None
-        return self
+        return cls._with_signer(
+            _RemoteSigner(sign, text_of(kid), text_of(algorithm) or "", thumbprint)
+        )
 
     async def __call__(self, request: TokenRequest, /) -> None:
         """Add a new assertion to the form.
@@ -207,8 +229,23 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
         shown = f"<{name_of(source)}>" if callable(source) else repr(source)
         return f"PrivateKeyJWT({shown})"
 
-    def _identity(self) -> Hashable:
-        return (super()._identity(), self._kid, self._algorithm)
+    def _value(self) -> Hashable:
+        return (super()._value(), self._kid, self._algorithm)
+
+    async def _resolve(self, client_id: str) -> Self:  # noqa: ARG002 - a key is no id
+        signer = await self._signer()
+        return self if signer is self._source else self._with_signer(signer)
+
+    @classmethod
+    def _with_signer(cls, signer: Signer) -> Self:
+        made = cls.__new__(cls)
+        made._source = signer
+        made._kid = made._algorithm = made._latest = None
+        return made
+
+    def _credential_identity(self) -> str | None:
+        source = self._source
+        return None if callable(source) or isinstance(source, Path) else source.identity
 
     async def _signer(self) -> Signer:
         """Return the signer, and read the file or call the callable if there is one.
@@ -254,37 +291,50 @@ class _Material:
         return load_key(self.material, kid=self.kid, algorithm=self.algorithm)
 
 
-@dataclass(frozen=True, slots=True)
-class _SecretSigner:
+class _SecretSigner(Unserializable):
     """A signer that has a secret (RFC 7518 section 3.2)."""
 
-    secret: str = field(repr=False)
-    algorithm: str
-    kid: None = None
+    __slots__ = ("_secret", "algorithm")
+
+    kid = identity = None
+
+    def __init__(self, secret: str, algorithm: str) -> None:
+        self._secret = secret
+        self.algorithm = algorithm
 
     async def sign(self, signing_input: bytes, /) -> bytes:
         """Return the HMAC of the signing input."""
         return hmac.digest(
-            self.secret.encode(), signing_input, f"sha{self.algorithm.removeprefix('HS')}"
+            self._secret.encode(), signing_input, f"sha{self.algorithm.removeprefix('HS')}"
         )
 
 
 class _RemoteSigner(Credential[SignCallable]):
     """A signer whose key is elsewhere; two are equal if their callables, ids and algorithms are."""
 
-    __slots__ = ("algorithm", "kid")
+    __slots__ = ("algorithm", "kid", "thumbprint")
 
-    def __init__(self, sign: SignCallable, kid: str | None, algorithm: str) -> None:
+    def __init__(
+        self, sign: SignCallable, kid: str | None, algorithm: str, thumbprint: str | None
+    ) -> None:
         self._source = sign
         self.kid = kid
         self.algorithm = algorithm
+        self.thumbprint = thumbprint
 
     def __repr__(self) -> str:
         """Return the algorithm and the name of the callable."""
         return f"<{self.algorithm} by {name_of(self._source)}>"
 
-    def _identity(self) -> Hashable:
-        return (super()._identity(), self.kid, self.algorithm)
+    def _value(self) -> Hashable:
+        return (super()._value(), self.kid, self.algorithm, self.thumbprint)
+
+    @property
+    def identity(self) -> str | None:
+        """The thumbprint if there is one, or id and algorithm; `None` without an id."""
+        if self.thumbprint is not None:
+            return self.thumbprint
+        return None if self.kid is None else f"{self.kid} {self.algorithm}"
 
     async def sign(self, signing_input: bytes, /) -> bytes:
         """Return the signature that the callable makes.
@@ -300,6 +350,13 @@ class _RemoteSigner(Credential[SignCallable]):
             "signature of its argument as bytes"
         )
         raise CredentialError(message)
+
+
+def _thumbprint(public_key: object) -> tuple[str | None, str | None]:
+    """Return the thumbprint of a public key, and what is wrong with the key; one is `None`."""
+    material = read_key_file(public_key) if isinstance(public_key, Path) else public_key
+    thumbprint, problem = load_thumbprint(material)
+    return thumbprint, problem and f"public_key {problem}"
 
 
 async def _add_assertion(request: TokenRequest, signer: Signer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 from okta_tokens._auth.authentication import Credential, TokenRequest, call, name_of
 from okta_tokens._runtime.arguments import text_of
@@ -74,6 +75,20 @@ class ClientSecret(Credential[str | SecretCallable]):
 
     def _problem(self, secret: object) -> str | None:
         return secret_problem(secret)
+
+    async def _resolve(self, client_id: str) -> Self:
+        if isinstance(self._source, str):
+            return self
+        resolved = self._like()
+        resolved._source = await self._secret(client_id)
+        return resolved
+
+    def _like(self) -> Self:
+        """Return an instance with the same options and without a secret."""
+        return type(self).__new__(type(self))
+
+    def _credential_identity(self) -> str | None:
+        return self._source if isinstance(self._source, str) else None
 
     async def _secret(self, client_id: str) -> str:
         """Return the secret, and call the callable if there is one.

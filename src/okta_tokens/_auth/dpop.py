@@ -19,6 +19,7 @@ from okta_tokens._auth.signing import (
     sign_jwt,
 )
 from okta_tokens._runtime.arguments import text_of
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import ConfigurationError
 
 _NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")  # RFC 9449 section 8.1
@@ -33,7 +34,7 @@ def is_nonce(text: str) -> bool:
     return _NONCE.fullmatch(text) is not None
 
 
-class DPoP:
+class DPoP(Unserializable):
     """A key to which the tokens of a client are bound (RFC 9449; Okta: "Configure OAuth 2.0 DPoP").
 
     Okta's API services apps require DPoP by default. A stolen token is useless without the key,

@@ -10,19 +10,23 @@ from functools import partial
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_der_public_key,
     load_pem_private_key,
+    load_pem_public_key,
 )
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
+
+from okta_tokens._runtime.unserializable import Unserializable
 
 _RSA_ALGORITHMS = ("RS256", "RS384", "RS512")
 _EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
+_PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
 _MIN_RSA_KEY = 2_048  # bits; RFC 7518 section 3.3
 
 _PRIVATE_PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -38,7 +42,7 @@ _WRONG_TYPE = "is neither RSA nor on one of the curves P-256, P-384 and P-521; m
 _WRONG_ALGORITHM = "does not fit the algorithm; use"
 
 
-class LoadedKey:
+class LoadedKey(Unserializable):
     """A private key that is ready to sign.
 
     Args:
@@ -85,13 +89,10 @@ class LoadedKey:
         """Return a hash that is the same for equal keys."""
         return hash(self._identity())
 
-    def __deepcopy__(self, memo: object) -> LoadedKey:
-        """Return the key itself, because it is immutable."""
-        return self
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the key as PKCS #8: unencrypted, as a client secret is."""
-        return (_unpickle, (self._key.as_der(private=True), self.kid, self.algorithm))
+    @property
+    def identity(self) -> str:
+        """The thumbprint: it identifies the key in every process."""
+        return self.thumbprint
 
     def _identity(self) -> tuple[str, str | None, str]:
         return (self.thumbprint, self.kid, self.algorithm)
@@ -138,10 +139,43 @@ def new_key(algorithm: str) -> LoadedKey | str:
     return f"has an unknown algorithm; use one of {', '.join((*_RSA_ALGORITHMS, *_CURVES))}"
 
 
-def _unpickle(der: bytes, kid: str | None, algorithm: str) -> LoadedKey:
-    key = parse_key(der, kid=kid, algorithm=algorithm)
-    assert isinstance(key, LoadedKey)  # noqa: S101 - a loaded key was pickled
-    return key
+def public_thumbprint(material: object) -> tuple[str | None, str | None]:
+    """Return the thumbprint of a public key, and what is wrong. `load_thumbprint` says more.
+
+    Args:
+        material: The key, in any form.
+    """
+    if isinstance(material, str):
+        material = material.replace("\\n", "\n").encode(errors="replace")
+    jwk = _parse_json(material)
+    if jwk is not None:
+        members = {name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk}
+        kind = ECKey if members.get("kty") == "EC" else RSAKey
+        loaded: object = members
+        is_private = "d" in jwk
+    else:
+        loaded = _load_public(material) if isinstance(material, bytes) else material
+        kind = RSAKey if isinstance(loaded, RSAPublicKey) else ECKey
+        is_private = hasattr(loaded, "private_bytes")
+    if is_private:
+        return None, "is a private key; give the public key"
+    try:
+        return kind.import_key(cast("dict[str, str | list[str]]", loaded)).thumbprint(), None
+    except Exception:  # noqa: BLE001 - has many types, and texts that contain the members
+        return None, (
+            "is no public key of RSA or of an elliptic curve; give PEM or a JWK as text, PEM or "
+            "DER as bytes, a JWK as a mapping, a pathlib.Path, or a key object of the "
+            "cryptography package"
+        )
+
+
+def _load_public(material: bytes) -> object:
+    load = load_pem_public_key if b"-----BEGIN " in material else load_der_public_key
+    try:
+        return load(material)
+    except Exception:  # noqa: BLE001 - it may be a private key, which the caller must not give
+        key = _parse_bytes(material)
+        return None if isinstance(key, str) else key
 
 
 def _parse_json(material: object) -> Mapping[str, object] | None:

@@ -41,6 +41,10 @@ class Signer(Protocol):
     def kid(self) -> str | None:
         """The `kid` of the header; `None` if the header has none."""
 
+    @property
+    def identity(self) -> str | None:
+        """What identifies the key in every process; `None` if nothing does."""
+
     async def sign(self, signing_input: bytes, /) -> bytes:
         """Return the signature in the form of RFC 7518 section 3.
 
@@ -119,6 +123,22 @@ def load_key(
         lambda: parse_key(material, kid=kid, algorithm=algorithm),
         "cannot be read: its own code raises an error; give PEM as text",
     )
+
+
+def load_thumbprint(material: object) -> tuple[str | None, str | None]:
+    """Return the thumbprint of a public key (RFC 7638), and what is wrong with the key.
+
+    One of them is `None`. The problem is the end of a sentence that begins with the key's name.
+
+    Args:
+        material: PEM or a JWK as text, PEM or DER as bytes, a JWK, or a key object of the
+            `cryptography` package.
+    """
+    try:
+        from okta_tokens._auth.keys import public_thumbprint  # noqa: PLC0415 - as for `load_key`
+    except ImportError:
+        return None, "needs the extra jwt: pip install 'okta-tokens[jwt]'"
+    return public_thumbprint(material)
 
 
 def generate_key(algorithm: str) -> SigningKey | str:

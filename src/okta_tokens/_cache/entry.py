@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import deque
-from collections.abc import Container
 
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
@@ -24,9 +22,6 @@ MAX_WINDOW = 1.0
 MIN_DAMPING = 5.0
 MAX_DAMPING = 300.0
 """Seconds for which the replacement of a rejected token is kept although it is rejected too."""
-
-_REMEMBERED = 4
-"""How many rejected tokens of a key are remembered, so that they are not adopted again."""
 
 _NEVER = math.inf
 _CLOSED = -math.inf
@@ -56,15 +51,13 @@ class Damping:
     rejection.
     """
 
-    __slots__ = ("_landed_at", "_rejected", "_replacement", "ignored", "seconds", "values")
+    __slots__ = ("_landed_at", "_rejected", "_replacement", "ignored", "seconds")
 
     def __init__(self) -> None:
         self.seconds = MIN_DAMPING
         """The length of the window."""
         self.ignored = 0
         """How many rejections of the present token were ignored."""
-        self.values: deque[str] = deque(maxlen=_REMEMBERED)
-        """The values of the last rejected tokens."""
         self._landed_at = 0.0
         self._rejected = False
         self._replacement = False
@@ -228,29 +221,14 @@ class Entry:
             self._damping = Damping()
         kept = self._damping.reject(now)
         if not kept:
-            self.remember_rejected(value)
             self.drop_token()
         return kept
-
-    def remember_rejected(self, value: str) -> None:
-        """Remember a token that must not be adopted from a store again.
-
-        Args:
-            value: The value of the token.
-        """
-        self._damping = self._damping or Damping()
-        self._damping.values.append(value)
 
     @property
     def unusable_at(self) -> float:
         """When the token becomes unusable, in seconds of boot time; -inf without a token."""
         token = self.token
         return _CLOSED if token is None else token._boot_expiry - token._leeway
-
-    @property
-    def rejected(self) -> Container[str]:
-        """The values of the last rejected tokens."""
-        return () if self._damping is None else self._damping.values
 
     @property
     def ignored(self) -> int:

@@ -7,19 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from hashlib import blake2b
 
+from cachetools import LRUCache, TLRUCache
+
+from okta_tokens._auth.authentication import ClientAuthentication
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import TokenFlight
+from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
+from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import Random, RefreshPolicy
+from okta_tokens._model.store_identity import StoreIdentity, token_identity
+from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, current_instant
-from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
+from okta_tokens._sharing.guarded_store import GuardedStore, Lease, StoreUnavailableError
 from okta_tokens._sharing.store_protocol import SharedToken
 from okta_tokens.errors import FetchError
+from okta_tokens.events import Event, TokenNotShared
 
-IsRejected = Callable[[str], bool]
-
+_MAX_DISCARDED = 10_000
+"""How many rejected tokens this process remembers. Beyond, it forgets the one that it has not seen
+for the longest time, and relies on the store."""
+_MAX_IDENTITIES = 10_000
+_CLOCK_TOLERANCE = 300.0
+"""Seconds for which a rejected token is remembered after its end: clocks of processes differ."""
 _FIRST_POLL, _MAX_POLL = 0.02, 0.25
 """Seconds between two reads of the store while another process fetches the token."""
 
@@ -33,6 +46,7 @@ class SharedFetch:
         refresh: Tells whether a token is fresh.
         registry: Has the endpoint of each domain.
         random: Draws from the unit interval.
+        emit: Called with every event.
     """
 
     def __init__(
@@ -43,68 +57,105 @@ class SharedFetch:
         refresh: RefreshPolicy,
         registry: EndpointRegistry,
         random: Random,
+        emit: Callable[[Event], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._refresh = refresh
         self._registry = registry
         self._random = random
+        self._emit = emit
+        # The tokens that are not adopted any more, by digest, each with its end in boot time.
+        self._discarded: TLRUCache[bytes, float] = TLRUCache(
+            _MAX_DISCARDED, ttu=lambda _digest, end, _now: end, timer=clock.boot_time
+        )
+        # The identity of the last token of a key.
+        self._last_identities: LRUCache[TokenKey, StoreIdentity] = LRUCache(_MAX_IDENTITIES)
+        # The clients whose tokens are not shared, and about which an event was emitted.
+        self._unshared: LRUCache[OktaClient, bool] = LRUCache(_MAX_IDENTITIES)
 
-    async def fetch(
-        self, flight: TokenFlight, is_rejected: IsRejected
-    ) -> TokenResponse | FetchError:
+    async def fetch(self, flight: TokenFlight) -> TokenResponse | FetchError:
         """Adopt a token that another process fetched, or fetch one for all processes.
+
+        The callable for the credential, if there is one, is called once for the store and for the
+        first attempt. A token is adopted only if it was fetched with the same credential.
 
         Cancellation gives up what the endpoint's own fetch gives up, and lets the lease run out.
 
         Args:
             flight: The flight of a key.
-            is_rejected: Tells whether the token with a value was rejected and must not be adopted.
-                It is called when a token is found, since a token may be rejected during a flight.
 
         Returns:
             The token response, or the error of the last attempt.
         """
-        lease = None
-        if self._store.allows_call():
+        operation, lease = FetchOperation(flight), None
+        if self._store.allows_call() and (identity := await self._identify(operation)):
             with suppress(StoreUnavailableError):
-                adopted, lease = await self._adopt_or_lease(flight, is_rejected)
+                adopted, lease = await self._adopt_or_lease(flight, identity)
                 if adopted is not None:
                     return adopted
-        result = await self._registry.endpoint(flight.key).fetch(flight)
+        result = await self._registry.endpoint(flight.key).fetch(operation)
         if isinstance(result, TokenResponse):
-            self._publish(flight.key, result, lease)
+            identity = self._identity(flight.key, operation.authentication)
+            result = replace(result, identity=identity)
+            if identity is not None:
+                self._last_identities[flight.key] = identity
+                self._publish(flight.key, identity, result, lease)
         elif lease is not None:
-            self._store.release(flight.key, lease)
+            self._store.release(lease)
         return result
 
-    async def adopt(self, flight: TokenFlight, is_rejected: IsRejected) -> TokenResponse | None:
+    async def adopt(self, flight: TokenFlight) -> TokenResponse | None:
         """Adopt a token that another process fetched, if there is one; send Okta no request.
 
         Args:
             flight: The flight of a key.
-            is_rejected: As for `fetch`.
 
         Returns:
             The token response, or None.
         """
-        if self._store.allows_call():
+        if self._store.allows_call() and (identity := await self._identify(FetchOperation(flight))):
             with suppress(StoreUnavailableError):
-                return await self._adopt(flight, is_rejected, self._store.call_deadline())
+                return await self._adopt(flight, identity, self._store.call_deadline())
         return None
 
-    def discard(self, key: TokenKey, value: str) -> None:
+    def discard(self, token: AccessToken) -> None:
         """Let no process adopt a token any more.
 
+        This process remembers the token until it expires, and so does the store.
+
         Args:
-            key: The key of the token.
-            value: The token's value.
+            token: The token.
         """
-        self._store.discard(key, value)
+        if token._identity is not None:
+            seconds = max(0.0, token.remaining()) + _CLOCK_TOLERANCE
+            self._discard(token._identity, token.value, seconds)
+
+    def _discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
+        self._discarded[digest(value)] = self._clock.boot_time() + seconds
+        self._store.discard(identity, value, seconds)
+
+    async def _identify(self, operation: FetchOperation) -> StoreIdentity | None:
+        """Return the identity of the token that an operation fetches, or None.
+
+        If the callable for the credential fails, the identity of the last token of the key stands
+        for it, so that an outage of a secret manager does not end the sharing.
+        """
+        key = operation.key
+        method = await self._registry.endpoint(key).resolve(operation)
+        return self._last_identities.get(key) if method is None else self._identity(key, method)
+
+    def _identity(self, key: TokenKey, method: ClientAuthentication) -> StoreIdentity | None:
+        """Return the identity of a token; emit an event, once for each client, if it has none."""
+        identity = token_identity(key, method)
+        if identity is None and key.client not in self._unshared:
+            self._unshared[key.client] = True
+            self._emit(TokenNotShared(key=key))
+        return identity
 
     async def _adopt_or_lease(
-        self, flight: TokenFlight, is_rejected: IsRejected
-    ) -> tuple[TokenResponse | None, str | None]:
+        self, flight: TokenFlight, identity: StoreIdentity
+    ) -> tuple[TokenResponse | None, Lease | None]:
         """Return a token of another process, or the lease with which this process fetches one.
 
         Three cases end the wait: a token is in the store; this process has the lease, and there is
@@ -116,19 +167,19 @@ class SharedFetch:
         """
         store, clock, key = self._store, self._clock, flight.key
         deadline = store.call_deadline()
-        adopted = await self._adopt(flight, is_rejected, deadline)
+        adopted = await self._adopt(flight, identity, deadline)
         if adopted is not None:
             return adopted, None
         pause = await self._shared_pause(key, deadline)
         self._registry.endpoint(key).adopt_pause(key, pause)
         give_up, poll = clock.boot_time() + 2 * store.lease, _FIRST_POLL
         while True:
-            lease = await store.acquire(key, store.lease + pause, deadline)
+            lease = await store.acquire(identity, store.lease + pause, deadline)
             store.record_success()  # by a write: a store that is full can still be read
             # The previous holder of the lease has saved its token by now, if it got one.
-            adopted = await self._adopt(flight, is_rejected, deadline)
+            adopted = await self._adopt(flight, identity, deadline)
             if adopted is not None and lease is not None:
-                store.release(key, lease)
+                store.release(lease)
             if adopted is not None or lease is not None:
                 return adopted, lease
             if clock.boot_time() >= give_up:
@@ -138,7 +189,7 @@ class SharedFetch:
             deadline = store.call_deadline()
 
     async def _adopt(
-        self, flight: TokenFlight, is_rejected: IsRejected, deadline: float
+        self, flight: TokenFlight, identity: StoreIdentity, deadline: float
     ) -> TokenResponse | None:
         """Return the token in the store if it is good enough.
 
@@ -149,12 +200,12 @@ class SharedFetch:
         the token, and by this machine's clock corrected by what it knows of Okta's.
         """
         key = flight.key
-        found = await self._store.load(key, deadline)
+        found = await self._store.load(key, identity, deadline)
         if found is None:
             return None
         token, seconds = found
-        if is_rejected(token.value):
-            self.discard(key, token.value)
+        if digest(token.value) in self._discarded:
+            self._discard(identity, token.value, seconds + _CLOCK_TOLERANCE)
             return None
         if token.token_type != key.token_type:
             self._store.report_invalid_entry(key)
@@ -166,6 +217,7 @@ class SharedFetch:
             return None
         remaining = min(seconds, token.lifetime, left)
         sent = current_instant(self._clock).later(remaining - token.lifetime)
+        self._last_identities[key] = identity
         return TokenResponse(
             token.value,
             token.token_type,
@@ -174,6 +226,7 @@ class SharedFetch:
             sent,
             request_id=None,
             adopted=True,
+            identity=identity,
         )
 
     async def _shared_pause(self, key: TokenKey, deadline: float) -> float:
@@ -184,7 +237,9 @@ class SharedFetch:
         seconds, end = found
         return max(0.0, min(seconds, end - self._registry.endpoint(key).server_time()))
 
-    def _publish(self, key: TokenKey, response: TokenResponse, lease: str | None) -> None:
+    def _publish(
+        self, key: TokenKey, identity: StoreIdentity, response: TokenResponse, lease: Lease | None
+    ) -> None:
         """Save a token for other processes, and give the lease back."""
         offset = self._registry.endpoint(key).clock_offset
         token = SharedToken(
@@ -195,4 +250,13 @@ class SharedFetch:
             response.sent.wall + offset + response.lifetime,
         )
         left = response.sent.boot + response.lifetime - self._clock.boot_time()
-        self._store.publish(key, token, left, lease)
+        self._store.publish(identity, token, left, lease)
+
+
+def digest(value: str) -> bytes:
+    """Return what stands for a token in a list of tokens: 16 bytes, however long the token is.
+
+    Args:
+        value: The value of the token.
+    """
+    return blake2b(value.encode(), digest_size=16).digest()

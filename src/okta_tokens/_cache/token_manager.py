@@ -14,7 +14,7 @@ from okta_tokens._cache.entry import FOR_RENEWAL, MAX_DAMPING, USED, Entry, Stat
 from okta_tokens._cache.entry_cache import EntryCache
 from okta_tokens._cache.shared_fetch import SharedFetch
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import TokenFlight
+from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.advice import advice_for
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
@@ -242,6 +242,7 @@ class TokenManager:
         """
         entry = self.entries.get(key)
         now = current_instant(self._clock)
+        token = None if entry is None else entry.token
         kept = None if entry is None else entry.reject(value, now)
         if entry is None or kept is None:
             return False
@@ -250,27 +251,25 @@ class TokenManager:
                 self._emit(InvalidationIgnored(key=key, remaining=kept))
             return False
         self._emit(TokenInvalidated(key=key, damping=entry.damping))
-        if self._sharing is not None:
-            self._sharing.discard(key, value)
+        if self._sharing is not None and token is not None:
+            self._sharing.discard(token)
         # An unused key is forgotten, but not before the longest damping is over: callers who come
         # once a minute, to an API that rejects every token, must not start the damping anew.
         instant = entry.refuse_until if entry.kept_fresh else now.boot + MAX_DAMPING
         self._set_timer(entry, max(now.boot, instant))
         return True
 
-    def drop(self, key: TokenKey, value: str) -> None:
+    def drop(self, token: AccessToken) -> None:
         """Drop a token that is being revoked, and fetch no other one before a caller asks.
 
         Args:
-            key: The key of the token.
-            value: The token's value.
+            token: The token.
         """
         if self._sharing is not None:
-            self._sharing.discard(key, value)
-        entry = self.entries.get(key)
-        if entry is None or entry.token is None or entry.token.value != value:
+            self._sharing.discard(token)
+        entry = self.entries.get(token.key)
+        if entry is None or entry.token is None or entry.token.value != token.value:
             return
-        entry.remember_rejected(value)
         entry.drop_token()
         self._schedule.cancel(entry.timer)
         entry.timer = None
@@ -311,16 +310,12 @@ class TokenManager:
         asked, since another process may have a token; otherwise the processes share the fetch.
         """
         if self._sharing is None:
-            return await self._registry.endpoint(flight.key).fetch(flight)
-
-        def is_rejected(value: str) -> bool:
-            return value in self.entries.get_or_add(flight.key).rejected
-
+            return await self._registry.endpoint(flight.key).fetch(FetchOperation(flight))
         entry = self.entries.get_or_add(flight.key)
         state = entry.state(current_instant(self._clock))
         if entry.error is not None and state is State.COOLING_DOWN:
-            return await self._sharing.adopt(flight, is_rejected) or entry.error
-        return await self._sharing.fetch(flight, is_rejected)
+            return await self._sharing.adopt(flight) or entry.error
+        return await self._sharing.fetch(flight)
 
     def _land(self, flight: TokenFlight, result: TokenResponse | TokenProviderError) -> Result:
         """Change the entry of a flight by its result, and return what the waiters get.
@@ -361,9 +356,10 @@ class TokenManager:
             response.token_type,
             response.scopes,
             key,
-            *response.sent.later(response.lifetime),
-            self._refresh.leeway(response.lifetime),
-            self._clock,
+            expiry=response.sent.later(response.lifetime),
+            leeway=self._refresh.leeway(response.lifetime),
+            clock=self._clock,
+            identity=response.identity,
         )
 
     def _land_token(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from okta_tokens._auth.authentication import TokenRequest
+from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest, resolve
 from okta_tokens._auth.client_secret import SWAPPED
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
@@ -26,7 +26,7 @@ from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.gate import Gate
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore
-from okta_tokens.errors import FetchError, RateLimitedError, TransportError
+from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TransportError
 from okta_tokens.events import AttemptFailed, Event, RequestsPaused
 
 T = TypeVar("T", bound=TokenResponse | bool)
@@ -124,7 +124,30 @@ class Endpoint:
         """Return the present moment by Okta's clock, in seconds since the epoch."""
         return self._clock.wall_time() + self.clock_offset
 
-    async def fetch(self, flight: TokenFlight) -> TokenResponse | FetchError:
+    async def resolve(self, operation: FetchOperation) -> ClientAuthentication | None:
+        """Get the credential of the first attempt before there is a place for the attempt.
+
+        Cancellation passes through to the callable for the credential.
+
+        Args:
+            operation: The operation. If its callable fails or takes too long, its first attempt
+                fails with the error.
+
+        Returns:
+            The authentication with its credential, or None if there is none.
+        """
+        seconds = self._policy.request_timeout
+        resolved: ClientAuthentication | CredentialError = CredentialError(
+            f"the callable for the client's secret or key returned nothing within {seconds:g} s "
+            "(RetryPolicy.request_timeout); make it quicker",
+            retryable=True,
+        )
+        with self._schedule.deadline(self._clock.boot_time() + seconds):
+            resolved = await resolve(operation.key.client.authentication, operation.key.client_id)
+        operation.resolved = resolved
+        return None if isinstance(resolved, CredentialError) else resolved
+
+    async def fetch(self, operation: FetchOperation) -> TokenResponse | FetchError:
         """Fetch a token, with as many attempts as the policy allows.
 
         A flight without a waiter makes one attempt. It gets all of them as soon as a caller waits.
@@ -132,12 +155,12 @@ class Endpoint:
         Cancellation gives the place up and closes the connection.
 
         Args:
-            flight: The flight of a key.
+            operation: The operation for the flight of a key.
 
         Returns:
             The token response, or the error of the last attempt.
         """
-        return await self._run(FetchOperation(flight))
+        return await self._run(operation)
 
     async def revoke(self, flight: RevocationFlight) -> bool | FetchError:
         """Revoke a token, with as many attempts as `fetch` makes.
@@ -245,7 +268,6 @@ class Endpoint:
         Returns:
             The result, None if the request was not sent; and the request.
         """
-        operation.clock_offset = self.clock_offset
         request = operation.new_request(self.server_time())
         deadline = min(self._clock.boot_time() + self._policy.request_timeout, deadline)
         response = await self._exchange_before(deadline, operation, request, refused)
@@ -268,9 +290,14 @@ class Endpoint:
         key = operation.key
         seconds = deadline - self._clock.boot_time()
         with self._schedule.deadline(deadline):
+            authentication = await operation.next_authentication()
+            if isinstance(authentication, CredentialError):
+                return authentication
+            operation.clock_offset = self.clock_offset
+            request.now = self.server_time()
             nonce = self._nonces.get(key.authorization_server)
             error = await self._exchange.prepare(
-                request, key.client.authentication, dpop=operation.dpop, nonce=nonce
+                request, authentication, dpop=operation.dpop, nonce=nonce
             )
             if error is not None:
                 return error

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from okta_tokens._auth.authentication import TokenRequest
+from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest, resolve
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_response import (
@@ -18,7 +18,7 @@ from okta_tokens._model.scopes import format_scopes
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.single_flight import Flight
-from okta_tokens.errors import FetchError, TokenProviderError
+from okta_tokens.errors import CredentialError, FetchError, TokenProviderError
 from okta_tokens.events import Event, TokenRequested
 
 T = TypeVar("T", bound=TokenResponse | bool)
@@ -52,7 +52,18 @@ class Operation(ABC, Generic[T]):
             server may repeat the secret of an earlier attempt.
     """
 
-    __slots__ = ("clock_offset", "dpop", "flight", "form", "key", "requests_sent", "secrets", "url")
+    __slots__ = (
+        "authentication",
+        "clock_offset",
+        "dpop",
+        "flight",
+        "form",
+        "key",
+        "requests_sent",
+        "resolved",
+        "secrets",
+        "url",
+    )
 
     def __init__(
         self,
@@ -71,6 +82,11 @@ class Operation(ABC, Generic[T]):
         self.dpop = dpop
         self.secrets = [*secrets]
         self.requests_sent = 0
+        self.authentication = key.client.authentication
+        """The client's authentication, with the credential of the last attempt if there was one."""
+        self.resolved: ClientAuthentication | CredentialError | None = None
+        """The result of the callable for the credential, if it was called before the first attempt.
+        """
         self.clock_offset = 0.0
         """The clock offset that dated the last request, in seconds."""
 
@@ -81,6 +97,18 @@ class Operation(ABC, Generic[T]):
             now: The present moment by Okta's clock, in seconds since the epoch.
         """
         return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now, self.secrets)
+
+    async def next_authentication(self) -> ClientAuthentication | CredentialError:
+        """Return the authentication of the next attempt, with its credential, or why there is none.
+
+        The credential of the first attempt may be known already. Every other attempt asks for it
+        again.
+        """
+        resolved, self.resolved = self.resolved, None
+        resolved = resolved or await resolve(self.key.client.authentication, self.key.client_id)
+        if not isinstance(resolved, CredentialError):
+            self.authentication = resolved
+        return resolved
 
     @abstractmethod
     def parse(self, response: Response) -> T | FetchError:

@@ -14,6 +14,7 @@ from okta_tokens._endpoint.error_response import (
     why_invalid,
 )
 from okta_tokens._endpoint.response import Response
+from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.clock import Instant
 from okta_tokens.errors import FetchError
 
@@ -44,6 +45,8 @@ class TokenResponse:
         sent: The moment just before the request was sent. The lifetime counts from it.
         request_id: The `X-Okta-Request-Id`; None if there was none.
         adopted: Whether another process fetched the token.
+        identity: Names the token in a store, with the credential that fetched it; None without a
+            store.
     """
 
     value: str = field(repr=False)
@@ -53,6 +56,7 @@ class TokenResponse:
     sent: Instant
     request_id: str | None
     adopted: bool = False
+    identity: StoreIdentity | None = None
 
 
 def parse_token_response(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
-from typing import Any, NoReturn
+from typing import Any, Self
 
 from okta_tokens._auth.authentication import ClientAuthentication
 from okta_tokens._auth.dpop import DPoP
@@ -20,13 +20,15 @@ from okta_tokens._model.domain import parse_domain
 from okta_tokens._model.environment import parse_environment
 from okta_tokens._model.key_identity import Identified, constructor_arguments
 from okta_tokens._runtime.arguments import raise_problems, text_of
+from okta_tokens._runtime.unserializable import Immutable
 
 
-class OktaClient(Identified):
+class OktaClient(Identified, Immutable):
     """A client of one authorization server: client and scopes decide which token Okta issues.
 
     It is immutable and hashable. Two clients are equal if they use the same server with the same
-    client id, the same credential and the same DPoP key.
+    client id, the same credential and the same DPoP key. It contains a secret, so it cannot be
+    pickled: each process makes its own.
 
     Args:
         domain: The Okta host, `acme.okta.com` or a custom domain, as `host[:port]`. A leading
@@ -79,14 +81,23 @@ class OktaClient(Identified):
             raise_problems(
                 "OktaClient", [f"{name}: {each}" for name in problems for each in problems[name]]
             )
-        values = {
-            "domain": origin.partition("://")[2],
-            "origin": origin,
-            "client_id": text_of(client_id),
-            "authentication": authentication,
-            "authorization_server": text_of(authorization_server),
-            "dpop": dpop,
-        }
+        self._set(
+            origin=origin,
+            client_id=text_of(client_id),
+            authentication=authentication,
+            authorization_server=text_of(authorization_server),
+            dpop=dpop,
+        )
+
+    @classmethod
+    def _of(cls, **values: Any) -> Self:  # noqa: ANN401 - by attribute, each of its own type
+        """Make a client of valid values, for a key that was pickled without its secrets."""
+        client = cls.__new__(cls)
+        client._set(**values)
+        return client
+
+    def _set(self, *, origin: str, **values: object) -> None:
+        values |= {"origin": origin, "domain": origin.partition("://")[2]}
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self._compute_hash()
@@ -136,25 +147,6 @@ class OktaClient(Identified):
     def _identity(self) -> tuple[Hashable, ...]:
         return tuple(constructor_arguments(self, key_identity.CLIENT_IDENTITY).values())
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        """Refuse every change, because a client is part of the cache's keys.
-
-        Raises:
-            AttributeError: Always.
-        """
-        del value  # it may be a secret
-        message = f"{type(self).__name__} is immutable; make another one"
-        raise AttributeError(message)
-
-    def __delattr__(self, name: str) -> NoReturn:
-        """Refuse every change, because a client is part of the cache's keys.
-
-        Raises:
-            AttributeError: Always.
-        """
-        message = f"{type(self).__name__} is immutable; make another one"
-        raise AttributeError(message)
-
     def __repr__(self) -> str:
         """Return the call that makes an equal client, without its secret."""
         arguments = constructor_arguments(self, key_identity.CLIENT_IDENTITY)
@@ -163,13 +155,5 @@ class OktaClient(Identified):
         rest = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
         return f"OktaClient({', '.join([*positional, server, *rest])})"
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild the client by its constructor: hashes of strings differ between processes."""
-        return (_rebuild, (constructor_arguments(self, key_identity.CLIENT_IDENTITY),))
-
 
 _POSITIONAL = ("domain", "client_id", "authentication")
-
-
-def _rebuild(arguments: dict[str, Any]) -> OktaClient:
-    return OktaClient(**arguments)

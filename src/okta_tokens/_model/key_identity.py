@@ -1,9 +1,9 @@
 """The identity of a key: every value that decides which token Okta issues, or who may have it.
 
-`IDENTITY` is the only list of these values. Its consumers are equality, hash, pickling and repr of
-clients and keys, the name of a token in a shared store, `TokenProvider.inspect`, log lines and
-error texts. To add a value, give `OktaClient` a parameter and an attribute, and add a field to
-`IDENTITY`.
+`IDENTITY` is the only list of these values. Its consumers are equality, hash and repr of clients
+and keys, pickles of keys, the identity of a token in a shared store, `TokenProvider.inspect`, log
+lines and error texts. To add a value, give `OktaClient` a parameter and an attribute, and add a
+field to `IDENTITY`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from okta_tokens._auth.absent_secret import AbsentSecret
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._model.scopes import format_scopes
 
@@ -29,11 +30,11 @@ class IdentityField(NamedTuple):
     Args:
         owner: Which object has the value: the `OktaClient` or the `TokenKey`.
         parameter: The parameter of the owner's constructor that takes the value.
-        attribute: The owner's attribute that holds the value. Equality and hash compare it, a
-            pickle contains it.
+        attribute: The owner's attribute that holds the value. Equality and hash compare it.
+        pickled: Turns the value into what the pickle of a key contains instead.
         public: Turns the value into what people may see; `None` if the value is secret.
-        stored: Turns the value into the JSON value that names the token in a shared store; `None`
-            if the name does not depend on the value.
+        stored: Turns the value into the JSON value that identifies the token in a shared store;
+            `None` if the identity does not depend on the value.
         status: The name of the public value in `KeyStatus`; `None` if it is not shown there.
         log: The name of the public value in log lines; `None` if it is not logged.
         text: Returns the words of an error text that describe the value, from the `TokenKey`;
@@ -43,6 +44,7 @@ class IdentityField(NamedTuple):
     owner: Owner
     parameter: str
     attribute: str
+    pickled: Callable[[Any], object]
     public: Callable[[Any], Plain] | None
     stored: Callable[[Any], object] | None
     status: str | None
@@ -66,6 +68,14 @@ def _host(origin: str) -> str:
     return origin.partition("://")[2]
 
 
+def _without_credential(authentication: object) -> AbsentSecret:
+    return AbsentSecret(repr(authentication))
+
+
+def _without_key(dpop: DPoP | None) -> AbsentSecret | None:
+    return None if dpop is None else AbsentSecret(repr(dpop), dpop.algorithm, dpop.thumbprint)
+
+
 def _thumbprint(dpop: DPoP | None) -> str | None:
     return None if dpop is None else dpop.thumbprint
 
@@ -79,6 +89,7 @@ IDENTITY: tuple[IdentityField, ...] = (
         owner="client",
         parameter="domain",
         attribute="origin",
+        pickled=_unchanged,
         public=_host,
         stored=_unchanged,
         status="domain",
@@ -89,6 +100,7 @@ IDENTITY: tuple[IdentityField, ...] = (
         owner="client",
         parameter="authorization_server",
         attribute="authorization_server",
+        pickled=_unchanged,
         public=_unchanged,
         stored=_unchanged,
         status="authorization_server",
@@ -99,6 +111,7 @@ IDENTITY: tuple[IdentityField, ...] = (
         owner="client",
         parameter="client_id",
         attribute="client_id",
+        pickled=_unchanged,
         public=_unchanged,
         stored=_unchanged,
         status="client_id",
@@ -109,8 +122,9 @@ IDENTITY: tuple[IdentityField, ...] = (
         owner="client",
         parameter="authentication",
         attribute="authentication",
+        pickled=_without_credential,
         public=None,
-        stored=None,  # A credential rotates, and a callable is known to its own process only.
+        stored=_unchanged,  # `stored_values` gets the credential itself: a callable's rotates.
         status=None,
         log=None,
         text=None,
@@ -119,6 +133,7 @@ IDENTITY: tuple[IdentityField, ...] = (
         owner="client",
         parameter="dpop",
         attribute="dpop",
+        pickled=_without_key,
         public=_thumbprint,
         stored=_thumbprint,
         status="dpop_thumbprint",
@@ -129,6 +144,7 @@ IDENTITY: tuple[IdentityField, ...] = (
         owner="key",
         parameter="scopes",
         attribute="scopes",
+        pickled=_unchanged,
         public=_sorted,
         stored=_sorted,
         status="scopes",
@@ -186,13 +202,28 @@ def constructor_arguments(
     return {field.parameter: getattr(instance, field.attribute) for field in fields}
 
 
-def stored_values(key: object) -> tuple[object, ...]:
-    """Return what names a key's token in a shared store, as JSON values.
+def pickled_values(instance: object, fields: tuple[IdentityField, ...]) -> dict[str, object]:
+    """Return the identity of a client, or what a key adds to it, by attribute, without secrets.
+
+    Args:
+        instance: The `OktaClient` or the `TokenKey`.
+        fields: The fields that the instance has.
+    """
+    return {field.attribute: field.pickled(getattr(instance, field.attribute)) for field in fields}
+
+
+def stored_values(key: object, credential: object) -> tuple[object, ...]:
+    """Return what identifies a key's token in a shared store, as JSON values.
 
     Args:
         key: The `TokenKey`.
+        credential: What identifies the present credential of the key's client, as a JSON value.
     """
-    return tuple(field.stored(field.value(key)) for field in IDENTITY if field.stored)
+    return tuple(
+        field.stored(credential if field.parameter == "authentication" else field.value(key))
+        for field in IDENTITY
+        if field.stored
+    )
 
 
 def status_fields(key: object) -> dict[str, Any]:

@@ -2,50 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable
 from datetime import UTC, datetime
-from typing import NoReturn, Self
 
+from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock, current_instant
+from okta_tokens._runtime.clock import Clock, Instant, current_instant
+from okta_tokens._runtime.unserializable import Immutable
+
+_set = object.__setattr__  # the class refuses changes
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
+class AccessToken(Immutable):
     """An access token (RFC 6749 section 5.1). Its repr does not show the value.
 
-    The provider makes it. All callers that request the same key get the same object.
+    The provider makes it. All callers that request the same key get the same object. It is
+    immutable and hashable. No serializer writes it: only `value` may leave the process, and has to
+    stay secret.
     """
 
-    value: str = field(repr=False)
+    __slots__ = (
+        "_boot_expiry",
+        "_clock",
+        "_identity",
+        "_leeway",
+        "_wall_expiry",
+        "key",
+        "scopes",
+        "token_type",
+        "value",
+    )
+
+    value: str
     """The token itself. It is opaque, even if it happens to be a JWT."""
     token_type: str
     """`Bearer`, or `DPoP` if the token is bound to the client's key."""
     scopes: frozenset[str]
     """The granted scopes."""
-    key: TokenKey = field(repr=False)
+    key: TokenKey
     """The key that was requested: the client and the requested scopes."""
-    _boot_expiry: float = field(repr=False, compare=False)
-    _wall_expiry: float = field(repr=False, compare=False)
-    _leeway: float = field(repr=False, compare=False)
-    _clock: Clock = field(repr=False, compare=False)
+    _boot_expiry: float
+    _wall_expiry: float
+    _leeway: float
+    _clock: Clock
+    _identity: StoreIdentity | None
 
-    def __copy__(self) -> Self:
-        """Return the token itself, because it is immutable."""
-        return self
+    def __init__(
+        self,
+        value: str,
+        token_type: str,
+        scopes: frozenset[str],
+        key: TokenKey,
+        *,
+        expiry: Instant,
+        leeway: float,
+        clock: Clock,
+        identity: StoreIdentity | None = None,
+    ) -> None:
+        """Make a token; `identity` names it in a shared store, with the credential that fetched it.
 
-    def __deepcopy__(self, memo: object) -> Self:
-        """Return the token itself, because it is immutable."""
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse pickling: the key contains the client's secret, and the clock is of this process.
-
-        Raises:
-            TypeError: Always. Only `value` may leave the process.
+        The leeway is in seconds.
         """
-        message = "an AccessToken cannot be pickled; pass its value instead, and keep it secret"
-        raise TypeError(message)
+        _set(self, "value", value)
+        _set(self, "token_type", token_type)
+        _set(self, "scopes", scopes)
+        _set(self, "key", key)
+        _set(self, "_boot_expiry", expiry.boot)
+        _set(self, "_wall_expiry", expiry.wall)
+        _set(self, "_leeway", leeway)
+        _set(self, "_clock", clock)
+        _set(self, "_identity", identity)
+
+    def __repr__(self) -> str:
+        """Return the type and the scopes, without the value."""
+        return f"AccessToken(token_type={self.token_type!r}, scopes={self.scopes!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the value, the type, the granted scopes and the key."""
+        if self is other:
+            return True
+        return isinstance(other, AccessToken) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        """Return a hash that is the same for equal tokens."""
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[Hashable, ...]:
+        return (self.value, self.token_type, self.scopes, self.key)
 
     @property
     def authorization(self) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from okta_tokens._model import key_identity
 from okta_tokens._model.client import OktaClient
-from okta_tokens._model.key_identity import Identified, constructor_arguments, error_text
+from okta_tokens._model.key_identity import Identified, error_text, pickled_values
 from okta_tokens._model.scopes import parse_scopes
 from okta_tokens.errors import ConfigurationError
 
@@ -35,12 +35,23 @@ class TokenKey(Identified):
         own = [getattr(self, field.attribute) for field in key_identity.KEY_IDENTITY]
         return (self.client, *own)
 
+    def __copy__(self) -> Self:
+        """Return the key itself, because it is immutable."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the key itself, because it is immutable."""
+        return self
+
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild the key by its constructor: hashes of strings differ between processes."""
-        return (
-            _rebuild,
-            ({"client": self.client, **constructor_arguments(self, key_identity.KEY_IDENTITY)},),
-        )
+        """Pickle the key without the client's credential and private key.
+
+        The unpickled key describes the token as before, but its client gets no token. It is not
+        equal to this key, since the credential is part of a key.
+        """
+        client = pickled_values(self.client, key_identity.CLIENT_IDENTITY)
+        own = pickled_values(self, key_identity.KEY_IDENTITY)
+        return _rebuild, (type(self.client), client, own)
 
     def __str__(self) -> str:
         """Return the client, its server and the scopes, as error texts show them."""
@@ -94,5 +105,5 @@ def token_key(client: object, scopes: object) -> TokenKey | ConfigurationError:
     return TokenKey(client, names)
 
 
-def _rebuild(arguments: dict[str, Any]) -> TokenKey:
-    return TokenKey(**arguments)
+def _rebuild(kind: type[OktaClient], client: dict[str, Any], own: dict[str, Any]) -> TokenKey:
+    return TokenKey(kind._of(**client), **own)

@@ -7,9 +7,10 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from okta_tokens._model.policies import Random
+from okta_tokens._model.store_identity import StoreIdentity, domain_identity
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.schedule import Schedule
@@ -29,6 +30,18 @@ _INVALID_ENTRY_INTERVAL = 60.0
 
 class StoreUnavailableError(Exception):
     """The store failed or timed out, or the circuit breaker is open: continue without it."""
+
+
+class Lease(NamedTuple):
+    """The right to fetch a token for all processes.
+
+    Args:
+        identity: The identity of the token.
+        id: What the store returned.
+    """
+
+    identity: StoreIdentity
+    id: str
 
 
 class GuardedStore:
@@ -76,18 +89,21 @@ class GuardedStore:
         """Return when a call that begins now must end, in seconds of boot time."""
         return self._clock.boot_time() + self._store.timeout
 
-    async def load(self, key: TokenKey, deadline: float) -> tuple[SharedToken, float] | None:
-        """Return the token that is kept for a key and its remaining seconds, or None.
+    async def load(
+        self, key: TokenKey, identity: StoreIdentity, deadline: float
+    ) -> tuple[SharedToken, float] | None:
+        """Return the token that is kept for an identity and its remaining seconds, or None.
 
         Args:
-            key: The key of the token.
+            key: The key of the token, for the event about an entry that cannot be used.
+            identity: The identity of the token.
             deadline: When to give up, in seconds of boot time.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
         try:
-            return await self._call(deadline, self._store.load, key)
+            return await self._call(deadline, self._store.load, identity)
         except UnreadableEntry:
             self.report_invalid_entry(key)
             return None
@@ -103,43 +119,47 @@ class GuardedStore:
             StoreUnavailableError: If the store fails or times out.
         """
         try:
-            return await self._call(deadline, self._store.paused, key)
+            return await self._call(deadline, self._store.paused, domain_identity(key))
         except UnreadableEntry:
             self.report_invalid_entry(key)
             return None
 
-    async def acquire(self, key: TokenKey, seconds: float, deadline: float) -> str | None:
-        """Take the lease of a key; return None if another process has it.
+    async def acquire(
+        self, identity: StoreIdentity, seconds: float, deadline: float
+    ) -> Lease | None:
+        """Take the lease of an identity; return None if another process has it.
 
         Args:
-            key: The key of the token.
+            identity: The identity of the token.
             seconds: How long the lease lasts.
             deadline: When to give up, in seconds of boot time.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
-        return await self._call(deadline, self._store.acquire, key, seconds)
+        lease = await self._call(deadline, self._store.acquire, identity, seconds)
+        return None if lease is None else Lease(identity, lease)
 
-    def release(self, key: TokenKey, lease: str) -> None:
+    def release(self, lease: Lease) -> None:
         """Give a lease back, in the background.
 
         Args:
-            key: The key of the token.
             lease: What `acquire` returned.
         """
-        self._in_background(self._write(self._store.release, key, lease))
+        self._in_background(self._write(self._store.release, *lease))
 
-    def publish(self, key: TokenKey, token: SharedToken, seconds: float, lease: str | None) -> None:
+    def publish(
+        self, identity: StoreIdentity, token: SharedToken, seconds: float, lease: Lease | None
+    ) -> None:
         """Save a token for other processes and give the lease back, in the background.
 
         Args:
-            key: The key of the token.
+            identity: The identity of the token.
             token: The token.
             seconds: How long the token lives.
             lease: What `acquire` returned; None if another process has the lease.
         """
-        self._in_background(self._publish(key, token, seconds, lease))
+        self._in_background(self._publish(identity, token, seconds, lease))
 
     def publish_pause(self, key: TokenKey, seconds: float, *, until: float) -> None:
         """Let other processes pause, too, in the background.
@@ -149,16 +169,17 @@ class GuardedStore:
             seconds: How long.
             until: The end by Okta's clock, in seconds since the epoch.
         """
-        self._in_background(self._write(self._store.pause, key, seconds, until))
+        self._in_background(self._write(self._store.pause, domain_identity(key), seconds, until))
 
-    def discard(self, key: TokenKey, value: str) -> None:
+    def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
         """Let no process adopt a token any more, in the background.
 
         Args:
-            key: The key of the token.
+            identity: The identity of the token.
             value: The token's value.
+            seconds: How long the store remembers it.
         """
-        self._in_background(self._write(self._store.discard, key, value))
+        self._in_background(self._write(self._store.discard, identity, value, seconds))
 
     def report_invalid_entry(self, key: TokenKey) -> None:
         """Emit the event that an entry cannot be used, at most once a minute.
@@ -207,13 +228,13 @@ class GuardedStore:
         await self._call(self.call_deadline(), method, *args, **kwargs)
 
     async def _publish(
-        self, key: TokenKey, token: SharedToken, seconds: float, lease: str | None
+        self, identity: StoreIdentity, token: SharedToken, seconds: float, lease: Lease | None
     ) -> None:
         try:
-            await self._write(self._store.save, key, token, seconds)
+            await self._write(self._store.save, identity, token, seconds)
         finally:
             if lease is not None:
-                await self._write(self._store.release, key, lease)
+                await self._write(self._store.release, *lease)
 
     def _in_background(self, work: Coroutine[object, object, None]) -> None:
         """Run a call that no caller waits for, unless the circuit breaker is open."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable
 from typing import Protocol, runtime_checkable
 
-from okta_tokens._model.token_key import TokenKey
+from okta_tokens._model.store_identity import StoreIdentity
+from okta_tokens._runtime.unserializable import Unserializable
 
 
-@dataclass(frozen=True, slots=True)
-class SharedToken:
+class SharedToken(Unserializable):
     """A token as processes share it; its repr does not show the value.
+
+    A store encrypts the five values and writes them in a format of its own.
 
     Args:
         value: The access token.
@@ -20,11 +22,39 @@ class SharedToken:
         expires_at: When the token expires by Okta's clock, in seconds since the Unix epoch.
     """
 
-    value: str = field(repr=False)
-    token_type: str
-    scopes: frozenset[str]
-    lifetime: float
-    expires_at: float
+    __slots__ = ("expires_at", "lifetime", "scopes", "token_type", "value")
+
+    def __init__(
+        self,
+        value: str,
+        token_type: str,
+        scopes: frozenset[str],
+        lifetime: float,
+        expires_at: float,
+    ) -> None:
+        self.value = value
+        self.token_type = token_type
+        self.scopes = scopes
+        self.lifetime = lifetime
+        self.expires_at = expires_at
+
+    def __repr__(self) -> str:
+        """Return everything except the value."""
+        return (
+            f"SharedToken(token_type={self.token_type!r}, scopes={self.scopes!r}, "
+            f"lifetime={self.lifetime!r}, expires_at={self.expires_at!r})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all values."""
+        return isinstance(other, SharedToken) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        """Return a hash that is the same for equal tokens."""
+        return hash(self._values())
+
+    def _values(self) -> tuple[Hashable, ...]:
+        return (self.value, self.token_type, self.scopes, self.lifetime, self.expires_at)
 
 
 class UnreadableEntry(Exception):  # noqa: N818 - the store works; the entry is the problem
@@ -45,7 +75,8 @@ class TokenStore(Protocol):
     a forked child, where it must not use the connections of the parent.
 
     All values must be encrypted and authenticated, so that a reader of the store learns no token,
-    and a writer cannot make a process accept one.
+    and a writer cannot make a process accept one. An identity tells the store nothing: the store
+    derives names from it with `StoreIdentity.name` and a key of its own.
     """
 
     @property
@@ -56,50 +87,52 @@ class TokenStore(Protocol):
     def lease(self) -> float:
         """The number of seconds that a process keeps a lease, if it does not release it."""
 
-    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None:
-        """Return the stored token of a key.
+    async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None:
+        """Return the stored token of an identity.
 
         Args:
-            key: The key of the token.
+            identity: The identity of the token.
 
         Returns:
             The token, and the number of seconds until the store removes it, by the store's own
-            clock. `None` if no token is stored, its time is over, or its format is of a version
-            that this process does not know.
+            clock. `None` if no token is stored, its time is over, its format is of a version that
+            this process does not know, or the token was discarded.
 
         Raises:
             UnreadableEntry: If the stored entry cannot be used.
         """
 
-    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None:
-        """Store a token, in place of any entry for its key, also an unreadable one.
+    async def save(self, identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
+        """Store a token, in place of any entry for its identity, also an unreadable one.
 
         Args:
-            key: The key of the token.
+            identity: The identity of the token.
             token: The token.
             seconds: After how many seconds, by its own clock, the store removes the token.
         """
 
-    async def discard(self, key: TokenKey, value: str) -> None:
-        """Remove the token of a key if it has the given value; keep any other token.
+    async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
+        """Remove a token if it is stored, keep any other token, and remember that it was discarded.
 
-        Another process may save a newer token during the call. The newer token must stay.
+        Another process may save a newer token during the call. The newer token must stay. If
+        anyone puts the discarded token back, `load` must not return it.
 
         Args:
-            key: The key of the token.
+            identity: The identity of the token.
             value: The value of the token to remove.
+            seconds: For how long to remember it.
 
         Raises:
             UnreadableEntry: If the stored entry cannot be used.
         """
 
-    async def acquire(self, key: TokenKey, seconds: float) -> str | None:
-        """Take the lease of a key. The process with the lease fetches the token, others wait.
+    async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None:
+        """Take the lease of an identity. The process with the lease fetches the token, others wait.
 
-        Only one process at a time may get the lease of a key.
+        Only one process at a time may get the lease of an identity.
 
         Args:
-            key: The key of the token.
+            identity: The identity of the token.
             seconds: After how many seconds, by the store's own clock, the lease ends, so that
                 another process can take over from one that died.
 
@@ -107,32 +140,31 @@ class TokenStore(Protocol):
             The identifier of the lease, for `release`; `None` if another process has the lease.
         """
 
-    async def release(self, key: TokenKey, lease: str) -> None:
+    async def release(self, identity: StoreIdentity, lease: str) -> None:
         """End a lease before its time; do nothing if the lease has ended or another one began.
 
         Args:
-            key: The key of the token.
+            identity: The identity of the token.
             lease: The identifier that `acquire` returned.
         """
 
-    async def pause(self, key: TokenKey, seconds: float, until: float) -> None:
+    async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None:
         """Store a pause, during which no process requests tokens from a part of a domain.
 
         A domain has two parts, as Okta's rate limits have: its org authorization server, and all
         its custom authorization servers together. If a longer pause is stored, it stays.
 
         Args:
-            key: A key of the part: its client's origin names the domain, and its authorization
-                server is `None` for the org authorization server.
+            identity: The identity of the part.
             seconds: After how many seconds, by the store's own clock, the pause ends.
             until: When the pause ends by Okta's clock, in seconds since the Unix epoch.
         """
 
-    async def paused(self, key: TokenKey) -> tuple[float, float] | None:
-        """Return the stored pause of the part of a domain to which a key belongs.
+    async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None:
+        """Return the stored pause of a part of a domain.
 
         Args:
-            key: A key of the part, as for `pause`.
+            identity: The identity of the part.
 
         Returns:
             The number of seconds until the pause ends, by the store's own clock, and when it ends

@@ -4,6 +4,7 @@ This module holds the protocol that a store implements. The store for Redis and 
 `okta_tokens.stores.redis.RedisTokenStore`, with the extra `redis`.
 """
 
+from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._sharing.store_protocol import SharedToken, TokenStore, UnreadableEntry
 
-__all__ = ["SharedToken", "TokenStore", "UnreadableEntry"]
+__all__ = ["SharedToken", "StoreIdentity", "TokenStore", "UnreadableEntry"]

@@ -6,12 +6,54 @@ import asyncio
 import os
 from typing import Any
 
+from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py raises no other one
+
+from okta_tokens._runtime.unserializable import Unserializable
+
+_MAX_RESPONSE = 128 * 1024
+"""Bytes: twice the longest entry that is read."""
+_MIN_PART = 64
+"""Bytes that a part of a response counts at least, so that a response has no millions of parts."""
 
 
-class Connections:
+class BoundedParser(_AsyncRESP2Parser):
+    """A parser of responses that reads no more than 128 KiB of one.
+
+    The parsers of redis-py read as many bytes as the server announces.
+    """
+
+    _left = 0
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as in redis-py
+        """Read one response.
+
+        Raises:
+            ConnectionError: If the response is too long.
+        """
+        self._left = _MAX_RESPONSE
+        return await super().read_response(*args, **options)
+
+    async def _read(self, length: int) -> bytes:
+        self._spend(length)
+        return await super()._read(length)
+
+    async def _readline(self) -> bytes:
+        line = await super()._readline()
+        self._spend(len(line))
+        return line
+
+    def _spend(self, length: int) -> None:
+        self._left -= max(length, _MIN_PART)
+        if self._left < 0:
+            message = f"the response of the store is longer than {_MAX_RESPONSE} bytes"
+            raise ConnectionError(message)
+
+
+class Connections(Unserializable):
     """The connections of a store.
 
     A connection belongs to one event loop of one process. The connections of another event loop or
@@ -60,6 +102,7 @@ def connect(url: str, timeout: float) -> Redis:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 1),  # the server may have closed an idle connection
+        parser_class=BoundedParser,
         protocol=2,  # version 3 begins a connection with one more command
         driver_info=None,  # likewise: redis-py would send its name and version
     )

@@ -18,10 +18,11 @@ from typing import Any, cast
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.arguments import checked, text_of
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
 
 _VERSION = b"\x01"
@@ -35,7 +36,7 @@ def generate_key() -> str:
     return urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode()
 
 
-class Sealer:
+class Sealer(Unserializable):
     """Names, encrypts and decrypts entries with one key.
 
     Args:
@@ -48,18 +49,18 @@ class Sealer:
         self._name_key = _derive(secret, b"okta-tokens store v1: names")
         self._aead = AESGCM(_derive(secret, b"okta-tokens store v1: entries"))
 
-    def name(self, *values: object) -> str:
-        """Return the name that identifies some values without revealing them.
+    def name(self, identity: StoreIdentity, kind: str, *values: str) -> str:
+        """Return the name of an entry, which reveals nothing.
 
         Args:
-            *values: Values that JSON can represent.
+            identity: What the entry is about.
+            kind: What the entry contains.
+            *values: More values on which the name depends.
 
         Returns:
             43 characters of URL-safe base64.
         """
-        mac = HMAC(self._name_key, SHA256())
-        mac.update(json.dumps(values, separators=(",", ":")).encode())
-        return urlsafe_b64encode(mac.finalize()).decode().rstrip("=")
+        return identity.name(self._name_key, kind, *values)
 
     def seal(self, name: str, *fields: object) -> bytes:
         """Encrypt values as an entry.

@@ -42,9 +42,9 @@ except ModuleNotFoundError as error:
     error.add_note("RedisTokenStore needs an extra. Run: pip install 'okta-tokens[redis]'")
     raise
 
-from okta_tokens._model.key_identity import stored_values
-from okta_tokens._model.token_key import TokenKey
+from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.arguments import checked, looks_secret, number_of, text_of
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
 from okta_tokens.errors import ConfigurationError
 
@@ -68,7 +68,7 @@ return 0
 """
 
 
-class RedisTokenStore:
+class RedisTokenStore(Unserializable):
     """A store that shares encrypted tokens through Redis or Valkey.
 
     A process with one of the keys can read and forge the stored tokens. Use one store only for
@@ -81,7 +81,8 @@ class RedisTokenStore:
     Args:
         url_or_client: The URL of the server, `redis://…`, `rediss://…` or `unix://…`, with the
             credentials in it, as redis-py defines it. Or an asynchronous client of redis-py, which
-            may be one for Sentinel or Cluster; the store does not close it.
+            may be one for Sentinel or Cluster; the store does not close it, and the client decides
+            how long a response may be. With a URL the store reads 128 KiB of a response at most.
         keys: One key, or a list of keys, each 32 bytes in URL-safe base64 (44 characters), as
             `okta-tokens store-key` or `cryptography.fernet.Fernet.generate_key()` makes them. The
             first key encrypts, every key decrypts. To replace a key, deploy [old, new], then [new,
@@ -135,91 +136,108 @@ class RedisTokenStore:
         """Close the store's own connections."""
         await self.aclose()
 
-    async def load(self, key: TokenKey) -> tuple[SharedToken, float] | None:
-        """Return the stored token of a key, whichever of the store's keys encrypted it."""
+    async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None:
+        """Return the stored token of an identity, whichever of the store's keys encrypted it."""
         unreadable: UnreadableEntry | None = None
-        names = [self._name(sealer, "token", key) for sealer in self._sealers]
+        names = [self._name(sealer, identity, "token") for sealer in self._sealers]
         replies = await self._read(*names)
-        for sealer, name, entry, milliseconds in zip(
-            self._sealers, names, replies[::2], replies[1::2], strict=True
-        ):
-            if not entry or milliseconds <= 0:
-                continue
+        for sealer, name, (entry, seconds) in zip(self._sealers, names, replies, strict=True):
             try:
-                token = open_token(sealer, name, entry)
+                token = open_token(sealer, name, entry) if entry and seconds > 0 else None
             except UnreadableEntry as error:
                 unreadable = error
             else:
                 if token is not None:
-                    return token, milliseconds / 1000
+                    was_discarded = await self._was_discarded(identity, token.value)
+                    return None if was_discarded else (token, seconds)
         if unreadable is not None:
             raise unreadable
         return None
 
-    async def save(self, key: TokenKey, token: SharedToken, seconds: float) -> None:
+    async def save(self, identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
         """Store a token, encrypted with the first key."""
         sealer = self._sealers[0]
-        name = self._name(sealer, "token", key)
+        name = self._name(sealer, identity, "token")
         entry = seal_token(sealer, name, token)
         await self._client.set(name, entry, px=_milliseconds(seconds))
 
-    async def discard(self, key: TokenKey, value: str) -> None:
-        """Remove the token of a key if it has the given value, whichever key encrypted it."""
+    async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
+        """Remove a token, whichever key encrypted it, and store that it was discarded.
+
+        The record has a name of its own, so a process does not adopt the token if the entry is put
+        back.
+        """
+        sealer = self._sealers[0]
+        name = self._name(sealer, identity, "discarded", value)
+        await self._client.set(name, sealer.seal(name), px=_milliseconds(seconds))
         for sealer in self._sealers:
-            name = self._name(sealer, "token", key)
-            entry, _ = await self._read(name)
+            name = self._name(sealer, identity, "token")
+            ((entry, _),) = await self._read(name)
             token = open_token(sealer, name, entry) if entry else None
             if token is not None and token.value == value:
                 await self._client.eval(_DELETE_IF_EQUAL, 1, name, entry)
 
-    async def acquire(self, key: TokenKey, seconds: float) -> str | None:
-        """Take the lease of a key, under the name that the first key derives."""
+    async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None:
+        """Take the lease of an identity, under the name that the first key derives."""
         lease = uuid.uuid4().hex
-        name = self._name(self._sealers[0], "lease", key)
+        name = self._name(self._sealers[0], identity, "lease")
         acquired = await self._client.set(name, lease, nx=True, px=_milliseconds(seconds))
         return lease if acquired else None
 
-    async def release(self, key: TokenKey, lease: str) -> None:
+    async def release(self, identity: StoreIdentity, lease: str) -> None:
         """End a lease, unless it has ended."""
-        name = self._name(self._sealers[0], "lease", key)
+        name = self._name(self._sealers[0], identity, "lease")
         await self._client.eval(_DELETE_IF_EQUAL, 1, name, lease)
 
-    async def pause(self, key: TokenKey, seconds: float, until: float) -> None:
-        """Store a pause for the key's part of its domain, unless a longer pause is stored."""
-        sealer, name = self._sealers[0], self._pause_name(key)
+    async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None:
+        """Store a pause for a part of a domain, unless a longer pause is stored."""
+        sealer = self._sealers[0]
+        name = self._name(sealer, identity, "pause")
         entry = sealer.seal(name, until)
         await self._client.eval(_SET_IF_LONGER, 1, name, _milliseconds(seconds), entry)
 
-    async def paused(self, key: TokenKey) -> tuple[float, float] | None:
-        """Return the stored pause of the key's part of its domain."""
-        sealer, name = self._sealers[0], self._pause_name(key)
-        entry, milliseconds = await self._read(name)
-        fields = sealer.open(name, entry) if entry and milliseconds > 0 else None
-        return None if fields is None else (milliseconds / 1000, fields[0])
+    async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None:
+        """Return the stored pause of a part of a domain."""
+        sealer = self._sealers[0]
+        name = self._name(sealer, identity, "pause")
+        ((entry, seconds),) = await self._read(name)
+        fields = sealer.open(name, entry) if entry and seconds > 0 else None
+        return None if fields is None else (seconds, fields[0])
 
-    async def _read(self, *names: str) -> list[Any]:
-        """Return, for each name, the first bytes of its entry and the milliseconds until its end.
+    async def _was_discarded(self, identity: StoreIdentity, value: str) -> bool:
+        """Tell whether a token was discarded, whichever key encrypted the record.
 
-        The milliseconds are negative if there is no entry, or the entry has no end.
+        Raises:
+            UnreadableEntry: If there is a record that cannot be decrypted.
+        """
+        names = [self._name(sealer, identity, "discarded", value) for sealer in self._sealers]
+        for sealer, name, (entry, _) in zip(
+            self._sealers, names, await self._read(*names), strict=True
+        ):
+            if entry:
+                sealer.open(name, entry)
+                return True
+        return False
+
+    async def _read(self, *names: str) -> list[tuple[bytes, float]]:
+        """Return, for each name, the first bytes of its entry and the seconds until its end.
+
+        The seconds are negative if there is no entry, or the entry has no end.
         """
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
             pipeline.getrange(name, 0, _MAX_ENTRY)
             pipeline.pttl(name)
         replies: list[Any] = await pipeline.execute()
-        return replies
+        ends = (milliseconds / 1000 for milliseconds in replies[1::2])
+        return [*zip(replies[::2], ends, strict=True)]
 
     @property
     def _client(self) -> Any:  # noqa: ANN401 - a client for one server, or for a cluster
         return self._connections.client
 
-    def _name(self, sealer: Sealer, kind: str, key: TokenKey) -> str:
-        return f"{self._prefix}{kind}:{sealer.name(kind, *stored_values(key))}"
-
-    def _pause_name(self, key: TokenKey) -> str:
-        is_org_server = key.authorization_server is None
-        name = self._sealers[0].name("pause", key.client.origin, is_org_server)
-        return f"{self._prefix}pause:{name}"
+    def _name(self, sealer: Sealer, identity: StoreIdentity, kind: str, *values: str) -> str:
+        return f"{self._prefix}{kind}:{sealer.name(identity, kind, *values)}"
 
 
 def _problem(

@@ -1,0 +1,73 @@
+"""Values that contain a secret, which no serializer may write."""
+
+from __future__ import annotations
+
+from typing import NoReturn, Self
+
+
+class Unserializable:
+    """An immutable value that contains a secret: a copy is the value itself, a pickle is refused.
+
+    A subclass has slots, so `vars` fails, and is not a dataclass, since some serializers write
+    every field of a dataclass.
+    """
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        """Return the value itself, because it is immutable."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the value itself, because it is immutable."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse pickling.
+
+        Raises:
+            TypeError: Always.
+        """
+        name = type(self).__name__
+        del self  # an error tracker records the locals of the frame that raises
+        message = (
+            f"{name} contains a secret and cannot be pickled; make another one in the process "
+            "that needs it"
+        )
+        raise TypeError(message)
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse to return the slots, which some serializers request.
+
+        Raises:
+            TypeError: Always.
+        """
+        self.__reduce__()
+
+
+class Immutable(Unserializable):
+    """A value that contains a secret and refuses every change."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        """Refuse a change, because others have the same object.
+
+        Raises:
+            AttributeError: Always.
+        """
+        kind = type(self).__name__
+        del self, name, value  # an error tracker records the locals of the frame that raises
+        message = f"{kind} is immutable; make another one"
+        raise AttributeError(message)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        """Refuse a deletion, because others have the same object.
+
+        Raises:
+            AttributeError: Always.
+        """
+        kind = type(self).__name__
+        del self, name
+        message = f"{kind} is immutable; make another one"
+        raise AttributeError(message)
