@@ -38,6 +38,8 @@ ALGORITHMS: dict[str, PrivateKey] = {
     **dict.fromkeys(("RS256", "RS384", "RS512"), rsa_key()),
     **{algorithm: ec_key(algorithm) for algorithm in CURVES},
 }
+PARTS_OF_CODES = ["s", "client", "dpop"]
+"""Secrets of tests that are parts of Okta's error codes and descriptions."""
 GRANT = {"access_token": "t0k", "token_type": "Bearer", "expires_in": 3600, "scope": "a"}
 
 
@@ -377,9 +379,10 @@ async def test_the_claims_of_a_token_are_ignored() -> None:
 # Rotation
 
 
-async def test_a_rotated_secret_is_fetched_after_invalid_client() -> None:
+@pytest.mark.parametrize("old", ["old-secret-0", *PARTS_OF_CODES])
+async def test_a_rotated_secret_is_fetched_after_invalid_client(old: str) -> None:
     """After `invalid_client` the callable is called again; a new secret is sent at once, once."""
-    secrets = ["old-secret-0", LONG_SECRET]
+    secrets = [old, LONG_SECRET]
     async with world(
         app=app(secrets=[LONG_SECRET]), authentication=ClientSecretBasic(lambda: secrets.pop(0))
     ) as here:
@@ -487,6 +490,16 @@ async def test_proofs_are_signed_with_six_algorithms(algorithm: str) -> None:
         assert token.authorization == f"DPoP {token.value}"
         assert here.sandbox.received[-1].jkt == dpop.thumbprint
         assert await call(here, here.source()) == 200
+
+
+@pytest.mark.parametrize("secret", PARTS_OF_CODES)
+async def test_a_test_secret_does_not_hide_an_error_code(secret: str) -> None:
+    """A secret that is a part of `use_dpop_nonce` does not keep the provider from a nonce."""
+    okta = app(dpop=True, secrets=[secret])
+    async with world(app=okta, authentication=ClientSecretPost(secret), dpop=DPoP()) as here:
+        await here.source().get_token()
+
+        assert [request.status for request in here.sandbox.received] == [400, 200]
 
 
 async def test_only_the_first_fetch_needs_a_request_for_the_nonce() -> None:

@@ -8,8 +8,12 @@ from urllib.parse import quote_plus
 import pytest
 
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
-from okta_tokens._endpoint.response import MAX_BODY
+from okta_tokens._endpoint.known_texts import is_known_text
+from okta_tokens._endpoint.response import MAX_BODY, Response
+from okta_tokens._runtime.redaction import WITHHELD
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError
+from okta_tokens.sandbox import _client_assertions, _dpop_proofs, _okta_errors
+from okta_tokens.sandbox._responses import ErrorResponse
 from tests.endpoint.responses import (
     HTML,
     NESTED,
@@ -24,6 +28,15 @@ from tests.endpoint.responses import (
     new_response,
     text_of,
 )
+
+TEST_SECRETS = ["s", "client", "my-client-secret", SECRET]
+"""The secret of a test is often a part of Okta's texts; the last one is none."""
+
+KNOWN_TEXTS = [
+    ("invalid_client", "The client secret supplied for a confidential client is invalid."),
+    ("use_dpop_nonce", "Authorization server requires nonce in DPoP proof."),
+    ("E0000007", "The requested path was not found"),
+]
 
 REDIRECT = "it is a redirect, which is never followed; check the domain"
 
@@ -298,7 +311,7 @@ def test_an_echoed_secret_is_withheld(spell: type[str]) -> None:
 
         assert secret not in text_of(error)
         assert echo not in text_of(error)
-        assert error.headers["X-Debug"] == "form: [withheld]"
+        assert error.headers["X-Debug"] == "[withheld]"
 
 
 @pytest.mark.parametrize("name", ["access_token", "id_token", "refresh_token"])
@@ -317,10 +330,58 @@ def test_a_token_in_the_body_is_withheld(name: str) -> None:
 
         assert VALUE not in text_of(error)
         assert (error.request_id, error.error_id) == (None, None)
-        assert error.headers["Location"] == "https://app.example/#token=[withheld]"
+        assert error.headers["Location"] == "[withheld]"
+
+
+@pytest.mark.parametrize("secret", TEST_SECRETS)
+@pytest.mark.parametrize(("code", "description"), KNOWN_TEXTS)
+def test_a_text_of_okta_is_shown(code: str, description: str, secret: str) -> None:
+    """Okta's own codes and descriptions are shown, also if a test secret is a part of them."""
+    body = {"error": code, "error_description": description}
+    error = error_in(new_response(body, 400, secrets=[secret]))
+
+    assert isinstance(error, OAuthError)
+    assert (error.error, error.description) == (code, description)
+    assert error.args[0].startswith(f"Okta refused (400 {code}): {description.rstrip('.')}; ")
+
+
+def test_every_fixed_text_of_the_sandbox_is_known() -> None:
+    """The codes and the descriptions of the sandbox, which has Okta's wordings, are known."""
+    found = {
+        text
+        for module in (_client_assertions, _dpop_proofs, _okta_errors)
+        for value in vars(module).values()
+        if isinstance(value, ErrorResponse)
+        for text in (value.code, value.description)
+    }
+
+    assert len(found) > 40
+    assert {text for text in found if not is_known_text(text)} == set()
+
+
+@pytest.mark.parametrize("secret", ["s", "client"])
+@pytest.mark.parametrize("code", ["server_error", "use_dpop_nonce", "E0000047"])
+def test_a_transient_code_is_recognized_whatever_the_secret_is(code: str, secret: str) -> None:
+    """A code decides as the server sent it."""
+    assert error_in(new_response({"error": code}, 400, secrets=[secret])).retryable
+
+
+def test_another_text_with_a_short_secret_is_withheld() -> None:
+    """A text that is not one of Okta's is withheld if the whole secret occurs in it."""
+    body = {"error": "client_error", "error_description": "Unknown client."}
+    error = error_in(new_response(body, 400, secrets=["client"]))
+
+    assert isinstance(error, OAuthError)
+    assert (error.error, error.description) == (WITHHELD, WITHHELD)
+    assert str(error).startswith("Okta refused (400 [withheld]): [withheld]; look the request id")
 
 
 # The immediate retry
+
+
+def change_for(response: Response, *, proof: bool, mistimed: bool = False) -> ImmediateRetry | None:
+    """Return what a response says to change before an immediate retry."""
+    return immediate_retry_for(response, error_in(response), proof=proof, mistimed=mistimed)
 
 
 @pytest.mark.parametrize(
@@ -344,19 +405,20 @@ def test_a_token_in_the_body_is_withheld(name: str) -> None:
 def test_a_refusal_says_what_to_change(
     *, error: str, description: str, proof: bool, change: str | None
 ) -> None:
-    """The code and the description of a refusal tell what to change before an immediate retry."""
+    """The code and the description tell what to change, also if they are not shown."""
     body = {"error": error, "error_description": description}
-    found = immediate_retry_for(error_in(new_response(body, 400)), proof=proof, mistimed=False)
+    for secret in TEST_SECRETS:
+        response = new_response(body, 400, secrets=[secret])
 
-    assert found == (None if change is None else ImmediateRetry[change])
+        assert change_for(response, proof=proof) == (change and ImmediateRetry[change])
 
 
 @pytest.mark.parametrize("status", [500, 429, 200])
 def test_only_a_refusal_is_retried_immediately(status: int) -> None:
     """An error that is not a refusal by Okta gets no immediate retry."""
-    error = error_in(new_response({}, status))
+    response = new_response({"error": "invalid_client"}, status)
 
-    assert immediate_retry_for(error, proof=True, mistimed=True) is None
+    assert change_for(response, proof=True, mistimed=True) is None
 
 
 @pytest.mark.parametrize(
@@ -366,6 +428,6 @@ def test_a_refused_assertion_with_a_wrong_time_is_signed_again(
     code: str, change: ImmediateRetry | None
 ) -> None:
     """An `invalid_client` without a reason is retried by Okta's clock if the time was wrong."""
-    error = error_in(new_response({"error": code, "error_description": "Failed."}, 401))
+    response = new_response({"error": code, "error_description": "Failed."}, 401)
 
-    assert immediate_retry_for(error, proof=False, mistimed=True) == change
+    assert change_for(response, proof=False, mistimed=True) == change

@@ -39,6 +39,10 @@ from tests.endpoint.responses import DATE, QUICK, header_lists, new_response, re
         pytest.param(
             [("X-Rate-Limit-Reset", "soon"), ("Retry-After", "60")], 60, id="reset-invalid"
         ),
+        pytest.param([("Retry-After", f"17{',' * 254}")], 17, id="longest"),
+        pytest.param([("Retry-After", f"17{',' * 255}")], None, id="longer"),
+        pytest.param([("Retry-After", "5")] * 15 + [("Retry-After", "17")], 17, id="sixteenth"),
+        pytest.param([("Retry-After", "5")] * 16 + [("Retry-After", "17")], 5, id="seventeenth"),
         pytest.param([], None, id="nothing"),
     ],
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from okta_tokens._endpoint.response import MAX_BODY
 from tests.endpoint.responses import (
@@ -170,7 +173,59 @@ def test_the_name_of_a_header_is_scrubbed() -> None:
     """A secret in the name of a header does not get into an error."""
     error = error_in(new_response(b"", 500, {f"X-{SECRET}": "1"}))
 
-    assert error.headers == {"X-[withheld]": "1"}
+    assert error.headers == {"[withheld]": "1"}
+
+
+def test_the_name_of_a_usual_header_is_shown() -> None:
+    """The name of a usual header is shown, also if a test secret is a part of it."""
+    headers = {"X-Rate-Limit-Reset": "7", "server": "8", "X-Others": "9"}
+    error = error_in(new_response(b"", 500, headers, secrets=["s"]))
+
+    assert error.headers == {"X-Rate-Limit-Reset": "7", "server": "8", "[withheld]": "9"}
+
+
+def test_an_error_has_32_headers_of_256_characters() -> None:
+    """An error has the first 32 headers, and 256 characters of each name and value."""
+    headers = [("Set-Cookie", "a=b")] * 40 + [(f"X-{number}", "z") for number in range(99)]
+    shown = error_in(new_response(b"", 500, headers)).headers
+
+    assert list(shown) == [f"X-{number}" for number in range(32)]
+
+    shown = error_in(new_response(b"", 500, {"x" * 257: "z" * 256, "y" * 256: "z" * 257})).headers
+
+    assert shown == {f"{'x' * 253}...": "z" * 256, "y" * 256: f"{'z' * 253}..."}
+
+
+class CountedHeaders(CIMultiDict[str]):
+    """Headers that count how many of them were read."""
+
+    read = 0
+
+    def items(self) -> Any:  # noqa: ANN401 - a generator instead of a view
+        """Yield every header, and count it."""
+        for pair in super().items():
+            self.read += 1
+            yield pair
+
+
+def test_no_more_headers_are_read_than_are_shown() -> None:
+    """Headers that are not shown are neither read nor searched."""
+    headers = CountedHeaders([("X-Many", "1")] * 5_000)
+    response = replace(new_response(b"", 500), headers=headers)
+
+    assert error_in(response).headers == {"X-Many": "1"}
+    assert headers.read == 32
+
+
+def test_hostile_headers_take_no_longer_than_others() -> None:
+    """An error with a megabyte of headers that decode to further escapes is made within 0.1 s."""
+    hostile = "%26%23x5c;u0026\\x25&#x26;" * 320
+    headers = [(f"X-{number}", hostile) for number in range(120)]
+    begun = time.process_time()
+    error = error_in(new_response(b"", 400, headers))
+
+    assert time.process_time() - begun < 0.1
+    assert 0 < len(error.headers) <= 32
 
 
 # The nonce
@@ -205,6 +260,7 @@ def test_only_a_valid_nonce_is_used(headers: dict[str, str], nonce: str | None) 
         ("Fri, 32 Jan 2027 08:00:00 GMT", None),
         ("Fri, 15 Jan 2027 08:00:00 +9999", None),
         ("Fri, 15 Jan 99999999999 08:00:00 GMT", None),
+        (f"{' ' * 64}{DATE}", None),
     ],
 )
 def test_the_server_time_is_the_date_header(date: str | None, seconds: float | None) -> None:

@@ -166,10 +166,10 @@ async def test_a_failed_revocation_is_retried(monkeypatch: pytest.MonkeyPatch) -
         fails = [True, False, True, True]  # one for each attempt
 
         async def send_or_fail(*arguments: object, **options: object) -> object:
-            result, request = await send(*arguments, **options)  # type: ignore[arg-type]  # passed on
+            result, request, change = await send(*arguments, **options)  # type: ignore[arg-type]  # passed on
             if fails.pop(0):
                 result = ServerError("the server failed", status=503, retryable=True)
-            return result, request
+            return result, request, change
 
         monkeypatch.setattr(endpoint, "_send", send_or_fail)
         caller = asyncio.ensure_future(here.provider.revoke(token))

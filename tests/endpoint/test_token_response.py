@@ -290,6 +290,19 @@ def test_granted_scopes_that_are_not_a_string_of_names_are_invalid(scope: object
     assert error.args == (f"the response (200) is invalid: {INVALID_SCOPE}",)
 
 
+def test_granted_scopes_have_at_most_8_kib() -> None:
+    """Granted scopes of 8 KiB are parsed; longer ones are invalid."""
+    longest = "a " * 4 * 1024
+
+    assert token_in(new_response({**TOKEN_FIELDS, "scope": longest})).scopes == {"a"}
+
+    error = invalid_error_in(new_response({**TOKEN_FIELDS, "scope": f"{longest}b"}))
+
+    assert error.args == (
+        "the response (200) is invalid: scope is longer than 8 KiB; check the domain",
+    )
+
+
 # Revocation
 
 

@@ -225,16 +225,13 @@ class Endpoint:
         credential to change has not changed: then the first refusal is the result. Each request
         is built anew, since Okta counts an assertion as used even if it refuses the request.
         """
-        result, request = await self._send(operation, deadline)
+        result, request, change = await self._send(operation, deadline)
         made: set[ImmediateRetry] = set()
-        while isinstance(result, FetchError):
-            change = self._immediate_retry(operation, request, result)
-            if change is None or change in made:
-                break
+        while change is not None and change not in made:
             made.add(change)
             refused = request if change is ImmediateRetry.CREDENTIAL else None
             sent = operation.requests_sent
-            next_result, request = await self._send(operation, deadline, refused)
+            next_result, request, change = await self._send(operation, deadline, refused)
             if next_result is None or operation.requests_sent == sent:
                 break  # no request was sent, so the refusal tells more
             result = next_result
@@ -242,13 +239,18 @@ class Endpoint:
         return result
 
     def _immediate_retry(
-        self, operation: Operation[T], request: TokenRequest, error: FetchError
+        self,
+        operation: Operation[T],
+        request: TokenRequest,
+        response: Response,
+        error: FetchError,
     ) -> ImmediateRetry | None:
         """Return what to change before the request is sent again at once, or None."""
         if self.paused_until(operation.key) > self._clock.boot_time():
             return None
         clock_was_wrong = abs(self.clock_offset - operation.clock_offset) > _MISTIMED
         return immediate_retry_for(
+            response,
             error,
             proof=operation.dpop is not None,
             mistimed=clock_was_wrong and "client_assertion" in request.form,
@@ -256,7 +258,7 @@ class Endpoint:
 
     async def _send(
         self, operation: Operation[T], deadline: float, refused: TokenRequest | None = None
-    ) -> tuple[T | FetchError | None, TokenRequest]:
+    ) -> tuple[T | FetchError | None, TokenRequest, ImmediateRetry | None]:
         """Build one request, send it, and parse its response.
 
         Args:
@@ -266,18 +268,22 @@ class Endpoint:
                 credential.
 
         Returns:
-            The result, None if the request was not sent; and the request.
+            The result, None if the request was not sent; the request; and what to change before it
+            is sent again at once.
         """
         request = operation.new_request(self.server_time())
         deadline = min(self._clock.boot_time() + self._policy.request_timeout, deadline)
         response = await self._exchange_before(deadline, operation, request, refused)
         result = self._handle(operation, response) if isinstance(response, Response) else response
+        change = None
         if isinstance(result, FetchError):
+            if isinstance(response, Response):
+                change = self._immediate_retry(operation, request, response, result)
             if result.args != (SWAPPED,):
                 result.key = operation.key
             result.attempts = operation.requests_sent
             self._emit(AttemptFailed(key=operation.key, error=result))
-        return result, request
+        return result, request, change
 
     async def _exchange_before(
         self,
@@ -323,13 +329,13 @@ class Endpoint:
             self._nonces[key.authorization_server] = response.dpop_nonce
         result = operation.parse(response)
         if isinstance(result, RateLimitedError):
-            seconds = self._begin_pause(key, response)
+            seconds = self._begin_pause(key, response, result.request_id)
             result.retry_at = datetime.fromtimestamp(response.received_at + seconds, UTC)
         else:
             self._pause_of(key).consecutive_429s = 0
         return result
 
-    def _begin_pause(self, key: TokenKey, response: Response) -> float:
+    def _begin_pause(self, key: TokenKey, response: Response, request_id: str | None) -> float:
         """Begin or lengthen the pause after a 429, and share it; return its seconds."""
         seconds = self._pause_of(key).extend(
             response,
@@ -343,7 +349,7 @@ class Endpoint:
                 org_server=key.authorization_server is None,
                 seconds=seconds,
                 concurrency=is_concurrency_limit(response),
-                request_id=response.request_id,
+                request_id=request_id,
             )
         )
         if self._store is not None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from okta_tokens._endpoint.rate_limits import is_concurrency_limit
-from okta_tokens._endpoint.response import MAX_BODY, Response
+from okta_tokens._endpoint.response import MAX_BODY, Response, shown_text
 from okta_tokens._model.advice import MIDDLEBOXES, advice_for_code
-from okta_tokens._runtime.redaction import scrub
+from okta_tokens._runtime.redaction import SecretSearch
 from okta_tokens.errors import (
     FetchError,
     FetchFacts,
@@ -30,6 +30,9 @@ _TRANSIENT = {
     "E0000047",
 }
 """Error codes after which the same request may succeed later."""
+
+_MAX_CODE = 64  # characters
+_MAX_DESCRIPTION = 500  # characters
 
 _WRONG_TIME = re.compile(
     r"expir|too far|future|issued before|not yet|already been used|\b(?:exp|iat|jti|nbf)\b",
@@ -59,10 +62,13 @@ def parse_error_response(response: Response, fields: Mapping[str, object]) -> Fe
     Returns:
         The error. It is returned, not raised, since the frames here have seen the response.
     """
-    facts = response.facts(fields)
+    search = SecretSearch(response.secrets)
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _rate_limited(response, facts)
-    code, description = _error_of(fields, response.secrets)
+        return _rate_limited(response, response.facts(fields, search))
+    sent_code, sent_description = _error_of(fields)
+    code = shown_text(sent_code, search, _MAX_CODE)
+    description = shown_text(sent_description, search, _MAX_DESCRIPTION)
+    facts = response.facts(fields, search)
     timed_out = response.status == HTTPStatus.REQUEST_TIMEOUT
     reason = description.rstrip(".") or "no reason given"
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -74,10 +80,10 @@ def parse_error_response(response: Response, fields: Mapping[str, object]) -> Fe
             status=response.status,
             **facts,
         )
-    if response.status >= HTTPStatus.BAD_REQUEST and code:
-        facts["retryable"] = code in _TRANSIENT or timed_out
+    if response.status >= HTTPStatus.BAD_REQUEST and sent_code:
+        facts["retryable"] = sent_code in _TRANSIENT or timed_out
         return OAuthError(
-            f"Okta refused ({response.status} {code}): {reason}; {advice_for_code(code)}",
+            f"Okta refused ({response.status} {code}): {reason}; {advice_for_code(sent_code)}",
             error=code,
             description=description,
             status=response.status,
@@ -86,11 +92,16 @@ def parse_error_response(response: Response, fields: Mapping[str, object]) -> Fe
     return invalid_response(response, facts, why_invalid(response), retryable=timed_out)
 
 
-def immediate_retry_for(error: FetchError, *, proof: bool, mistimed: bool) -> ImmediateRetry | None:
+def immediate_retry_for(
+    response: Response, error: FetchError, *, proof: bool, mistimed: bool
+) -> ImmediateRetry | None:
     """Return what to change before a refused request is sent again at once.
 
+    The response decides, and not the error, whose texts are scrubbed.
+
     Args:
-        error: The refusal.
+        response: The response.
+        error: What the response means.
         proof: Whether the request held a DPoP proof.
         mistimed: Whether the request held an assertion whose time has turned out to be wrong. Some
             servers do not say why they refuse an assertion.
@@ -100,14 +111,15 @@ def immediate_retry_for(error: FetchError, *, proof: bool, mistimed: bool) -> Im
     """
     if not isinstance(error, OAuthError):
         return None
-    if error.error == "invalid_client":
-        wrong_time = mistimed or _WRONG_TIME.search(error.description)
+    code, description = _error_of(response.json_object())
+    if code == "invalid_client":
+        wrong_time = mistimed or _WRONG_TIME.search(description, 0, _MAX_DESCRIPTION)
         return ImmediateRetry.TIME if wrong_time else ImmediateRetry.CREDENTIAL
     for_proofs = {
         "use_dpop_nonce": ImmediateRetry.NONCE,
         "invalid_dpop_proof": ImmediateRetry.TIME,
     }
-    return for_proofs.get(error.error) if proof else None
+    return for_proofs.get(code) if proof else None
 
 
 def invalid_response(
@@ -151,11 +163,10 @@ def _rate_limited(response: Response, facts: FetchFacts) -> FetchError:
     )
 
 
-def _error_of(fields: Mapping[str, object], secrets: Iterable[str]) -> tuple[str, str]:
-    """Return the code and the description of an error in either of Okta's formats."""
+def _error_of(fields: Mapping[str, object]) -> tuple[str, str]:
+    """Return the code and the description of an error in either of Okta's formats, as sent."""
     code = _first_text(fields, "error", "errorCode")
-    description = _first_text(fields, "error_description", "errorSummary")
-    return scrub(code, secrets)[:64], scrub(description, secrets)
+    return code, _first_text(fields, "error_description", "errorSummary")
 
 
 def _first_text(fields: Mapping[str, object], *names: str) -> str:

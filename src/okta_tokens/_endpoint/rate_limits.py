@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 from okta_tokens._endpoint.response import Response
 
 MAX_REQUESTED_PAUSE = 86_400.0
 """Seconds: a longer pause in a 429 is cut to this. Okta's own windows are minutes."""
 
+_MAX_VALUES = 16  # of one header
+_MAX_VALUE = 256  # characters
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _DEFAULT_PAUSE = 2.0
 """Seconds: the pause after a first 429 that names none. It doubles with each consecutive 429."""
@@ -99,6 +102,12 @@ def is_concurrency_limit(response: Response) -> bool:
 
 
 def header_integers(values: Iterable[str]) -> list[int]:
-    """Return the numbers in a header that proxies may have repeated or joined with commas."""
-    parts = (part.strip() for value in values for part in value.split(","))
+    """Return the numbers in a header that proxies may have repeated or joined with commas.
+
+    Args:
+        values: The values of the header. Those after the sixteenth, and those of more than 256
+            characters, are ignored.
+    """
+    short = (value for value in islice(values, _MAX_VALUES) if len(value) <= _MAX_VALUE)
+    parts = (part.strip() for value in short for part in value.split(","))
     return [int(part) for part in parts if _DIGITS.fullmatch(part)]

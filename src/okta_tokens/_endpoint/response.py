@@ -10,17 +10,22 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Protocol
 
 from okta_tokens._auth.dpop import is_nonce
+from okta_tokens._endpoint.known_texts import is_known_text
 from okta_tokens._runtime.clock import Instant
-from okta_tokens._runtime.redaction import contains_secret, scrub
+from okta_tokens._runtime.redaction import SecretSearch, scrub
 from okta_tokens.errors import FetchFacts
 
 MAX_BODY = 64 * 1024
 """Bytes of a response's body that are read. A longer body is invalid."""
 
+_MAX_HEADERS = 32
+_MAX_HEADER = 256  # characters
+_MAX_DATE = 64  # characters
 _IDENTIFIER = re.compile(r"[\w.@:+/=-]{1,128}", re.ASCII)
 _COOKIES = {"set-cookie", "set-cookie2"}
 
@@ -63,7 +68,8 @@ class Response:
     @property
     def request_id(self) -> str | None:
         """The `X-Okta-Request-Id`, if it looks like an id."""
-        return _identifier(self.header("X-Okta-Request-Id"), self.secrets)
+        search = SecretSearch(self.secrets, encoded=False)
+        return _identifier(self.header("X-Okta-Request-Id"), search)
 
     @property
     def dpop_nonce(self) -> str | None:
@@ -74,7 +80,7 @@ class Response:
     @property
     def server_time(self) -> float | None:
         """The `Date` header in seconds since the epoch; None if it is missing or invalid."""
-        return parse_date(self.header("Date") or "")
+        return parse_date((self.header("Date") or "")[:_MAX_DATE])
 
     def json_object(self) -> Mapping[str, object]:
         """Return the body as a JSON object; an empty one if the body is anything else."""
@@ -86,22 +92,34 @@ class Response:
             return {}
         return parsed if isinstance(parsed, dict) else {}
 
-    def facts(self, fields: Mapping[str, object]) -> FetchFacts:
-        """Return what every `FetchError` tells about a response.
+    def facts(self, fields: Mapping[str, object], search: SecretSearch) -> FetchFacts:
+        """Return what every `FetchError` tells about a response: ids, and the first 32 headers.
 
         Args:
             fields: The body as `json_object` returns it.
+            search: The search for the secrets of the request and the tokens of the body.
         """
-        headers = {
-            scrub(name, self.secrets): scrub(value, self.secrets)
-            for name, value in self.headers.items()
-            if name.lower() not in _COOKIES
+        headers = ((name, value) for name, value in self.headers.items() if not _is_cookie(name))
+        shown = {
+            shown_text(name, search, _MAX_HEADER): scrub(value, search, _MAX_HEADER)
+            for name, value in islice(headers, _MAX_HEADERS)
         }
         return {
-            "request_id": self.request_id,
-            "error_id": _identifier(fields.get("errorId"), self.secrets),
-            "headers": MappingProxyType(headers),
+            "request_id": _identifier(self.header("X-Okta-Request-Id"), search),
+            "error_id": _identifier(fields.get("errorId"), search),
+            "headers": MappingProxyType(shown),
         }
+
+
+def shown_text(text: str, search: SecretSearch, max_length: int) -> str:
+    """Return a text of the server as it is shown: one of Okta's own, or scrubbed.
+
+    Args:
+        text: What the server sent.
+        search: The search for the secrets of the request and the tokens of the body.
+        max_length: The length of the result, in characters.
+    """
+    return text if is_known_text(text) else scrub(text, search, max_length)
 
 
 @lru_cache(maxsize=16)  # a burst of responses has the same few dates
@@ -121,7 +139,11 @@ def parse_date(text: str) -> float | None:
         return None
 
 
-def _identifier(text: object, secrets: Iterable[str]) -> str | None:
-    if isinstance(text, str) and _IDENTIFIER.fullmatch(text) and not contains_secret(text, secrets):
+def _is_cookie(name: str) -> bool:
+    return name.lower() in _COOKIES
+
+
+def _identifier(text: object, search: SecretSearch) -> str | None:
+    if isinstance(text, str) and _IDENTIFIER.fullmatch(text) and not search.finds(text):
         return text
     return None

@@ -16,6 +16,7 @@ from okta_tokens._endpoint.error_response import (
 from okta_tokens._endpoint.response import Response
 from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.clock import Instant
+from okta_tokens._runtime.redaction import SecretSearch
 from okta_tokens.errors import FetchError
 
 MAX_LIFETIME = 30 * 86_400.0
@@ -23,6 +24,7 @@ MAX_LIFETIME = 30 * 86_400.0
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _SCOPES = re.compile(r"[\x20-\x7e]*")
+_MAX_SCOPES = 8 * 1024  # characters; Okta's limit is 1,024
 _DIGITS = re.compile(r"[0-9]{1,15}")
 
 _WRONG_TYPES = {
@@ -127,6 +129,8 @@ def _parse_success(
         why, retryable = "the token had expired when it arrived; check the token lifetime", True
     elif not isinstance(scope, str) or not _SCOPES.fullmatch(scope):
         why = "scope is not a string of scope names; check the domain"
+    elif len(scope) > _MAX_SCOPES:
+        why = f"scope is longer than {_MAX_SCOPES // 1024} KiB; check the domain"
     else:
         granted = frozenset(scope.split())
         return TokenResponse(
@@ -138,7 +142,8 @@ def _parse_success(
             sent=response.sent,
             request_id=response.request_id,
         )
-    return invalid_response(response, response.facts(fields), why, retryable=retryable)
+    facts = response.facts(fields, SecretSearch(response.secrets))
+    return invalid_response(response, facts, why, retryable=retryable)
 
 
 def _parse_lifetime(expires_in: object) -> float | None:

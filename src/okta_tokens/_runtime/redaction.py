@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import html
-import json
 import re
+import unicodedata
+from base64 import b64encode
+from binascii import a2b_base64, a2b_hex
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 WITHHELD = "[withheld]"
 
-_PERCENT_ESCAPE = re.compile(r"%[0-9A-F]{2}")
-_BACKSLASH_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _MAX_TEXT = 500
 
@@ -22,24 +21,118 @@ _RUN = re.compile(r"[^\s'\"(),;\[\]{}<>]{12,}")
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{32,}")
 _MIXTURE = (re.compile(r"[A-Z]"), re.compile(r"[a-z]"), re.compile(r"[0-9]"))
 
+_PART = 12  # characters of a secret that reveal it
+_MAX_SECRETS = 32 * 1024  # characters of all secrets
+_MAX_SEARCHED = 32 * 1024  # characters, in all forms of all texts
+_LENGTHS_TO_ENCODE = range(6, 257)  # an encoding of less is part of many words
+_MAX_UNINDEXED = 4_000_000  # characters of texts times characters of secrets
 
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """Remove secrets from a server's text, for use in a message, a log line or an attribute.
+_ASCII = bytes(range(0x80))
+_SEPARATORS = bytes(byte for byte in _ASCII if not chr(byte).isalnum())
+_END = "\0"
+_SEPARATORS_BUT_END = _SEPARATORS.translate(None, _END.encode())
+_NOT_BASE64 = _SEPARATORS.translate(None, b"+/")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
+
+_ESCAPE = re.compile(
+    r"%(?:u(H{4})|(H{2}))|\\(?:u(H{4})|[ux]\{(H{1,5})\}|U000(H{5})|x(H{2})|([0-7]{3})|(.))".replace(
+        "H", "[0-9A-Fa-f]"
+    ),
+    re.DOTALL,
+)
+_QUOTED_PRINTABLE = re.compile(r"=(?:([0-9A-Fa-f]{2})|\s+)")
+_MARKUP = re.compile(r"<[^<>]*>|\x1b\[[0-9;]*[A-Za-z]")
+_HEXADECIMAL_DIGITS = re.compile(rb"[0-9a-f]{24,}")
+_CODE = re.compile(r"[0-9]+")
+_CODES = re.compile(r"(?:[0-9]{2,3}[^0-9A-Za-z]{1,8}){11,}[0-9]{2,3}")
+_READABLE = re.compile(rb"[\x00\t\n\r\x20-\x7e]{12,}")
+
+
+class SecretSearch:
+    """A search for the secrets of one request in the texts of its response.
+
+    A text reveals a secret if it holds twelve consecutive characters of it, or all of a shorter
+    one. Case does not matter, nor do separators between letters and digits. The text is searched
+    as it is, and as what it means in a URL, a form, HTML, a string literal, quoted-printable,
+    hexadecimal, base64 and lists of character codes, in any nesting.
+
+    The work is bounded: every text counts as revealing after 32 KiB have been searched, or if the
+    secrets are longer than 32 KiB together.
+
+    Args:
+        secrets: The secrets. Empty ones are ignored.
+        encoded: Whether to look as well for what decoding does not find: backward text, encodings
+            in other case, and encodings of secrets shorter than twelve characters.
+    """
+
+    __slots__ = ("_encoded", "_index", "_left", "_long", "_secrets", "_short", "_unindexed")
+
+    def __init__(self, secrets: Iterable[str], *, encoded: bool = True) -> None:
+        self._secrets = tuple(filter(None, secrets))
+        self._encoded = encoded
+        self._left = _MAX_SEARCHED if sum(map(len, self._secrets)) <= _MAX_SECRETS else 0
+        self._unindexed = _MAX_UNINDEXED
+        self._short: list[str] | None = None
+        self._long = ""
+        self._index: frozenset[str] | None = None
+
+    def finds(self, text: str) -> bool:
+        """Tell whether a text reveals a secret.
+
+        Args:
+            text: Any text.
+        """
+        pending, seen = [text], {"", text}
+        while pending and self._secrets:
+            text = pending.pop()
+            if any(map(self._reveals, _forms(text))):
+                return True
+            new = {decode(text) for decode in _DECODERS} - seen
+            seen |= new
+            pending += new
+        return False
+
+    def _reveals(self, form: str) -> bool:
+        """Tell whether a form of a text holds a short secret or a part of a long one."""
+        self._left -= len(form)
+        if self._left < 0:
+            return True
+        if self._short is None:
+            forms = _forms_of_secrets(self._secrets, encoded=self._encoded)
+            self._short = [each for each in forms if len(each) < _PART]
+            self._long = _END.join(forms.difference(self._short))
+        if any(short in form for short in self._short):
+            return True
+        if self._index is None:
+            # Every part of twelve characters holds one of these blocks. To look for the blocks of
+            # a few short texts takes less time than to make the index.
+            self._unindexed -= len(form) * len(self._long)
+            blocks = (form[at : at + 6] for at in range(0, len(form) - 5, 6))
+            if self._unindexed > 0 and not any(block in self._long for block in blocks):
+                return False
+            self._index = frozenset(_parts(self._long))
+        return not self._index.isdisjoint(_parts(form))
+
+
+def scrub(
+    text: str, secrets: Iterable[str] | SecretSearch = (), max_length: int = _MAX_TEXT
+) -> str:
+    """Return a server's text for a message, a log line or an attribute.
 
     Args:
         text: What the server sent.
-        secrets: The secrets that were in the request. Empty ones are ignored.
+        secrets: The secrets that were in the request, or one search for several texts.
+        max_length: The length of the result, in characters.
 
     Returns:
-        One printable line of at most 500 characters, with `[withheld]` in place of each secret. If
-        the text still contains a secret after decoding, `[withheld]` replaces all of it.
+        One printable line; `[withheld]` if the text reveals a secret.
     """
-    text = _UNPRINTABLE.sub(" ", text).strip()
-    for spelling in _spellings(secrets, len(text)):
-        text = text.replace(spelling, WITHHELD)
-    if contains_secret(text, secrets):
+    search = secrets if isinstance(secrets, SecretSearch) else SecretSearch(secrets)
+    text = text[: max_length * 2].strip()  # a secret may begin before the end of what is shown
+    line = _UNPRINTABLE.sub(" ", text).strip()
+    if any(map(search.finds, {text, line})):
         return WITHHELD
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
+    return line if len(line) <= max_length else line[: max_length - 3] + "..."
 
 
 def sanitize(error: BaseException, secrets: Iterable[str] = ()) -> BaseException:
@@ -52,15 +145,19 @@ def sanitize(error: BaseException, secrets: Iterable[str] = ()) -> BaseException
         secrets: As for `scrub`.
 
     Returns:
-        One of two cases. If the error's text, arguments, attributes or notes contain a secret or
-        what looks like a credential, or cannot be printed, or if the error is a group, whose
-        members have frames of their own: a new `RuntimeError` that names the type of the error.
-        Otherwise: the same error, from which the traceback, the cause and the context are removed.
+        One of two cases. If the error's text, arguments, attributes or notes reveal a secret or
+        contain what looks like a credential, or cannot be printed, or if the error is a group,
+        whose members have frames of their own: a new `RuntimeError` that names the type of the
+        error. Otherwise: the same error, from which the traceback, the cause and the context are
+        removed.
     """
     try:
         shown = "\n".join(_shown_texts(error))
-        # An argument or attribute that was quoted was escaped twice.
-        is_safe = not any(_looks_secret(text, secrets) for text in {shown, _unescape(shown)})
+        is_safe = not (
+            contains_secret(shown, secrets)
+            # An argument or attribute that was quoted was escaped twice.
+            or any(map(_looks_secret, (shown, _unescape(shown))))
+        )
     except Exception:  # noqa: BLE001 - an error that cannot be printed is replaced
         is_safe = False
     if isinstance(error, BaseExceptionGroup) or not is_safe:
@@ -75,16 +172,13 @@ def sanitize(error: BaseException, secrets: Iterable[str] = ()) -> BaseException
 
 
 def contains_secret(text: str, secrets: Iterable[str]) -> bool:
-    """Tell whether a text contains one of some secrets, in any spelling.
+    """Tell whether a text reveals one of some secrets, see `SecretSearch`.
 
     Args:
         text: Any text.
         secrets: As for `scrub`.
     """
-    possible = [secret for secret in secrets if 0 < len(secret) <= len(text)]
-    return bool(possible) and any(
-        secret in decoded for decoded in _decodings(text) for secret in possible
-    )
+    return SecretSearch(secrets).finds(text)
 
 
 def _shown_texts(error: BaseException) -> Iterator[str]:
@@ -95,57 +189,121 @@ def _shown_texts(error: BaseException) -> Iterator[str]:
     yield from map(repr, vars(error).values())  # notes; a `response`; the `doc` of a JSON error
 
 
-def _looks_secret(text: str, secrets: Iterable[str]) -> bool:
-    """Tell whether a text contains one of some secrets, or what looks like a credential."""
-    if contains_secret(text, secrets) or _HEXADECIMAL.search(text):
+def _looks_secret(text: str) -> bool:
+    """Tell whether a text contains what looks like a credential."""
+    if _HEXADECIMAL.search(text):
         return True
     return any(all(kind.search(run) for kind in _MIXTURE) for run in _RUN.findall(text))
 
 
-def _spellings(secrets: Iterable[str], longest: int) -> Iterator[str]:
-    """Yield each secret as it is, and as it is written in a form, a URL, HTML, JSON and a repr.
+# The forms in which texts and secrets are compared
 
-    No spelling is shorter than its secret, so a secret longer than `longest` is skipped.
+
+def _forms(text: str) -> set[str]:
+    """Return a text in lower case, as it is and without separators."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text)
+    text = text.lower()
+    return {text, text.encode("ascii", "ignore").translate(None, _SEPARATORS).decode()}
+
+
+def _forms_of_secrets(secrets: Iterable[str], *, encoded: bool) -> set[str]:
+    """Return the forms of secrets that are searched for; see `SecretSearch`."""
+    texts = {*secrets, *map(_unescape_fully, secrets)}
+    if encoded:
+        to_encode = [secret for secret in secrets if len(secret) in _LENGTHS_TO_ENCODE]
+        texts.update(each for secret in to_encode for each in _encodings(secret))
+    plain = _END.join(texts).lower()
+    compact = plain.encode("ascii", "ignore").translate(None, _SEPARATORS_BUT_END).decode()
+    return {*plain.split(_END), *compact.split(_END)} - {""}
+
+
+def _unescape_fully(secret: str) -> str:
+    """Return a secret as the search finds it: decoding a text also decodes the secret in it."""
+    decoded = secret
+    while (further := _unescape(decoded)) != decoded:
+        decoded = further
+    return decoded
+
+
+def _encodings(secret: str) -> Iterator[str]:
+    """Yield a secret backward, in hexadecimal and in base64.
+
+    Base64 of a longer text begins at any of three offsets. The first and the last character of the
+    secret's part of it depend on the rest of the text, too.
     """
-    for secret in secrets:
-        if not 0 < len(secret) <= longest:
-            continue
-        escaped = quote(secret, safe="")
-        yield from {
-            secret,
-            escaped,
-            _PERCENT_ESCAPE.sub(lambda escape: escape[0].lower(), escaped),
-            quote_plus(secret),
-            html.escape(secret),
-            html.escape(secret, quote=False),
-            json.dumps(secret)[1:-1],
-            repr(secret)[1:-1],
-        }
+    encoded = secret.encode()
+    yield secret[::-1]
+    yield encoded.hex()
+    for offset in range(3):
+        in_base64 = b64encode(bytes(offset) + encoded).decode()
+        yield in_base64[(offset * 8 + 5) // 6 : (offset + len(encoded)) * 8 // 6]
 
 
-def _decodings(text: str) -> set[str]:
-    """Return a text as it is, and as it is after one or two decodings of any kind.
-
-    A list of spellings cannot be complete: servers differ in what they escape, and escape twice.
-    """
-    decodings = {text}
-    for _ in range(2):
-        decodings |= {decode(decoded) for decoded in decodings for decode in _DECODERS}
-    return decodings
+def _parts(form: str) -> Iterator[str]:
+    """Yield every part of a form that is as long as what reveals a secret."""
+    return (form[at : at + _PART] for at in range(len(form) - _PART + 1))
 
 
-def _unescape_html(text: str) -> str:
+# The decoders. Each returns what a text means, or an empty text.
+
+
+def _unescape(text: str) -> str:
+    """Return what a text means in a URL, in HTML, and as a string literal of most languages."""
+    if "%" in text or "\\" in text:
+        text = _ESCAPE.sub(_meaning, text)
     try:
         return html.unescape(text)
     except ValueError:  # a character reference with more digits than Python converts
         return text
 
 
-def _unescape(text: str) -> str:
-    """Return what a string literal means in JSON and in most programming languages."""
-    return _BACKSLASH_ESCAPE.sub(
-        lambda escape: escape[3] or chr(int(escape[1] or escape[2], 16)), text
-    )
+def _meaning(escape: re.Match[str]) -> str:
+    *codes, octal, character = escape.groups()
+    if character:
+        return " " if character in "abfnrtv" else character
+    return chr(int(octal, 8) if octal else int("".join(filter(None, codes)), 16))
 
 
-_DECODERS = (unquote, unquote_plus, _unescape_html, _unescape)
+def _from_quoted_printable(text: str) -> str:
+    return _QUOTED_PRINTABLE.sub(lambda code: chr(int(code[1], 16)) if code[1] else "", text)
+
+
+def _without_markup(text: str) -> str:
+    return _MARKUP.sub("", text)
+
+
+def _from_hexadecimal(text: str) -> str:
+    """Decode digits with any separators; a run may begin with half a byte of something else."""
+    digits = text.lower().replace("0x", "").encode("ascii", "ignore").translate(None, _SEPARATORS)
+    runs = [run[start:] for run in _HEXADECIMAL_DIGITS.findall(digits) for start in (0, 1)]
+    return _readable(a2b_hex(run[: len(run) // 2 * 2]) for run in runs)
+
+
+def _from_base64(text: str) -> str:
+    """Decode base64 and base64url with any separators, which may begin within a longer text."""
+    encoded = text.encode("ascii", "ignore")
+    digits = {each.translate(None, _NOT_BASE64) for each in (encoded, encoded.translate(_FROM_URL))}
+    runs = [run[start:] for run in digits for start in range(4)]
+    return _readable(a2b_base64(run[: len(run) // 4 * 4]) for run in runs)
+
+
+def _from_character_codes(text: str) -> str:
+    """Decode decimal codes with any separators, as the bytes of a text are shown."""
+    codes = (int(code) for codes in _CODES.findall(text) for code in _CODE.findall(codes))
+    return _readable([bytes(code for code in codes if code in range(0x100))])
+
+
+def _readable(decoded: Iterable[bytes]) -> str:
+    """Return what is text in decoded bytes: a wrong decoding is hardly ever printable."""
+    return b" ".join(_READABLE.findall(b"\xff".join(decoded))).decode()
+
+
+_DECODERS = (
+    _unescape,
+    _from_quoted_printable,
+    _without_markup,
+    _from_hexadecimal,
+    _from_base64,
+    _from_character_codes,
+)
