@@ -23,6 +23,7 @@ from okta_tokens import (
     TokenKey,
 )
 from okta_tokens._auth.authentication import resolve
+from okta_tokens._cache import shared_fetch
 from okta_tokens._cache.shared_fetch import SharedFetch
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
@@ -343,6 +344,37 @@ async def test_a_rejected_token_is_not_adopted_again(world: World) -> None:
         assert response.value == "two's 1"
         await settle()
         assert (await token_value(one.begin())) == "two's 1"
+
+
+async def test_as_many_rejections_as_fit_are_remembered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process remembers rejected tokens until they expire; too many push out the oldest."""
+    monkeypatch.setattr(shared_fetch, "_MAX_DISCARDED", 8)
+    async with world.process("one") as one:
+        await one.fetch()
+        ((identity, saved),) = world.store.tokens.items()
+        for value in ("one's 1", *map(str, range(7))):
+            one.reject(value)
+        await settle()
+
+        async def is_adopted() -> bool:
+            """Put the token back, and forget in the store that it was discarded."""
+            world.store.discarded.clear()
+            world.store.tokens[identity] = saved
+            adopted = await one.sharing.adopt(Flight(KEY))
+            await settle()
+            return adopted is not None
+
+        assert not await is_adopted()
+        for number in range(100, 108):
+            one.reject(str(number))
+        await settle()
+        assert await is_adopted()
+        assert len(one.sharing._discarded) == 8
+        await world.clock.advance(2 * LIFETIME)
+        await world.clock.advance(2 * LIFETIME)
+        assert len(one.sharing._discarded) == 0
 
 
 async def test_a_token_that_is_rejected_during_a_flight_is_not_adopted(world: World) -> None:

@@ -123,7 +123,8 @@ class ClientSecretBasic(ClientSecret):
             while the request occupies one of the places of its domain
             (`TokenProvider(max_concurrent_requests=…)`). So it should be quick, and must not wait
             for a token of the same domain. A callable that is cancelled or times out fails the
-            attempt.
+            attempt. With a shared store, the provider calls it before it looks for a token in the
+            store, and uses the value for the first request, too.
 
     Raises:
         ConfigurationError: If the secret is not a string, is empty, is a placeholder, is not
