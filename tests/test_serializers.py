@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import copyreg
 import dataclasses
 import json
@@ -154,6 +155,15 @@ def test_no_serializer_gets_a_secret(value: object, serialize: Callable[[Any], o
 
     for canary in (SECRET, TOKEN, PRIVATE, STORE_KEY):
         assert canary not in result
+
+
+@pytest.mark.parametrize("value", [PROVIDER, OBJECTS["source"]], ids=["provider", "source"])
+def test_a_copy_of_a_handle_is_the_handle(value: object) -> None:
+    """A copy of settings that hold a provider, a source or its method uses the same provider."""
+    assert copy.copy(value) is value
+    assert copy.deepcopy({"key": value})["key"] is value
+    method = copy.deepcopy([value.get_token])[0]  # type: ignore[attr-defined]  # both have it
+    assert method.__self__ is value
 
 
 def test_the_table_finds_a_secret() -> None:

@@ -28,6 +28,7 @@ from okta_tokens._model.token_key import token_key
 from okta_tokens._runtime.arguments import checked, number_of
 from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens._sharing.store_protocol import TokenStore
 from okta_tokens._source import TokenSource, is_access_token
@@ -41,7 +42,7 @@ from okta_tokens.errors import (
 from okta_tokens.events import Observer, ProviderClosed, ProviderFailed
 
 
-class TokenProvider:
+class TokenProvider(Unserializable):
     """Access tokens for outgoing requests: cached, fetched once, renewed in the background.
 
     One provider serves a whole process: any number of Okta domains, clients and scopes. Enter it

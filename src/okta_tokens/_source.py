@@ -13,10 +13,11 @@ from okta_tokens._model.domain import is_okta
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._model.urls import request_target, unescape_path
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import ConfigurationError
 
 
-class TokenSource:
+class TokenSource(Unserializable):
     """A provider with the client and the scopes filled in; made by `TokenProvider.source`."""
 
     __slots__ = ("_entry", "_lifecycle", "_manager", "_registry", "_wall_time")
