@@ -33,18 +33,20 @@ async def run(*, short: bool) -> list[Figure]:
     """
     keys, rounds = (150, 2) if short else (2_000, 15)
     scopes = [f"s{number}" for number in range(keys)]
-    async with serve(scopes=keys) as server, aiohttp.ClientSession() as session:
+    others = [f"s{keys + number}" for number in range(_CONCURRENCY)]
+    async with serve(scopes=keys + len(others)) as server, aiohttp.ClientSession() as session:
         bare, client = _bare(session, server), server.client()
         await _fetch_all(bare, scopes)  # opens the connections
         await server.counts()
         floor, ours, requests = [], [], 0
         for _ in steps("cold", rounds):
             floor.append(await _fetch_all(bare, scopes))
-            await server.counts()
-            async with TokenProvider(
-                session=session, max_concurrent_requests=_CONCURRENCY
-            ) as provider:
-                ours.append(await _fetch_all(partial(provider.get_token, client), scopes))
+            # In a given session, each request of the provider would open a connection.
+            async with TokenProvider(max_concurrent_requests=_CONCURRENCY) as provider:
+                fetch = partial(provider.get_token, client)
+                await _fetch_all(fetch, others)  # opens the connections
+                await server.counts()
+                ours.append(await _fetch_all(fetch, scopes))
             requests += (await server.counts())["token_requests"]
         figures = [
             Figure.measure(

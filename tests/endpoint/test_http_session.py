@@ -15,6 +15,7 @@ from yarl import URL
 
 from okta_tokens import ClientSecretBasic, OktaClient
 from okta_tokens._endpoint.http_session import (
+    RefusedRouteError,
     Routes,
     check_netrc,
     check_session,
@@ -135,9 +136,9 @@ async def server() -> AsyncIterator[KeepingServer]:
         yield server
 
 
-def client_of(number: int = 1, secret: str = SECRET) -> OktaClient:
-    """Return a client."""
-    return OktaClient("acme.okta.com", f"0oa{number}", ClientSecretBasic(secret))
+def client_of(domain: str, number: int = 1, secret: str = SECRET) -> OktaClient:
+    """Return a client of a domain."""
+    return OktaClient(domain, f"0oa{number}", ClientSecretBasic(secret))
 
 
 async def test_a_client_shares_no_connection_in_our_session(server: KeepingServer) -> None:
@@ -145,10 +146,11 @@ async def test_a_client_shares_no_connection_in_our_session(server: KeepingServe
     routes = Routes(given=False)
     async with open_session() as session:
         used = [
-            await server.respond(session, routes, client)
-            for client in (client_of(1), client_of(2), client_of(1), client_of(2))
+            await server.respond(session, routes, client_of(server.url, number))
+            for number in (1, 2, 1, 2)
         ]
-        other = await server.respond(session, routes, client_of(1, "another-secret-of-0oa1"))
+        another_secret = client_of(server.url, 1, "another-secret-of-0oa1")
+        other = await server.respond(session, routes, another_secret)
 
     assert used == [1, 2, 1, 2]
     assert other == 3
@@ -157,7 +159,7 @@ async def test_a_client_shares_no_connection_in_our_session(server: KeepingServe
 async def test_the_number_of_kept_connections_is_bounded(server: KeepingServer) -> None:
     """Only sixteen clients keep a connection; those of further clients are closed after use."""
     routes = Routes(given=False)
-    clients = [client_of(number) for number in range(20)]
+    clients = [client_of(server.url, number) for number in range(20)]
     async with open_session() as session:
         used = [await server.respond(session, routes, client) for client in clients * 2]
         await until(lambda: server.open == 16)
@@ -170,7 +172,8 @@ async def test_a_connection_of_a_given_session_carries_one_request(server: Keepi
     routes = Routes(given=True)
     async with aiohttp.ClientSession() as session:
         others = [await server.post(session)]
-        used = [await server.respond(session, routes, client_of()) for _ in range(3)]
+        client = client_of(server.url)
+        used = [await server.respond(session, routes, client) for _ in range(3)]
         others.append(await server.post(session))
         await until(lambda: server.open == 1)
 
@@ -199,7 +202,7 @@ async def test_a_route_through_a_proxy_changes_nothing_there(*, given: bool) -> 
     ):
         for number in range(2):
             with pytest.raises(aiohttp.ClientHttpProxyError):
-                await session.post(ORIGIN, middlewares=(routes.route(client_of(number)),))
+                await session.post(ORIGIN, middlewares=(routes.route(client_of(ORIGIN, number)),))
         with pytest.raises(aiohttp.ClientHttpProxyError):
             await session.post(ORIGIN)
 
@@ -220,10 +223,21 @@ async def test_two_clients_share_no_tunnel() -> None:
         request = aiohttp.ClientRequest(
             "POST", URL(ORIGIN), proxy=URL(PROXIES["https"]), loop=asyncio.get_running_loop()
         )
-        await routes.route(client_of(number))(request, record)
+        await routes.route(client_of(ORIGIN, number))(request, record)
 
     assert keys[0] == keys[2]
     assert keys[0] != keys[1]
+
+
+async def test_plain_http_is_refused_for_a_host_that_is_not_this_machine(
+    server: KeepingServer,
+) -> None:
+    """A request by plain http is not sent if its client's host is not this machine."""
+    async with open_session() as session:
+        with pytest.raises(RefusedRouteError):
+            await server.respond(session, Routes(given=False), client_of(ORIGIN))
+
+    assert server.accepted == 0
 
 
 async def test_a_session_may_have_other_defaults() -> None:

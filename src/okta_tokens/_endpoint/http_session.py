@@ -72,11 +72,14 @@ class Route:
 
     Args:
         number: Differs between the routes of a session.
+        host: The host of the client's domain.
         kept: Whether its connections are used again.
     """
 
-    def __init__(self, number: int, *, kept: bool) -> None:
-        self._number = number
+    def __init__(self, number: int, host: str, *, kept: bool) -> None:
+        self._number = str(number)
+        self._host = host
+        self._addresses = loopback_addresses(host)
         self._kept = kept
 
     async def __call__(
@@ -91,32 +94,32 @@ class Route:
         # aiohttp looks for an idle connection by these two values, among others. It sends none of
         # them: a request without a proxy has no headers for one, and a fragment stays here.
         if request.proxy is None:
-            request.proxy_headers = type(request.headers)(Route=str(self._number))
+            request.proxy_headers = type(request.headers)(Route=self._number)
         else:
-            request.proxy = request.proxy.with_fragment(str(self._number))
+            request.proxy = request.proxy.with_fragment(self._number)
         if not self._kept:
             request.response_class = _LastResponse
         if request.url.scheme == "https":
             return await handler(request)
-        return await _send_to_this_machine(request, handler)
+        if request.proxy is not None or not self._addresses:
+            raise RefusedRouteError(_VIA_PROXY)
+        if self._addresses == (self._host,):
+            return await handler(request)
+        return await self._try_each_address(request, handler)
 
-
-async def _send_to_this_machine(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    if request.proxy is not None:
-        raise RefusedRouteError(_VIA_PROXY)
-    # No other host has a domain with plain http. If there is none, this line raises an error.
-    address, *others = loopback_addresses(request.url.raw_host or "")
-    try:
-        request.url = request.url.with_host(address)
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        for address in others:
-            request.url = request.url.with_host(address)
-            with suppress(aiohttp.ClientConnectorError):
-                return await handler(request)
-        raise
+    async def _try_each_address(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        first, *others = self._addresses
+        try:
+            request.url = request.url.with_host(first)
+            return await handler(request)
+        except aiohttp.ClientConnectorError:
+            for address in others:
+                request.url = request.url.with_host(address)
+                with suppress(aiohttp.ClientConnectorError):
+                    return await handler(request)
+            raise
 
 
 class Routes:
@@ -144,7 +147,8 @@ class Routes:
         route = self._kept.get(client)
         if route is None:
             kept = not self._given and len(self._kept) < _MAX_KEPT
-            route = Route(next(self._numbers), kept=kept)
+            host = urlsplit(client.origin).hostname or ""
+            route = Route(next(self._numbers), host, kept=kept)
             if kept:
                 self._kept[client] = route
         return route
