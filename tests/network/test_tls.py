@@ -2,12 +2,23 @@
 
 import asyncio
 import ssl
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from okta_tokens.errors import (
     FetchError,
@@ -45,6 +56,8 @@ NOW = datetime.now(UTC)
 
 NOT_TRUSTED = "the certificate of {origin} is not trusted: {reason}; check the domain, this machine"
 UNKNOWN_ISSUER = 20
+ANOTHER_HOST = 62
+ANOTHER_ADDRESS = 64
 
 
 @cache
@@ -74,6 +87,48 @@ def valid_context() -> ssl.SSLContext:
     return server_context(authority().issue_cert(*HOSTS))
 
 
+def certificate(
+    common_name: str,
+    *names: x509.GeneralName,
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+    self_signed: bool = False,
+) -> trustme.LeafCert:
+    """Return a certificate that trustme would not issue, signed by the test's authority.
+
+    Args:
+        common_name: The name of the subject.
+        *names: The alternative names of the subject.
+        usage: What the key may be used for.
+        self_signed: Sign it with its own key instead.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.load_pem_x509_certificate(authority().cert_pem.bytes())
+    signing_key = load_pem_private_key(authority().private_key_pem.bytes(), None)
+    assert isinstance(signing_key, ec.EllipticCurvePrivateKey)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject if self_signed else issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + DAY)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                (key if self_signed else signing_key).public_key()
+            ),
+            critical=False,
+        )
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    signed = builder.sign(key if self_signed else signing_key, hashes.SHA256())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return trustme.LeafCert(pem, signed.public_bytes(Encoding.PEM), [])
+
+
 INVALID: dict[str, tuple[Callable[[], trustme.LeafCert], int]] = {
     "unknown authority": (lambda: authority("other").issue_cert(*HOSTS), UNKNOWN_ISSUER),
     "expired": (
@@ -86,11 +141,35 @@ INVALID: dict[str, tuple[Callable[[], trustme.LeafCert], int]] = {
     ),
     "another host": (
         lambda: authority().issue_cert("acme.okta.com"),
-        62,
+        ANOTHER_HOST,
     ),
     "another address": (
         lambda: authority().issue_cert("acme.okta.com"),
-        64,
+        ANOTHER_ADDRESS,
+    ),
+    "a neighbour of the address": (lambda: authority().issue_cert("127.0.0.2"), ANOTHER_ADDRESS),
+    "the address as a name": (
+        lambda: certificate(LOOPBACK, x509.DNSName(LOOPBACK)),
+        ANOTHER_ADDRESS,
+    ),
+    "the address only as the subject": (lambda: certificate(LOOPBACK), ANOTHER_ADDRESS),
+    "a longer name": (lambda: authority().issue_cert("localhost.example.com"), ANOTHER_HOST),
+    "a name below the host": (lambda: authority().issue_cert("okta.localhost"), ANOTHER_HOST),
+    "a wildcard for every host": (lambda: certificate("*", x509.DNSName("*")), ANOTHER_HOST),
+    "a wildcard below the host": (lambda: authority().issue_cert("*.localhost"), ANOTHER_HOST),
+    "a part of the name as a wildcard": (
+        lambda: certificate("x", x509.DNSName("local*")),
+        ANOTHER_HOST,
+    ),
+    "self-signed": (
+        lambda: certificate("localhost", x509.DNSName("localhost"), self_signed=True),
+        18,
+    ),
+    "for clients only": (
+        lambda: certificate(
+            "localhost", x509.DNSName("localhost"), usage=ExtendedKeyUsageOID.CLIENT_AUTH
+        ),
+        26,
     ),
 }
 """Invalid certificates with OpenSSL's codes. OpenSSL's words differ between its versions."""
@@ -127,7 +206,7 @@ async def test_a_server_with_an_invalid_certificate_gets_no_secret(name: str) ->
     """The only attempt ends with the handshake; a valid certificate is accepted afterwards."""
     certificate, code = INVALID[name]
     tls = server_context(certificate())
-    host = LOOPBACK if name == "another address" else "localhost"
+    host = LOOPBACK if code == ANOTHER_ADDRESS else "localhost"
     async with network_world(
         tls=tls, trusted=trusting_context(), own_session=False, host=host
     ) as here:
@@ -226,6 +305,48 @@ async def test_a_failed_handshake_is_retried(
         assert isinstance(error, TransportError)
         assert str(error).startswith(message.format(origin=here.client.origin))
         assert error.retryable
+
+
+def weak_context(version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
+    """Return a server's context with a valid certificate, and an old version or weak ciphers."""
+    context = server_context(authority().issue_cert(*HOSTS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = version
+    context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+    return context
+
+
+def context_for_another_name() -> ssl.SSLContext:
+    """Return a server's context that refuses the name for which the client asks."""
+    context = server_context(authority().issue_cert(*HOSTS))
+    context.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    return context
+
+
+HANDSHAKES: dict[str, Callable[[], ssl.SSLContext]] = {
+    "TLS 1.0": lambda: weak_context(ssl.TLSVersion.TLSv1, "ALL"),
+    "TLS 1.1": lambda: weak_context(ssl.TLSVersion.TLSv1_1, "ALL"),
+    "no authentication": lambda: weak_context(ssl.TLSVersion.TLSv1_2, "aNULL"),
+    "no encryption": lambda: weak_context(ssl.TLSVersion.TLSv1_2, "eNULL"),
+    "another name": context_for_another_name,
+}
+"""Servers with a valid certificate, with which a client must not complete the handshake."""
+
+
+@pytest.mark.parametrize("name", HANDSHAKES)
+async def test_a_server_with_weak_tls_gets_no_secret(name: str) -> None:
+    """An old version of TLS, a weak cipher or a refused name ends the handshake."""
+    async with network_world(
+        tls=HANDSHAKES[name](), trusted=trusting_context(), own_session=False, host="localhost"
+    ) as here:
+        error = await failed_fetch(here)
+        assert_no_request_was_sent(here)
+
+        assert isinstance(error, TransportError)
+        assert error.retryable
+        assert str(error).startswith(f"TLS with {here.client.origin} failed; check the domain")
 
 
 async def test_closing_does_not_wait_for_a_handshake() -> None:
