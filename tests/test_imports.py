@@ -46,6 +46,7 @@ PUBLIC = {
 
 SHARED_WITH_LEAVES = {
     "okta_tokens._auth.dpop": "what a valid nonce is",
+    "okta_tokens._endpoint.http_session": "which way the requests of a client go",
     "okta_tokens._endpoint.rate_limits": "how the rate-limit headers are parsed",
     "okta_tokens._endpoint.response": "how the Date header is parsed",
     "okta_tokens._model.advice": "which scopes belong to OpenID Connect",

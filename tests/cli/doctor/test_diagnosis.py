@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 import time
@@ -233,6 +234,21 @@ async def test_one_address_of_several_is_enough(addresses: list[str]) -> None:
         results = await diagnose(okta.origin, resolver=lambda *_: addresses)
 
     assert results.outcomes("dns", "tcp", "scope a") == [PASS, PASS, PASS]
+
+
+async def test_a_name_of_this_machine_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By plain http, `localhost` and the names under it are reached without a look-up."""
+
+    def find_no_address(host: str, *_: object, **__: object) -> list[str]:
+        raise OSError(f"{host} is unknown")
+
+    async with Sandbox([APP]) as okta:
+        monkeypatch.setattr(socket, "getaddrinfo", find_no_address)
+        origin = okta.origin.replace(LOOPBACK, "okta.localhost")
+        results = await diagnose(origin, resolver=find_no_address)
+
+    assert results["dns"].detail == "okta.localhost is 127.0.0.1, ::1"
+    assert results.outcomes("dns", "tcp", "clock", "scope a") == [PASS, PASS, PASS, PASS]
 
 
 async def test_a_silent_server_fails_at_the_endpoint() -> None:

@@ -16,9 +16,11 @@ from types import SimpleNamespace
 
 import aiohttp
 
-from okta_tokens import __version__
+from okta_tokens import OktaClient, __version__
+from okta_tokens._endpoint.http_session import Routes
 from okta_tokens._endpoint.rate_limits import header_integers
 from okta_tokens._endpoint.response import parse_date
+from okta_tokens._model.urls import is_address, loopback_addresses
 from okta_tokens.cli.doctor.network_checks import FirstContact, Handshake, Route
 from okta_tokens.cli.doctor.token_checks import RateLimit
 
@@ -43,12 +45,15 @@ def look_up(host: str, port: int) -> list[str]:
 async def resolve(resolver: Resolver, route: Route) -> Sequence[str]:
     """Look up a route's host in a daemon thread, since a look-up may block for a minute.
 
-    A cancelled call does not wait for the thread, and neither does the end of the program.
+    A cancelled call does not wait for the thread, and neither does the end of the program. Names of
+    this machine are not looked up for plain http, as in the provider.
 
     Args:
         resolver: Looks up the host.
         route: The route.
     """
+    if not (route.secure or is_address(route.host)):
+        return loopback_addresses(route.host)
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Sequence[str]] = loop.create_future()
 
@@ -99,16 +104,20 @@ async def connect(addresses: Sequence[str], port: int) -> float:
     return duration
 
 
-async def send_first_request(session: aiohttp.ClientSession, origin: str) -> None:
+async def send_first_request(session: aiohttp.ClientSession, client: OktaClient) -> None:
     """Request a public document, which needs no credential and counts against no rate limit.
 
     Args:
         session: The session to use.
-        origin: The Okta domain, with its scheme.
+        client: The client whose domain is asked, on the way of its token requests.
     """
-    url = f"{origin}/.well-known/openid-configuration"
-    # A cached response would hold an old `Date`.
-    async with session.get(url, headers={"Cache-Control": "no-cache"}, allow_redirects=False):
+    url = f"{client.origin}/.well-known/openid-configuration"
+    async with session.get(
+        url,
+        headers={"Cache-Control": "no-cache"},  # a cached response would hold an old `Date`
+        allow_redirects=False,
+        middlewares=(Routes(given=True).route(client),),
+    ):
         pass
 
 

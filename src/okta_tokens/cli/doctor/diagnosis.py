@@ -124,7 +124,7 @@ class Diagnosis:
 
     async def _check_server(self, route: Route) -> None:
         async with self._trace.session(route) as session:
-            response = await self._result_of(send_first_request(session, route.origin))
+            response = await self._result_of(send_first_request(session, self._client))
             contact = self._trace.first_contact(response)
             if self._add(check_tls(route, contact)):
                 self._add(check_clock(contact))
