@@ -23,7 +23,6 @@ from okta_tokens import (
     TokenProvider,
     TokenSource,
 )
-from okta_tokens._runtime.gate import Gate
 from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import TokenProviderError
 from okta_tokens.sandbox import Sandbox
@@ -286,14 +285,13 @@ class FlightWorld:
         """Return the resources that the provider uses now."""
         provider = self.provider
         registry = provider._registry
-        gates = [vars(endpoint._gate) for endpoint in registry._endpoints.values()]
-        unused = vars(Gate(registry._max_concurrent_requests))
+        gates = [endpoint._gate for endpoint in registry._endpoints.values()]
         return Resources(
             connections=self.okta.connections,
             flights=len(provider._manager.flights.under_way),
             timers=len(provider._schedule),
             tasks=len([*filter(_is_no_handler, asyncio.all_tasks() - self._other_tasks)]),
-            gates_are_free=all(gate == unused for gate in gates),
+            gates_are_free=all(gate.is_empty for gate in gates),
         )
 
 

@@ -3,12 +3,14 @@
 import asyncio
 import gc
 import itertools
+import json
 import re
 from datetime import UTC
 
 import pytest
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RefreshPolicy, RetryPolicy
+from okta_tokens._cache import token_manager
 from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._runtime.clock import Instant
 from okta_tokens.errors import (
@@ -127,6 +129,40 @@ async def test_a_token_of_any_lifetime_is_renewed_within_its_lead(lifetime: int)
         await here.quiet()
 
         assert at_once(value_of(source.get_token())) != first
+
+
+@pytest.mark.parametrize("lifetime", [0.01, 0.05, 0.5, 0.99])
+@pytest.mark.parametrize("keep_fresh", [False, True])
+async def test_a_key_is_requested_once_a_second_if_its_tokens_live_shorter(
+    lifetime: float, *, keep_fresh: bool
+) -> None:
+    """A token of any lifetime is handed out while it is usable, and then callers wait."""
+    async with world() as here:
+        body = json.dumps({"access_token": "t", "token_type": "Bearer", "expires_in": lifetime})
+        here.sandbox.fault = Fault.answer(200, body)
+        source = here.source(keep_fresh=keep_fresh)
+        for requests in range(1, 4):
+            token = await asyncio.ensure_future(source.get_token())
+            began = here.clock.boot
+            assert at_once(source.get_token()) is token
+            await here.clock.advance(lifetime)
+            caller = asyncio.ensure_future(source.get_token())
+            await here.clock.advance(began + 0.998 - here.clock.boot)
+            assert (here.sandbox.token_requests, caller.done()) == (requests, False)
+            await here.clock.advance(0.002)
+            await here.requests(requests + 1)
+            assert (await caller) is not token
+
+
+async def test_a_rejected_token_that_lives_shorter_than_a_second_is_replaced_at_once() -> None:
+    """A caller that invalidates a token does not wait for the end of a second."""
+    async with world() as here:
+        body = json.dumps({"access_token": "t", "token_type": "Bearer", "expires_in": 0.5})
+        here.sandbox.fail_next(Fault.answer(200, body))
+        source = here.source()
+        source.invalidate(await source.get_token())
+
+        assert (await source.get_token()).remaining() > 3_000
 
 
 async def test_a_token_within_its_leeway_is_not_handed_out() -> None:
@@ -276,6 +312,41 @@ async def test_a_late_renewal_gets_two_attempts() -> None:
 
         assert at_once(value_of(source.get_token())) == first
         assert here.sandbox.token_requests == 1 + 2
+
+
+@pytest.mark.parametrize(("age", "urgent"), [(280, False), (288, True)])
+async def test_a_renewal_in_its_last_chance_is_urgent(age: int, *, urgent: bool) -> None:
+    """A renewal becomes urgent when its token is usable for ten more seconds, also at its start."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        await fetch(here)
+        here.sandbox.latency = 5
+        here.clock.boot += age  # as after suspend: unusable at 295, last attempt at 285
+        here.clock.wall += age
+        at_once(source.get_token())
+        flight = here.provider._manager.flights.under_way[source.key]
+        await here.clock.advance(0)
+        assert flight.urgent is urgent
+        await here.clock.advance(5.1)
+
+        assert flight.urgent
+
+
+async def test_a_renewal_is_not_urgent_because_its_key_is_kept_fresh() -> None:
+    """To keep a key fresh while its renewal is under way does not make the renewal urgent."""
+    async with world(lifetime=300) as here:
+        source = here.source()
+        await fetch(here)
+        here.sandbox.latency = 5
+        here.clock.boot += 280
+        at_once(source.get_token())
+        here.source(keep_fresh=True)
+        flight = here.provider._manager.flights.under_way[source.key]
+        await here.clock.advance(4)
+        assert not flight.urgent
+        await here.clock.advance(1.1)
+
+        assert flight.urgent
 
 
 async def test_an_outage_shorter_than_the_lead_reaches_no_caller() -> None:
@@ -683,6 +754,25 @@ async def test_no_caller_waits_longer_than_max_wait() -> None:
         await here.quiet()
         assert at_once(source.get_token()).value
         assert here.sandbox.token_requests == 1
+
+
+async def test_flights_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller gets an error if as many flights as allowed are under way, and may join those."""
+    monkeypatch.setattr(token_manager, "_MAX_FLIGHTS", 2)
+    async with world() as here:
+        here.sandbox.latency = 0.05
+        calls = [here.source(scopes).get_token() for scopes in ("a", "b", "c", "a", "b")]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert [type(result) for result in results] == [
+            AccessToken,
+            AccessToken,
+            TransportError,
+            AccessToken,
+            AccessToken,
+        ]
+        assert (await here.source("c").get_token()).value
+        assert here.sandbox.token_requests == 3
 
 
 async def test_a_waiter_that_rejoins_keeps_its_deadline(

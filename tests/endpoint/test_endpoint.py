@@ -7,16 +7,25 @@ import pytest
 from multidict import CIMultiDict
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens._endpoint.endpoint import _ABANDONED
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_request import FetchOperation
 from okta_tokens._model.store_identity import domain_identity
 from okta_tokens._runtime.clock import current_instant
 from okta_tokens._runtime.single_flight import Flight
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
-from okta_tokens.events import AttemptFailed, RenewalPostponed, RequestsPaused, TokenRequested
-from okta_tokens.sandbox import Fault
+from okta_tokens.events import (
+    AttemptFailed,
+    FetchFailed,
+    RenewalPostponed,
+    RequestsPaused,
+    TokenRequested,
+    TokenRevoked,
+)
+from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
+from tests.clock import settle
 from tests.stores.support import MemoryTokenStore
-from tests.support import CLIENT_ID, SECRET, World, until, world
+from tests.support import CLIENT_ID, SCOPES, SECRET, World, until, world
 
 
 def org(here: World) -> OktaClient:
@@ -32,15 +41,100 @@ def has_paused(here: World, times: int) -> Callable[[], bool]:
 
 
 async def test_concurrent_requests_are_bounded() -> None:
-    """No more than `max_concurrent_requests` requests are under way at a domain."""
-    async with world(max_concurrent_requests=3) as here:
-        here.sandbox.latency = 0.01
-        scopes = ["a", "b", "c", "a b", "a c", "b c", "a b c"]
+    """Callers have all places but one of a domain, and the last place is for renewals."""
+    async with world(max_concurrent_requests=3, lifetime=300) as here:
+        await here.source("a", keep_fresh=True).get_token()
+        here.sandbox.latency = 5
+        here.clock.boot += 280
+        scopes = ["b", "c", "a b", "a c", "b c", "a b c"]
+        callers = [asyncio.ensure_future(here.source(name).get_token()) for name in scopes]
+        await here.requests(3)
+        await settle()
+        assert here.sandbox.peak_concurrency == 2
+        await here.clock.advance(0)
+        await here.requests(4)
+        await settle()
 
-        tokens = await asyncio.gather(*(here.source(name).get_token() for name in scopes))
-
-        assert len({token.value for token in tokens}) == 7
         assert here.sandbox.peak_concurrency == 3
+        assert [event.renewal for event in here.seen(TokenRequested)][1:] == [False, False, True]
+        for caller in callers:
+            caller.cancel()
+
+
+async def test_a_renewal_in_its_last_chance_takes_a_place_of_the_callers() -> None:
+    """A renewal that waits for a place gets one of the callers' ten seconds before it is late."""
+    async with world(max_concurrent_requests=4, lifetime=300) as here:
+        for scopes in ("a", "b", "c"):
+            await here.source(scopes, keep_fresh=True).get_token()
+        here.sandbox.latency = 5
+        here.clock.boot += 280
+        await here.clock.advance(0)
+        await here.requests(5)
+        await settle()
+        assert here.sandbox.peak_concurrency == 2
+        await here.clock.advance(4)
+        await settle()
+        assert here.sandbox.peak_concurrency == 2
+        await here.clock.advance(1.1)
+        await here.requests(6)
+
+        assert here.sandbox.peak_concurrency == 3
+        assert [event.renewal for event in here.seen(TokenRequested)][3:] == [True] * 3
+
+
+@pytest.mark.parametrize("work", ["fetch", "revocation"])
+async def test_a_client_with_many_callers_holds_up_no_other_work(work: str) -> None:
+    """A fetch of another client, and a revocation, wait for one of many fetches only."""
+    apps = [SandboxClient(id_, [SECRET], scopes=SCOPES) for id_ in (CLIENT_ID, "0oa2other")]
+    async with world(max_concurrent_requests=2, sandbox=Sandbox(apps)) as here:
+        other = OktaClient(here.sandbox.origin, "0oa2other", ClientSecretBasic(SECRET))
+        token = await here.source("a").get_token()
+        here.sandbox.latency = 0.02
+        scopes = ["b", "c", "a b", "a c", "b c", "a b c"]
+        callers = [asyncio.ensure_future(here.source(name).get_token()) for name in scopes]
+        await here.requests(2)
+        if work == "fetch":
+            await here.provider.get_token(other, "a")
+        else:
+            await here.provider.revoke(token)
+
+        assert sum(caller.done() for caller in callers) <= 3
+        assert len(await asyncio.gather(*callers)) == 6
+
+
+async def test_a_fetch_whose_callers_gave_up_in_the_line_leaves_its_place_to_others() -> None:
+    """A fetch that gets a place after its callers' deadline ends, unless it is the last in line.
+
+    A revocation goes on.
+    """
+    retry = RetryPolicy(max_wait=5)
+    async with world(max_concurrent_requests=2, retry=retry) as here:
+        token = await here.source("a").get_token()
+        here.sandbox.latency = 0.1
+        calls = [here.source(name).get_token() for name in ("b", "c", "a b", "a c")]
+        callers = [asyncio.ensure_future(call) for call in calls]
+        revocation = asyncio.ensure_future(here.provider.revoke(token))
+        await here.requests(2)
+        await here.clock.advance(5)
+        errors = await asyncio.gather(*callers, revocation, return_exceptions=True)
+        assert [type(error) for error in errors] == [TransportError] * 5
+        await here.quiet()
+
+        failed = here.seen(FetchFailed)
+        assert [event.error.args[0] for event in failed] == [_ABANDONED] * 2
+        assert here.sandbox.token_requests == 3
+        await until(lambda: bool(here.seen(TokenRevoked)))
+
+
+async def test_a_fetch_that_gets_its_place_late_serves_a_waiter() -> None:
+    """After suspend, a caller whose time is over but who still waits does not stop the fetch."""
+    async with world(max_concurrent_requests=2, retry=RetryPolicy(max_wait=5)) as here:
+        here.sandbox.latency = 0.05
+        callers = [asyncio.ensure_future(here.source(name).get_token()) for name in ("a", "b")]
+        await here.requests(1)
+        here.clock.boot += 6
+
+        assert len(await asyncio.gather(*callers)) == 2
 
 
 async def test_a_retryable_error_is_retried() -> None:
@@ -385,8 +479,7 @@ async def test_closing_frees_every_place() -> None:
         await asyncio.gather(*callers, return_exceptions=True)
 
         (endpoint,) = here.provider._registry._endpoints.values()
-        assert len(endpoint._gate) == 0
-        assert endpoint._gate._free == 1
+        assert endpoint._gate.is_empty
 
 
 async def test_a_response_without_a_date_does_not_change_the_clock_offset() -> None:

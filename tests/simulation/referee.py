@@ -260,10 +260,20 @@ class Referee:
         domain.attempting.add(key.plan.number)
         if (requests := len(domain.attempting)) > MAX_CONCURRENT_REQUESTS:
             self.report(Rule.LIMITS, key, f"{requests} requests of a domain were under way")
-        renewals = sum(not self.keys[number].wanted for number in domain.attempting)
-        if renewals > MAX_CONCURRENT_REQUESTS // 2:
-            self.report(Rule.LIMITS, key, f"{renewals} renewals of a domain were under way")
+        self._check_renewals(key, boot)
         self._note_saturation(domain, boot)
+
+    def _check_renewals(self, key: KeyState, boot: float) -> None:
+        """Check that renewals leave places to callers: half, or one if they are in a hurry."""
+        unwanted = [self.keys[number] for number in key.domain.attempting]
+        unwanted = [key for key in unwanted if not key.wanted]
+        hurried = sum(
+            key.token is None or key.token.last_attempt_at <= boot + TOLERANCE for key in unwanted
+        )
+        if len(unwanted) - hurried > MAX_CONCURRENT_REQUESTS // 2:
+            self.report(Rule.LIMITS, key, f"{len(unwanted)} renewals of a domain were under way")
+        if len(unwanted) >= MAX_CONCURRENT_REQUESTS:
+            self.report(Rule.LIMITS, key, "renewals had every place of a domain")
 
     def _check_pause(self, key: KeyState, boot: float) -> None:
         remaining = key.server_group.paused_until - boot

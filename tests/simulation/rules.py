@@ -31,7 +31,8 @@ class Rule(enum.Enum):
     ONE_ERROR = "a failed fetch gives one error to all waiters, and to callers during a cool-down"
     IN_TIME = "no renewal starts too early or too often"
     LIMITS = (
-        "a domain's requests are limited, half of them for renewals, and none starts in a pause"
+        "a domain's requests are limited, and renewals leave places to callers; none starts in a "
+        "pause"
     )
     FRESH_CREDENTIAL = "the secret is requested again for each request"
     REJECTION = "only the rejected token is dropped, and a rejected replacement is damped"

@@ -146,14 +146,14 @@ MUTANTS = {
     "let every flight in": (
         Rule.LIMITS,
         "_runtime/gate",
-        "return self._free > 0 and (urgent or self._free_for_others > 0)",
-        "return True",
+        "if inside == self._places:",
+        "if inside == 2 * self._places:",
     ),
     "let renewals use every place": (
         Rule.LIMITS,
         "_runtime/gate",
-        "self._free_for_others = max(1, places // 2)",
-        "self._free_for_others = places",
+        "max(1, self._places - 1), max(1, self._places // 2)",
+        "self._places, self._places",
     ),
     "ignore pauses": (
         Rule.LIMITS,

@@ -55,9 +55,18 @@ _USABLE = {State.FRESH, State.DUE}
 _ADOPT_INTERVAL = 1.0
 """Seconds between two reads of the store while a key cools down."""
 
+_MAX_FLIGHTS = 10_000
+"""How many flights may be under way before callers get an error instead of another one: callers
+may leave a flight and name other scopes as quickly as they like."""
+
 _LIFETIME_TOO_SHORT = (
     "the token was past its leeway when {event}; its lifetime is too short for this machine or "
     "network, so raise the lifetime in the authorization server's access policy"
+)
+
+_TOO_MANY_FLIGHTS = (
+    f"{_MAX_FLIGHTS} fetches wait for a place already; send fewer requests with different scopes "
+    "at once, and try again later"
 )
 
 
@@ -209,10 +218,13 @@ class TokenManager:
 
         Raises:
             RateLimitedError: If a pause outlasts the deadline.
+            TransportError: If too many flights are under way.
         """
         pause_error = self._registry.endpoint(key).pause_error(key, deadline)
         if pause_error is not None:
             raise pause_error
+        if len(self.flights.under_way) >= _MAX_FLIGHTS:
+            raise TransportError(_TOO_MANY_FLIGHTS, key=key, retryable=True)
         entry = self.entries.get_or_add(key)
         is_first = not entry.lifetime and not entry.failed_fetches
         if is_first and (advice := "; ".join(advice_for(key))):
@@ -304,11 +316,14 @@ class TokenManager:
         return self._land(flight, result)
 
     async def _fetch(self, flight: TokenFlight) -> TokenResponse | TokenProviderError:
-        """Fetch a token.
+        """Fetch a token, but not too soon after one that lived less than a second.
 
         Three cases: without a store, Okta is asked; while the entry cools down, only the store is
         asked, since another process may have a token; otherwise the processes share the fetch.
         """
+        held = self.entries.get(flight.key)
+        if held is not None and held.token is not None and held.refresh_at > held.unusable_at:
+            await self._clock.sleep_until(held.refresh_at)
         if self._sharing is None:
             return await self._registry.endpoint(flight.key).fetch(FetchOperation(flight))
         entry = self.entries.get_or_add(flight.key)
@@ -406,8 +421,7 @@ class TokenManager:
         entry.failed_renewals += 1
         entry.error = error
         wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
-        lead = self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
-        last_chance = unusable_at - lead
+        last_chance = self._last_chance(entry)
         entry.renew_after = now.boot + wait
         if now.boot < last_chance < entry.renew_after:
             entry.renew_after = last_chance
@@ -424,6 +438,11 @@ class TokenManager:
             )
         )
         self._set_timer(entry, entry.renew_after if retryable else unusable_at)
+
+    def _last_chance(self, entry: Entry) -> float:
+        """Return when the last renewal of a token starts, in seconds of boot time."""
+        lead = self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
+        return entry.unusable_at - lead
 
     def _land_failed_fetch(
         self, entry: Entry, error: TokenProviderError, now: Instant, waiters: int
@@ -448,7 +467,8 @@ class TokenManager:
 
         Six cases, the first that fits decides:
 
-        1. A flight is under way: it sets another timer when it lands.
+        1. A flight is under way: it sets another timer when it lands. In the last chance of a
+           usable token it becomes urgent.
         2. No usable token, and the key is not kept fresh: the entry is removed.
         3. A usable token that no caller used since its renewal, not kept fresh: the entry stays
            idle until the token becomes unusable.
@@ -461,7 +481,10 @@ class TokenManager:
         usable = entry.state(now) in _USABLE
         if not usable:
             entry.close_window()  # a wall clock that is set back must not enter the window again
-        if self.flights.under_way.get(entry.key) is not None:
+        flight = self.flights.under_way.get(entry.key)
+        if flight is not None:
+            if usable:
+                self._urge(entry, flight, now)
             return
         if not usable and not entry.kept_fresh:
             self.entries.remove(entry)
@@ -482,8 +505,16 @@ class TokenManager:
             self._postpone(entry, now)
         else:
             if entry.token is not None:
-                self._set_timer(entry, entry.unusable_at)
+                self._set_timer(entry, self._last_chance(entry))
             self.flights.start(entry.key)
+
+    def _urge(self, entry: Entry, flight: TokenFlight, now: Instant) -> None:
+        """Make a renewal urgent once it is in its last chance."""
+        instant = self._last_chance(entry)
+        if now.boot >= instant:
+            self._registry.endpoint(entry.key).urge(flight)
+            instant = entry.unusable_at
+        self._set_timer(entry, instant)
 
     def _postpone(self, entry: Entry, now: Instant) -> None:
         """Move a renewal to the end of a pause plus a random time, so that renewals spread out."""

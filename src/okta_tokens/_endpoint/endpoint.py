@@ -23,7 +23,7 @@ from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import Random, RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
-from okta_tokens._runtime.gate import Gate
+from okta_tokens._runtime.gate import Gate, Lane
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TransportError
@@ -33,6 +33,11 @@ T = TypeVar("T", bound=TokenResponse | bool)
 
 _MISTIMED = 20.0
 """Seconds. An assertion whose clock was wrong by more than this may have been refused for that."""
+
+_ABANDONED = (
+    "every caller gave up before there was a place for the request; send fewer requests with "
+    "different scopes at once, or raise TokenProvider's max_concurrent_requests"
+)
 
 
 class Endpoint:
@@ -117,8 +122,13 @@ class Endpoint:
         pause.until = max(pause.until, until)
 
     def promote(self, flight: TokenFlight) -> None:
-        """Let a renewal through the gate before other renewals: a caller waits for it now."""
-        self._gate.promote(flight)
+        """Let a renewal through the gate as one of the callers' fetches: a caller waits for it."""
+        self._gate.promote(flight, Lane.FOREGROUND)
+
+    def urge(self, flight: TokenFlight) -> None:
+        """Let a renewal through the gate before everything else: this is its last chance."""
+        flight.urgent = True
+        self._gate.promote(flight, Lane.URGENT)
 
     def server_time(self) -> float:
         """Return the present moment by Okta's clock, in seconds since the epoch."""
@@ -177,16 +187,16 @@ class Endpoint:
         """Make attempts, each in a place of its own.
 
         The loop ends in four cases: an attempt succeeds; its error is final, or the time is used
-        up; no caller waits, or the attempts are used up; a pause outlasts the last waiter.
+        up; no caller waits, or the attempts are used up; `_enter` returns an error.
         """
         policy, clock, flight = self._policy, self._clock, operation.flight
         spent, attempt = 0.0, 0
         result: T | FetchError | None = None
         while True:
-            pause_error = await self._enter(operation)
-            if pause_error is not None:
-                pause_error.attempts = operation.requests_sent
-                return result if isinstance(result, RateLimitedError) else pause_error
+            error = await self._enter(operation)
+            if error is not None:
+                error.attempts = operation.requests_sent
+                return result if isinstance(result, RateLimitedError) else error
             entered_at = clock.boot_time()
             attempt += 1
             try:
@@ -204,8 +214,12 @@ class Endpoint:
                 return result
             await clock.sleep_until(clock.boot_time() + delay)
 
-    async def _enter(self, operation: Operation[T]) -> RateLimitedError | None:
-        """Wait for the end of a pause and for a place; return the error of a pause too long."""
+    async def _enter(self, operation: Operation[T]) -> FetchError | None:
+        """Wait for the end of a pause and for a place; return why no request can be sent.
+
+        Two cases: a pause outlasts the last waiter; every waiter gave up before there was a place
+        for the fetch, and other flights need the place.
+        """
         pause, flight = self._pause_of(operation.key), operation.flight
         while True:
             while pause.until > self._clock.boot_time():
@@ -213,10 +227,14 @@ class Endpoint:
                 if error is not None:
                     return error
                 await self._clock.sleep_until(pause.until)
-            await self._gate.enter(flight, urgent=flight.wanted)
-            if pause.until <= self._clock.boot_time():
+            await self._gate.enter(flight, _lane_of(flight), operation.owner)
+            now = self._clock.boot_time()
+            abandoned = operation.is_abandoned(now) and len(self._gate) > 0
+            if pause.until <= now and not abandoned:
                 return None
             self._gate.leave(flight)
+            if abandoned:
+                return TransportError(_ABANDONED, key=operation.key, retryable=True)
 
     async def _attempt(self, operation: Operation[T], deadline: float) -> T | FetchError:
         """Send a request; if Okta refuses it for a reason that a change removes, send another one.
@@ -358,3 +376,9 @@ class Endpoint:
 
     def _pause_of(self, key: TokenKey) -> Pause:
         return self._org_pause if key.authorization_server is None else self._custom_pause
+
+
+def _lane_of(flight: TokenFlight | RevocationFlight) -> Lane:
+    if flight.urgent:
+        return Lane.URGENT
+    return Lane.FOREGROUND if flight.wanted else Lane.BACKGROUND

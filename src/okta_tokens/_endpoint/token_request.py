@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest, resolve
@@ -110,6 +110,20 @@ class Operation(ABC, Generic[T]):
             self.authentication = resolved
         return resolved
 
+    @property
+    @abstractmethod
+    def owner(self) -> Hashable:
+        """Whose work this is: at the gate of a domain, owners take turns."""
+
+    def is_abandoned(self, now: float) -> bool:
+        """Tell whether the work is in vain, because every caller that waited for it has given up.
+
+        Args:
+            now: The present moment, in seconds of boot time.
+        """
+        flight = self.flight
+        return flight.wanted and flight.deadline <= now and not flight.waiting
+
     @abstractmethod
     def parse(self, response: Response) -> T | FetchError:
         """Return what a response means.
@@ -137,6 +151,11 @@ class FetchOperation(Operation[TokenResponse]):
         client = key.client
         super().__init__(flight, key, client.token_url, build_form(key.scopes), dpop=client.dpop)
 
+    @property
+    def owner(self) -> str:
+        """The id of the client."""
+        return self.key.client_id
+
     def parse(self, response: Response) -> TokenResponse | FetchError:
         """Return the token, or the error that says why there is none."""
         return parse_token_response(response, self.key.scopes, self.key.token_type)
@@ -160,6 +179,15 @@ class RevokeOperation(Operation[bool]):
         key, value = flight.key
         form = {"token": value, "token_type_hint": "access_token"}
         super().__init__(flight, key, key.client.revocation_url, form, secrets=[value])
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """The id of the client, apart from its fetches: they must not hold up a revocation."""
+        return self.key.client_id, "revocations"
+
+    def is_abandoned(self, now: float) -> bool:  # noqa: ARG002 - as declared
+        """Return False: a token must be revoked, whoever waits for it."""
+        return False
 
     def parse(self, response: Response) -> bool | FetchError:
         """Return True, or the error that says why the token is not revoked."""

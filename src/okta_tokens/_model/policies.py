@@ -12,6 +12,10 @@ Random = Callable[[], float]
 """Returns a random number from 0.0 to 1.0, as `random.random` does."""
 
 
+_MIN_LIFETIME = 1.0
+"""Seconds. Tokens that live shorter are requested once in this time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPolicy:
     """When a token is renewed, and how soon a failed renewal is repeated.
@@ -21,10 +25,15 @@ class RefreshPolicy:
 
         lead      = min(max(lead_fraction·L, min_lead), max_lead, L/2)
         refresh   = expiry - lead + U(0, ½)·lead          drawn once per token
+        refresh   = request + 1                           if L < 1
         leeway    = min(max_leeway, L/20)
         unusable  = expiry - leeway
         backoff k = U(½, 1)·min(cap, base·2^(k-1))        cap = min(max_backoff, lead/4)
                                                           base = min(1, cap/4)
+
+    A token that lives less than a second expires before `refresh`. Callers get it while it is
+    usable, then wait until `refresh`. So no lifetime makes a key request two tokens within half a
+    second, unless the first one is rejected.
 
     Args:
         lead_fraction: The share of the lifetime by which the renewal precedes expiry; less than 1.
@@ -83,8 +92,10 @@ class RefreshPolicy:
         """Return the age of the token, in seconds, at which its renewal is due.
 
         The age is drawn from the first half of the lead, so processes that started together do not
-        renew together.
+        renew together. For a lifetime of less than a second it is a second.
         """
+        if lifetime < _MIN_LIFETIME:
+            return _MIN_LIFETIME
         return lifetime - self.lead(lifetime) * (1 - random() / 2)
 
     def backoff(self, failures: int, lifetime: float, random: Random) -> float:

@@ -1,48 +1,72 @@
-"""A gate: it admits a bounded number of tickets, the urgent ones first."""
+"""A gate: it admits a bounded number of tickets, by lane, and fairly to their owners."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+import enum
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+
+
+class Lane(enum.IntEnum):
+    """The lane in which a ticket waits for a place; the earlier lanes come first."""
+
+    URGENT = 0
+    """Background work that must begin now."""
+    FOREGROUND = 1
+    """Work that a caller waits for."""
+    BACKGROUND = 2
+    """Work that can wait."""
 
 
 class Gate:
-    """A bounded number of places. Urgent tickets come first; others take at most half of them.
+    """A bounded number of places, for tickets of three lanes and any number of owners.
 
-    The state changes only between awaits, on one event loop. Each of the two queues keeps the order
-    of arrival.
+    Each place goes to the first lane that may have another one, so that no lane starves:
+
+    - The foreground leaves one place to the two other lanes, which leave one to the foreground.
+    - The background gets a place only while the two other lanes have less than half of the places
+      together, rounded down but at least one.
+    - If there is only one place, the foreground and the two other lanes take turns.
+
+    Within a lane the owners take turns. Each owner's tickets keep the order of arrival. The state
+    changes only between awaits, on one event loop.
 
     Args:
-        places: How many tickets may be inside at the same time; at least one. Half of them, rounded
-            down but at least one, are open to tickets that are not urgent.
+        places: How many tickets may be inside at the same time; at least one.
     """
 
     def __init__(self, places: int) -> None:
-        self._free = places
-        self._free_for_others = max(1, places // 2)
-        self._urgent: dict[Hashable, asyncio.Future[None]] = {}
-        self._others: dict[Hashable, asyncio.Future[None]] = {}
-        self._inside: dict[Hashable, bool] = {}
-        """Whether each ticket inside is urgent."""
+        self._places = places
+        self._lines = {lane: _Line() for lane in Lane}
+        self._waiting: dict[Hashable, tuple[Lane, Hashable, asyncio.Future[None]]] = {}
+        self._inside: dict[Hashable, Lane] = {}
+        self._foreground_inside = 0
+        self._foreground_was_last = False
 
     def __len__(self) -> int:
         """Return the number of tickets that wait for a place."""
-        return len(self._urgent) + len(self._others)
+        return len(self._waiting)
 
-    async def enter(self, ticket: Hashable, *, urgent: bool) -> None:
-        """Take a place; wait for one only if none is free or other tickets wait.
+    @property
+    def is_empty(self) -> bool:
+        """Whether no ticket is inside or waits."""
+        return not self._inside and not self._waiting
 
-        If this coroutine is cancelled, the ticket leaves the queue, or gives back its place.
+    async def enter(self, ticket: Hashable, lane: Lane, owner: Hashable) -> None:
+        """Take a place; suspend only if the lane may have no place now.
+
+        If this coroutine is cancelled, the ticket leaves the line, or gives back its place.
 
         Args:
             ticket: Identifies the place. A ticket that waits or is inside must not enter again.
-            urgent: Whether a caller waits for this ticket.
+            lane: The lane in which the ticket waits.
+            owner: Whose ticket it is.
         """
-        if self._may_enter(urgent=urgent) and not self._urgent and (urgent or not self._others):
-            self._take_place(ticket, urgent=urgent)
-            return
-        admitted = asyncio.get_running_loop().create_future()
-        (self._urgent if urgent else self._others)[ticket] = admitted
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = lane, owner, admitted
+        self._lines[lane].add(ticket, owner)
+        self._admit()
         try:
             await admitted
         except asyncio.CancelledError:
@@ -50,42 +74,86 @@ class Gate:
             raise
 
     def leave(self, ticket: Hashable) -> None:
-        """Give back the ticket's place, or leave the queue; do nothing for an unknown ticket."""
-        self._urgent.pop(ticket, None)
-        self._others.pop(ticket, None)
-        urgent = self._inside.pop(ticket, None)
-        if urgent is not None:
-            self._free += 1
-            self._free_for_others += not urgent
+        """Give back the ticket's place, or leave the line; do nothing for an unknown ticket."""
+        if (waiting := self._waiting.pop(ticket, None)) is not None:
+            lane, owner, _ = waiting
+            self._lines[lane].remove(ticket, owner)
+        elif (inside := self._inside.pop(ticket, None)) is not None:
+            self._foreground_inside -= inside is Lane.FOREGROUND
             self._admit()
 
-    def promote(self, ticket: Hashable) -> None:
-        """Make a ticket urgent.
+    def promote(self, ticket: Hashable, lane: Lane) -> None:
+        """Move a ticket to an earlier lane.
 
-        Three cases: a ticket inside stops counting against the half for other tickets; a ticket in
-        the queue moves to the end of the urgent queue; an urgent or unknown ticket stays as it is.
+        Three cases: a ticket inside counts as one of that lane from now on; a ticket that waits
+        moves to the end of its owner's tickets in that lane; an unknown ticket, or one whose lane
+        is not later, stays as it is.
         """
-        if self._inside.get(ticket) is False:
-            self._inside[ticket] = True
-            self._free_for_others += 1
-        elif (admitted := self._others.pop(ticket, None)) is not None:
-            self._urgent[ticket] = admitted
+        if (waiting := self._waiting.get(ticket)) is not None and lane < waiting[0]:
+            previous, owner, admitted = waiting
+            self._lines[previous].remove(ticket, owner)
+            self._lines[lane].add(ticket, owner)
+            self._waiting[ticket] = lane, owner, admitted
+        elif lane < (inside := self._inside.get(ticket, lane)):
+            self._inside[ticket] = lane
+            self._foreground_inside += (lane is Lane.FOREGROUND) - (inside is Lane.FOREGROUND)
         self._admit()
-
-    def _may_enter(self, *, urgent: bool) -> bool:
-        return self._free > 0 and (urgent or self._free_for_others > 0)
-
-    def _take_place(self, ticket: Hashable, *, urgent: bool) -> None:
-        self._free -= 1
-        self._free_for_others -= not urgent
-        self._inside[ticket] = urgent
 
     def _admit(self) -> None:
         """Admit waiting tickets as long as there are places for them."""
-        for queue, urgent in ((self._urgent, True), (self._others, False)):
-            while queue and self._may_enter(urgent=urgent):
-                ticket = next(iter(queue))
-                admitted = queue.pop(ticket)
-                if not admitted.done():
-                    self._take_place(ticket, urgent=urgent)
-                    admitted.set_result(None)
+        while self._waiting and (lane := self._next_lane()) is not None:
+            ticket = self._lines[lane].pop()
+            admitted = self._waiting.pop(ticket)[2]
+            if not admitted.done():
+                self._inside[ticket] = lane
+                self._foreground_was_last = lane is Lane.FOREGROUND
+                self._foreground_inside += self._foreground_was_last
+                admitted.set_result(None)
+
+    def _next_lane(self) -> Lane | None:
+        """Return the lane in which a ticket waits that gets the next place, or None."""
+        inside = len(self._inside)
+        if inside == self._places:
+            return None
+        foreground, others = self._foreground_inside, inside - self._foreground_inside
+        all_but_one, half = max(1, self._places - 1), max(1, self._places // 2)
+        may_enter = (others < all_but_one, foreground < all_but_one, others < half)
+        order: Sequence[Lane] = _ORDER
+        if self._places == 1:
+            order = _OTHERS_FIRST if self._foreground_was_last else _FOREGROUND_FIRST
+        return next((lane for lane in order if may_enter[lane] and self._lines[lane]), None)
+
+
+_ORDER = tuple(Lane)
+_OTHERS_FIRST = (Lane.URGENT, Lane.BACKGROUND, Lane.FOREGROUND)
+_FOREGROUND_FIRST = (Lane.FOREGROUND, Lane.URGENT, Lane.BACKGROUND)
+
+
+class _Line:
+    """The tickets that wait in one lane: their owners take turns."""
+
+    def __init__(self) -> None:
+        self._owners: OrderedDict[Hashable, OrderedDict[Hashable, None]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        """Tell whether a ticket waits."""
+        return bool(self._owners)
+
+    def add(self, ticket: Hashable, owner: Hashable) -> None:
+        """Add a ticket behind the owner's other tickets."""
+        self._owners.setdefault(owner, OrderedDict())[ticket] = None
+
+    def remove(self, ticket: Hashable, owner: Hashable) -> None:
+        """Remove a ticket that waits."""
+        tickets = self._owners[owner]
+        del tickets[ticket]
+        if not tickets:
+            del self._owners[owner]
+
+    def pop(self) -> Hashable:
+        """Remove the first ticket of the owner whose turn it is, who then is the last one."""
+        owner, tickets = self._owners.popitem(last=False)
+        ticket, _ = tickets.popitem(last=False)
+        if tickets:
+            self._owners[owner] = tickets
+        return ticket

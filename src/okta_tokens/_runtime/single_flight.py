@@ -31,6 +31,7 @@ class Flight(Generic[K, T]):
         "key",
         "landed",
         "result",
+        "urgent",
         "wanted",
     )
 
@@ -44,6 +45,8 @@ class Flight(Generic[K, T]):
         """Whether the work ended by `KeyboardInterrupt` or `SystemExit`."""
         self.wanted = False
         """Whether a caller has ever waited for this flight."""
+        self.urgent = False
+        """Whether the work is of no use if it does not begin now."""
         self.deadline = float("-inf")
         """When the last waiter gives up, in seconds of boot time."""
         # The waiters in the order of their deadlines. Two queues, because a queue of pairs would
