@@ -353,7 +353,9 @@ class ProviderMachine(RuleBasedStateMachine):
         model.fetch_failed_at = now.boot
         model.permanent = record.last_reply in PERMANENT
         record.error, record.errors, record.failed_at = error, [], now.boot
-        if not isinstance(error, RateLimitedError):
+        if isinstance(error, TransportError) and not error.attempts:
+            self.check(not record.waiting, "a fetch was given up although a caller waited")
+        elif not isinstance(error, RateLimitedError):
             self.check(
                 type(error).__name__ == ERRORS.get(record.last_reply, "InvalidResponseError"),
                 f"{type(error).__name__} is the wrong error for: {record.last_reply}",

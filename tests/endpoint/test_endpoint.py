@@ -462,7 +462,8 @@ async def test_a_429_without_a_date_is_measured_by_the_clock_offset() -> None:
             sent=current_instant(here.clock),
             received_at=here.clock.wall,
         )
-        endpoint._handle(FetchOperation(Flight(key)), response)
+        operation = FetchOperation(Flight(key))
+        endpoint._handle(operation, operation.new_request(0.0), response)
 
         assert endpoint.paused_until(key) - here.clock.boot == pytest.approx(61, abs=2)
 

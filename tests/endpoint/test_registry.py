@@ -57,7 +57,7 @@ async def test_clock_offsets_are_listed_by_domain() -> None:
     registry = new_registry()
     assert registry.clock_offsets() == {}
     registry.open()
-    registry.endpoint(key_of("acme.okta.com")).clock_offset = -7.5
+    registry.endpoint(key_of("acme.okta.com"))._clock_offset.seconds = -7.5
     registry.endpoint(key_of("other.okta.com"))
 
     assert registry.clock_offsets() == {

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest, resolve
 from okta_tokens._auth.client_secret import SWAPPED
+from okta_tokens._endpoint.clock_offset import ClockOffset
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
 from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit
@@ -84,8 +85,12 @@ class Endpoint:
         self._nonces: dict[str | None, str] = {}
         self._org_pause = Pause()
         self._custom_pause = Pause()
-        self.clock_offset = 0.0
-        """Seconds by which Okta's clock is ahead of this machine's, by the last response."""
+        self._clock_offset = ClockOffset()
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which Okta's clock is ahead of this machine's."""
+        return self._clock_offset.seconds
 
     def paused_until(self, key: TokenKey) -> float:
         """Return when the pause of a key's half of the domain ends, in seconds of boot time."""
@@ -266,13 +271,7 @@ class Endpoint:
         """Return what to change before the request is sent again at once, or None."""
         if self.paused_until(operation.key) > self._clock.boot_time():
             return None
-        clock_was_wrong = abs(self.clock_offset - operation.clock_offset) > _MISTIMED
-        return immediate_retry_for(
-            response,
-            error,
-            proof=operation.dpop is not None,
-            mistimed=clock_was_wrong and "client_assertion" in request.form,
-        )
+        return _change_for(operation, request, response, error, self.clock_offset)
 
     async def _send(
         self, operation: Operation[T], deadline: float, refused: TokenRequest | None = None
@@ -292,7 +291,11 @@ class Endpoint:
         request = operation.new_request(self.server_time())
         deadline = min(self._clock.boot_time() + self._policy.request_timeout, deadline)
         response = await self._exchange_before(deadline, operation, request, refused)
-        result = self._handle(operation, response) if isinstance(response, Response) else response
+        result = (
+            self._handle(operation, request, response)
+            if isinstance(response, Response)
+            else response
+        )
         change = None
         if isinstance(result, FetchError):
             if isinstance(response, Response):
@@ -337,21 +340,37 @@ class Endpoint:
             retryable=True,
         )
 
-    def _handle(self, operation: Operation[T], response: Response) -> T | FetchError:
+    def _handle(
+        self, operation: Operation[T], request: TokenRequest, response: Response
+    ) -> T | FetchError:
         """Update clock offset, nonce and pause from a response, and return what it means."""
-        server_time = response.server_time
-        if server_time is not None:
-            self.clock_offset = server_time - (response.sent.wall + response.received_at) / 2
-        key = operation.key
-        if response.dpop_nonce is not None:
-            self._nonces[key.authorization_server] = response.dpop_nonce
-        result = operation.parse(response)
+        key, result = operation.key, operation.parse(response)
+        if isinstance(result, TokenResponse) or response.is_oktas():
+            self._learn(operation, request, response, result)
         if isinstance(result, RateLimitedError):
             seconds = self._begin_pause(key, response, result.request_id)
             result.retry_at = datetime.fromtimestamp(response.received_at + seconds, UTC)
         else:
             self._pause_of(key).consecutive_429s = 0
         return result
+
+    def _learn(
+        self,
+        operation: Operation[T],
+        request: TokenRequest,
+        response: Response,
+        result: T | FetchError,
+    ) -> None:
+        """Learn clock offset and nonce from a response of Okta."""
+        if response.dpop_nonce is not None:
+            self._nonces[operation.key.authorization_server] = response.dpop_nonce
+        server_time = response.server_time
+        if server_time is not None:
+            offset = server_time - (response.sent.wall + response.received_at) / 2
+            change = None
+            if isinstance(result, FetchError):
+                change = _change_for(operation, request, response, result, offset)
+            self._clock_offset.learn(offset, refused_for_time=change is ImmediateRetry.TIME)
 
     def _begin_pause(self, key: TokenKey, response: Response, request_id: str | None) -> float:
         """Begin or lengthen the pause after a 429, and share it; return its seconds."""
@@ -382,3 +401,20 @@ def _lane_of(flight: TokenFlight | RevocationFlight) -> Lane:
     if flight.urgent:
         return Lane.URGENT
     return Lane.FOREGROUND if flight.wanted else Lane.BACKGROUND
+
+
+def _change_for(
+    operation: Operation[T],
+    request: TokenRequest,
+    response: Response,
+    error: FetchError,
+    clock_offset: float,
+) -> ImmediateRetry | None:
+    """Return what was wrong with a refused request, if Okta's clock has an offset, or None."""
+    clock_was_wrong = abs(clock_offset - operation.clock_offset) > _MISTIMED
+    return immediate_retry_for(
+        response,
+        error,
+        proof=operation.dpop is not None,
+        mistimed=clock_was_wrong and "client_assertion" in request.form,
+    )

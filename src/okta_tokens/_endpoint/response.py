@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from http import HTTPStatus
 from itertools import islice
 from types import MappingProxyType
 from typing import Protocol
@@ -27,6 +28,12 @@ _MAX_HEADERS = 32
 _MAX_HEADER = 256  # characters
 _MAX_DATE = 64  # characters
 _IDENTIFIER = re.compile(r"[\w.@:+/=-]{1,128}", re.ASCII)
+_OKTA_FIELDS = {
+    "access_token": re.compile(r".+"),
+    "error": re.compile(r"[a-z_]+"),
+    "errorCode": re.compile(r"E[0-9]{7}"),
+}
+"""The fields of Okta's JSON, and their shapes: middleboxes send `"error": "Bad Gateway"`."""
 _COOKIES = {"set-cookie", "set-cookie2"}
 
 
@@ -91,6 +98,18 @@ class Response:
         except (ValueError, RecursionError):
             return {}
         return parsed if isinstance(parsed, dict) else {}
+
+    def is_oktas(self) -> bool:
+        """Tell whether Okta sent the response, and not a middlebox in front of Okta.
+
+        Two cases: the body has Okta's fields; or the response, which then is no server error, has
+        an `X-Okta-Request-Id`.
+        """
+        if self.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.request_id is not None:
+            return True
+        fields = self.json_object()
+        values = ((fields.get(name), shape) for name, shape in _OKTA_FIELDS.items())
+        return any(isinstance(value, str) and shape.fullmatch(value) for value, shape in values)
 
     def facts(self, fields: Mapping[str, object], search: SecretSearch) -> FetchFacts:
         """Return what every `FetchError` tells about a response: ids, and the first 32 headers.
