@@ -38,6 +38,19 @@ async def test_delivered_soon() -> None:
     assert received == [numbered(1)]
 
 
+async def test_pending_events_are_bounded() -> None:
+    """If very many events wait, the newest are delivered, and all are counted."""
+    received: list[Event] = []
+    emit = Emitter([received.append])
+    for number in range(50_003):
+        emit(numbered(number))
+    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.deliver()
+
+    assert [number_of(event) for event in received] == [*range(3, 50_003)]
+    assert emit.counts.total() == 50_003
+
+
 async def test_delivered_in_order() -> None:
     """Events are delivered once and in order, each to all observers before the next event."""
     received: list[tuple[str, int]] = []

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from dataclasses import asdict
 from typing import Any
@@ -134,6 +134,38 @@ async def test_spellings_are_bounded() -> None:
             await here.provider.get_token(here.client, "a" + " " * spaces + "b")
             remembered = sum(map(len, here.provider._spellings.values()))
             assert remembered == (spaces - 1) % 3 + 1
+
+
+class Subclass(str):
+    """A string whose size is not the size of its text."""
+
+    __slots__ = ("more",)
+
+
+LONG = "a" + " " * 1_024
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    [LONG, ("a",) * 1_025, ("a",) * 600, frozenset({Subclass("a")}), (Subclass("a"),), ["a"]],
+    ids=["text", "very long tuple", "long tuple", "subclass in a set", "subclass", "list"],
+)
+async def test_only_short_plain_spellings_are_remembered(scopes: Iterable[str]) -> None:
+    """A spelling that wastes memory works, and the provider does not keep it."""
+    async with world() as here:
+        token = await here.provider.get_token(here.client, "a")
+        assert await here.provider.get_token(here.client, scopes) is token
+
+        assert [*here.provider._spellings[here.client]] == ["a"]
+
+
+@pytest.mark.parametrize("scopes", [LONG[:-1], ("a",) * 512, frozenset({"a"})])
+async def test_every_spelling_of_a_key_without_waste_is_remembered(scopes: Iterable[str]) -> None:
+    """A spelling of up to 1,024 characters is remembered."""
+    async with world() as here:
+        await here.provider.get_token(here.client, scopes)
+
+        assert [*here.provider._spellings[here.client]] == [scopes]
 
 
 async def test_flights_do_not_run_in_the_first_callers_context() -> None:

@@ -11,9 +11,14 @@ from contextvars import Context
 from okta_tokens._logging import event_logger
 from okta_tokens.events import Event, Observer
 
+_MAX_PENDING = 50_000
+
 
 class Emitter:
     """A callable that counts events and delivers them to observers, one loop turn later.
+
+    If more than 50,000 events wait, because the provider is not started or the caller does not let
+    the event loop run, the oldest ones are counted but not delivered.
 
     Args:
         observers: The observers, in the order in which each event is delivered to them.
@@ -21,7 +26,7 @@ class Emitter:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
-        self._pending: deque[Event] = deque()
+        self._pending: deque[Event] = deque(maxlen=_MAX_PENDING)
         self._call_soon: Callable[[], object] | None = None
         self._scheduled = False
         self.counts = Counter[type[Event]]()

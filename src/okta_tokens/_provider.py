@@ -411,7 +411,7 @@ class TokenProvider(Unserializable):
         if isinstance(key, ConfigurationError):
             return key
         source = TokenSource(key, self._manager, self._lifecycle, self._registry, self._wall_time)
-        if type(scopes) in _HASHABLE_SPELLINGS:
+        if _is_remembered(scopes):
             if self._spelling_count >= self._max_spellings:
                 self._spellings.clear()
                 self._spelling_count = 0
@@ -447,7 +447,18 @@ class TokenProvider(Unserializable):
         self._emitter.mute()
 
 
-_HASHABLE_SPELLINGS = {str, tuple, frozenset}
+_MAX_SPELLING = 1_024
+"""Characters of a spelling that is remembered. A key has no more, if it is spelt without waste."""
+
+
+def _is_remembered(scopes: Iterable[str]) -> bool:
+    """Tell whether a valid spelling is hashable, and short enough to be remembered."""
+    if type(scopes) is str:
+        return len(scopes) <= _MAX_SPELLING
+    if type(scopes) not in {tuple, frozenset} or len(scopes) > _MAX_SPELLING:  # type: ignore[arg-type]
+        return False
+    is_plain = {*map(type, scopes)} <= {str}
+    return is_plain and len(" ".join(scopes)) <= _MAX_SPELLING
 
 
 _CLOCK = ("boot_time", "wall_time", "sleep_until")

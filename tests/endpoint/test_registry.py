@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import aiohttp
@@ -11,9 +12,9 @@ from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenKey, To
 from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens.errors import ConfigurationError
-from okta_tokens.sandbox import Sandbox
+from okta_tokens.sandbox import Fault, Sandbox
 from tests.clock import ManualClock
-from tests.support import CLIENT_ID, SECRET, default_client
+from tests.support import CLIENT_ID, SECRET, default_client, world
 
 NETRC = "machine 127.0.0.1 login me password mine\n"
 
@@ -65,6 +66,76 @@ async def test_clock_offsets_are_listed_by_domain() -> None:
         "https://other.okta.com": 0.0,
     }
     await registry.aclose()
+
+
+@pytest.fixture
+def three_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a registry keep no more than three endpoints if some are idle."""
+    monkeypatch.setattr("okta_tokens._endpoint.registry.MAX_IDLE_ENDPOINTS", 3)
+
+
+@pytest.mark.usefixtures("three_endpoints")
+async def test_the_endpoint_that_was_last_asked_for_longest_ago_is_dropped() -> None:
+    """The number of endpoints is bounded, and domains that are used keep theirs."""
+    registry = new_registry()
+    registry.open()
+    used = registry.endpoint(key_of("used.okta.com"))
+    for number in range(10):
+        registry.endpoint(key_of(f"d{number}.okta.com"))
+        assert registry.endpoint(key_of("used.okta.com")) is used
+
+    assert [*registry.clock_offsets()] == [
+        "https://d8.okta.com",
+        "https://d9.okta.com",
+        "https://used.okta.com",
+    ]
+    await registry.aclose()
+
+
+@pytest.mark.usefixtures("three_endpoints")
+async def test_no_endpoint_is_dropped_during_a_pause() -> None:
+    """A domain gets no requests during a pause, however many other domains are used."""
+    registry = new_registry()
+    registry.open()
+    org = OktaClient(
+        "acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET), authorization_server=None
+    )
+    keys = [key_of("other.okta.com"), TokenKey(org, frozenset({"a"}))]
+    for key in keys:
+        registry.endpoint(key).adopt_pause(key, 30)
+    for number in range(10):
+        registry.endpoint(key_of(f"d{number}.okta.com"))
+    assert all(registry.endpoint(key).paused_until(key) == 1_030 for key in keys)
+    registry._clock.boot += 31  # type: ignore[attr-defined]  # a manual clock
+    for number in range(10):
+        registry.endpoint(key_of(f"d{number}.okta.com"))
+
+    assert len(registry.clock_offsets()) == 3
+    assert registry.endpoint(keys[0]).paused_until(keys[0]) < 0
+    await registry.aclose()
+
+
+@pytest.mark.usefixtures("three_endpoints")
+@pytest.mark.parametrize("phase", ["request", "delay"])
+async def test_no_endpoint_is_dropped_while_it_is_in_use(phase: str) -> None:
+    """A domain keeps its endpoint, and with it its limits, until its last operation is over."""
+    async with world() as here:
+        key = here.source().key
+        endpoint = here.provider._registry.endpoint(key)
+        here.sandbox.fail_next(Fault.status(503))
+        here.sandbox.latency = 0.02
+        caller = asyncio.ensure_future(here.source().get_token())
+        await (here.requests(1) if phase == "request" else here.failures(1))
+        for number in range(10):
+            here.provider._registry.endpoint(key_of(f"d{number}.okta.com"))
+        assert here.provider._registry.endpoint(key) is endpoint
+        await here.failures(1)
+        await here.clock.advance(0.25)
+        await caller
+        for number in range(10):
+            here.provider._registry.endpoint(key_of(f"d{number}.okta.com"))
+
+        assert here.provider._registry.endpoint(key) is not endpoint
 
 
 # The session

@@ -36,8 +36,8 @@ MUTANTS = {
     "forget the nonce": (
         Rule.FRESH_CREDENTIAL,
         "_endpoint/endpoint",
-        "self._nonces[key.authorization_server] = response.dpop_nonce",
-        "self._nonces.setdefault(key.authorization_server, response.dpop_nonce)",
+        "self._nonces[operation.key.authorization_server] = response.dpop_nonce",
+        "self._nonces.setdefault(operation.key.authorization_server, response.dpop_nonce)",
     ),
     "send a refused secret again": (
         Rule.FRESH_CREDENTIAL,
@@ -98,8 +98,8 @@ MUTANTS = {
     "do not renew": (
         Rule.UNNOTICED,
         "_cache/token_manager",
-        "self.flights.start(entry.key)\n\n    def _postpone",
-        "pass\n\n    def _postpone",
+        "self.flights.start(entry.key)\n\n    def _urge",
+        "pass\n\n    def _urge",
     ),
     "retry a failed renewal at once": (
         Rule.UNNOTICED,

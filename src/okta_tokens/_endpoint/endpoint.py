@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from cachetools import LRUCache
+
 from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest, resolve
 from okta_tokens._auth.client_secret import SWAPPED
 from okta_tokens._endpoint.clock_offset import ClockOffset
@@ -39,6 +41,9 @@ _ABANDONED = (
     "every caller gave up before there was a place for the request; send fewer requests with "
     "different scopes at once, or raise TokenProvider's max_concurrent_requests"
 )
+
+_MAX_NONCES = 100
+"""How many authorization servers of a domain the endpoint remembers the nonces of."""
 
 
 class Endpoint:
@@ -82,7 +87,8 @@ class Endpoint:
         self._emit = emit
         self._store = store
         # By authorization server: the nonce that the next proof repeats (RFC 9449 section 8).
-        self._nonces: dict[str | None, str] = {}
+        self._nonces: LRUCache[str | None, str] = LRUCache(_MAX_NONCES)
+        self._under_way = 0
         self._org_pause = Pause()
         self._custom_pause = Pause()
         self._clock_offset = ClockOffset()
@@ -91,6 +97,12 @@ class Endpoint:
     def clock_offset(self) -> float:
         """Seconds by which Okta's clock is ahead of this machine's."""
         return self._clock_offset.seconds
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no operation is under way, and no pause lasts."""
+        pause_end = max(self._org_pause.until, self._custom_pause.until)
+        return not self._under_way and pause_end <= self._clock.boot_time()
 
     def paused_until(self, key: TokenKey) -> float:
         """Return when the pause of a key's half of the domain ends, in seconds of boot time."""
@@ -189,6 +201,14 @@ class Endpoint:
         return await self._run(RevokeOperation(flight))
 
     async def _run(self, operation: Operation[T]) -> T | FetchError:
+        """Make the attempts of an operation, during which the endpoint is not idle."""
+        self._under_way += 1
+        try:
+            return await self._make_attempts(operation)
+        finally:
+            self._under_way -= 1
+
+    async def _make_attempts(self, operation: Operation[T]) -> T | FetchError:
         """Make attempts, each in a place of its own.
 
         The loop ends in four cases: an attempt succeeds; its error is final, or the time is used

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 import aiohttp
@@ -24,9 +25,16 @@ from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens.events import Event
 
+MAX_IDLE_ENDPOINTS = 1_000
+"""How many endpoints are kept before an idle one is dropped for a new one."""
+
 
 class EndpointRegistry:
     """Make the endpoint of each domain when it is first needed.
+
+    If there are many, an idle one is dropped for each new one: the one that was not asked for for
+    the longest time. The next one of its domain learns clock offset and nonces again. An endpoint
+    is not idle while a request is under way or waits, or the domain is paused.
 
     Args:
         session: The session that the user gave; None opens one.
@@ -63,7 +71,8 @@ class EndpointRegistry:
         self._max_concurrent_requests = max_concurrent_requests
         self._emit = emit
         self._store = store
-        self._endpoints: dict[str, Endpoint] = {}
+        # In the order in which they were last asked for.
+        self._endpoints: OrderedDict[str, Endpoint] = OrderedDict()
 
     def open(self) -> None:
         """Open a session, unless one was given; call this on the provider's event loop."""
@@ -83,7 +92,12 @@ class EndpointRegistry:
         origin = key.client.origin
         endpoint = self._endpoints.get(origin)
         if endpoint is None:
-            endpoint = self._endpoints[origin] = self._make_endpoint(origin)
+            endpoint = self._make_endpoint(origin)
+            if len(self._endpoints) >= MAX_IDLE_ENDPOINTS:
+                self._drop_idle_endpoint()
+            self._endpoints[origin] = endpoint
+        else:
+            self._endpoints.move_to_end(origin)
         return endpoint
 
     def clock_offsets(self) -> Mapping[str, float]:
@@ -94,6 +108,12 @@ class EndpointRegistry:
         """Close the session, unless it was given."""
         if self._session is not None and self._session is not self._given_session:
             await self._session.close()
+
+    def _drop_idle_endpoint(self) -> None:
+        idle = (origin for origin, endpoint in self._endpoints.items() if endpoint.is_idle)
+        origin = next(idle, None)
+        if origin is not None:
+            del self._endpoints[origin]
 
     def _make_endpoint(self, origin: str) -> Endpoint:
         assert self._session is not None  # noqa: S101 - narrows the type

@@ -13,7 +13,7 @@ from okta_tokens.errors import ConfigurationError
 _FORBIDDEN = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")
 _MAX_LENGTH = 1024  # characters of the `scope` parameter; Okta's limit
 _MAX_ITEMS = 10_000  # scopes that are read, repetitions included
-_MAX_TEXT = 100_000  # characters that are read
+_MAX_TEXT = 1_000_000  # characters that are read
 _MAX_SHOWN = 3  # forbidden characters that a message names
 
 _WRONG_TYPE = "must be one string with the scopes separated by spaces, or an iterable of strings"
@@ -60,7 +60,8 @@ def _names(scopes: object) -> frozenset[str] | str:
             return _TOO_LONG
         if "," in text or text.lstrip()[:1] in {"[", "(", "{"}:
             return _LIST_AS_TEXT
-        return frozenset(text.split())
+        words = text.split(None, _MAX_ITEMS)
+        return frozenset(words) if len(words) <= _MAX_ITEMS else _TOO_LONG
     items = [*islice(cast("Iterable[object]", scopes), _MAX_ITEMS + 1)]
     if len(items) > _MAX_ITEMS:
         return _TOO_LONG
