@@ -98,8 +98,10 @@ MUTANTS = {
     "do not renew": (
         Rule.UNNOTICED,
         "_cache/token_manager",
-        "self.flights.start(entry.key)\n\n    def _urge",
-        "pass\n\n    def _urge",
+        """\
+                self._set_timer(entry, self._last_chance(entry))
+            self.flights.start(entry.key)""",
+        "                self._set_timer(entry, entry.unusable_at)",
     ),
     "retry a failed renewal at once": (
         Rule.UNNOTICED,
