@@ -75,8 +75,8 @@ class Response:
     @property
     def request_id(self) -> str | None:
         """The `X-Okta-Request-Id`, if it looks like an id."""
-        search = SecretSearch(self.secrets, encoded=False)
-        return _identifier(self.header("X-Okta-Request-Id"), search)
+        sent = self.header("X-Okta-Request-Id")
+        return sent and _identifier(sent, SecretSearch(self.secrets, encoded=False))
 
     @property
     def dpop_nonce(self) -> str | None:

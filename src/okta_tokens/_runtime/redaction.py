@@ -277,7 +277,7 @@ def _from_hexadecimal(text: str) -> str:
     """Decode digits with any separators; a run may begin with half a byte of something else."""
     digits = text.lower().replace("0x", "").encode("ascii", "ignore").translate(None, _SEPARATORS)
     runs = [run[start:] for run in _HEXADECIMAL_DIGITS.findall(digits) for start in (0, 1)]
-    return _readable(a2b_hex(run[: len(run) // 2 * 2]) for run in runs)
+    return _readable([a2b_hex(run[: len(run) // 2 * 2]) for run in runs])
 
 
 def _from_base64(text: str) -> str:
@@ -285,18 +285,19 @@ def _from_base64(text: str) -> str:
     encoded = text.encode("ascii", "ignore")
     digits = {each.translate(None, _NOT_BASE64) for each in (encoded, encoded.translate(_FROM_URL))}
     runs = [run[start:] for run in digits for start in range(4)]
-    return _readable(a2b_base64(run[: len(run) // 4 * 4]) for run in runs)
+    return _readable([a2b_base64(run[: len(run) // 4 * 4]) for run in runs])
 
 
 def _from_character_codes(text: str) -> str:
     """Decode decimal codes with any separators, as the bytes of a text are shown."""
-    codes = (int(code) for codes in _CODES.findall(text) for code in _CODE.findall(codes))
-    return _readable([bytes(code for code in codes if code in range(0x100))])
+    lists = [map(int, _CODE.findall(codes)) for codes in _CODES.findall(text)]
+    return _readable([bytes(code for code in codes if code in range(0x100)) for codes in lists])
 
 
-def _readable(decoded: Iterable[bytes]) -> str:
+def _readable(decoded: list[bytes]) -> str:
     """Return what is text in decoded bytes: a wrong decoding is hardly ever printable."""
-    return b" ".join(_READABLE.findall(b"\xff".join(decoded))).decode()
+    runs = _READABLE.findall(b"\xff".join(decoded)) if decoded else ()
+    return b" ".join(runs).decode()
 
 
 _DECODERS = (
