@@ -601,9 +601,10 @@ def test_many_texts_are_searched_with_an_index() -> None:
 
 
 def test_a_text_is_cut_before_it_is_searched() -> None:
-    """Only the double of what is shown is searched, so a text of any length takes as long."""
+    """No more than 500 further characters are searched, so a text of any length takes as long."""
     assert scrub(f"{'z ' * 500}{OKTA_SECRET}", [OKTA_SECRET]).startswith("z z z")
-    assert scrub(f"{'z' * 40}{OKTA_SECRET}", [OKTA_SECRET], 20) == "z" * 17 + "..."
+    assert scrub(f"{'z' * 509}{OKTA_SECRET}", [OKTA_SECRET], 20) == "z" * 17 + "..."
+    assert scrub(f"{'z' * 508}{OKTA_SECRET}", [OKTA_SECRET], 20) == WITHHELD
 
 
 def test_a_number_that_python_does_not_convert_hides_no_secret() -> None:

@@ -34,10 +34,9 @@ _SEPARATORS_BUT_END = _SEPARATORS.translate(None, _END.encode())
 _NOT_BASE64 = _SEPARATORS.translate(None, b"+/")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 
-_ESCAPE = re.compile(
-    r"%(?:u(H{4})|(H{2}))|\\(?:u(H{4})|[ux]\{(H{1,5})\}|U000(H{5})|x(H{2})|([0-7]{3})|(.))".replace(
-        "H", "[0-9A-Fa-f]"
-    ),
+_PERCENT = re.compile(r"%(?:u([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))")
+_BACKSLASH = re.compile(
+    r"\\(?:u(H{4})|[ux]\{(H{1,5})\}|U000(H{5})|x(H{2})|([0-7]{3})|(.))".replace("H", "[0-9A-Fa-f]"),
     re.DOTALL,
 )
 _QUOTED_PRINTABLE = re.compile(r"=(?:([0-9A-Fa-f]{2})|\s+)")
@@ -61,8 +60,8 @@ class SecretSearch:
 
     Args:
         secrets: The secrets. Empty ones are ignored.
-        encoded: Whether to look as well for what decoding does not find: backward text, encodings
-            in other case, and encodings of secrets shorter than twelve characters.
+        encoded: Whether to look as well for what decoding does not find: secrets of 6 to 256
+            characters that are backward, encoded in other case, or encoded alone and short.
     """
 
     __slots__ = ("_encoded", "_index", "_left", "_long", "_secrets", "_short", "_unindexed")
@@ -85,7 +84,7 @@ class SecretSearch:
         pending, seen = [text], {"", text}
         while pending and self._secrets:
             text = pending.pop()
-            if any(map(self._reveals, _forms(text))):
+            if self._left < 0 or any(map(self._reveals, _forms(text))):
                 return True
             new = {decode(text) for decode in _DECODERS} - seen
             seen |= new
@@ -128,7 +127,7 @@ def scrub(
         One printable line; `[withheld]` if the text reveals a secret.
     """
     search = secrets if isinstance(secrets, SecretSearch) else SecretSearch(secrets)
-    text = text[: max_length * 2].strip()  # a secret may begin before the end of what is shown
+    text = text[: max_length + _MAX_TEXT].strip()  # a secret may begin in what is shown
     line = _UNPRINTABLE.sub(" ", text).strip()
     if any(map(search.finds, {text, line})):
         return WITHHELD
@@ -156,7 +155,7 @@ def sanitize(error: BaseException, secrets: Iterable[str] = ()) -> BaseException
         is_safe = not (
             contains_secret(shown, secrets)
             # An argument or attribute that was quoted was escaped twice.
-            or any(map(_looks_secret, (shown, _unescape(shown))))
+            or any(map(_looks_secret, (shown, _from_literal(shown))))
         )
     except Exception:  # noqa: BLE001 - an error that cannot be printed is replaced
         is_safe = False
@@ -209,7 +208,7 @@ def _forms(text: str) -> set[str]:
 
 def _forms_of_secrets(secrets: Iterable[str], *, encoded: bool) -> set[str]:
     """Return the forms of secrets that are searched for; see `SecretSearch`."""
-    texts = {*secrets, *map(_unescape_fully, secrets)}
+    texts = {*secrets, *map(_decode_fully, secrets)}
     if encoded:
         to_encode = [secret for secret in secrets if len(secret) in _LENGTHS_TO_ENCODE]
         texts.update(each for secret in to_encode for each in _encodings(secret))
@@ -218,10 +217,10 @@ def _forms_of_secrets(secrets: Iterable[str], *, encoded: bool) -> set[str]:
     return {*plain.split(_END), *compact.split(_END)} - {""}
 
 
-def _unescape_fully(secret: str) -> str:
-    """Return a secret as the search finds it: decoding a text also decodes the secret in it."""
+def _decode_fully(secret: str) -> str:
+    """Return what is left of a secret in a text whose decoding decodes the secret, too."""
     decoded = secret
-    while (further := _unescape(decoded)) != decoded:
+    while (further := _from_literal(_from_html(_from_percent(decoded)))) != decoded:
         decoded = further
     return decoded
 
@@ -248,14 +247,20 @@ def _parts(form: str) -> Iterator[str]:
 # The decoders. Each returns what a text means, or an empty text.
 
 
-def _unescape(text: str) -> str:
-    """Return what a text means in a URL, in HTML, and as a string literal of most languages."""
-    if "%" in text or "\\" in text:
-        text = _ESCAPE.sub(_meaning, text)
+def _from_percent(text: str) -> str:
+    return _PERCENT.sub(lambda code: chr(int(code[1] or code[2], 16)), text)
+
+
+def _from_html(text: str) -> str:
     try:
         return html.unescape(text)
     except ValueError:  # a character reference with more digits than Python converts
         return text
+
+
+def _from_literal(text: str) -> str:
+    """Return what a string literal means in most languages."""
+    return _BACKSLASH.sub(_meaning, text)
 
 
 def _meaning(escape: re.Match[str]) -> str:
@@ -297,11 +302,13 @@ def _from_character_codes(text: str) -> str:
 def _readable(decoded: list[bytes]) -> str:
     """Return what is text in decoded bytes: a wrong decoding is hardly ever printable."""
     runs = _READABLE.findall(b"\xff".join(decoded)) if decoded else ()
-    return b" ".join(runs).decode()
+    return b" ".join(runs).replace(b"\0", b"").decode()  # UTF-16 has a zero in each character
 
 
 _DECODERS = (
-    _unescape,
+    _from_percent,
+    _from_html,
+    _from_literal,
     _from_quoted_printable,
     _without_markup,
     _from_hexadecimal,
