@@ -482,7 +482,28 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 }
 """Encodings of a text that a search by its letters does not find."""
 
-SEPARATORS = ["\n", "\r\n ", " ", "-", ".", ", ", "' '", "_", "\u200b", "\u00a0", "\x00", "\x7f"]
+LONG_SECRET = "e30." + OKTA_SECRET.replace("-", "+_") * 5
+"""A secret like a token. Its encodings are found only by decoding."""
+
+SEPARATORS = [
+    "\\n",
+    "\\r\\n",
+    "%0A",
+    "&#10;",
+    "&nbsp;",
+    "\n",
+    "\r\n ",
+    " ",
+    "-",
+    ".",
+    ", ",
+    "' '",
+    "_",
+    "\u200b",
+    "\u00a0",
+    "\x00",
+    "\x7f",
+]
 
 
 @pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
@@ -492,6 +513,9 @@ def test_an_encoded_secret_is_found(encode: Callable[[str], str]) -> None:
         for text in (encode(secret), f"you sent: {encode(secret)}, which is wrong"):
             assert contains_secret(text, [secret, "another"]), text
     assert contains_secret(encode(OKTA_SECRET[30:50]), [OKTA_SECRET])
+    if encode not in (ENCODINGS["backward"], ENCODINGS["base64 in small letters"]):
+        for text in (encode(LONG_SECRET), encode(LONG_SECRET[90:150])):
+            assert contains_secret(f"you sent: {text}, which is wrong", [LONG_SECRET])
     assert not contains_secret(encode("anything else than that secret"), [OKTA_SECRET])
 
 
@@ -503,6 +527,27 @@ def test_separators_do_not_hide_a_secret(separator: str) -> None:
             parts = [text[at : at + length] for at in range(0, len(text), length)]
 
             assert contains_secret(separator.join(parts), [OKTA_SECRET])
+
+
+@pytest.mark.parametrize("separator", ["\x1b[31m", "\u00e9", "\u00fc\u200b"], ids=ascii)
+def test_characters_that_are_not_shown_do_not_hide_a_secret(separator: str) -> None:
+    """A secret is found in what is sent and in what is shown, which is printable ASCII."""
+    assert scrub(separator.join(OKTA_SECRET), [OKTA_SECRET]) == WITHHELD
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("p+ss=3Dw", "p+ss=w"),
+        (base64.b64encode('y%41=St"ple&'.encode("utf-16-le")).decode(), 'y%41=St"ple&' * 22),
+        (b64(json.dumps('y%41=St"ple&')), 'y%41=St"ple&' * 22),
+        (base64.urlsafe_b64encode(b"~?>" * 8).decode(), "~?>" * 100),
+        ("-".join(b64("~?>" * 8)), "~?>" * 100),
+    ],
+)
+def test_a_secret_of_few_letters_is_found(text: str, secret: str) -> None:
+    """The separators of a secret are decoded exactly, since they are a part of it."""
+    assert contains_secret(text, [secret])
 
 
 def test_full_width_letters_do_not_hide_a_secret() -> None:
@@ -595,8 +640,12 @@ def test_many_texts_are_searched_with_an_index() -> None:
     """A search that has become expensive still finds every secret, and nothing else."""
     search = SecretSearch([OKTA_SECRET, "e30." * 8_000])
 
+    has_index = []
     for _ in range(20):
         assert not search.finds("anything else than that secret")
+        has_index.append(search._index is not None)
+
+    assert (has_index[0], has_index[-1]) == (False, True)
     assert search.finds(OKTA_SECRET[:12])
 
 

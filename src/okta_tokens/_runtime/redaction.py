@@ -208,21 +208,13 @@ def _forms(text: str) -> set[str]:
 
 def _forms_of_secrets(secrets: Iterable[str], *, encoded: bool) -> set[str]:
     """Return the forms of secrets that are searched for; see `SecretSearch`."""
-    texts = {*secrets, *map(_decode_fully, secrets)}
+    texts = {*secrets}
     if encoded:
         to_encode = [secret for secret in secrets if len(secret) in _LENGTHS_TO_ENCODE]
         texts.update(each for secret in to_encode for each in _encodings(secret))
     plain = _END.join(texts).lower()
     compact = plain.encode("ascii", "ignore").translate(None, _SEPARATORS_BUT_END).decode()
     return {*plain.split(_END), *compact.split(_END)} - {""}
-
-
-def _decode_fully(secret: str) -> str:
-    """Return what is left of a secret in a text whose decoding decodes the secret, too."""
-    decoded = secret
-    while (further := _from_literal(_from_html(_from_percent(decoded)))) != decoded:
-        decoded = further
-    return decoded
 
 
 def _encodings(secret: str) -> Iterator[str]:
