@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+from urllib.parse import urlsplit
+
 import pytest
+from yarl import URL
 
 from okta_tokens import ClientSecretBasic, OktaClient
 from okta_tokens._model.domain import is_okta, parse_domain
+from okta_tokens._model.urls import loopback_addresses
 from okta_tokens.errors import ConfigurationError
 
 EMPTY = "is empty; give the Okta host, like acme.okta.com"
@@ -211,3 +216,38 @@ def test_domains_that_only_look_right(domain: str) -> None:
     """Port 0, an address with a zone, and a letter that folds into another one are refused."""
     with pytest.raises(ConfigurationError, match="domain"):
         OktaClient(domain, "0oa1", ClientSecretBasic("secret"))
+
+
+HOSTS = [
+    *("localhost", "okta.localhost", "127.0.0.1", "127.8.9.10", "[::1]", "[0:0:0:0:0:0:0:1]"),
+    *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil-localhost"),
+    *("localhost.", "127.0.0.1.", "127.1", "127.0.1", "0177.0.0.1", "0x7f.1", "2130706433", "0"),
+    *("0.0.0.1", "[::]", "[::ffff:127.0.0.1]", "[::1%25evil]", "[::1].evil.example", "::1", ""),
+    *("l\u043ecalhost", "\uff4cocalhost", "localhost\u3002", "127.0.0.1\u2024evil", "\u2460.0.0.1"),
+]
+BEFORE = ["", "localhost@", "evil@", "localhost:80@", "127.0.0.1#@", "localhost?@", "localhost/@"]
+AFTER = [
+    *("", ":80", ":8080/", ":", ":0", ":99999", ":80:80", ":+80", ":8_0", ":\uff18"),
+    *("@evil.example", "#@evil.example", "?@evil.example", "/@evil.example", "\\@evil.example"),
+    *("%2eevil.example", "%00.evil.example", "\t.evil.example", " evil.example", ";evil.example"),
+]
+
+
+@pytest.mark.parametrize("scheme", ["http://", "HTTP://", "http:/", "http:\\\\", "http:////"])
+def test_plain_http_is_only_for_this_machine(scheme: str) -> None:
+    """Whatever the form of a domain, its requests by plain http go to this machine."""
+    accepted = set()
+    for before, host, after in product(BEFORE, HOSTS, AFTER):
+        try:
+            client = OktaClient(scheme + before + host + after, "0oa1", ClientSecretBasic("secret"))
+        except ConfigurationError:
+            continue
+        for url in (URL(client.token_url), URL(client.revocation_url)):
+            assert url.scheme == "https" or loopback_addresses(url.raw_host or "")
+            assert loopback_addresses(url.raw_host or "") == loopback_addresses(
+                urlsplit(client.origin).hostname or ""
+            )
+            accepted.add(url.raw_host)
+
+    expected = {"localhost", "okta.localhost", "127.0.0.1", "127.8.9.10", "::1"}
+    assert accepted == (expected if scheme.lower() == "http://" else set())
