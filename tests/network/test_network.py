@@ -403,6 +403,22 @@ async def test_no_client_gets_the_token_of_another_client(*, own_session: bool) 
         assert len(here.seen(TokenRequested)) == 2
 
 
+@both_sessions
+async def test_no_other_response_confirms_a_revocation(*, own_session: bool) -> None:
+    """A token counts as revoked only if the server responds to the request for that."""
+    async with network_world(own_session=own_session) as here:
+        token = await here.source().get_token()
+        await here.proxy.send_unrequested(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await settle()
+        await here.proxy.set_mode(drop)
+        caller = asyncio.create_task(here.provider.revoke(token))
+        for number in (1, 2, 3):
+            await wait_for_failure(here, number)
+            await here.clock.advance(0.5)
+        with pytest.raises(TransportError):
+            await caller
+
+
 async def test_a_repeated_response_does_not_answer_another_request_of_its_client() -> None:
     """If a response arrives again on an idle connection, its client closes that connection."""
     async with network_world() as here:
