@@ -11,7 +11,7 @@ import pytest
 from okta_tokens import __version__
 from okta_tokens.cli import main
 from okta_tokens.sandbox import Sandbox
-from tests.cli.conftest import interrupting
+from tests.cli.conftest import CLIENT_ID, SECRET, interrupting
 from tests.command_lines import offences
 
 
@@ -69,6 +69,35 @@ def test_no_hint_shows_a_secret_as_an_argument(
 
     assert configured.token_requests or "--kid" in flags
     assert offences(shown.out, shown.err) == []
+
+
+@pytest.mark.parametrize("command", [["get"], ["doctor"], ["doctor", "--json"]], ids=str)
+@pytest.mark.parametrize(
+    ("flags", "setting"),
+    [
+        ([], "OKTA_CLIENT_CLIENTID (or --client-id)"),
+        (["--auth-method", "client_secret_post"], "OKTA_CLIENT_CLIENTID (or --client-id)"),
+        (["--client-id", SECRET], "--client-id"),
+    ],
+)
+def test_a_client_id_and_a_secret_in_each_others_place_are_not_shown(
+    configured: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    flags: list[str],
+    setting: str,
+) -> None:
+    """If a person exchanges the id and the secret, the report says so and shows neither."""
+    monkeypatch.setenv("OKTA_CLIENT_CLIENTID", SECRET)
+    monkeypatch.setenv("OKTA_CLIENT_SECRET", CLIENT_ID)
+    code = main([*command, *flags])
+    shown = capsys.readouterr()
+
+    assert code == 2
+    assert f"{setting}: is in the place of the secret" in shown.out + shown.err
+    assert SECRET not in shown.out + shown.err
+    assert configured.token_requests == 0
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,7 @@ def test_invalid_values_exit_with_2(
 
 
 def test_a_dropped_request_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """A request without a client and a response is printed as such, with escaped text."""
+    """A request without a known client and a response is printed as such, with escaped text."""
     request = ReceivedRequest(
         at=0.0,
         path="/oauth2/default/v1/token",
@@ -280,4 +280,4 @@ def test_a_dropped_request_is_printed(capsys: pytest.CaptureFixture[str]) -> Non
     _print_request(request)
     shown = capsys.readouterr().err
 
-    assert shown.endswith("v1/token (no client) (no authentication) [a\\x1b] dropped\n")
+    assert shown.endswith("v1/token (no known client) (no authentication) [a\\x1b] dropped\n")

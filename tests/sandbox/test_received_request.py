@@ -81,3 +81,22 @@ async def test_requests_are_recorded_without_secrets(
     assert len(caplog.messages) == 2  # one for each token request
     for secret in (*BATCH.secrets, token):
         assert secret not in caplog.text + repr(reported)
+
+
+@pytest.mark.parametrize("sent_as", ["header", "body"])
+async def test_a_secret_in_the_place_of_the_client_id_is_not_recorded(
+    caplog: pytest.LogCaptureFixture, sent_as: str
+) -> None:
+    """A client id that the sandbox does not know may be a secret, so no record has it."""
+    caplog.set_level(logging.INFO, "okta_tokens.sandbox")
+    async with run_sandbox() as harness:
+        if sent_as == "header":
+            response = await harness.request_token(headers=basic("first-secret", "batch"))
+        else:
+            exchanged = form("a", client_id="first-secret", client_secret="batch")
+            response = await harness.send(TOKEN, exchanged)
+        (received,) = harness.sandbox.received
+
+    assert response.status == 401
+    assert received.client_id is None
+    assert "first-secret" not in caplog.text + repr(received) + response.body.decode()

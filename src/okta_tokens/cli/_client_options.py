@@ -53,6 +53,7 @@ _SETTING_NAMES = {
 """How a problem begins, and how it begins for a user of the command."""
 _ERROR_PREFIXES = {
     "environment: ": "",
+    "OktaClient: client_id: ": "OKTA_CLIENT_CLIENTID: ",  # exchanged with the secret
     "PrivateKeyJWT: ": f"{_KEY}: ",
     "DPoP: ": "OKTA_CLIENT_DPOPENABLED: ",
     **{f"{method.__name__}: ": f"{_SECRET}: " for method in SECRET_METHODS.values()},
@@ -209,15 +210,18 @@ def _client(variables: Mapping[str, str], scopes: str, arguments: argparse.Names
         lambda: OktaClient.from_env({**variables, _SECRET: _PLACEHOLDERS[_SECRET], _KEY: ""})
     )
     authentication = collect(lambda: _authentication(variables, arguments))
-    client = _PLACEHOLDER_CLIENT
+    client: OktaClient | None = None
     if identity is not None and authentication is not None:
-        client = OktaClient(
-            identity.origin,
-            identity.client_id,
-            authentication,
-            authorization_server=identity.authorization_server,
-            dpop=identity.dpop,
+        client = collect(
+            lambda: OktaClient(
+                identity.origin,
+                identity.client_id,
+                authentication,
+                authorization_server=identity.authorization_server,
+                dpop=identity.dpop,
+            )
         )
+    client = client or _PLACEHOLDER_CLIENT
     collect(lambda: TokenProvider().source(client, scopes))
     if problems:
         raise MisconfiguredError(*(name_setting(problem, arguments) for problem in problems))

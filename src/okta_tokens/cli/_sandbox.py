@@ -320,7 +320,7 @@ def _print_request(request: ReceivedRequest) -> None:
     time = datetime.fromtimestamp(request.at).astimezone().strftime("%H:%M:%S")
     status = "dropped" if request.status is None else str(request.status)
     line = (
-        f"{time} {request.path} {request.client_id or '(no client)'} "
+        f"{time} {request.path} {request.client_id or '(no known client)'} "
         f"{request.method or '(no authentication)'}{' with DPoP' if request.proof else ''} "
         f"[{' '.join(request.scopes)}] {status} {request.error or ''}"
     )

@@ -234,6 +234,7 @@ class Endpoints:
                 arrived=arrived,
                 request_id=request_id,
                 dropped=fault is not None and fault.cut == 0,
+                clients=self._state.clients,
             )
             self._record(received, token_endpoint=rate is not None)
         return await send_response(request, rendered, headers, fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -18,7 +19,8 @@ class ReceivedRequest:
     Args:
         at: When the request arrived, in seconds since the epoch.
         path: The path, without the query.
-        client_id: The client id in the request, or ``None``.
+        client_id: The client id in the request, or ``None``. An id that the sandbox does not know
+            is left out, because it may be a secret in the wrong place.
         method: How the client authenticated: ``client_secret_basic``, ``client_secret_post``,
             ``client_secret_jwt``, ``private_key_jwt``, ``client_assertion`` if the kind of
             assertion is unknown, ``multiple``, or ``None``.
@@ -62,6 +64,7 @@ def received_request(
     arrived: float,
     request_id: str,
     dropped: bool,
+    clients: Collection[str],
 ) -> ReceivedRequest:
     """Return the record of a request and its response.
 
@@ -72,12 +75,13 @@ def received_request(
         arrived: When the request arrived, in seconds since the epoch.
         request_id: The ``X-Okta-Request-Id`` of the response.
         dropped: Whether the server drops the connection instead of responding.
+        clients: The ids of the known clients.
     """
     credentials, proof = parsed.credentials, parsed.proof or Proof()
     return ReceivedRequest(
         at=arrived,
         path=request.rel_url.raw_path,
-        client_id=credentials.client_id,
+        client_id=credentials.client_id if credentials.client_id in clients else None,
         method=credentials.method,
         scopes=parsed.scopes,
         user_agent=request.headers.get("User-Agent"),
