@@ -266,10 +266,12 @@ def token_channel(source: TokenSource, target: str, credentials: grpc.ChannelCre
 def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
 """,
     "okta_tokens.adapters.httpx": """
-class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
+class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
+        trust_env: bool = True)
 """,
     "okta_tokens.adapters.httpx2": """
-class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False)
+class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
+        trust_env: bool = True)
 """,
     "okta_tokens.stores": """
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,

@@ -5,6 +5,7 @@ Only the source does I/O here, and nothing here knows an HTTP client.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, MutableMapping
 from http import HTTPStatus
 
@@ -13,7 +14,13 @@ from okta_tokens._auth.dpop import is_nonce
 from okta_tokens.adapters._challenge import Rejection, parse_rejection
 from okta_tokens.adapters._origins import Origin, parse_origins
 from okta_tokens.adapters._sources import check_source
-from okta_tokens.errors import ConfigurationError
+from okta_tokens.errors import ConfigurationError, TokenProviderError
+
+MAX_DISCARDED = 65_536
+"""The most bytes of a response that are read before a retry, so that its connection can be used
+again; a longer one is closed."""
+DISCARD_TIME = 1.0
+"""The most seconds that this may take."""
 
 
 class Authorizer:
@@ -64,6 +71,8 @@ class Authorizer:
             ConfigurationError: If the origin is not allowed, if a proxy could read the token, or if
                 the request has credentials already.
         """
+        present = [name for name in self.headers if name in headers]
+        del headers  # an error tracker records the locals of the frame that raises
         if origin not in self.origins:
             if self._pass_others:
                 return False
@@ -73,35 +82,21 @@ class Authorizer:
                 "requests, and redirected ones, without a token"
             )
             raise ConfigurationError(message)
-        if by_proxy:
-            self.check_proxy(origin)
-        for name in self.headers:
-            if name in headers:
-                del headers  # an error tracker records the locals of the frame that raises
-                message = (
-                    f"{self._adapter}: the request already has the header {name}, so nothing was "
-                    "sent; remove that header (it may come from the client's defaults or from "
-                    ".netrc), or send this request without the adapter"
-                )
-                raise ConfigurationError(message)
-        return True
-
-    def check_proxy(self, origin: Origin) -> None:
-        """Check that a proxy in front of an origin cannot read the token.
-
-        Args:
-            origin: The origin behind the proxy.
-
-        Raises:
-            ConfigurationError: If the origin is plain http, so that the proxy would see the token.
-        """
-        if origin.scheme == "http":
+        if by_proxy and origin.scheme == "http":
             message = (
                 f"{self._adapter}: requests to {origin} go through a proxy, which would get the "
                 "token in clear text, so nothing was sent; use https, or exclude this host from "
                 "the proxy (NO_PROXY)"
             )
             raise ConfigurationError(message)
+        if present:
+            message = (
+                f"{self._adapter}: the request already has the header {present[0]}, so nothing was "
+                "sent; remove that header (it may come from the client's defaults or from .netrc), "
+                "or send this request without the adapter"
+            )
+            raise ConfigurationError(message)
+        return True
 
 
 class RequestAuthorization:
@@ -132,30 +127,32 @@ class RequestAuthorization:
         self._proof_matches = self._token_was_sent = True
         self._rejections: tuple[Rejection, ...] = ()
 
-    async def add_headers(self, headers: MutableMapping[str, str], method: str, path: str) -> None:
-        """Add the token, and its proof if the token is bound, to the headers of a request.
+    async def new_headers(self, method: str, path: str) -> dict[str, str]:
+        """Return the headers to add to a request: the token, and a proof if the token is bound.
 
         Args:
-            headers: The headers of the request.
             method: The HTTP method of the request.
             path: The path of the request as it is sent; a query does not matter.
 
         Raises:
             TokenProviderError: As for `TokenSource.get_token` and `TokenSource.proof`.
         """
+        # No frame here has the headers of the request while it waits: an error tracker would
+        # record them.
         authorizer = self._authorizer
         token = self._token
         if token is None:
             token = self._token = await authorizer.source.get_token()
-        if authorizer.bound:
-            self._nonce = authorizer.nonces.get(self._origin)
-            url = f"{self._origin}{path}"
-            headers["DPoP"] = await authorizer.source.proof(token, method, url, self._nonce)
-        headers["Authorization"] = token.authorization
         self._proof_matches = self._token_was_sent = True
+        if not authorizer.bound:
+            return {"Authorization": token.authorization}
+        self._nonce = authorizer.nonces.get(self._origin)
+        url = f"{self._origin}{path}"
+        proof = await authorizer.source.proof(token, method, url, self._nonce)
+        return {"Authorization": token.authorization, "DPoP": proof}
 
     def remove_headers(self, headers: MutableMapping[str, str]) -> None:
-        """Remove what `add_headers` added: errors and logs show the headers of sent requests."""
+        """Remove what `new_headers` returned: errors and logs show the headers of sent requests."""
         for name in self._authorizer.headers:
             headers.pop(name, None)
 
@@ -207,15 +204,23 @@ class RequestAuthorization:
         return is_new
 
     async def prepare_retry(self) -> bool:
-        """Get what the retry needs; `False` if it would repeat the rejected token.
+        """Get ready for the retry; `False` if it would repeat the rejected token.
 
-        Raises:
-            TokenProviderError: As for `TokenSource.get_token`.
+        It does not wait for a fetch, so the caller still has the response when it knows that there
+        is a retry, and can give it up before `new_headers` waits.
         """
         if self._rejections[-1] is Rejection.PROOF:
             return True
-        rejected, self._token = self._token, await self._authorizer.source.get_token()
-        return rejected is None or self._token.value != rejected.value
+        rejected, self._token = self._token, await self._held_token()
+        return self._token is None or rejected is None or self._token.value != rejected.value
+
+    async def _held_token(self) -> AccessToken | None:
+        """Return the token that the source holds; without one, start to fetch another one."""
+        try:
+            async with asyncio.timeout(0):
+                return await self._authorizer.source.get_token()
+        except (TimeoutError, TokenProviderError):  # `new_headers` waits, or raises it again
+            return None
 
     def _has_new_nonce(self) -> bool:
         return self._authorizer.nonces.get(self._origin) != self._nonce

@@ -5,10 +5,15 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, islice
 
 # A scheme is a word without a value. A parameter has a value: a token, or a quoted string.
 _ITEM = re.compile(r'([^\s,="]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]*))?')
+
+_MAX_CHALLENGES = 16
+_MAX_LENGTH = 4096
+"""What is parsed of a response, which may have any number of challenges: more would take time in
+which no other coroutine runs."""
 
 _OTHER_ERRORS = {
     "insufficient_scope",  # RFC 6750 section 3.1
@@ -37,7 +42,8 @@ def parse_rejection(challenges: Iterable[str], scheme: str) -> Rejection:
 
     Args:
         challenges: The values of `WWW-Authenticate`, with any number of challenges in each
-            (RFC 9110 section 11.6.1).
+            (RFC 9110 section 11.6.1). Only the first 16 values count, up to 4,096 characters of
+            each.
         scheme: The scheme with which the token was sent: `Bearer` or `DPoP`. If there is a
             challenge for this scheme, the other challenges do not matter.
     """
@@ -51,9 +57,9 @@ def parse_rejection(challenges: Iterable[str], scheme: str) -> Rejection:
 def _parse_errors(challenges: Iterable[str]) -> dict[str, set[str]]:
     """Return the error codes by scheme; the schemes are in lower case."""
     errors: dict[str, set[str]] = {}
-    for challenge in challenges:
+    for challenge in islice(challenges, _MAX_CHALLENGES):
         scheme = ""
-        for name, value in _ITEM.findall(challenge):
+        for name, value in _ITEM.findall(challenge[:_MAX_LENGTH]):
             if not value:
                 scheme = name.lower()
             elif name.lower() == "error":

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import AsyncGenerator, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import suppress
 from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies
 
 from okta_tokens import TokenSource
 from okta_tokens._model.urls import DEFAULT_PORTS
-from okta_tokens.adapters._authorizer import Authorizer, RequestAuthorization
-from okta_tokens.adapters._origins import Origin, request_origin
+from okta_tokens.adapters._authorizer import (
+    DISCARD_TIME,
+    MAX_DISCARDED,
+    Authorizer,
+    RequestAuthorization,
+)
+from okta_tokens.adapters._origins import Origin, addresses_to_connect, request_origin
 from okta_tokens.errors import ConfigurationError
 
 
@@ -39,7 +53,12 @@ class _Request(Protocol):
     def headers(self) -> MutableMapping[str, str]: ...
     @property
     def stream(self) -> object: ...
+    @property
+    def extensions(self) -> MutableMapping[str, Any]: ...
 
+
+Watcher = Callable[[str, MutableMapping[str, Any]], Awaitable[None]]
+"""What httpx calls for each step of a request: the extension `trace` of requests."""
 
 RequestT = TypeVar("RequestT", bound=_Request)
 RequestT_co = TypeVar("RequestT_co", bound=_Request, covariant=True)
@@ -56,7 +75,8 @@ class _Response(Protocol[RequestT_co]):
     def next_request(self) -> RequestT_co | None: ...
     @property
     def history(self) -> Sequence[Self]: ...
-    async def aread(self) -> bytes: ...
+    @property
+    def is_stream_consumed(self) -> bool: ...
 
 
 class TokenFlow(Generic[RequestT]):
@@ -64,14 +84,23 @@ class TokenFlow(Generic[RequestT]):
 
     _BYTE_STREAM: type
     """The package's class of bodies that can be sent again."""
+    _TRANSPORT_ERROR: type[Exception]
+    """The package's class of errors of connections."""
 
     def __init__(
-        self, source: TokenSource, *, origins: Iterable[str], pass_others: bool = False
+        self,
+        source: TokenSource,
+        *,
+        origins: Iterable[str],
+        pass_others: bool = False,
+        trust_env: bool = True,
     ) -> None:
         adapter = type(self).__name__
         self._authorizer = Authorizer(adapter, source, origins, pass_others=pass_others)
+        self._trust_env = trust_env
         _check_upgrades(adapter, self._authorizer)
-        _check_proxies_of_environment(self._authorizer)
+        for origin in self._authorizer.origins:
+            self._check_environment(origin)
 
     def sync_auth_flow(self, request: RequestT) -> NoReturn:
         """Raise an error for a synchronous client, before anything is sent.
@@ -98,13 +127,16 @@ class TokenFlow(Generic[RequestT]):
             return
         authorization = RequestAuthorization(self._authorizer, origin)
         while True:
+            self._check_environment(origin)
             path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-            await authorization.add_headers(request.headers, request.method, path)
+            request.headers.update(await authorization.new_headers(request.method, path))
+            connection = _Connection(request, addresses_to_connect(origin))
             try:
                 response = yield request
             except GeneratorExit:
                 response = None
             finally:
+                connection.restore(request)
                 authorization.remove_headers(request.headers)
             # Four cases: the request failed; a redirect led to an origin that is not allowed; the
             # response is final; the request is retried.
@@ -113,9 +145,10 @@ class TokenFlow(Generic[RequestT]):
                 return
             redirected = response.request is not request
             request = response.request
-            is_allowed = not redirected or authorization.record_redirect(
-                _origin(request), request.headers
-            )
+            for sent in _requests(response):
+                connection.restore(sent)
+            origin = _origin(request)
+            is_allowed = not redirected or authorization.record_redirect(origin, request.headers)
             for sent in _requests(response):
                 authorization.remove_headers(sent.headers)
             if not is_allowed or not await self._prepare_retry(authorization, response):
@@ -126,7 +159,8 @@ class TokenFlow(Generic[RequestT]):
     ) -> bool:
         """Get ready to send a request again; `False` if the response is final.
 
-        The response is read first, so that its connection is free while a token is fetched.
+        Before a retry the response is given up, so that its connection is free while a token is
+        fetched. Otherwise nothing of it is read.
         """
         for nonce in response.headers.get_list("DPoP-Nonce"):
             authorization.record_nonce(nonce)
@@ -135,8 +169,112 @@ class TokenFlow(Generic[RequestT]):
             return False
         if not isinstance(response.request.stream, self._BYTE_STREAM):
             return False
-        await response.aread()
-        return await authorization.prepare_retry()
+        if not await authorization.prepare_retry():
+            return False
+        if not response.is_stream_consumed:  # an event hook may have read it
+            await self._discard(response)
+        return True
+
+    async def _discard(self, response: Any) -> None:  # noqa: ANN401 - it is changed
+        """Read a response if it is short and arrives soon, or else close its connection.
+
+        httpx reads the response again, and without a limit, before it sends the next request. So
+        it gets what was read, or nothing if that is incomplete or must be decompressed.
+        """
+        stream, body, is_complete = response.stream, bytearray(), False
+        try:
+            async with asyncio.timeout(DISCARD_TIME):
+                async for chunk in stream:
+                    body += chunk
+                    if len(body) > MAX_DISCARDED:
+                        break
+                else:
+                    is_complete = "Content-Encoding" not in response.headers
+        except (TimeoutError, self._TRANSPORT_ERROR):
+            pass
+        finally:
+            await stream.aclose()
+        response.stream = self._BYTE_STREAM(bytes(body) if is_complete else b"")
+        response.stream.elapsed = getattr(stream, "elapsed", None)  # where httpx2 looks for it
+
+    def _check_environment(self, origin: Origin) -> None:
+        """Check that no proxy of the environment could read a token; a flow does not see proxies.
+
+        httpx reads the environment when a client is made, and it reads `NO_PROXY` in its own way.
+        """
+        if origin.scheme == "https" or not self._trust_env:
+            return
+        proxies = getproxies()
+        if proxies.get("http") or proxies.get("all"):
+            message = (
+                f"{type(self).__name__}: the environment names a proxy (http_proxy or all_proxy), "
+                f"which would get the token for {origin} in clear text, whatever NO_PROXY says, so "
+                "nothing was sent; unset the variable, use https, or pass trust_env=False to the "
+                "AsyncClient and to TokenAuth"
+            )
+            raise ConfigurationError(message)
+
+
+class _Connection:
+    """How a plain http request reaches this machine: by its address, and through no proxy.
+
+    While httpx sends the request, its URL has the address in place of the name, and its `Host`
+    header has the name.
+
+    Args:
+        request: The request, which is changed.
+        addresses: The addresses of this machine; none for https.
+    """
+
+    __slots__ = ("_address", "_host", "_is_local", "_watcher")
+
+    def __init__(self, request: Any, addresses: Sequence[str]) -> None:  # noqa: ANN401 - changed
+        self._is_local = bool(addresses)
+        if self._is_local:
+            self._host, self._address = request.url.host, addresses[0]
+            self._watcher = request.extensions.get("trace")
+            request.extensions["trace"] = _watch(self._watcher)
+            _replace_host(request, self._host, self._address)
+
+    def restore(self, request: Any) -> None:  # noqa: ANN401 - it is changed
+        """Undo the changes to the request, which httpx copies into redirected ones."""
+        if self._is_local:
+            request.extensions["trace"] = self._watcher
+            if self._watcher is None:
+                del request.extensions["trace"]
+            _replace_host(request, self._address, self._host)
+
+
+def _replace_host(request: Any, old: str, new: str) -> None:  # noqa: ANN401 - it is changed
+    if old != new and request.url.host == old:
+        request.url = request.url.copy_with(host=new)
+
+
+def _watch(watcher: Watcher | None) -> Watcher:
+    """Return what httpx calls for each step of a request: it refuses to send a token to a proxy.
+
+    Args:
+        watcher: What the user passed for the same purpose.
+    """
+
+    async def watch(step: str, details: MutableMapping[str, Any]) -> None:
+        if step.endswith("send_request_headers.started"):
+            _check_target(details["request"])
+        if watcher is not None:
+            await watcher(step, details)
+
+    return watch
+
+
+def _check_target(request: Any) -> None:  # noqa: ANN401 - a request of httpcore, which httpx uses
+    """Check that a request with a token goes to a server: a proxy gets the whole URL."""
+    has_token = any(name.lower() == b"authorization" for name, _ in request.headers)
+    if has_token and not request.url.target.startswith(b"/"):
+        message = (
+            "TokenAuth: a plain http request goes through a proxy, which would get the token in "
+            "clear text, so nothing was sent; use https, or make the client without the proxy"
+        )
+        raise ConfigurationError(message)
 
 
 def _check_upgrades(adapter: str, authorizer: Authorizer) -> None:
@@ -153,15 +291,6 @@ def _check_upgrades(adapter: str, authorizer: Authorizer) -> None:
                 "which is not one of the origins; add it to origins, or use another port than 80"
             )
             raise ConfigurationError(message)
-
-
-def _check_proxies_of_environment(authorizer: Authorizer) -> None:
-    """Check that no proxy of the environment could read a token; a flow does not see proxies."""
-    proxies = getproxies()
-    for origin in authorizer.origins:
-        is_bypassed = proxy_bypass(str(origin).partition("://")[2])
-        if not is_bypassed and (proxies.get("http") or proxies.get("all")):
-            authorizer.check_proxy(origin)
 
 
 def _origin(request: _Request) -> Origin:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from okta_tokens._model.urls import DEFAULT_PORTS, is_address, is_loopback
+from okta_tokens._model.urls import DEFAULT_PORTS, is_address, is_loopback, loopback_addresses
 from okta_tokens.errors import ConfigurationError
 
 _HTTP_SCHEMES = {"wss": "https", "ws": "http"}
@@ -49,6 +49,18 @@ def request_origin(scheme: str, host: str, port: int | None) -> Origin:
     """
     scheme = _HTTP_SCHEMES.get(scheme, scheme)
     return Origin(scheme, host, DEFAULT_PORTS.get(scheme, 0) if port is None else port)
+
+
+def addresses_to_connect(origin: Origin) -> tuple[str, ...]:
+    """Return the addresses that take the place of a host's name, in the order to try them.
+
+    Args:
+        origin: An allowed origin.
+
+    Returns:
+        Nothing for https: if a name server lies, the certificate does not match.
+    """
+    return loopback_addresses(origin.host) if origin.scheme == "http" else ()
 
 
 def parse_origins(adapter: str, origins: Iterable[str]) -> frozenset[Origin]:

@@ -11,13 +11,26 @@ Example:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, Payload
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientHandlerType,
+    ClientRequest,
+    ClientResponse,
+    Payload,
+)
 
 from okta_tokens import TokenSource
-from okta_tokens.adapters._authorizer import Authorizer, RequestAuthorization
-from okta_tokens.adapters._origins import request_origin
+from okta_tokens.adapters._authorizer import (
+    DISCARD_TIME,
+    MAX_DISCARDED,
+    Authorizer,
+    RequestAuthorization,
+)
+from okta_tokens.adapters._origins import addresses_to_connect, request_origin
 
 __all__ = ["TokenMiddleware"]
 
@@ -37,6 +50,9 @@ class TokenMiddleware:
       once is not sent again, but the token is invalidated all the same. A second 401, and a 403,
       are returned unchanged.
     - Afterwards the headers are removed from the request, because aiohttp's errors show them.
+    - A plain http request to `localhost`, or to a name under `.localhost`, goes to 127.0.0.1 or ::1
+      and looks up no name; its `Host` header has the name.
+    - A plain http request through a proxy raises an error before it is sent.
 
     Waiting for the token counts against the time-out of the session. Cancellation closes the
     connection; a fetch of the token continues for the other callers.
@@ -69,9 +85,9 @@ class TokenMiddleware:
             return await handler(request)
         authorization = RequestAuthorization(self._authorizer, origin)
         while True:
-            await authorization.add_headers(request.headers, request.method, url.raw_path)
+            request.headers.update(await authorization.new_headers(request.method, url.raw_path))
             try:
-                response = await handler(request)
+                response = await _send(request, handler, addresses_to_connect(origin))
             finally:
                 authorization.remove_headers(request.headers)
             authorization.record_nonce(response.headers.get("DPoP-Nonce"))
@@ -82,17 +98,60 @@ class TokenMiddleware:
                 return response
 
 
+async def _send(
+    request: ClientRequest, handler: ClientHandlerType, addresses: tuple[str, ...]
+) -> ClientResponse:
+    """Send a request, to the first of some addresses that accepts a connection.
+
+    Args:
+        request: The request. It keeps its `Host` header, and afterwards its URL.
+        handler: What aiohttp gave to the middleware.
+        addresses: The addresses of this machine; none if aiohttp looks up the host.
+    """
+    url = request.url
+    try:
+        for address in addresses[:-1]:
+            request.url = url.with_host(address)
+            try:
+                return await handler(request)
+            except ClientConnectorError:  # nothing listens there, and nothing was sent
+                pass
+        if addresses:
+            request.url = url.with_host(addresses[-1])
+        return await handler(request)
+    finally:
+        request.url = url
+
+
 async def _prepare_retry(
     request: ClientRequest, response: ClientResponse, authorization: RequestAuthorization
 ) -> bool:
     """Get ready to send a request again; `False` if its body or its token does not allow it.
 
-    The response is read first. So its connection is free for the token request, and the response
-    is still complete if the caller gets it.
+    Before a retry the response is given up, so that its connection is free for the token request.
+    Otherwise nothing of it is read.
     """
     if isinstance(request.body, Payload) and request.body.consumed:
         return False
-    await response.read()
+    if not await authorization.prepare_retry():
+        return False
+    await _discard(response)
     await request.close()  # ends a task that still sends the body
     request.update_expect_continue()
-    return await authorization.prepare_retry()
+    return True
+
+
+async def _discard(response: ClientResponse) -> None:
+    """Read the rest of a response if it is short and arrives soon, or else close its connection."""
+    size, limit = 0, asyncio.timeout(DISCARD_TIME)
+    try:
+        async with limit:
+            while size <= MAX_DISCARDED and not response.content.at_eof():
+                size += len(await response.content.readany())
+    except TimeoutError:
+        if not limit.expired():  # the time-out of the session
+            raise
+    except ClientError:  # the server has closed the connection
+        pass
+    finally:
+        response.close()  # does nothing to a connection that is free already

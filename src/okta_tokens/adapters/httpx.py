@@ -47,9 +47,19 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
       origin must be allowed, too. httpx keeps the proof, which is useless without the token and the
       key. If the last response is a 401 of an allowed origin, the request is retried once with a
       token; a 401 of another origin is returned unchanged.
-    - If the environment names a proxy for plain http, `TokenAuth` raises an error for each http
-      origin that `NO_PROXY` does not name. A proxy that the client itself was given gets every
-      plain http request, and the token in it.
+    - httpx reads the proxies of the environment when a client is made, and `NO_PROXY` in its own
+      way. If the environment names a proxy for plain http, `TokenAuth` raises an error for each
+      http origin, when it is made and for each request, unless `trust_env` is false. A request that
+      goes through an http proxy of the client raises an error before it is sent. A SOCKS proxy of
+      the client gets plain http requests, and the token in them.
+
+    A plain http request to `localhost`, or to a name under `.localhost`, goes to 127.0.0.1 and
+    looks up no name. Meanwhile the request's URL has the address, its `Host` header has the name,
+    and cookies of the response belong to the address. If the server redirects to its own name
+    again, httpx removes the token, as above.
+
+    A 401 that is followed by a retry is in the history of the response, without its body if that is
+    longer than 64 KiB, is compressed, or takes more than a second to arrive.
 
     Waiting for a token counts against no time-out of httpx; `RetryPolicy.max_wait` limits it.
     After cancellation a fetch of the token continues for the other callers.
@@ -60,11 +70,15 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
             https unless it is on this machine.
         pass_others: Whether requests to other origins continue without a token, instead of raising
             an error: for a client that calls several APIs.
+        trust_env: Whether the client may use the proxies of the environment, as for `AsyncClient`.
+            Pass `False` if you pass it to the client.
 
     Raises:
-        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, or if
-            an http origin lacks its https origin; for a request, as the list above says.
+        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, if an
+            http origin lacks its https origin, or if the environment names a proxy for it; for a
+            request, as the list above says.
         TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
     _BYTE_STREAM: type = httpx.ByteStream
+    _TRANSPORT_ERROR: type[Exception] = httpx.TransportError

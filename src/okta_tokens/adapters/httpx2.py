@@ -34,11 +34,15 @@ class TokenAuth(TokenFlow[httpx2.Request], httpx2.Auth):
             https unless it is on this machine.
         pass_others: Whether requests to other origins continue without a token, instead of raising
             an error: for a client that calls several APIs.
+        trust_env: Whether the client may use the proxies of the environment, as for `AsyncClient`.
+            Pass `False` if you pass it to the client.
 
     Raises:
-        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, or if
-            an http origin lacks its https origin; for a request, if it must not be sent.
+        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, if an
+            http origin lacks its https origin, or if the environment names a proxy for it; for a
+            request, if it must not be sent.
         TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
     _BYTE_STREAM: type = httpx2.ByteStream
+    _TRANSPORT_ERROR: type[Exception] = httpx2.TransportError
