@@ -111,8 +111,9 @@ class FetchError(TokenProviderError):
         **facts: `key`, the requested token; `attempts`, the number of requests; `retryable`, `True`
             if the same call may succeed later without a change; `request_id`, the
             `X-Okta-Request-Id` of the response, which Okta's support asks for; `error_id`, the
-            `errorId` in the body of the response; `headers`, the headers of the response without
-            cookies, empty if there was no response.
+            `errorId` in the body of the response; `headers`, the first 32 headers of the response
+            without cookies, each cut to 256 characters, empty if there was no response. A text of
+            the response that reveals a part of a secret is `[withheld]`.
     """
 
     def __init__(self, message: str, **facts: Unpack[FetchFacts]) -> None:

@@ -67,6 +67,12 @@ ERROR_BODIES = {
     "numbered entities": description("&#38;#38;"),
     "long entity": description("&#" + "9" * 4_000),
     "backslashes": description("\\\\"),
+    "mixed escapes": description("%26%23x5c;u0026\\\\x25&#x26;"),
+    "markup": description("<a>"),
+    "ligatures": description("\ufdfa"),
+    "hexadecimal": description("6b"),
+    "base64": description("a0o3"),
+    "character codes": description("99,"),
     "unicode escapes": description("\\u005cu005c"),
     "nearly the secret": description("Kq7vR2mXw9/+ "),
     "the secret": description(json.dumps(SECRETS[0])[1:-1]),
@@ -82,6 +88,7 @@ HEADERS = {
     "date of comments": ("Date", "("),
     "date of times": ("Date", "1:"),
     "escapes": ("Location", "%2525"),
+    "mixed escapes": ("Location", "%26%23x5c;u0026\\x25&#x26;"),
     "id": ("X-Okta-Request-Id", "a"),
 }
 
@@ -130,7 +137,10 @@ def test_no_header_is_expensive(name: str, piece: str) -> None:
     check_cost(lambda: requested_pause(response("", 429, headers), 0.0))
 
 
-@pytest.mark.parametrize("piece", ["a", "aA", "f" * 31 + "g", "0", "aA0 ", "%25", "&", "\\", "\n"])
+@pytest.mark.parametrize(
+    "piece",
+    ["a", "aA", "f" * 31 + "g", "0", "aA0 ", "%25", "&", "\\", "\n", "<", "=", "99 ", "\ufdfa"],
+)
 def test_no_text_is_expensive(piece: str) -> None:
     """A search for secrets, and for texts that look like one, takes linear time."""
     text = repeated("", piece, "", MAX_BODY // 4)  # an error repeats it as str, repr, argument

@@ -583,6 +583,12 @@ def test_a_short_secret_is_found_in_an_encoding(name: str) -> None:
     assert not contains_secret(ENCODINGS[name]("aeon"), ["aeon"])
 
 
+def test_any_secret_can_be_searched_for() -> None:
+    """A secret of a custom authentication class may have any characters."""
+    assert contains_secret("the secret s\u00e9same\ud800 is wrong", ["s\u00e9same\ud800"])
+    assert not contains_secret("anything else", ["s\u00e9same\ud800"])
+
+
 def test_a_secret_without_letters_and_digits_is_found() -> None:
     """A secret that consists of separators is found as it is."""
     assert contains_secret("the secret ?!& is wrong", ["?!&"])

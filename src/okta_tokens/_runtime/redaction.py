@@ -84,7 +84,7 @@ class SecretSearch:
         pending, seen = [text], {"", text}
         while pending and self._secrets:
             text = pending.pop()
-            if self._left < 0 or any(map(self._reveals, _forms(text))):
+            if len(text) > self._left or any(map(self._reveals, _forms(text))):
                 return True
             new = {decode(text) for decode in _DECODERS} - seen
             seen |= new
@@ -199,10 +199,8 @@ def _looks_secret(text: str) -> bool:
 
 
 def _forms(text: str) -> set[str]:
-    """Return a text in lower case, as it is and without separators."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKD", text)
-    text = text.lower()
+    """Return a text in small letters, with and without separators."""
+    text = _small(text)
     return {text, text.encode("ascii", "ignore").translate(None, _SEPARATORS).decode()}
 
 
@@ -212,9 +210,14 @@ def _forms_of_secrets(secrets: Iterable[str], *, encoded: bool) -> set[str]:
     if encoded:
         to_encode = [secret for secret in secrets if len(secret) in _LENGTHS_TO_ENCODE]
         texts.update(each for secret in to_encode for each in _encodings(secret))
-    plain = _END.join(texts).lower()
+    plain = _small(_END.join(texts))
     compact = plain.encode("ascii", "ignore").translate(None, _SEPARATORS_BUT_END).decode()
     return {*plain.split(_END), *compact.split(_END)} - {""}
+
+
+def _small(text: str) -> str:
+    """Return a text in small letters, of which those with the same meaning are equal."""
+    return (text if text.isascii() else unicodedata.normalize("NFKD", text)).lower()
 
 
 def _encodings(secret: str) -> Iterator[str]:
@@ -223,7 +226,7 @@ def _encodings(secret: str) -> Iterator[str]:
     Base64 of a longer text begins at any of three offsets. The first and the last character of the
     secret's part of it depend on the rest of the text, too.
     """
-    encoded = secret.encode()
+    encoded = secret.encode(errors="replace")
     yield secret[::-1]
     yield encoded.hex()
     for offset in range(3):
