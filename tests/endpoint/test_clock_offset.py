@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import formatdate
 from itertools import pairwise
 from types import MappingProxyType
@@ -142,6 +143,14 @@ def test_a_request_id_shows_that_a_response_is_oktas() -> None:
     assert response(200, b"", headers).is_oktas()
     assert response(403, b"<html>", headers).is_oktas()
     assert not response(503, b"<html>", headers).is_oktas()
+
+
+def test_a_request_id_that_is_not_shown_counts() -> None:
+    """A request id shows that a response is Okta's, also if a test secret is a part of it."""
+    withheld = replace(response(200, b"", {"X-Okta-Request-Id": "abc123"}), secrets=["abc"])
+
+    assert withheld.request_id is None
+    assert withheld.is_oktas()
 
 
 # What the responses teach

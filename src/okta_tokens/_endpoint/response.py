@@ -105,7 +105,8 @@ class Response:
         Two cases: the body has Okta's fields; or the response, which then is no server error, has
         an `X-Okta-Request-Id`.
         """
-        if self.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.request_id is not None:
+        sent_id = self.header("X-Okta-Request-Id") or ""
+        if self.status < HTTPStatus.INTERNAL_SERVER_ERROR and _IDENTIFIER.fullmatch(sent_id):
             return True
         fields = self.json_object()
         values = ((fields.get(name), shape) for name, shape in _OKTA_FIELDS.items())
