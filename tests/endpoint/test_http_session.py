@@ -229,6 +229,26 @@ async def test_two_clients_share_no_tunnel() -> None:
     assert keys[0] != keys[1]
 
 
+async def test_both_addresses_of_a_name_are_tried() -> None:
+    """If no server listens at the first address of this machine, the second one is tried."""
+    tried: list[str | None] = []
+    sent = cast("aiohttp.ClientResponse", object())
+
+    async def connect(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+        tried.append(request.url.raw_host)
+        if request.url.raw_host == "127.0.0.1":
+            raise aiohttp.ClientConnectorError(request.connection_key, ConnectionRefusedError())
+        return sent
+
+    route = Routes(given=True).route(client_of("http://localhost:8080"))
+    url = URL("http://localhost:8080/token")
+    request = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+
+    assert await route(request, connect) is sent
+    assert tried == ["127.0.0.1", "::1"]
+    assert request.headers["Host"] == "localhost:8080"
+
+
 async def test_plain_http_is_refused_for_a_host_that_is_not_this_machine(
     server: KeepingServer,
 ) -> None:
