@@ -15,7 +15,9 @@ import pytest
 
 from okta_tokens import ClientSecretPost, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens.errors import ConfigurationError, TransportError
+from okta_tokens.events import RenewalFailed
 from tests.runtime.test_redaction import locals_with
+from tests.support import world
 
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 ELSEWHERE = "127.0.0.9"
@@ -227,7 +229,7 @@ async def test_a_revocation_through_a_proxy_is_refused() -> None:
 
 
 async def test_a_proxy_that_appears_later_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the environment names a proxy after the first request, the next request is not sent."""
+    """If the environment names a proxy after the first request, the next request is refused."""
     async with (
         listening("127.0.0.1") as here,
         listening(ELSEWHERE) as proxy,
@@ -237,14 +239,60 @@ async def test_a_proxy_that_appears_later_gets_nothing(monkeypatch: pytest.Monke
         token = await provider.get_token(client, "a")
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         for request in (provider.get_token(client, "b"), provider.revoke(token)):
-            with pytest.raises(TransportError) as caught:
+            with pytest.raises(ConfigurationError) as caught:
                 await request
             assert str(caught.value).startswith(REFUSED)
-            assert not caught.value.retryable
             assert locals_with(caught.value, SECRET) == []
 
     assert proxy.received == b""
     assert here.received.count(SECRET.encode()) == 1
+
+
+async def test_a_proxy_that_appears_at_the_last_moment_gets_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If the environment names a proxy just before a request is sent, the attempt fails."""
+    async with (
+        listening(ELSEWHERE) as proxy,
+        opened(aiohttp.ClientSession(trust_env=True)) as provider,
+    ):
+
+        def secret() -> str:
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+            return SECRET
+
+        client = OktaClient(f"http://localhost:{proxy.port}", "0oa1", ClientSecretPost(secret))
+        with pytest.raises(TransportError) as caught:
+            await provider.get_token(client, "a")
+
+    assert str(caught.value).startswith(REFUSED)
+    assert not caught.value.retryable
+    assert locals_with(caught.value, SECRET) == []
+    assert proxy.received == b""
+
+
+async def test_a_renewal_is_refused_without_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the environment names a proxy, a renewal fails; the provider and its token remain."""
+    async with (
+        world() as here,
+        listening(ELSEWHERE) as proxy,
+        aiohttp.ClientSession(trust_env=True) as session,
+        TokenProvider(
+            clock=here.clock, session=session, observers=[here.events.append]
+        ) as provider,
+    ):
+        here.provider = provider
+        source = here.source(keep_fresh=True)
+        held = await source.get_token()
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        provider._registry._endpoints.clear()  # as if a thousand other domains had been used
+        await here.advance(3_500)
+
+        (failed,) = here.seen(RenewalFailed)
+        assert isinstance(failed, RenewalFailed)
+        assert str(failed.error).startswith(REFUSED)
+        assert await source.get_token() is held
+        assert proxy.received == b""
 
 
 async def test_the_own_session_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,9 +217,11 @@ class TokenManager:
         """Start a flight for a caller.
 
         Raises:
+            ConfigurationError: If the given session is not suitable for the domain.
             RateLimitedError: If a pause outlasts the deadline.
             TransportError: If too many flights are under way.
         """
+        self._registry.check(key)
         pause_error = self._registry.endpoint(key).pause_error(key, deadline)
         if pause_error is not None:
             raise pause_error

@@ -79,8 +79,8 @@ class EndpointRegistry:
         if self._given_session is None:
             self._session = open_session()
 
-    def endpoint(self, key: TokenKey) -> Endpoint:
-        """Return the endpoint of a key's domain.
+    def check(self, key: TokenKey) -> None:
+        """Refuse a domain for which the given session is not suitable, before a caller's request.
 
         Args:
             key: The key of a token.
@@ -88,6 +88,16 @@ class EndpointRegistry:
         Raises:
             ConfigurationError: If the given session would add credentials for the domain, or may
                 send plain http through a proxy.
+        """
+        if self._given_session is not None:
+            check_netrc(self._given_session, key.client.origin)
+            check_plain_http(self._given_session, key.client.origin)
+
+    def endpoint(self, key: TokenKey) -> Endpoint:
+        """Return the endpoint of a key's domain.
+
+        Args:
+            key: The key of a token.
         """
         origin = key.client.origin
         endpoint = self._endpoints.get(origin)
@@ -117,12 +127,7 @@ class EndpointRegistry:
 
     def _make_endpoint(self, origin: str) -> Endpoint:
         assert self._session is not None  # noqa: S101 - narrows the type
-        proxy = None
-        if self._given_session is None:
-            proxy = environment_proxy(origin)
-        else:
-            check_netrc(self._given_session, origin)
-            check_plain_http(self._given_session, origin)
+        proxy = environment_proxy(origin) if self._given_session is None else None
         return Endpoint(
             origin,
             exchange=Exchange(self._session, proxy, self._clock, self._routes),

@@ -51,7 +51,7 @@ class TokenRevoker:
             ConfigurationError: If the given session would add credentials for the domain, or may
                 send plain http through a proxy.
         """
-        self._registry.endpoint(token.key)  # may refuse, and then this call, not the flight
+        self._registry.check(token.key)
         key = (token.key, token.value)
         flight = self.flights.under_way.get(key) or self.flights.start(key, deadline)
         return self.flights.join(flight, deadline)
