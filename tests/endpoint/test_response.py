@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from okta_tokens._endpoint.response import MAX_BODY
+from okta_tokens._runtime.redaction import WITHHELD
+from okta_tokens.errors import OAuthError
 from tests.endpoint.responses import (
     DATE,
     HTML,
@@ -194,6 +196,29 @@ def test_an_error_has_32_headers_of_256_characters() -> None:
     shown = error_in(new_response(b"", 500, {"x" * 257: "z" * 256, "y" * 256: "z" * 257})).headers
 
     assert shown == {f"{'x' * 253}...": "z" * 256, "y" * 256: f"{'z' * 253}..."}
+
+
+def test_the_headers_of_a_usual_response_are_shown() -> None:
+    """Long headers of Okta, and of a gateway before Okta, do not exhaust the search."""
+    policy = "default-src 'self' https://acme.okta.com *.oktacdn.com; script-src 'unsafe-eval' "
+    report = '{"endpoints":[{"url":"https://a.nel.example/report/v4?s=a%2Bb%2Fc%3D"}],"group":"x"}'
+    headers = {
+        "Content-Type": "application/json",
+        "X-Okta-Request-Id": "Y9Rj2dNYMlGkTTZ8AAtqhAAADDs",
+        "P3P": 'CP="HONK"',
+        "Accept-CH": ",".join(f"Sec-CH-UA-Platform-{number}" for number in range(10)),
+        "Content-Security-Policy": policy * 40,
+        "Content-Security-Policy-Report-Only": policy * 40,
+        "Report-To": report * 4,
+        "NEL": '{"success_fraction":0.01,"report_to":"x","max_age":604800}',
+        **{f"X-Gateway-{number}": f"cache-{number}.fra, {number * 37}" for number in range(20)},
+    }
+    body = {"errorCode": "E0000007", "errorSummary": "Not found: no such resource. " * 20}
+    error = error_in(new_response(body, 404, headers))
+
+    assert isinstance(error, OAuthError)
+    assert WITHHELD not in text_of(error)
+    assert len(error.headers) == 28
 
 
 class CountedHeaders(CIMultiDict[str]):

@@ -616,21 +616,21 @@ def test_a_text_without_a_secret_is_kept(text: str) -> None:
 # The bounds of the search
 
 
-def test_a_search_ends_after_32_kib() -> None:
-    """When 32 KiB have been searched for one response, every further text is withheld."""
+def test_a_search_ends_after_16_kib() -> None:
+    """When 16 KiB have been searched for one response, every further text is withheld."""
     search = SecretSearch([OKTA_SECRET])
     text = "harmless text. " * 20
     kept = [scrub(text, search) != WITHHELD for _ in range(200)]
 
     assert kept == sorted(kept, reverse=True)
-    assert 50 < kept.count(True) < 110
+    assert 25 < kept.count(True) < 55
 
 
 @pytest.mark.parametrize(
     "piece", ["%26%23x5c;u0026\\x25&#x26;", "%25", "\\\\u005c", "&amp;", "=3D"]
 )
 def test_a_text_with_too_many_decodings_is_withheld(piece: str) -> None:
-    """A text whose decodings are longer than 32 KiB together is withheld."""
+    """A text whose decodings are longer than 16 KiB together is withheld."""
     assert contains_secret(piece * 12_000, [OKTA_SECRET])
 
 
@@ -663,8 +663,8 @@ def test_a_text_is_cut_before_it_is_searched() -> None:
 
 
 def test_a_number_that_python_does_not_convert_hides_no_secret() -> None:
-    """A character reference of 5,000 digits does not end the search for a secret beside it."""
-    text = f"&#{'9' * 5_000}; a b\\u002fc"
+    """A character reference of 4,400 digits does not end the search for a secret beside it."""
+    text = f"&#{'9' * 4_400}; a b/c"
 
     assert contains_secret(text, ["a b/c"])
     assert type(sanitize(ValueError(text), ["a b/c"])) is RuntimeError

@@ -23,7 +23,7 @@ _MIXTURE = (re.compile(r"[A-Z]"), re.compile(r"[a-z]"), re.compile(r"[0-9]"))
 
 _PART = 12  # characters of a secret that reveal it
 _MAX_SECRETS = 32 * 1024  # characters of all secrets
-_MAX_SEARCHED = 32 * 1024  # characters, in all forms of all texts
+_MAX_SEARCHED = 16 * 1024  # characters, in all forms of all texts
 _LENGTHS_TO_ENCODE = range(6, 257)  # an encoding of less is part of many words
 _MAX_UNINDEXED = 4_000_000  # characters of texts times characters of secrets
 
@@ -55,7 +55,7 @@ class SecretSearch:
     as it is, and as what it means in a URL, a form, HTML, a string literal, quoted-printable,
     hexadecimal, base64 and lists of character codes, in any nesting.
 
-    The work is bounded: every text counts as revealing after 32 KiB have been searched, or if the
+    The work is bounded: every text counts as revealing after 16 KiB have been searched, or if the
     secrets are longer than 32 KiB together.
 
     Args:
@@ -151,7 +151,7 @@ def sanitize(error: BaseException, secrets: Iterable[str] = ()) -> BaseException
         removed.
     """
     try:
-        shown = "\n".join(_shown_texts(error))
+        shown = "\n".join({*_shown_texts(error)})
         is_safe = not (
             contains_secret(shown, secrets)
             # An argument or attribute that was quoted was escaped twice.
