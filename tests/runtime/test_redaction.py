@@ -634,6 +634,12 @@ def test_a_text_with_too_many_decodings_is_withheld(piece: str) -> None:
     assert contains_secret(piece * 12_000, [OKTA_SECRET])
 
 
+def test_a_text_that_normalization_makes_too_long_is_withheld() -> None:
+    """The length of a text counts after its normalization, which makes this one 18 times longer."""
+    assert contains_secret("\ufdfa" * 1_000, [OKTA_SECRET])
+    assert not contains_secret("\ufdfa" * 100, [OKTA_SECRET])
+
+
 def test_secrets_of_more_than_32_kib_withhold_every_text() -> None:
     """Every text is withheld if there are more than 32 KiB of secrets."""
     longest = "e30." * 8 * 1024
