@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,7 +88,7 @@ def peer() -> Peer:
     return Peer(respond_ok)
 
 
-Send = Callable[..., Awaitable[tuple[int, bytes]]]
+Send = Callable[..., Coroutine[Any, Any, tuple[int, bytes]]]
 
 
 @asynccontextmanager
