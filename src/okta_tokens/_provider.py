@@ -60,6 +60,7 @@ class TokenProvider(Unserializable):
         max_tokens: How many keys are held; a key that was not used lately is evicted for a new one.
             As many keys again can be kept fresh.
         max_concurrent_requests: How many token requests may be under way at once, for each domain.
+            One of them is always left to renewals, and clients take turns.
         observers: Called with every event, in this order; see `okta_tokens.events`.
         clock: Tells the time and waits, for tests.
 

@@ -9,9 +9,11 @@ from multidict import CIMultiDict
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens._endpoint.endpoint import _ABANDONED
 from okta_tokens._endpoint.response import Response
-from okta_tokens._endpoint.token_request import FetchOperation
+from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
+from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.store_identity import domain_identity
 from okta_tokens._runtime.clock import current_instant
+from okta_tokens._runtime.gate import Lane
 from okta_tokens._runtime.single_flight import Flight
 from okta_tokens.errors import OAuthError, RateLimitedError, ServerError, TransportError
 from okta_tokens.events import (
@@ -130,11 +132,25 @@ async def test_a_fetch_that_gets_its_place_late_serves_a_waiter() -> None:
     """After suspend, a caller whose time is over but who still waits does not stop the fetch."""
     async with world(max_concurrent_requests=2, retry=RetryPolicy(max_wait=5)) as here:
         here.sandbox.latency = 0.05
-        callers = [asyncio.ensure_future(here.source(name).get_token()) for name in ("a", "b")]
+        calls = [here.source(name).get_token() for name in ("a", "b", "c")]
+        callers = [asyncio.ensure_future(call) for call in calls]
         await here.requests(1)
         here.clock.boot += 6
 
-        assert len(await asyncio.gather(*callers)) == 2
+        assert len(await asyncio.gather(*callers)) == 3
+
+
+async def test_a_renewal_that_became_urgent_before_it_came_to_the_gate_is_not_held_up() -> None:
+    """A renewal in its last chance takes a place of the callers, also if it reads a store first."""
+    async with world(max_concurrent_requests=4) as here, asyncio.timeout(5):
+        key = here.source().key
+        endpoint = here.provider._registry.endpoint(key)
+        for ticket in range(2):
+            await endpoint._gate.enter(ticket, Lane.BACKGROUND, "")
+        flight: TokenFlight = Flight(key)
+        flight.urgent = True
+
+        assert isinstance(await endpoint.fetch(FetchOperation(flight)), TokenResponse)
 
 
 async def test_a_retryable_error_is_retried() -> None:
