@@ -148,14 +148,14 @@ MUTANTS = {
     "let every flight in": (
         Rule.LIMITS,
         "_runtime/gate",
-        "if inside == self._places:",
-        "if inside == 2 * self._places:",
+        "if foreground + others == self._places:",
+        "if foreground + others == 2 * self._places:",
     ),
     "let renewals use every place": (
         Rule.LIMITS,
         "_runtime/gate",
-        "max(1, self._places - 1), max(1, self._places // 2)",
-        "self._places, self._places",
+        "self._half = max(1, places // 2)",
+        "self._half = self._all_but_one = places",
     ),
     "ignore pauses": (
         Rule.LIMITS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from itertools import islice
 
 import aiohttp
 
@@ -26,15 +27,15 @@ from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens.events import Event
 
 MAX_IDLE_ENDPOINTS = 1_000
-"""How many endpoints are kept before an idle one is dropped for a new one."""
+"""How many endpoints are kept before idle ones are dropped for new ones."""
 
 
 class EndpointRegistry:
     """Make the endpoint of each domain when it is first needed.
 
-    If there are many, an idle one is dropped for each new one: the one that was not asked for for
-    the longest time. The next one of its domain learns clock offset and nonces again. An endpoint
-    is not idle while a request is under way or waits, or the domain is paused.
+    If there are more than 1,000, idle ones are dropped: those that were last asked for the longest
+    ago. A domain that is used again gets another endpoint, which learns clock offset and nonces
+    again. An endpoint is not idle while a request is under way or waits, or the domain is paused.
 
     Args:
         session: The session that the user gave; None opens one.
@@ -103,8 +104,7 @@ class EndpointRegistry:
         endpoint = self._endpoints.get(origin)
         if endpoint is None:
             endpoint = self._make_endpoint(origin)
-            if len(self._endpoints) >= MAX_IDLE_ENDPOINTS:
-                self._drop_idle_endpoint()
+            self._drop_idle_endpoints()
             self._endpoints[origin] = endpoint
         else:
             self._endpoints.move_to_end(origin)
@@ -119,10 +119,11 @@ class EndpointRegistry:
         if self._session is not None and self._session is not self._given_session:
             await self._session.close()
 
-    def _drop_idle_endpoint(self) -> None:
+    def _drop_idle_endpoints(self) -> None:
+        """Make room for one more endpoint, as far as there are idle ones."""
+        excess = max(0, len(self._endpoints) + 1 - MAX_IDLE_ENDPOINTS)
         idle = (origin for origin, endpoint in self._endpoints.items() if endpoint.is_idle)
-        origin = next(idle, None)
-        if origin is not None:
+        for origin in [*islice(idle, excess)]:
             del self._endpoints[origin]
 
     def _make_endpoint(self, origin: str) -> Endpoint:

@@ -38,7 +38,9 @@ class Gate:
 
     def __init__(self, places: int) -> None:
         self._places = places
-        self._lines = {lane: _Line() for lane in Lane}
+        self._all_but_one = max(1, places - 1)
+        self._half = max(1, places // 2)
+        self._lines = [_Line() for _ in Lane]
         self._waiting: dict[Hashable, tuple[Lane, Hashable, asyncio.Future[None]]] = {}
         self._inside: dict[Hashable, Lane] = {}
         self._foreground_inside = 0
@@ -63,10 +65,12 @@ class Gate:
             lane: The lane in which the ticket waits.
             owner: Whose ticket it is.
         """
+        if self._may_enter(lane):  # if so, no ticket waits that may enter
+            self._take_place(ticket, lane)
+            return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = lane, owner, admitted
         self._lines[lane].add(ticket, owner)
-        self._admit()
         try:
             await admitted
         except asyncio.CancelledError:
@@ -99,29 +103,36 @@ class Gate:
             self._foreground_inside += (lane is Lane.FOREGROUND) - (inside is Lane.FOREGROUND)
         self._admit()
 
+    def _may_enter(self, lane: Lane) -> bool:
+        foreground = self._foreground_inside
+        others = len(self._inside) - foreground
+        if foreground + others == self._places:
+            return False
+        if lane is Lane.FOREGROUND:
+            return foreground < self._all_but_one
+        return others < (self._half if lane is Lane.BACKGROUND else self._all_but_one)
+
+    def _take_place(self, ticket: Hashable, lane: Lane) -> None:
+        self._inside[ticket] = lane
+        self._foreground_was_last = lane is Lane.FOREGROUND
+        self._foreground_inside += self._foreground_was_last
+
     def _admit(self) -> None:
         """Admit waiting tickets as long as there are places for them."""
         while self._waiting and (lane := self._next_lane()) is not None:
             ticket = self._lines[lane].pop()
             admitted = self._waiting.pop(ticket)[2]
             if not admitted.done():
-                self._inside[ticket] = lane
-                self._foreground_was_last = lane is Lane.FOREGROUND
-                self._foreground_inside += self._foreground_was_last
+                self._take_place(ticket, lane)
                 admitted.set_result(None)
 
     def _next_lane(self) -> Lane | None:
         """Return the lane in which a ticket waits that gets the next place, or None."""
-        inside = len(self._inside)
-        if inside == self._places:
-            return None
-        foreground, others = self._foreground_inside, inside - self._foreground_inside
-        all_but_one, half = max(1, self._places - 1), max(1, self._places // 2)
-        may_enter = (others < all_but_one, foreground < all_but_one, others < half)
         order: Sequence[Lane] = _ORDER
         if self._places == 1:
             order = _OTHERS_FIRST if self._foreground_was_last else _FOREGROUND_FIRST
-        return next((lane for lane in order if may_enter[lane] and self._lines[lane]), None)
+        lanes = (lane for lane in order if self._lines[lane].owners and self._may_enter(lane))
+        return next(lanes, None)
 
 
 _ORDER = tuple(Lane)
@@ -133,27 +144,24 @@ class _Line:
     """The tickets that wait in one lane: their owners take turns."""
 
     def __init__(self) -> None:
-        self._owners: OrderedDict[Hashable, OrderedDict[Hashable, None]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        """Tell whether a ticket waits."""
-        return bool(self._owners)
+        self.owners: OrderedDict[Hashable, OrderedDict[Hashable, None]] = OrderedDict()
+        """The tickets of each owner who has one."""
 
     def add(self, ticket: Hashable, owner: Hashable) -> None:
         """Add a ticket behind the owner's other tickets."""
-        self._owners.setdefault(owner, OrderedDict())[ticket] = None
+        self.owners.setdefault(owner, OrderedDict())[ticket] = None
 
     def remove(self, ticket: Hashable, owner: Hashable) -> None:
         """Remove a ticket that waits."""
-        tickets = self._owners[owner]
+        tickets = self.owners[owner]
         del tickets[ticket]
         if not tickets:
-            del self._owners[owner]
+            del self.owners[owner]
 
     def pop(self) -> Hashable:
         """Remove the first ticket of the owner whose turn it is, who then is the last one."""
-        owner, tickets = self._owners.popitem(last=False)
+        owner, tickets = self.owners.popitem(last=False)
         ticket, _ = tickets.popitem(last=False)
         if tickets:
-            self._owners[owner] = tickets
+            self.owners[owner] = tickets
         return ticket
