@@ -32,22 +32,22 @@ async def count(*_):
     global connections
     connections += 1
 
-async def open_session():
+def count_connections(session):
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_end.append(count)
-    return aiohttp.ClientSession(trace_configs=[trace])
+    trace.freeze()
+    session.trace_configs.append(trace)
 
 @contextmanager
 def parent(**options):
     sandbox = Sandbox(**options)
     with asyncio.Runner() as runner:
         runner.run(sandbox.start())
-        session = runner.run(open_session())
-        provider = TokenProvider(session=session)
+        provider = TokenProvider()
         runner.run(provider.start())
+        count_connections(provider._registry._session)
         yield runner, sandbox, provider, client_of(sandbox)
         runner.run(provider.aclose())
-        runner.run(session.close())
         runner.run(sandbox.aclose())
 
 async def check_child(provider, source, client, token):
