@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from tests.runtime.test_redaction import frames_of, safe_repr
 PACKAGE = Path(okta_tokens.__file__).parent
 
 
-def shown_in_frames(error: BaseException, secret: str, package: Path = PACKAGE) -> list[str]:
+def shown_in_frames(
+    error: BaseException, secret: str | re.Pattern[str], package: Path = PACKAGE
+) -> list[str]:
     """Return the local variables of a package's frames that show a secret.
 
     A variable shows what its repr shows, what its items show, and, if its repr is that of `object`,
@@ -19,14 +22,15 @@ def shown_in_frames(error: BaseException, secret: str, package: Path = PACKAGE) 
 
     Args:
         error: The error; the frames of its chain are searched, too.
-        secret: The secret.
+        secret: The secret, or a pattern that finds secrets.
         package: The directory whose frames are searched.
     """
+    pattern = re.compile(re.escape(secret)) if isinstance(secret, str) else secret
     return [
         f"{frame.f_code.co_qualname}: {name}"
         for frame in frames_of(error, package)
         for name, value in frame.f_locals.items()
-        if any(secret in text for text in _texts(value))
+        if any(pattern.search(text) for text in _texts(value))
     ]
 
 

@@ -193,7 +193,7 @@ class Endpoint:
         """Revoke a token, with as many attempts as `fetch` makes.
 
         Args:
-            flight: The flight of a key and a token value.
+            flight: The flight of a token.
 
         Returns:
             True, or the error of the last attempt.

@@ -31,9 +31,8 @@ class TokenRevoker:
     ) -> None:
         self._registry = registry
         self._emit = emit
-        self.flights = SingleFlight[tuple[TokenKey, str], bool | TokenProviderError](
-            self._fly, schedule
-        )
+        # Keyed by the token itself, whose repr does not show its value.
+        self.flights = SingleFlight[AccessToken, bool | TokenProviderError](self._fly, schedule)
 
     def join_or_start(
         self, token: AccessToken, deadline: float
@@ -52,8 +51,7 @@ class TokenRevoker:
                 send plain http through a proxy.
         """
         self._registry.check(token.key)
-        key = (token.key, token.value)
-        flight = self.flights.under_way.get(key) or self.flights.start(key, deadline)
+        flight = self.flights.under_way.get(token) or self.flights.start(token, deadline)
         return self.flights.join(flight, deadline)
 
     def check_result(self, key: TokenKey, flight: RevocationFlight | None) -> None:
@@ -84,7 +82,7 @@ class TokenRevoker:
             raise copy.copy(result)
 
     async def _fly(self, flight: RevocationFlight) -> bool | TokenProviderError:
-        key = flight.key[0]  # the other part is the token
+        key = flight.key.key
         try:
             result = await self._registry.endpoint(key).revoke(flight)
         except Exception as error:  # noqa: BLE001 - an internal error must not leave callers waiting

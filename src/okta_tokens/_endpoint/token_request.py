@@ -23,7 +23,7 @@ from okta_tokens.events import Event, TokenRequested
 
 T = TypeVar("T", bound=TokenResponse | bool)
 TokenFlight = Flight[TokenKey, AccessToken | TokenProviderError]
-RevocationFlight = Flight[tuple[TokenKey, str], bool | TokenProviderError]
+RevocationFlight = Flight[AccessToken, bool | TokenProviderError]
 
 
 def build_form(scopes: Iterable[str]) -> dict[str, str]:
@@ -89,6 +89,10 @@ class Operation(ABC, Generic[T]):
         """
         self.clock_offset = 0.0
         """The clock offset that dated the last request, in seconds."""
+
+    def __repr__(self) -> str:
+        """Return the kind of the operation and its key, without a secret."""
+        return f"<{type(self).__name__} of {self.key}>"
 
     def new_request(self, now: float) -> TokenRequest:
         """Return a new request without credential and proof.
@@ -170,13 +174,13 @@ class RevokeOperation(Operation[bool]):
     """Revoke a token (RFC 7009).
 
     Args:
-        flight: The flight of a key and a token value.
+        flight: The flight of a token.
     """
 
     __slots__ = ()
 
     def __init__(self, flight: RevocationFlight) -> None:
-        key, value = flight.key
+        key, value = flight.key.key, flight.key.value
         form = {"token": value, "token_type_hint": "access_token"}
         super().__init__(flight, key, key.client.revocation_url, form, secrets=[value])
 
