@@ -17,8 +17,8 @@ def shown_in_frames(
 ) -> list[str]:
     """Return the local variables of a package's frames that show a secret.
 
-    A variable shows what its repr shows, what its items show, and, if its repr is that of `object`,
-    what the reprs of its attributes show.
+    A variable shows what its repr shows, what its items show, and, if it is an object of the
+    package's whose repr is that of `object`, what the reprs of its attributes show.
 
     Args:
         error: The error; the frames of its chain are searched, too.
@@ -42,7 +42,7 @@ def _texts(value: object) -> Iterator[str]:
         assert isinstance(value, Iterable)
         for item in value:
             yield from _texts(item)
-    elif type(value).__repr__ is object.__repr__:
+    elif type(value).__repr__ is object.__repr__ and _is_own(type(value)):
         yield from map(safe_repr, _attributes(value))
 
 
@@ -53,3 +53,7 @@ def _attributes(value: object) -> Iterator[object]:
             yield getattr(value, name)
         except AttributeError:
             continue
+
+
+def _is_own(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == okta_tokens.__name__

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
+from okta_tokens import AccessToken, ClientSecretBasic, DPoP, OktaClient, TokenKey
 from okta_tokens._endpoint.token_request import (
     FetchOperation,
     RevokeOperation,
     TokenFlight,
     build_form,
 )
+from okta_tokens._runtime.clock import Instant, SystemClock
 from okta_tokens._runtime.single_flight import Flight
 from okta_tokens.events import TokenRequested
 
@@ -61,11 +62,16 @@ def test_the_event_of_a_request_tells_attempt_and_purpose() -> None:
 
 def test_a_revocation_needs_no_proof_and_treats_its_token_as_a_secret() -> None:
     """A revocation request has no proof, and no text may repeat its token."""
-    operation = RevokeOperation(Flight((KEY, "token")))
+    expiry = Instant(boot=1.0, wall=1.0)
+    token = AccessToken(
+        "token", "Bearer", KEY.scopes, KEY, expiry=expiry, leeway=1.0, clock=SystemClock()
+    )
+    operation = RevokeOperation(Flight(token))
     request = operation.new_request(1.0)
 
     assert request.url == "https://acme.okta.com/oauth2/default/v1/revoke"
     assert request.form == {"token": "token", "token_type_hint": "access_token"}
     assert request.secrets == ["token"]
     assert operation.dpop is None
+    assert repr(operation) == f"<RevokeOperation of {KEY}>"
     assert FetchOperation(Flight(KEY)).dpop is CLIENT.dpop

@@ -41,6 +41,10 @@ class _Request(aiohttp.ClientRequest):
     a client could get the token that it requested with other scopes.
     """
 
+    def __repr__(self) -> str:
+        """Return the method and the URL, without headers and body."""
+        return f"<{self.method} {self.url}>"
+
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Send the request, unless the connection holds unread bytes; aiohttp then closes it.
 

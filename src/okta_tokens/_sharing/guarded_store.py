@@ -179,7 +179,8 @@ class GuardedStore:
             value: The token's value.
             seconds: How long the store remembers it.
         """
-        self._in_background(self._write(self._store.discard, identity, value, seconds))
+        # No argument of the calls below is the value: a cancellation passes their frames.
+        self._in_background(self._write(lambda: self._store.discard(identity, value, seconds)))
 
     def report_invalid_entry(self, key: TokenKey) -> None:
         """Emit the event that an entry cannot be used, at most once a minute.

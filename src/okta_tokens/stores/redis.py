@@ -22,6 +22,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
 
@@ -169,12 +170,14 @@ class RedisTokenStore(Unserializable):
         """
         sealer = self._sealers[0]
         name = self._name(sealer, identity, "discarded", value)
+        wanted = sha256(value.encode()).digest()
+        del value  # a cancellation passes the frames that await
         await self._client.set(name, sealer.seal(name), px=_milliseconds(seconds))
         for sealer in self._sealers:
             name = self._name(sealer, identity, "token")
             ((entry, _),) = await self._read(name)
             token = open_token(sealer, name, entry) if entry else None
-            if token is not None and token.value == value:
+            if token is not None and sha256(token.value.encode()).digest() == wanted:
                 await self._client.eval(_DELETE_IF_EQUAL, 1, name, entry)
 
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None:
@@ -211,6 +214,7 @@ class RedisTokenStore(Unserializable):
             UnreadableEntry: If there is a record that cannot be decrypted.
         """
         names = [self._name(sealer, identity, "discarded", value) for sealer in self._sealers]
+        del value  # a cancellation passes the frames that await
         for sealer, name, (entry, _) in zip(
             self._sealers, names, await self._read(*names), strict=True
         ):
