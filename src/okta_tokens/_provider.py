@@ -58,7 +58,8 @@ class TokenProvider(Unserializable):
         store: Shares tokens with other processes; see `okta_tokens.stores`. The provider never
             closes it. None shares nothing.
         max_tokens: How many keys are held; a key that was not used lately is evicted for a new one.
-            As many keys again can be kept fresh.
+            As many keys again can be kept fresh. At most twice as many fetches are under way at a
+            time, but at least 1,000 can be.
         max_concurrent_requests: How many token requests may be under way at once, for each domain.
             One of them is always left to renewals, and clients take turns.
         observers: Called with every event, in this order; see `okta_tokens.events`.

@@ -748,7 +748,7 @@ async def test_no_caller_waits_longer_than_max_wait() -> None:
             await caller
         assert str(caught.value).startswith(
             "no token within RetryPolicy.max_wait (5 s): requests to the domain are slow, or wait "
-            "for a place; they continue in the background, so try again later ["
+            "for a place; a request that was sent continues in the background, so try again later ["
         )
         assert (caught.value.key, caught.value.retryable) == (source.key, True)
         await here.quiet()
@@ -756,23 +756,23 @@ async def test_no_caller_waits_longer_than_max_wait() -> None:
         assert here.sandbox.token_requests == 1
 
 
-async def test_flights_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller gets an error if as many flights as allowed are under way, and may join those."""
-    monkeypatch.setattr(token_manager, "_MAX_FLIGHTS", 2)
-    async with world() as here:
+@pytest.mark.parametrize(("least", "max_tokens"), [(4, 1), (1, 2)])
+async def test_flights_are_bounded(
+    least: int, max_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller gets an error if four flights are under way, and may join those."""
+    monkeypatch.setattr(token_manager, "_MIN_FLIGHT_LIMIT", least)
+    async with world(max_tokens=max_tokens) as here:
         here.sandbox.latency = 0.05
-        calls = [here.source(scopes).get_token() for scopes in ("a", "b", "c", "a", "b")]
+        scopes = ("a", "b", "c", "a b", "a c", "b c", "a", "a b")
+        calls = [here.source(each).get_token() for each in scopes]
         results = await asyncio.gather(*calls, return_exceptions=True)
 
-        assert [type(result) for result in results] == [
-            AccessToken,
-            AccessToken,
-            TransportError,
-            AccessToken,
-            AccessToken,
-        ]
-        assert (await here.source("c").get_token()).value
-        assert here.sandbox.token_requests == 3
+        kinds = [type(result) for result in results]
+        assert kinds == [*[AccessToken] * 4, *[TransportError] * 2, *[AccessToken] * 2]
+        assert "4 fetches are under way" in str(results[4])
+        assert (await here.source("a c").get_token()).value
+        assert here.sandbox.token_requests == 5
 
 
 async def test_a_waiter_that_rejoins_keeps_its_deadline(

@@ -55,18 +55,13 @@ _USABLE = {State.FRESH, State.DUE}
 _ADOPT_INTERVAL = 1.0
 """Seconds between two reads of the store while a key cools down."""
 
-_MAX_FLIGHTS = 10_000
-"""How many flights may be under way before callers get an error instead of another one: callers
+_MIN_FLIGHT_LIMIT = 1_000
+"""So many flights may be under way even if the cache is small. Flights have a limit because callers
 may leave a flight and name other scopes as quickly as they like."""
 
 _LIFETIME_TOO_SHORT = (
     "the token was past its leeway when {event}; its lifetime is too short for this machine or "
     "network, so raise the lifetime in the authorization server's access policy"
-)
-
-_TOO_MANY_FLIGHTS = (
-    f"{_MAX_FLIGHTS} fetches wait for a place already; send fewer requests with different scopes "
-    "at once, and try again later"
 )
 
 
@@ -108,6 +103,7 @@ class TokenManager:
         self._sharing = sharing
         self._on_timer = self._fall_due  # one bound method for all timers
         self._is_stopped = False
+        self._max_flights = max(_MIN_FLIGHT_LIMIT, 2 * max_tokens)
         self.entries = EntryCache(max_tokens, self._evict)
         self.flights = SingleFlight[TokenKey, Result](self._fly, schedule)
 
@@ -225,8 +221,12 @@ class TokenManager:
         pause_error = self._registry.endpoint(key).pause_error(key, deadline)
         if pause_error is not None:
             raise pause_error
-        if len(self.flights.under_way) >= _MAX_FLIGHTS:
-            raise TransportError(_TOO_MANY_FLIGHTS, key=key, retryable=True)
+        if len(self.flights.under_way) >= self._max_flights:
+            message = (
+                f"{self._max_flights} fetches are under way already; send fewer requests with "
+                "different scopes at once, or raise TokenProvider's max_tokens"
+            )
+            raise TransportError(message, key=key, retryable=True)
         entry = self.entries.get_or_add(key)
         is_first = not entry.lifetime and not entry.failed_fetches
         if is_first and (advice := "; ".join(advice_for(key))):
@@ -238,8 +238,8 @@ class TokenManager:
         pause_error = self._registry.endpoint(key).pause_error(key, -math.inf)
         return pause_error or TransportError(
             f"no token within RetryPolicy.max_wait ({self._retry.max_wait:g} s): requests to the "
-            "domain are slow, or wait for a place; they continue in the background, so try again "
-            "later",
+            "domain are slow, or wait for a place; a request that was sent continues in the "
+            "background, so try again later",
             key=key,
             retryable=True,
         )
