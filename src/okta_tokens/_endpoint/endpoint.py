@@ -254,7 +254,7 @@ class Endpoint:
                 await self._clock.sleep_until(pause.until)
             await self._gate.enter(flight, _lane_of(flight), operation.owner)
             now = self._clock.boot_time()
-            abandoned = operation.is_abandoned(now) and len(self._gate) > 0
+            abandoned = len(self._gate) > 0 and operation.is_abandoned(now)
             if pause.until <= now and not abandoned:
                 return None
             self._gate.leave(flight)
