@@ -12,6 +12,8 @@ import grpc
 import pytest
 from grpc import aio
 
+from okta_tokens.adapters._grpc_call import AuthorizedCall
+from okta_tokens.adapters._grpc_credentials import TokenPlugin
 from okta_tokens.adapters.grpc import token_channel, token_interceptors
 from okta_tokens.errors import ConfigurationError
 from okta_tokens.events import TokenInvalidated
@@ -187,6 +189,23 @@ async def test_a_call_that_was_not_sent_is_not_a_rejection() -> None:
 
         assert await setup.authorization() == held
         assert setup.world.sandbox.token_requests == 1
+
+
+async def test_a_response_of_an_interceptor_is_not_a_rejection() -> None:
+    """A call that an interceptor answers itself, after it was started, is not retried."""
+
+    async def start(details: aio.ClientCallDetails, request: bytes) -> bytes:
+        return request
+
+    async with run_setup() as setup:
+        plugin = TokenPlugin("test", setup.source)
+        details = aio.ClientCallDetails("/t/m", None, None, None, None)
+        authorized = AuthorizedCall(plugin, None, details)
+        await authorized.get_token()
+        await authorized.send(start, b"")
+        error = aio.AioRpcError(UNAUTHENTICATED, aio.Metadata(), aio.Metadata(), "mine")
+
+        assert not await authorized.prepare_retry(error)
 
 
 # Proxies

@@ -28,6 +28,7 @@ from okta_tokens.adapters import _httpx_flow
 from okta_tokens.adapters import aiohttp as aiohttp_adapter
 from okta_tokens.adapters import httpx as httpx_adapter
 from okta_tokens.adapters import httpx2 as httpx2_adapter
+from okta_tokens.adapters._authorizer import RequestAuthorization
 from okta_tokens.adapters._challenge import parse_rejection
 from okta_tokens.errors import ConfigurationError
 from tests.adapters.support import DPOP_APP
@@ -447,6 +448,21 @@ def endless(
 
 BOMB = gzip.compress(bytes(50_000_000))
 
+
+def cut() -> tuple[Peer, list[int]]:
+    """Return a server whose first response is a 401 that ends too early."""
+
+    async def respond(number: int, writer: asyncio.StreamWriter) -> None:
+        if number > 1:
+            writer.write(OK)
+            return
+        writer.write(UNAUTHORIZED + b"Content-Length: 10\r\n\r\nx")
+        await asyncio.sleep(0.02)
+        writer.close()
+
+    return Peer(respond), [0]
+
+
 BODIES: dict[str, Callable[[], tuple[Peer, list[int]]]] = {
     "fast": partial(endless, b"x" * 100_000),
     "small pieces": partial(endless, b"x" * 100),
@@ -457,6 +473,7 @@ BODIES: dict[str, Callable[[], tuple[Peer, list[int]]]] = {
     ),
     "silent": partial(endless, b"", 0.05, b"Content-Length: 10\r\n\r\n"),
     "broken": partial(endless, b"zzz\r\n", 0.0, b"Transfer-Encoding: chunked\r\n\r\n"),
+    "cut": cut,
     "compressed": partial(
         endless,
         BOMB,
@@ -502,6 +519,25 @@ async def test_the_time_out_of_a_session_ends_a_request_before_its_retry() -> No
                 await send(origin)
 
     assert len(server.received) == 1
+
+
+async def test_a_request_that_ends_before_its_retry_frees_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A request that fails after a 401, and before its retry, holds no connection."""
+
+    async def fail(_: RequestAuthorization) -> bool:
+        raise RuntimeError
+
+    monkeypatch.setattr(RequestAuthorization, "prepare_retry", fail)
+    server, _ = BODIES["silent"]()
+    connector = aiohttp.TCPConnector()
+    async with world() as running, server.run():
+        origin = f"http://127.0.0.1:{server.port}"
+        async with run_client("aiohttp", running.source(), origin, connector=connector) as send:
+            with pytest.raises(RuntimeError):
+                await send(origin)
+            assert not connector._acquired
 
 
 @every_client

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from okta_tokens import AccessToken, TokenSource
 from okta_tokens._auth.dpop import is_nonce
 from okta_tokens.adapters._challenge import Rejection, parse_rejection
-from okta_tokens.adapters._origins import Origin, parse_origins
+from okta_tokens.adapters._origins import Origin, addresses_of_name, parse_origins
 from okta_tokens.adapters._sources import check_source
 from okta_tokens.errors import ConfigurationError, TokenProviderError
 
@@ -45,6 +45,8 @@ class Authorizer:
         self.source = source
         self.origins = parse_origins(adapter, origins)
         """Where tokens may be sent."""
+        self.addresses = {origin: addresses_of_name(origin) for origin in self.origins}
+        """The addresses to which a request goes instead of to a name; none for most origins."""
         self._pass_others = pass_others
         self.bound = source.key.client.dpop is not None
         """Whether the tokens are bound to a key, so that each request needs a proof."""

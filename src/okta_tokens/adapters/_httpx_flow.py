@@ -25,7 +25,7 @@ from okta_tokens.adapters._authorizer import (
     Authorizer,
     RequestAuthorization,
 )
-from okta_tokens.adapters._origins import Origin, addresses_to_connect, request_origin
+from okta_tokens.adapters._origins import Origin, request_origin
 from okta_tokens.errors import ConfigurationError
 
 
@@ -130,7 +130,7 @@ class TokenFlow(Generic[RequestT]):
             self._check_environment(origin)
             path = request.url.raw_path.partition(b"?")[0].decode("ascii")
             request.headers.update(await authorization.new_headers(request.method, path))
-            connection = _Connection(request, addresses_to_connect(origin))
+            connection = _Connection(request, origin, self._authorizer.addresses[origin])
             try:
                 response = yield request
             except GeneratorExit:
@@ -223,15 +223,18 @@ class _Connection:
 
     Args:
         request: The request, which is changed.
-        addresses: The addresses of this machine; none for https.
+        origin: The origin of its URL.
+        addresses: The addresses of the name; none if the URL has an address, or is https.
     """
 
     __slots__ = ("_address", "_host", "_is_local", "_watcher")
 
-    def __init__(self, request: Any, addresses: Sequence[str]) -> None:  # noqa: ANN401 - changed
-        self._is_local = bool(addresses)
+    def __init__(self, request: Any, origin: Origin, addresses: Sequence[str]) -> None:  # noqa: ANN401
+        self._is_local = origin.scheme == "http"
         if self._is_local:
-            self._host, self._address = request.url.host, addresses[0]
+            self._host = self._address = request.url.host
+            if addresses:
+                self._address = addresses[0]
             self._watcher = request.extensions.get("trace")
             request.extensions["trace"] = _watch(self._watcher)
             _replace_host(request, self._host, self._address)

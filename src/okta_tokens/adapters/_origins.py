@@ -51,16 +51,18 @@ def request_origin(scheme: str, host: str, port: int | None) -> Origin:
     return Origin(scheme, host, DEFAULT_PORTS.get(scheme, 0) if port is None else port)
 
 
-def addresses_to_connect(origin: Origin) -> tuple[str, ...]:
-    """Return the addresses that take the place of a host's name, in the order to try them.
+def addresses_of_name(origin: Origin) -> tuple[str, ...]:
+    """Return the addresses to which plain http goes instead of to a name, in the order to try them.
 
     Args:
         origin: An allowed origin.
 
     Returns:
-        Nothing for https: if a name server lies, the certificate does not match.
+        Nothing if the host is an address, and nothing for https: if a name server lies, the
+        certificate does not match.
     """
-    return loopback_addresses(origin.host) if origin.scheme == "http" else ()
+    addresses = loopback_addresses(origin.host) if origin.scheme == "http" else ()
+    return () if is_address(origin.host) else addresses
 
 
 def parse_origins(adapter: str, origins: Iterable[str]) -> frozenset[Origin]:

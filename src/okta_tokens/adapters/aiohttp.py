@@ -30,7 +30,7 @@ from okta_tokens.adapters._authorizer import (
     Authorizer,
     RequestAuthorization,
 )
-from okta_tokens.adapters._origins import addresses_to_connect, request_origin
+from okta_tokens.adapters._origins import request_origin
 
 __all__ = ["TokenMiddleware"]
 
@@ -87,7 +87,7 @@ class TokenMiddleware:
         while True:
             request.headers.update(await authorization.new_headers(request.method, url.raw_path))
             try:
-                response = await _send(request, handler, addresses_to_connect(origin))
+                response = await _send(request, handler, self._authorizer.addresses[origin])
             finally:
                 authorization.remove_headers(request.headers)
             authorization.record_nonce(response.headers.get("DPoP-Nonce"))
@@ -106,8 +106,10 @@ async def _send(
     Args:
         request: The request. It keeps its `Host` header, and afterwards its URL.
         handler: What aiohttp gave to the middleware.
-        addresses: The addresses of this machine; none if aiohttp looks up the host.
+        addresses: The addresses of this machine; none to leave the host as it is.
     """
+    if not addresses:
+        return await handler(request)
     url = request.url
     try:
         for address in addresses[:-1]:
@@ -116,8 +118,7 @@ async def _send(
                 return await handler(request)
             except ClientConnectorError:  # nothing listens there, and nothing was sent
                 pass
-        if addresses:
-            request.url = url.with_host(addresses[-1])
+        request.url = url.with_host(addresses[-1])
         return await handler(request)
     finally:
         request.url = url
@@ -133,7 +134,12 @@ async def _prepare_retry(
     """
     if isinstance(request.body, Payload) and request.body.consumed:
         return False
-    if not await authorization.prepare_retry():
+    try:
+        is_new = await authorization.prepare_retry()
+    except BaseException:
+        response.close()
+        raise
+    if not is_new:
         return False
     await _discard(response)
     await request.close()  # ends a task that still sends the body
