@@ -296,3 +296,10 @@ def test_repr() -> None:
     key = loaded(ec_key())
 
     assert repr(key) == f"<ES256 key {key.thumbprint}>"
+
+
+def test_several_keys_in_one_text_are_refused() -> None:
+    """If a text holds several private keys, none of them is chosen silently."""
+    problem = parse_key(pem(ec_key()) + pem(ec_key(number=1)), kid=None, algorithm=None)
+
+    assert problem == "is several keys in one text; give one of them"

@@ -38,13 +38,22 @@ def test_a_valid_word_becomes_a_value(
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        *((arguments.seconds, text) for text in ("0", "inf", "nan", "soon")),
-        *((arguments.count, text) for text in ("0", "1.5", "²", "")),
-        *((arguments.port, text) for text in ("65536", "-1")),
+        *(
+            (arguments.seconds, text)
+            for text in ("0", "inf", "nan", "soon", "1_0", "1e1", " 5", "\u0665", "+5", "9" * 5000)
+        ),
+        *(
+            (arguments.count, text)
+            for text in ("0", "1.5", "²", "", "1_0", "\u0665", " 5", "9" * 5000)
+        ),
+        *((arguments.port, text) for text in ("65536", "-1", "\u0668\u0660", "8_0")),
         *((arguments.delay, text) for text in ("-1", "0.5-0.1", "0.1-", "a-b", "1-inf")),
         *((arguments.window, text) for text in ("30", "30:0", ":5", "-1:5", "1:inf")),
         *((arguments.lifetime, text) for text in ("5", " =5", "a=", "a=0")),
-        *((arguments.fault, text) for text in ("404", "flood", "drop:0", "drop:")),
+        *(
+            (arguments.fault, text)
+            for text in ("404", "5_03", "\u0665\u0660\u0663", "flood", "drop:0", "drop:")
+        ),
     ],
 )
 def test_an_invalid_word_is_rejected(parse: Callable[[str], object], text: str) -> None:

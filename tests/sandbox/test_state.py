@@ -35,6 +35,24 @@ def test_a_lifetime_is_at_least_a_second(options: dict[str, int]) -> None:
         Sandbox(**options)  # type: ignore[arg-type]  # one of two options of different types
 
 
+@pytest.mark.parametrize("option", ["authorization_servers", "default_scopes"])
+def test_a_string_is_no_list(option: str) -> None:
+    """One string in the place of a list would be a list of its characters."""
+    with pytest.raises(ValueError, match=f"{option}.* is a string"):
+        Sandbox(**{option: "default"})  # type: ignore[arg-type]  # deliberately
+
+
+@pytest.mark.parametrize("value", [True, "5", [5]])
+@pytest.mark.parametrize(
+    "option",
+    ["lifetime", "rate_limit", "rate_window", "concurrency_limit", "port", "dpop_nonce_lifetime"],
+)
+def test_an_option_that_is_no_number_is_refused(option: str, value: object) -> None:
+    """A number is an `int` or a `float`, and not `True`."""
+    with pytest.raises(ValueError, match=f"^{option} is not a number"):
+        Sandbox(**{option: value})  # type: ignore[arg-type]  # deliberately
+
+
 def test_malformed_default_scopes_are_refused() -> None:
     """A default scope that breaks RFC 6749 §3.3 is a `ValueError`."""
     with pytest.raises(ValueError, match="scope"):

@@ -6,12 +6,15 @@ No message repeats the word, which may be a secret in the wrong place.
 from __future__ import annotations
 
 import math
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
 from okta_tokens.sandbox import Fault
 
 _LAST_PORT = 65_535
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")  # Python also reads 1_0, 1e3 and other digits
 
 FAULTS: dict[str, Callable[[], Fault]] = {
     "html": Fault.html,
@@ -46,7 +49,7 @@ def count(text: str) -> int:
     Raises:
         ArgumentTypeError: If the text is anything else.
     """
-    if not text.isdecimal() or int(text) < 1:
+    if not _WHOLE.fullmatch(text) or int(text) < 1:
         raise ArgumentTypeError("give a whole number of at least 1")
     return int(text)
 
@@ -57,7 +60,7 @@ def port(text: str) -> int:
     Raises:
         ArgumentTypeError: If the text is anything else.
     """
-    if not text.isdecimal() or int(text) > _LAST_PORT:
+    if not _WHOLE.fullmatch(text) or int(text) > _LAST_PORT:
         raise ArgumentTypeError(f"give a port number from 0 to {_LAST_PORT}")
     return int(text)
 
@@ -110,14 +113,11 @@ def fault(text: str) -> tuple[Fault, int | None]:
     if name in FAULTS:
         return FAULTS[name](), times
     try:
-        return Fault.status(int(name)), times
+        return Fault.status(int(name) if _WHOLE.fullmatch(name) else 0), times
     except ValueError:
         names = ", ".join(["a 5xx status", *FAULTS])
         raise ArgumentTypeError(f"give a fault, one of: {names}") from None
 
 
 def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    return float(text) if _NUMBER.fullmatch(text) else math.nan

@@ -75,8 +75,8 @@ class Sandbox(SandboxState):
         resource_nonce: Whether the resource requires its own nonce in proofs. Okta's APIs do not.
 
     Raises:
-        ValueError: A scope is malformed, a lifetime is less than a second, or the lifetime of a
-            nonce is not positive.
+        ValueError: A scope is malformed, a string is given in place of a list, an option is not a
+            number, a lifetime is less than a second, or the lifetime of a nonce is not positive.
         ImportError: `signed_tokens` is set, and the extra ``jwt`` is not installed.
     """
 

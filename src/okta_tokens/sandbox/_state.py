@@ -55,6 +55,18 @@ class SandboxState(Counters):
         resource_nonce: bool = False,
     ) -> None:
         super().__init__()
+        if isinstance(authorization_servers, str) or isinstance(default_scopes, str):
+            raise ValueError(  # noqa: TRY004 — the same error as for every other invalid value
+                "authorization_servers or default_scopes is a string. Use a list of strings."
+            )
+        _check_numbers(
+            lifetime=lifetime,
+            rate_limit=rate_limit,
+            rate_window=rate_window,
+            concurrency_limit=concurrency_limit,
+            port=port,
+            dpop_nonce_lifetime=dpop_nonce_lifetime,
+        )
         warning = exposure(host, tls=ssl_context is not None)
         if warning is not None:
             warnings.warn(warning, stacklevel=2)
@@ -250,3 +262,14 @@ class SandboxState(Counters):
                 org=False, known_scopes=frozenset(custom), default_scopes=self._default_scopes
             ),
         }
+
+
+def _check_numbers(**options: object) -> None:
+    """Refuse options that are not numbers; ``None`` is no limit, and ``True`` is no number.
+
+    Raises:
+        ValueError: An option is not a number.
+    """
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise ValueError(f"{name} is not a number. Use a number.")  # noqa: TRY004 — as above
