@@ -17,6 +17,7 @@ from okta_tokens import ClientSecretBasic, OktaClient
 from okta_tokens._endpoint.http_session import (
     RefusedRouteError,
     Routes,
+    _Request,
     check_netrc,
     check_session,
     environment_proxy,
@@ -79,6 +80,7 @@ async def test_an_unrequested_response_is_not_used() -> None:
         open_session() as session,
     ):
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        Routes(given=False).route(client_of(url)).begin()
         async with session.post(url) as response:
             first = await response.read()
         idle.set()
@@ -117,7 +119,9 @@ class KeepingServer:
         self, session: aiohttp.ClientSession, routes: Routes, client: OktaClient
     ) -> int:
         """Send a client's request; return the number of the connection that carried it."""
-        return await self.post(session, routes.route(client))
+        route = routes.route(client)
+        route.begin()
+        return await self.post(session, *route.middlewares)
 
     async def post(
         self, session: aiohttp.ClientSession, *ways: aiohttp.ClientMiddlewareType
@@ -196,15 +200,17 @@ async def test_a_route_through_a_proxy_changes_nothing_there(*, given: bool) -> 
     routes = Routes(given=given)
     async with (
         await asyncio.start_server(proxy, "127.0.0.1", 0) as listener,
-        aiohttp.ClientSession(
-            proxy=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-        ) as session,
+        aiohttp.ClientSession() if given else open_session() as session,
+        aiohttp.ClientSession() as other,
     ):
+        url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         for number in range(2):
+            route = routes.route(client_of(ORIGIN, number))
+            route.begin()
             with pytest.raises(aiohttp.ClientHttpProxyError):
-                await session.post(ORIGIN, middlewares=(routes.route(client_of(ORIGIN, number)),))
+                await session.post(ORIGIN, proxy=url, middlewares=route.middlewares)
         with pytest.raises(aiohttp.ClientHttpProxyError):
-            await session.post(ORIGIN)
+            await other.post(ORIGIN, proxy=url)
 
     assert len(received) == 3
     assert len({*received}) == 1
@@ -212,21 +218,25 @@ async def test_a_route_through_a_proxy_changes_nothing_there(*, given: bool) -> 
 
 async def test_two_clients_share_no_tunnel() -> None:
     """Through a proxy, too, each client has its own connections."""
-    keys: list[tuple[object, ...]] = []
+    loop, proxy = asyncio.get_running_loop(), URL(PROXIES["https"])
+    keys: dict[bool, list[tuple[object, ...]]] = {True: [], False: []}
 
     async def record(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
-        keys.append(request.connection_key)
+        keys[True].append(request.connection_key)
         return cast("aiohttp.ClientResponse", None)
 
-    routes = Routes(given=False)
+    given, own = Routes(given=True), Routes(given=False)
     for number in (1, 2, 1):
-        request = aiohttp.ClientRequest(
-            "POST", URL(ORIGIN), proxy=URL(PROXIES["https"]), loop=asyncio.get_running_loop()
+        client = client_of(ORIGIN, number)
+        await given.route(client)(
+            aiohttp.ClientRequest("POST", URL(ORIGIN), proxy=proxy, loop=loop), record
         )
-        await routes.route(client_of(ORIGIN, number))(request, record)
+        own.route(client).begin()
+        keys[False].append(_Request("POST", URL(ORIGIN), proxy=proxy, loop=loop).connection_key)
 
-    assert keys[0] == keys[2]
-    assert keys[0] != keys[1]
+    assert len({*keys[True]}) == 3
+    assert keys[False][0] == keys[False][2]
+    assert keys[False][0] != keys[False][1]
 
 
 async def test_both_addresses_of_a_name_are_tried() -> None:
@@ -253,9 +263,9 @@ async def test_plain_http_is_refused_for_a_host_that_is_not_this_machine(
     server: KeepingServer,
 ) -> None:
     """A request by plain http is not sent if its client's host is not this machine."""
-    async with open_session() as session:
+    async with aiohttp.ClientSession() as session:
         with pytest.raises(RefusedRouteError):
-            await server.respond(session, Routes(given=False), client_of(ORIGIN))
+            await server.respond(session, Routes(given=True), client_of(ORIGIN))
 
     assert server.accepted == 0
 

@@ -123,6 +123,7 @@ class Exchange:
             return failure
 
     async def _post(self, request: TokenRequest, route: Route) -> Response:
+        route.begin()
         sent = current_instant(self._clock)
         async with self._session.post(
             request.url,
@@ -130,7 +131,7 @@ class Exchange:
             headers=request.headers,
             allow_redirects=False,
             raise_for_status=False,
-            middlewares=(route,),
+            middlewares=route.middlewares,
             timeout=_NO_TIMEOUT,
             proxy=self._proxy,
         ) as response:

@@ -6,12 +6,14 @@ import netrc
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 
 from okta_tokens._model.client import OktaClient
@@ -35,8 +37,9 @@ class RefusedRouteError(Exception):
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request that is not sent on a connection that holds unread bytes.
+    """A request of the provider's own session.
 
+    It is not sent on a connection of another client, nor on a connection that holds unread bytes:
     aiohttp treats bytes that arrive on an idle connection as the response to the next request. So
     a client could get the token that it requested with other scopes.
     """
@@ -44,6 +47,11 @@ class _Request(aiohttp.ClientRequest):
     def __repr__(self) -> str:
         """Return the method and the URL, without headers and body."""
         return f"<{self.method} {self.url}>"
+
+    @property
+    def connection_key(self) -> ConnectionKey:
+        """What a connection must have in common with the request to be used for it."""
+        return super().connection_key._replace(proxy_headers_hash=_present.get().number)
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Send the request, unless the connection holds unread bytes; aiohttp then closes it.
@@ -54,6 +62,8 @@ class _Request(aiohttp.ClientRequest):
         assert conn.protocol is not None  # noqa: S101 - narrows the type
         if conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError
+        if not _present.get().kept:
+            conn.protocol.force_close()
         return await super().send(conn)
 
 
@@ -68,23 +78,34 @@ class _LastResponse(aiohttp.ClientResponse):
 
 
 class Route:
-    """The way of one client's requests: a client middleware.
+    """The way of one client's requests.
 
     - No request of another client, and no other request of the session, uses its connections.
     - Plain http goes to an address of this machine, without a look-up and without a proxy. Only the
       `Host` header has the name.
 
+    In the provider's own session, requests see to the first themselves. In a given session, and for
+    plain http to a name, the route is a client middleware.
+
     Args:
         number: Differs between the routes of a session.
-        host: The host of the client's domain.
+        origin: The client's domain with its scheme.
+        given: Whether the user gave the session.
         kept: Whether its connections are used again.
     """
 
-    def __init__(self, number: int, host: str, *, kept: bool) -> None:
-        self._number = str(number)
-        self._host = host
-        self._addresses = loopback_addresses(host)
-        self._kept = kept
+    def __init__(self, number: int, origin: str, *, given: bool, kept: bool) -> None:
+        self.number = number
+        self.kept = kept
+        self._host = urlsplit(origin).hostname or ""
+        self._addresses = loopback_addresses(self._host)
+        has_name = origin.startswith("http:") and self._addresses != (self._host,)
+        self.middlewares = (self,) if given or has_name else ()
+        """The middlewares that a request on this route needs."""
+
+    def begin(self) -> None:
+        """Let the requests of the present task take this route."""
+        _present.set(self)
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -98,10 +119,10 @@ class Route:
         # aiohttp looks for an idle connection by these two values, among others. It sends none of
         # them: a request without a proxy has no headers for one, and a fragment stays here.
         if request.proxy is None:
-            request.proxy_headers = type(request.headers)(Route=self._number)
+            request.proxy_headers = type(request.headers)(Route=str(self.number))
         else:
-            request.proxy = request.proxy.with_fragment(self._number)
-        if not self._kept:
+            request.proxy = request.proxy.with_fragment(str(self.number))
+        if not self.kept:
             request.response_class = _LastResponse
         if request.url.scheme == "https":
             return await handler(request)
@@ -124,6 +145,9 @@ class Route:
                 with suppress(aiohttp.ClientConnectorError):
                     return await handler(request)
             raise
+
+
+_present: ContextVar[Route] = ContextVar("the route of the requests of the present task")
 
 
 class Routes:
@@ -151,8 +175,7 @@ class Routes:
         route = self._kept.get(client)
         if route is None:
             kept = not self._given and len(self._kept) < _MAX_KEPT
-            host = urlsplit(client.origin).hostname or ""
-            route = Route(next(self._numbers), host, kept=kept)
+            route = Route(next(self._numbers), client.origin, given=self._given, kept=kept)
             if kept:
                 self._kept[client] = route
         return route

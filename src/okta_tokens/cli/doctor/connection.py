@@ -116,7 +116,7 @@ async def send_first_request(session: aiohttp.ClientSession, client: OktaClient)
         url,
         headers={"Cache-Control": "no-cache"},  # a cached response would hold an old `Date`
         allow_redirects=False,
-        middlewares=(Routes(given=True).route(client),),
+        middlewares=Routes(given=True).route(client).middlewares,
     ):
         pass
 
