@@ -253,7 +253,6 @@ class _Counter:
 class MemorySession:
     """A session that responds from memory: the part of `aiohttp.ClientSession` that we use."""
 
-    __class__ = aiohttp.ClientSession  # type: ignore[assignment]  # the provider takes no other
     auth = None
     trust_env = False
     headers: Mapping[str, str] = {}

@@ -58,8 +58,6 @@ def _periods(chance: Random, number: int, longest: float, day: float) -> list[_P
 class Okta:
     """A token endpoint in memory: the part of `aiohttp.ClientSession` that the provider uses."""
 
-    __class__ = aiohttp.ClientSession  # type: ignore[assignment]  # the provider takes no other
-
     def __init__(self, loop: VirtualLoop, chance: Random, day: float) -> None:
         self._loop = loop
         self._chance = chance

@@ -75,7 +75,6 @@ class Okta:
         parts: The number of parts of the body with the token.
     """
 
-    __class__ = aiohttp.ClientSession  # type: ignore[assignment]  # the provider takes no other
     auth = None
     trust_env = False
     headers: Mapping[str, str] = {}

@@ -64,7 +64,6 @@ class ManualOkta:
         recorder: Records the requests.
     """
 
-    __class__ = aiohttp.ClientSession  # type: ignore[assignment]  # the provider takes no other
     auth = None
     trust_env = False
     headers: Mapping[str, str] = {}

@@ -44,7 +44,6 @@ SIZE = 500_000
 class Session:
     """A session in memory that responds with a token, and with what the test adds."""
 
-    __class__ = aiohttp.ClientSession  # type: ignore[assignment]  # the provider takes no other
     auth = None
     trust_env = False
     headers: Mapping[str, str] = {}

@@ -74,7 +74,7 @@ class StubEndpoint:
 
     async def fetch(self, operation: FetchOperation) -> TokenResponse | FetchError:
         """Return a new token, or the error, after the duration of a request."""
-        credential = await operation.next_authentication()
+        credential = operation.known_authentication() or await operation.resolve()
         if isinstance(credential, CredentialError):
             return credential
         self.requests += 1

@@ -149,7 +149,7 @@ def test_a_request_id_that_is_not_shown_counts() -> None:
     """A request id shows that a response is Okta's, also if a test secret is a part of it."""
     withheld = replace(response(200, b"", {"X-Okta-Request-Id": "abc123"}), secrets=["abc"])
 
-    assert withheld.request_id is None
+    assert withheld.request_id("a-token-of-20-letters") is None
     assert withheld.is_oktas()
 
 

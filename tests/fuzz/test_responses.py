@@ -99,4 +99,5 @@ def test_any_pause_is_bounded(response: Response, clock_offset: float) -> None:
     assert pause is None or 0 <= pause <= MAX_REQUESTED_PAUSE
     assert isinstance(is_concurrency_limit(response), bool)
     assert response.server_time is None or math.isfinite(response.server_time)
-    assert response.request_id is None or SECRET not in response.request_id
+    request_id = response.request_id("a-token")
+    assert request_id is None or SECRET not in request_id

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from types import FrameType
 from typing import NoReturn
 from urllib.parse import quote, quote_plus
@@ -22,6 +24,7 @@ from okta_tokens._runtime.redaction import (
     WITHHELD,
     SecretSearch,
     contains_secret,
+    may_reveal,
     sanitize,
     scrub,
 )
@@ -684,3 +687,57 @@ def test_a_search_in_an_id_is_shorter() -> None:
     assert search.finds(OKTA_SECRET[:12].upper())
     assert search.finds(b64(f"x{OKTA_SECRET}"))
     assert not search.finds(OKTA_SECRET[::-1])
+
+
+# Identifiers
+
+
+def encodings_of(part: str, offset: int) -> Iterator[str]:
+    """Yield what an identifier may contain of a part of a secret."""
+    data = b"0" * offset + part.encode()
+    yield part
+    yield part.swapcase()
+    yield "-".join(part)
+    yield data.hex()
+    yield "_".join(f"{byte:02X}" for byte in data)
+    yield base64.b64encode(data).decode()
+    yield base64.urlsafe_b64encode(data).decode().rstrip("=")
+    yield base64.b64encode(data.hex().encode()).decode()
+    yield ".".join(map(str, data))
+
+
+identifiers = st.text(string.ascii_letters + string.digits + "_-", min_size=4, max_size=40)
+
+
+@QUICK
+@given(
+    secret=st.text(PRINTABLE, min_size=1, max_size=48),
+    start=st.integers(0, 30),
+    offset=st.integers(0, 2),
+    before=identifiers,
+    after=identifiers,
+)
+def test_an_identifier_that_reveals_a_secret_is_searched(
+    secret: str, start: int, offset: int, before: str, after: str
+) -> None:
+    """An identifier that is shown without a search would pass the search."""
+    for encoded in encodings_of(secret[start : start + 20], offset):
+        identifier = f"{before}{encoded}{after}"
+        if re.fullmatch(r"[\w.@:+/=-]{1,128}", identifier, re.ASCII):
+            found = SecretSearch([secret], encoded=False).finds(identifier)
+            assert may_reveal(identifier, [secret], "a token of some length") or not found
+            # Of a token, a part with other separators is not searched.
+            found = found and ("-" not in encoded)
+            part = SecretSearch([secret[start : start + 20]], encoded=False).finds(identifier)
+            if secret.isalnum() and found and part:
+                assert may_reveal(identifier, ["a secret of some length"], secret)
+
+
+def test_most_identifiers_are_not_searched() -> None:
+    """Of identifiers as Okta makes them, hardly any needs a search."""
+    random = Random(7)  # noqa: S311 - no secrets
+    alphabet = string.ascii_letters + string.digits + "-_"
+    made = ["".join(random.choices(alphabet, k=27)) for _ in range(1_000)]
+    token = "".join(random.choices(alphabet, k=1_000))
+
+    assert sum(may_reveal(each, [SECRET, SECRET[::-1]], token) for each in made) < 100

@@ -72,7 +72,6 @@ class Okta:
         domains: The domains by number.
     """
 
-    __class__ = aiohttp.ClientSession  # type: ignore[assignment]  # the provider takes no other
     auth = None
     trust_env = False
     headers: Mapping[str, str] = {}

@@ -134,6 +134,10 @@ class Credential(Unserializable, Generic[S]):
         """
         return self
 
+    def _has_value(self) -> bool:
+        """Tell whether this method has a value, and no callable or file."""
+        return True
+
     def _credential_identity(self) -> str | None:
         """Return what identifies the value in every process; `None` if only a call can tell."""
         return None
@@ -158,6 +162,15 @@ def name_of(source: object) -> str:
     return str(getattr(source, "__qualname__", type(source).__qualname__))
 
 
+def is_resolved(method: ClientAuthentication) -> bool:
+    """Tell whether `resolve` would return the method itself.
+
+    Args:
+        method: The client's authentication.
+    """
+    return not isinstance(method, Credential) or method._is_customized or method._has_value()
+
+
 async def resolve(
     method: ClientAuthentication, client_id: str
 ) -> ClientAuthentication | CredentialError:
@@ -172,7 +185,7 @@ async def resolve(
         callable, or is not one of this package's. Or the error, which is returned, not raised,
         because the frames below have seen secrets.
     """
-    if not isinstance(method, Credential) or method._is_customized:
+    if not isinstance(method, Credential) or is_resolved(method):
         return method
     try:
         return await method._resolve(client_id)

@@ -233,8 +233,10 @@ class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
         return (super()._value(), self._kid, self._algorithm)
 
     async def _resolve(self, client_id: str) -> Self:  # noqa: ARG002 - a key is no id
-        signer = await self._signer()
-        return self if signer is self._source else self._with_signer(signer)
+        return self._with_signer(await self._signer())
+
+    def _has_value(self) -> bool:
+        return not (callable(self._source) or isinstance(self._source, Path))
 
     @classmethod
     def _with_signer(cls, signer: Signer) -> Self:

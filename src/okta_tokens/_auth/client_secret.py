@@ -77,8 +77,6 @@ class ClientSecret(Credential[str | SecretCallable]):
         return secret_problem(secret)
 
     async def _resolve(self, client_id: str) -> Self:
-        if isinstance(self._source, str):
-            return self
         resolved = self._like()
         resolved._source = await self._secret(client_id)
         return resolved
@@ -86,6 +84,9 @@ class ClientSecret(Credential[str | SecretCallable]):
     def _like(self) -> Self:
         """Return an instance with the same options and without a secret."""
         return type(self).__new__(type(self))
+
+    def _has_value(self) -> bool:
+        return isinstance(self._source, str)
 
     def _credential_identity(self) -> str | None:
         return self._source if isinstance(self._source, str) else None

@@ -201,15 +201,7 @@ class Endpoint:
         return await self._run(RevokeOperation(flight))
 
     async def _run(self, operation: Operation[T]) -> T | FetchError:
-        """Make the attempts of an operation, during which the endpoint is not idle."""
-        self._under_way += 1
-        try:
-            return await self._make_attempts(operation)
-        finally:
-            self._under_way -= 1
-
-    async def _make_attempts(self, operation: Operation[T]) -> T | FetchError:
-        """Make attempts, each in a place of its own.
+        """Make attempts, each in a place of its own; meanwhile the endpoint is not idle.
 
         The loop ends in four cases: an attempt succeeds; its error is final, or the time is used
         up; no caller waits, or the attempts are used up; `_enter` returns an error.
@@ -217,27 +209,32 @@ class Endpoint:
         policy, clock, flight = self._policy, self._clock, operation.flight
         spent, attempt = 0.0, 0
         result: T | FetchError | None = None
-        while True:
-            error = await self._enter(operation)
-            if error is not None:
-                error.attempts = operation.requests_sent
-                return result if isinstance(result, RateLimitedError) else error
-            entered_at = clock.boot_time()
-            attempt += 1
-            try:
-                result = await self._attempt(operation, entered_at + policy.total_timeout - spent)
-            finally:
-                self._gate.leave(flight)
-            if not isinstance(result, FetchError):
-                return result
-            spent += clock.boot_time() - entered_at
-            rate_limited = isinstance(result, RateLimitedError)
-            delay = 0.0 if rate_limited else policy.delay(attempt, self._random)
-            spent += delay
-            is_final = not result.retryable or spent >= policy.total_timeout
-            if is_final or not flight.wanted or attempt >= policy.attempts:
-                return result
-            await clock.sleep_until(clock.boot_time() + delay)
+        self._under_way += 1
+        try:
+            while True:
+                error = await self._enter(operation)
+                if error is not None:
+                    error.attempts = operation.requests_sent
+                    return result if isinstance(result, RateLimitedError) else error
+                entered_at = clock.boot_time()
+                attempt += 1
+                try:
+                    deadline = entered_at + policy.total_timeout - spent
+                    result = await self._attempt(operation, deadline)
+                finally:
+                    self._gate.leave(flight)
+                if not isinstance(result, FetchError):
+                    return result
+                spent += clock.boot_time() - entered_at
+                rate_limited = isinstance(result, RateLimitedError)
+                delay = 0.0 if rate_limited else policy.delay(attempt, self._random)
+                spent += delay
+                is_final = not result.retryable or spent >= policy.total_timeout
+                if is_final or not flight.wanted or attempt >= policy.attempts:
+                    return result
+                await clock.sleep_until(clock.boot_time() + delay)
+        finally:
+            self._under_way -= 1
 
     async def _enter(self, operation: Operation[T]) -> FetchError | None:
         """Wait for the end of a pause and for a place; return why no request can be sent.
@@ -337,9 +334,10 @@ class Endpoint:
         key = operation.key
         seconds = deadline - self._clock.boot_time()
         with self._schedule.deadline(deadline):
-            authentication = await operation.next_authentication()
+            authentication = operation.known_authentication() or await operation.resolve()
             if isinstance(authentication, CredentialError):
                 return authentication
+            operation.authentication = authentication
             operation.clock_offset = self.clock_offset
             request.now = self.server_time()
             nonce = self._nonces.get(key.authorization_server)

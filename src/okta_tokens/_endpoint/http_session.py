@@ -51,7 +51,9 @@ class _Request(aiohttp.ClientRequest):
     @property
     def connection_key(self) -> ConnectionKey:
         """What a connection must have in common with the request to be used for it."""
-        return super().connection_key._replace(proxy_headers_hash=_present.get().number)
+        host, port, is_ssl, ssl, proxy, proxy_auth, _, name = super().connection_key
+        number = _present.get().number  # in the place of the hash of the headers for the proxy
+        return ConnectionKey(host, port, is_ssl, ssl, proxy, proxy_auth, number, name)
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Send the request, unless the connection holds unread bytes; aiohttp then closes it.

@@ -18,7 +18,7 @@ from typing import Protocol
 from okta_tokens._auth.dpop import is_nonce
 from okta_tokens._endpoint.known_texts import is_known_text
 from okta_tokens._runtime.clock import Instant
-from okta_tokens._runtime.redaction import SecretSearch, scrub
+from okta_tokens._runtime.redaction import SecretSearch, contains_secret, may_reveal, scrub
 from okta_tokens.errors import FetchFacts
 
 MAX_BODY = 64 * 1024
@@ -72,11 +72,18 @@ class Response:
         values = self.headers.getall(name, [])
         return values[0] if values else None
 
-    @property
-    def request_id(self) -> str | None:
-        """The `X-Okta-Request-Id`, if it looks like an id."""
+    def request_id(self, token: str) -> str | None:
+        """Return the `X-Okta-Request-Id` of a token response, if it looks like an id.
+
+        Args:
+            token: The token, of which the id may reveal no part either.
+        """
         sent = self.header("X-Okta-Request-Id")
-        return sent and _identifier(sent, SecretSearch(self.secrets, encoded=False))
+        if sent is None or not _IDENTIFIER.fullmatch(sent):
+            return None
+        if may_reveal(sent, self.secrets, token) and contains_secret(sent, [*self.secrets, token]):
+            return None
+        return sent
 
     @property
     def dpop_nonce(self) -> str | None:

@@ -6,7 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest, resolve
+from okta_tokens._auth.authentication import (
+    ClientAuthentication,
+    TokenRequest,
+    is_resolved,
+    resolve,
+)
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_response import (
@@ -102,17 +107,19 @@ class Operation(ABC, Generic[T]):
         """
         return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now, self.secrets)
 
-    async def next_authentication(self) -> ClientAuthentication | CredentialError:
-        """Return the authentication of the next attempt, with its credential, or why there is none.
+    def known_authentication(self) -> ClientAuthentication | CredentialError | None:
+        """Return the authentication of the next attempt, or None if a callable has to be called.
 
-        The credential of the first attempt may be known already. Every other attempt asks for it
-        again.
+        The credential of the first attempt may be known already, or why there is none. Every other
+        attempt calls the callable again.
         """
         resolved, self.resolved = self.resolved, None
-        resolved = resolved or await resolve(self.key.client.authentication, self.key.client_id)
-        if not isinstance(resolved, CredentialError):
-            self.authentication = resolved
-        return resolved
+        method = self.key.client.authentication
+        return resolved or (method if is_resolved(method) else None)
+
+    async def resolve(self) -> ClientAuthentication | CredentialError:
+        """Call the callable for the credential, and return the authentication with its result."""
+        return await resolve(self.key.client.authentication, self.key.client_id)
 
     @property
     @abstractmethod

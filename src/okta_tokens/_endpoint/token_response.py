@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
@@ -81,10 +81,9 @@ def parse_token_response(
         since the frames here have seen the response.
     """
     fields = response.json_object()
-    response = replace(response, secrets=[*response.secrets, *_tokens_in(fields)])
     if response.status == HTTPStatus.OK:
         return _parse_success(response, fields, requested, token_type)
-    return parse_error_response(response, fields)
+    return parse_error_response(_with_tokens(response, fields), fields)
 
 
 def parse_revocation_response(response: Response) -> FetchError | None:
@@ -101,12 +100,11 @@ def parse_revocation_response(response: Response) -> FetchError | None:
     return parse_error_response(response, response.json_object())
 
 
-def _tokens_in(fields: Mapping[str, object]) -> Iterator[str]:
-    """Yield the tokens of a body, which no text may repeat, whatever the response means."""
-    for name in ("access_token", "id_token", "refresh_token"):
-        token = fields.get(name)
-        if isinstance(token, str) and _TOKEN.fullmatch(token):
-            yield token
+def _with_tokens(response: Response, fields: Mapping[str, object]) -> Response:
+    """Return a response that counts the tokens of its body among the secrets, whatever it means."""
+    found = (fields.get(name) for name in ("access_token", "id_token", "refresh_token"))
+    tokens = [token for token in found if isinstance(token, str) and _TOKEN.fullmatch(token)]
+    return replace(response, secrets=[*response.secrets, *tokens])
 
 
 def _parse_success(
@@ -140,8 +138,9 @@ def _parse_success(
             # If both sets are equal, one object serves for both.
             scopes=requested if not granted or granted == requested else granted,
             sent=response.sent,
-            request_id=response.request_id,
+            request_id=response.request_id(value),
         )
+    response = _with_tokens(response, fields)
     facts = response.facts(fields, SecretSearch(response.secrets))
     return invalid_response(response, facts, why, retryable=retryable)
 
