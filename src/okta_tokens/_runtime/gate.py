@@ -131,8 +131,10 @@ class Gate:
         order: Sequence[Lane] = _ORDER
         if self._places == 1:
             order = _OTHERS_FIRST if self._foreground_was_last else _FOREGROUND_FIRST
-        lanes = (lane for lane in order if self._lines[lane].owners and self._may_enter(lane))
-        return next(lanes, None)
+        for lane in order:
+            if self._lines[lane].owners and self._may_enter(lane):
+                return lane
+        return None
 
 
 _ORDER = tuple(Lane)
