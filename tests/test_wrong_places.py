@@ -17,7 +17,7 @@ from okta_tokens import (
     RetryPolicy,
     TokenProvider,
 )
-from okta_tokens.errors import ConfigurationError, CredentialError
+from okta_tokens.errors import ConfigurationError, CredentialError, TransportError
 from okta_tokens.sandbox import Sandbox
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.frames import shown_in_frames
@@ -171,12 +171,18 @@ def test_a_key_of_the_store_is_no_prefix() -> None:
     assert message.startswith("prefix: must be up to 128 printable ASCII characters")
 
 
-async def test_a_token_as_a_scope_is_in_no_frame_of_get_token() -> None:
-    """`get_token` refuses a token in the place of the scopes without a frame that has it."""
-    async with TokenProvider() as provider:
+async def test_a_token_as_a_scope_is_in_no_frame_of_get_token(closed_port: int) -> None:
+    """`get_token` refuses a token in the place of the scopes without a frame that has it.
+
+    The cache lacks the token, and the `KeyError` that says so is the context of the error.
+    """
+    known = client(domain=f"http://127.0.0.1:{closed_port}")
+    async with TokenProvider(retry=RetryPolicy(attempts=1)) as provider:
+        with pytest.raises(TransportError):
+            await provider.get_token(known, "a")
         for scopes in (JWT, [JWT], {JWT}, f"a {JWT}"):
             with pytest.raises(ConfigurationError, match="looks like a token") as caught:
-                await provider.get_token(client(), scopes)
+                await provider.get_token(known, scopes)
 
             assert shown_in_frames(caught.value, JWT) == []
             assert JWT not in repr(caught.value.__context__)
