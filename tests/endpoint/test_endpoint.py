@@ -479,7 +479,7 @@ async def test_a_429_without_a_date_is_measured_by_the_clock_offset() -> None:
             received_at=here.clock.wall,
         )
         operation = FetchOperation(Flight(key))
-        endpoint._handle(operation, operation.new_request(0.0), response)
+        endpoint._handle(operation, operation.new_request(), response)
 
         assert endpoint.paused_until(key) - here.clock.boot == pytest.approx(61, abs=2)
 

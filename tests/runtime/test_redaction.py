@@ -740,4 +740,4 @@ def test_most_identifiers_are_not_searched() -> None:
     made = ["".join(random.choices(alphabet, k=27)) for _ in range(1_000)]
     token = "".join(random.choices(alphabet, k=1_000))
 
-    assert sum(may_reveal(each, [SECRET, SECRET[::-1]], token) for each in made) < 100
+    assert sum(may_reveal(each, [SECRET, SECRET[::-1]], token) for each in made) < 10

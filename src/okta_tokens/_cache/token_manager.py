@@ -132,7 +132,7 @@ class TokenManager:
             token = self._usable_token(entry)
             if token is not None:
                 return token
-            flight = flight or self._start_fetch(key, deadline)
+            flight = flight or self._start_fetch(entry, deadline)
         if not flight.wanted:
             self._registry.endpoint(key).promote(flight)
         return self.flights.join(flight, deadline)
@@ -209,14 +209,15 @@ class TokenManager:
             entry.adopt_after = now.boot + _ADOPT_INTERVAL
         return None
 
-    def _start_fetch(self, key: TokenKey, deadline: float) -> TokenFlight:
-        """Start a flight for a caller.
+    def _start_fetch(self, entry: Entry, deadline: float) -> TokenFlight:
+        """Start a flight for a caller, for an entry that is in the cache.
 
         Raises:
             ConfigurationError: If the given session is not suitable for the domain.
             RateLimitedError: If a pause outlasts the deadline.
             TransportError: If too many flights are under way.
         """
+        key = entry.key
         self._registry.check(key)
         pause_error = self._registry.endpoint(key).pause_error(key, deadline)
         if pause_error is not None:
@@ -227,7 +228,6 @@ class TokenManager:
                 "different scopes at once, or raise TokenProvider's max_tokens"
             )
             raise TransportError(message, key=key, retryable=True)
-        entry = self.entries.get_or_add(key)
         is_first = not entry.lifetime and not entry.failed_fetches
         if is_first and (advice := "; ".join(advice_for(key))):
             self._emit(UnusualRequest(key=key, advice=advice))

@@ -39,9 +39,13 @@ class ClockOffset:
             seconds: The offset by the `Date` of a response of Okta.
             refused_for_time: Whether the response refuses a request for its time.
         """
-        known = (self.seconds, self._unconfirmed)
-        agrees = any(each is not None and abs(seconds - each) <= MAX_STEP for each in known)
-        if agrees or refused_for_time or not self._is_known:
+        other = self._unconfirmed
+        if (
+            abs(seconds - self.seconds) <= MAX_STEP
+            or (other is not None and abs(seconds - other) <= MAX_STEP)
+            or refused_for_time
+            or not self._is_known
+        ):
             self.seconds, self._is_known, self._unconfirmed = seconds, True, None
         else:
             self._unconfirmed = seconds

@@ -305,7 +305,7 @@ class Endpoint:
             The result, None if the request was not sent; the request; and what to change before it
             is sent again at once.
         """
-        request = operation.new_request(self.server_time())
+        request = operation.new_request()
         deadline = min(self._clock.boot_time() + self._policy.request_timeout, deadline)
         response = await self._exchange_before(deadline, operation, request, refused)
         result = (
@@ -338,8 +338,8 @@ class Endpoint:
             if isinstance(authentication, CredentialError):
                 return authentication
             operation.authentication = authentication
-            operation.clock_offset = self.clock_offset
-            request.now = self.server_time()
+            operation.clock_offset = offset = self._clock_offset.seconds
+            request.now = self._clock.wall_time() + offset
             nonce = self._nonces.get(key.authorization_server)
             error = await self._exchange.prepare(
                 request, authentication, dpop=operation.dpop, nonce=nonce

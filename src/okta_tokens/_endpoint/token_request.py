@@ -99,13 +99,9 @@ class Operation(ABC, Generic[T]):
         """Return the kind of the operation and its key, without a secret."""
         return f"<{type(self).__name__} of {self.key}>"
 
-    def new_request(self, now: float) -> TokenRequest:
-        """Return a new request without credential and proof.
-
-        Args:
-            now: The present moment by Okta's clock, in seconds since the epoch.
-        """
-        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, now, self.secrets)
+    def new_request(self) -> TokenRequest:
+        """Return a new request without date, credential and proof."""
+        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, 0.0, self.secrets)
 
     def known_authentication(self) -> ClientAuthentication | CredentialError | None:
         """Return the authentication of the next attempt, or None if a callable has to be called.

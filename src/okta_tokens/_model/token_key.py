@@ -92,13 +92,13 @@ def token_key(client: object, scopes: object) -> TokenKey | ConfigurationError:
         The key. Or a `ConfigurationError`: the client is not an `OktaClient`, a scope is not a
         scope name, or no scope is requested from the org authorization server.
     """
-    if not issubclass(type(client), OktaClient):
+    if type(client) is not OktaClient and not issubclass(type(client), OktaClient):
         message = f"client: must be an OktaClient, not {type(client).__name__}"
         return ConfigurationError(message)
-    client = cast("OktaClient", client)
     names = parse_scopes(scopes)
     if isinstance(names, ConfigurationError):
         return names
+    client = cast("OktaClient", client)
     if not names and client.authorization_server is None:
         message = "scopes: the org authorization server has no default scopes; name at least one"
         return ConfigurationError(message)

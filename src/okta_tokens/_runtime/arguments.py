@@ -16,6 +16,7 @@ from okta_tokens.errors import ConfigurationError
 P = TypeVar("P")
 T = TypeVar("T")
 
+_MIN_RUN = 40  # characters
 _RUN = re.compile(r"[A-Za-z0-9_-]{40,}")
 """Okta's client secrets have 40 or 64 of these characters, and the parts of a JWT have more."""
 _MIXTURE = (re.compile(r"[A-Z]"), re.compile(r"[a-z]"), re.compile(r"[0-9]"))
@@ -73,6 +74,8 @@ def looks_secret(text: str) -> bool:
     Args:
         text: A client id, a scope or another name.
     """
+    if len(text) < _MIN_RUN:
+        return False
     return any(all(kind.search(run) for kind in _MIXTURE) for run in _RUN.findall(text))
 
 

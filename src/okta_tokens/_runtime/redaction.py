@@ -23,7 +23,7 @@ _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{32,}")
 _MIXTURE = (re.compile(r"[A-Z]"), re.compile(r"[a-z]"), re.compile(r"[0-9]"))
 
 _PART = 12  # characters of a secret that reveal it
-_BLOCK = 4  # characters that seldom occur in a secret by chance
+_BLOCK = 6  # characters that hardly ever occur in a secret by chance
 _MAX_SECRETS = 32 * 1024  # characters of all secrets
 _MAX_SEARCHED = 16 * 1024  # characters, in all forms of all texts
 _LENGTHS_TO_ENCODE = range(6, 257)  # an encoding of less is part of many words
@@ -209,15 +209,21 @@ def may_reveal(identifier: str, secrets: Iterable[str], token: str) -> bool:
     prepared = _prepare(tuple(secrets))
     if prepared is None or len(token) < _PART:
         return True
-    if not compact.isalnum() or _ENCODED.search(compact):
+    if not compact.isalnum() or _is_encoded(compact, identifier):
         return True
-    plain, token = identifier.lower(), token.lower()
-    every_plain, every_compact = prepared
-    if _shares_block(compact.lower(), every_compact) or _shares_block(plain, token):
+    token, (plain, without_separators) = token.lower(), prepared
+    if _shares_block(compact.lower(), f"{without_separators}{_END}{token}"):
         return True
     if len(compact) == len(identifier):
         return False
-    return _shares_block(plain, every_plain) or _ENCODED.search(identifier) is not None
+    return _is_encoded(identifier, identifier) or _shares_block(
+        identifier.lower(), f"{plain}{_END}{token}"
+    )
+
+
+def _is_encoded(form: str, identifier: str) -> bool:
+    """Tell whether an identifier, of which a form may be encoded text, can be decoded."""
+    return _ENCODED.search(form) is not None and any(decode(identifier) for decode in _DECODING)
 
 
 @lru_cache(maxsize=16)  # most clients send the same secrets with each request
@@ -371,9 +377,5 @@ _UNESCAPING = (
     _from_quoted_printable,
     _without_markup,
 )
-_DECODERS = (
-    *_UNESCAPING,
-    _from_hexadecimal,
-    _from_base64,
-    _from_character_codes,
-)
+_DECODING = (_from_hexadecimal, _from_base64, _from_character_codes)
+_DECODERS = (*_UNESCAPING, *_DECODING)
