@@ -2,14 +2,15 @@
 
 import asyncio
 import os
+import ssl
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from okta_tokens import (
     AccessToken,
@@ -147,6 +148,47 @@ def default_client(sandbox: Sandbox) -> OktaClient:
     """Return the client that every sandbox knows."""
     secret = ClientSecretBasic(DEFAULT_CLIENT.secrets[0])
     return OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, secret)
+
+
+@asynccontextmanager
+async def listen(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[int]:
+    """Serve connections; at the end, abort each one and wait for its coroutine.
+
+    Args:
+        serve: Serves one connection.
+        host: The address to listen on.
+        port: The port; 0 for any free one.
+        tls: The TLS settings of the server, if it has TLS.
+
+    Yields:
+        The port.
+    """
+    open_connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        open_connections[task] = writer
+        try:
+            await serve(reader, writer)
+        finally:
+            del open_connections[task]
+
+    server = await asyncio.start_server(run, host, port, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in open_connections.values():
+            writer.transport.abort()
+        if open_connections:
+            await asyncio.wait([*open_connections], timeout=5)
+        await asyncio.sleep(0)  # aborted connections are freed
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

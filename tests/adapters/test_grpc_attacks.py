@@ -19,6 +19,7 @@ from okta_tokens.errors import ConfigurationError
 from okta_tokens.events import TokenInvalidated
 from tests.adapters.test_grpc import KINDS, UNAUTHENTICATED, Rpc, Setup, Stub, kinds, run_setup
 from tests.runtime.test_redaction import locals_with
+from tests.support import listen
 
 # The words of a server
 
@@ -126,11 +127,8 @@ async def raw_server(response: Callable[[int], bytes]) -> AsyncIterator[tuple[st
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
-    server = await asyncio.start_server(respond, "127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", calls
-    finally:
-        server.close()
+    async with listen(respond) as port:
+        yield f"127.0.0.1:{port}", calls
 
 
 @kinds
@@ -223,11 +221,8 @@ async def proxy() -> AsyncIterator[tuple[str, bytearray]]:
             received.extend(data)
         writer.close()
 
-    server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", received
-    finally:
-        server.close()
+    async with listen(tunnel) as port:
+        yield f"127.0.0.1:{port}", received
 
 
 VARIABLES = {

@@ -32,7 +32,7 @@ from okta_tokens.adapters._authorizer import RequestAuthorization
 from okta_tokens.adapters._challenge import parse_rejection
 from okta_tokens.errors import ConfigurationError
 from tests.adapters.support import DPOP_APP
-from tests.support import world
+from tests.support import listen, world
 
 PACKAGES = {"httpx": (httpx, httpx_adapter), "httpx2": (httpx2, httpx2_adapter)}
 both = pytest.mark.parametrize("name", PACKAGES)
@@ -71,12 +71,8 @@ class Peer:
     @asynccontextmanager
     async def run(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
         """Listen on a port."""
-        server = await asyncio.start_server(self.serve, self.host, self.port, ssl=tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with listen(self.serve, self.host, self.port, tls=tls) as self.port:
             yield self
-        finally:
-            server.close()
 
 
 async def respond_ok(number: int, writer: asyncio.StreamWriter) -> None:

@@ -66,8 +66,8 @@ MUTANTS = {
     "start a flight for each caller": (
         Rule.SINGLE_FLIGHT,
         "_cache/token_manager",
-        "flight = flight or self._start_fetch(key, deadline)",
-        "flight = self._start_fetch(key, deadline)",
+        "flight = flight or self._start_fetch(entry, deadline)",
+        "flight = self._start_fetch(entry, deadline)",
     ),
     "cancel the flight when a caller leaves": (
         Rule.SINGLE_FLIGHT,
