@@ -22,8 +22,13 @@ from okta_tokens.adapters.httpx2 import TokenAuth as TokenAuth2
 
 Request = Callable[[], Awaitable[object]]
 
-_LIMITS = {"aiohttp": 10.0, "httpx": 15.0, "httpx2": 15.0}
-"""The CPU that an adapter may add to a request, in microseconds."""
+_CLIENTS = ("aiohttp", "httpx", "httpx2")
+_LIMIT = 1.15
+"""How much more CPU a request with an adapter may take than one with a static header.
+
+The requests are plain http, so this includes the checks that they go to this machine and through no
+proxy. Requests by https need none of these checks.
+"""
 
 
 async def run(*, short: bool) -> list[Figure]:
@@ -64,15 +69,17 @@ async def run(*, short: bool) -> list[Figure]:
         times = await interleave("adapters", cases, rounds)
         counts = await server.counts()
     figures = []
-    for name, limit in _LIMITS.items():
+    for name in _CLIENTS:
         static, ours = times[name], times[f"{name}, adapter"]
         added = [(a - b) * 1e6 for a, b in zip(ours, static, strict=True)]
         figures += [
             Figure.measure(
                 f"{name}, a static header: CPU", [seconds * 1e6 for seconds in static], "µs"
             ),
-            Figure.measure(f"{name}, the adapter: added CPU", added, "µs", at_most=limit),
-            Figure.ratio(f"{name}, the adapter: compared to a static header", ours, static),
+            Figure.measure(f"{name}, the adapter: added CPU", added, "µs"),
+            Figure.ratio(
+                f"{name}, the adapter: compared to a static header", ours, static, at_most=_LIMIT
+            ),
         ]
     sent = len(cases) * (rounds + 1) * calls
     name = f"successful calls of the API, of {sent:,}"

@@ -182,8 +182,6 @@ async def test_no_proxy_that_appears_later_gets_the_token(
         auth = adapter.TokenAuth(running.source(), origins=["http://127.0.0.1:9"])
         environment.setenv(variable, f"http://127.0.0.1:{proxy.port}")
         async with package.AsyncClient(auth=auth) as client:
-            with pytest.raises(ConfigurationError, match="environment names a proxy"):
-                await client.get("http://127.0.0.1:9/")
             environment.delenv(variable)
             with pytest.raises(ConfigurationError, match="goes through a proxy"):
                 await client.get("http://127.0.0.1:9/")
@@ -211,6 +209,24 @@ async def test_no_proxy_of_a_client_gets_the_token(name: str) -> None:
 
         assert len(proxy.received) == 4
         assert (await source.get_token()).value not in str(proxy.received)
+
+
+@both
+async def test_no_socks_proxy_of_a_client_gets_the_token(name: str) -> None:
+    """A plain http request through a SOCKS proxy raises an error before the proxy gets a byte."""
+    received = bytearray()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.extend(await reader.read())
+        writer.close()
+
+    async with world() as running, listen(accept) as port:
+        options = {"proxy": f"socks5://127.0.0.1:{port}"}
+        async with run_client(name, running.source(), "http://127.0.0.1:9", **options) as send:
+            with pytest.raises(ConfigurationError, match="goes through a proxy"):
+                await send("http://127.0.0.1:9/")
+
+    assert received == b""
 
 
 @both

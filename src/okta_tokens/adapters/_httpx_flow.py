@@ -57,6 +57,12 @@ class _Request(Protocol):
     def extensions(self) -> MutableMapping[str, Any]: ...
 
 
+_VIA_PROXY = (
+    "TokenAuth: a plain http request goes through a proxy of the client or of the environment, "
+    "which would get the token in clear text, so nothing was sent; use https, or make the client "
+    "without the proxy"
+)
+
 Watcher = Callable[[str, MutableMapping[str, Any]], Awaitable[None]]
 """What httpx calls for each step of a request: the extension `trace` of requests."""
 
@@ -127,7 +133,6 @@ class TokenFlow(Generic[RequestT]):
             return
         authorization = RequestAuthorization(self._authorizer, origin)
         while True:
-            self._check_environment(origin)
             path = request.url.raw_path.partition(b"?")[0].decode("ascii")
             request.headers.update(await authorization.new_headers(request.method, path))
             connection = _Connection(request, origin, self._authorizer.addresses[origin])
@@ -236,15 +241,15 @@ class _Connection:
             if addresses:
                 self._address = addresses[0]
             self._watcher = request.extensions.get("trace")
-            request.extensions["trace"] = _watch(self._watcher)
+            request.extensions["trace"] = _watch(self._watcher, request.extensions)
             _replace_host(request, self._host, self._address)
 
     def restore(self, request: Any) -> None:  # noqa: ANN401 - it is changed
         """Undo the changes to the request, which httpx copies into redirected ones."""
         if self._is_local:
-            request.extensions["trace"] = self._watcher
-            if self._watcher is None:
-                del request.extensions["trace"]
+            request.extensions.pop("trace", None)
+            if self._watcher is not None:
+                request.extensions["trace"] = self._watcher
             _replace_host(request, self._address, self._host)
 
 
@@ -253,16 +258,22 @@ def _replace_host(request: Any, old: str, new: str) -> None:  # noqa: ANN401 - i
         request.url = request.url.copy_with(host=new)
 
 
-def _watch(watcher: Watcher | None) -> Watcher:
+def _watch(watcher: Watcher | None, extensions: MutableMapping[str, Any]) -> Watcher:
     """Return what httpx calls for each step of a request: it refuses to send a token to a proxy.
 
     Args:
         watcher: What the user passed for the same purpose.
+        extensions: The extensions of the request. The steps after the check are not watched unless
+            the user watches them, since each costs microseconds.
     """
 
     async def watch(step: str, details: MutableMapping[str, Any]) -> None:
+        if step.startswith("socks"):
+            raise ConfigurationError(_VIA_PROXY)
         if step.endswith("send_request_headers.started"):
             _check_target(details["request"])
+            if watcher is None:
+                extensions.pop("trace", None)
         if watcher is not None:
             await watcher(step, details)
 
@@ -273,11 +284,7 @@ def _check_target(request: Any) -> None:  # noqa: ANN401 - a request of httpcore
     """Check that a request with a token goes to a server: a proxy gets the whole URL."""
     has_token = any(name.lower() == b"authorization" for name, _ in request.headers)
     if has_token and not request.url.target.startswith(b"/"):
-        message = (
-            "TokenAuth: a plain http request goes through a proxy, which would get the token in "
-            "clear text, so nothing was sent; use https, or make the client without the proxy"
-        )
-        raise ConfigurationError(message)
+        raise ConfigurationError(_VIA_PROXY)
 
 
 def _check_upgrades(adapter: str, authorizer: Authorizer) -> None:

@@ -49,9 +49,8 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
       token; a 401 of another origin is returned unchanged.
     - httpx reads the proxies of the environment when a client is made, and `NO_PROXY` in its own
       way. If the environment names a proxy for plain http, `TokenAuth` raises an error for each
-      http origin, when it is made and for each request, unless `trust_env` is false. A request that
-      goes through an http proxy of the client raises an error before it is sent. A SOCKS proxy of
-      the client gets plain http requests, and the token in them.
+      http origin when it is made, unless `trust_env` is false. A plain http request that goes
+      through a proxy all the same raises an error before it is sent.
 
     A plain http request to `localhost`, or to a name under `.localhost`, goes to 127.0.0.1 and
     looks up no name. Meanwhile the request's URL has the address, its `Host` header has the name,
