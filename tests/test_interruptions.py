@@ -243,7 +243,7 @@ async def test_an_interruption_at_any_await_shows_no_secret(
         errors += len(interrupter.errors)
         patterns.add(pattern)
         at, awaits = at + 1, max(awaits, interrupter.awaits)
-    gc.collect()  # a task whose error nobody retrieved reports it now
+    gc.collect()  # a task with an unretrieved error reports it now
     secrets = re.compile("|".join(patterns))
     for report in reports:
         assert secrets.search(repr(report)) is None

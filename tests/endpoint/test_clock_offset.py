@@ -170,7 +170,7 @@ def dated(
 
 
 async def fail(here: World, *scopes: str) -> None:
-    """Request tokens in vain."""
+    """Request tokens that are refused."""
     for each in scopes:
         with pytest.raises(FetchError):
             await here.source(each).get_token()

@@ -155,7 +155,7 @@ FRAMINGS = COMPLETE | QUESTIONABLE
 
 
 class Replay(Enum):
-    """When a connection carries its earlier responses once more."""
+    """When a connection carries its earlier responses again."""
 
     NEVER = "nothing again"
     WITH_THE_RESPONSE = "again in the same segment"

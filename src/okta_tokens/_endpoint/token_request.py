@@ -123,7 +123,7 @@ class Operation(ABC, Generic[T]):
         """Whose work this is: at the gate of a domain, owners take turns."""
 
     def is_abandoned(self, now: float) -> bool:
-        """Tell whether the work is in vain, because every caller that waited for it has given up.
+        """Tell whether every caller that waited for the work has given up.
 
         Args:
             now: The present moment, in seconds of boot time.
@@ -193,7 +193,7 @@ class RevokeOperation(Operation[bool]):
         return self.key.client_id, "revocations"
 
     def is_abandoned(self, now: float) -> bool:  # noqa: ARG002 - as declared
-        """Return False: a token must be revoked, whoever waits for it."""
+        """Return False: a token must be revoked, also if no caller waits."""
         return False
 
     def parse(self, response: Response) -> bool | FetchError:
