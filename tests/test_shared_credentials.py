@@ -240,6 +240,37 @@ async def test_custom_methods_share_only_what_they_state(
         assert len(other.seen(TokenNotShared)) == events
 
 
+class Unavailable:
+    """A method of the user's own that has no credential."""
+
+    async def __call__(self, request: TokenRequest, /) -> None:
+        """Fail."""
+        message = "the vault is sealed"
+        raise CredentialError(message)
+
+
+async def test_an_error_of_a_custom_method_reaches_the_caller() -> None:
+    """If a custom method has no credential, no request is sent, and the caller gets its error."""
+    async with sharing() as here:
+        client = with_authentication(here, Unavailable())
+        with pytest.raises(CredentialError, match="the vault is sealed"):
+            await here.provider.get_token(client, "a")
+
+        assert here.sandbox.token_requests == 0
+
+
+async def test_a_rejected_token_that_is_not_shared_needs_no_store() -> None:
+    """The rejection of a token without an identity reaches no store."""
+    async with sharing() as here:
+        client = with_authentication(here, Wrapped("orders"))
+        token = await here.provider.get_token(client, "a")
+
+        assert here.provider.invalidate(token)
+        await settle()
+        assert here.store is not None
+        assert here.store.calls == []
+
+
 async def test_custom_methods_share_what_they_state() -> None:
     """Two processes whose custom methods state the same identity share a token."""
     async with sharing() as here, another_process(here) as other:

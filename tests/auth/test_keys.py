@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okta_tokens._auth.keys import LoadedKey, new_key, parse_key
+from okta_tokens._auth.keys import LoadedKey, new_key, parse_key, public_thumbprint
 from okta_tokens._auth.signing import sign_jwt
 from tests.keys import (
     CURVES,
@@ -303,3 +303,37 @@ def test_several_keys_in_one_text_are_refused() -> None:
     problem = parse_key(pem(ec_key()) + pem(ec_key(number=1)), kid=None, algorithm=None)
 
     assert problem == "is several keys in one text; give one of them"
+
+
+# Thumbprints of public keys
+
+
+@pytest.mark.parametrize("key", [rsa_key(), ec_key("ES384")], ids=["rsa", "ec"])
+def test_every_form_of_a_public_key_has_its_thumbprint(key: PrivateKey) -> None:
+    """PEM, DER, a JWK and an object of one public key have the thumbprint of the key."""
+    forms: tuple[object, ...] = (
+        public_pem(key),
+        public_pem(key).decode().replace("\n", "\\n"),
+        public_der(key),
+        public_jwk(key, kid="1", use="sig"),
+        json.dumps(public_jwk(key)),
+        key.public_key(),
+    )
+
+    for form in forms:
+        assert public_thumbprint(form) == (loaded(key).thumbprint, None)
+
+
+def test_a_private_key_is_no_public_key() -> None:
+    """A private key, in any form, is refused as a public key."""
+    for form in (pem(ec_key()), jwk(ec_key()), ec_key()):
+        assert public_thumbprint(form) == (None, "is a private key; give the public key")
+
+
+@pytest.mark.parametrize("form", [b"", b"x", 5, {"kty": "oct", "k": "AAAA"}, {"kty": "EC"}])
+def test_anything_else_is_no_public_key(form: object) -> None:
+    """What is not a public key is refused with the forms of one."""
+    thumbprint, problem = public_thumbprint(form)
+
+    assert thumbprint is None
+    assert str(problem).startswith("is no public key of RSA or of an elliptic curve; give PEM")

@@ -17,11 +17,12 @@ from okta_tokens._auth.signing import (
     encode,
     generate_key,
     load_key,
+    load_thumbprint,
     raw_signature,
     read_key_file,
     sign_jwt,
 )
-from tests.keys import CURVES, ec_key, pem
+from tests.keys import CURVES, ec_key, pem, public_pem
 
 EXTRA = "needs the extra jwt to sign: pip install 'okta-tokens[jwt]'"
 
@@ -77,6 +78,7 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, missing:
 
     assert load_key(pem(ec_key())) == EXTRA
     assert generate_key("ES256") == EXTRA
+    assert load_thumbprint(public_pem(ec_key())) == (None, EXTRA.replace(" to sign", ""))
 
 
 def test_keys_are_loaded_and_made() -> None:

@@ -239,6 +239,18 @@ async def test_two_clients_share_no_tunnel() -> None:
     assert keys[False][0] != keys[False][1]
 
 
+async def test_a_request_shows_no_header() -> None:
+    """The repr of a request of our session is its method and URL: trackers record it."""
+    request = _Request(
+        "POST",
+        URL(ORIGIN),
+        headers={"Authorization": SECRET},
+        loop=asyncio.get_running_loop(),
+    )
+
+    assert repr(request) == f"<POST {URL(ORIGIN)}>"
+
+
 async def test_both_addresses_of_a_name_are_tried() -> None:
     """If no server listens at the first address of this machine, the second one is tried."""
     tried: list[str | None] = []

@@ -173,6 +173,8 @@ def test_a_token_shows_nothing() -> None:
 
 def test_equal_tokens() -> None:
     """Tokens are compared by value, type, scopes and key; not by clock or expiry."""
+    token = new_token(ManualClock())
+    assert token == token  # noqa: PLR0124 - deliberately
     assert new_token(ManualClock(), 300) == new_token(ManualClock(), 3_600)
     assert hash(new_token(ManualClock(), 300)) == hash(new_token(ManualClock(), 3_600))
     assert new_token(ManualClock()) != new_token(ManualClock(), value="another")

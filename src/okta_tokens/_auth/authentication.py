@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from types import MethodType
-from typing import ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 from okta_tokens._runtime.redaction import sanitize
 from okta_tokens._runtime.unserializable import Unserializable
@@ -91,21 +92,11 @@ class Credential(Unserializable, Generic[S]):
 
     Two credentials are equal if they are of one type and their values are equal, or their callables
     are the same object. Bound methods are compared by their object and function.
-
-    A user's subclass that overrides `__call__` may send more than the credential. Its instances are
-    equal only to themselves, and have no identity, unless the subclass says otherwise.
     """
 
     __slots__ = ("_source",)
 
     _source: S
-    _is_customized: ClassVar[bool] = False
-
-    def __init_subclass__(cls) -> None:
-        """Find out whether the subclass may send more than the credential."""
-        super().__init_subclass__()
-        is_foreign = cls.__module__.partition(".")[0] != __name__.partition(".")[0]
-        cls._is_customized = cls._is_customized or (is_foreign and "__call__" in vars(cls))
 
     def __eq__(self, other: object) -> bool:
         """Compare values by value and callables by identity."""
@@ -119,28 +110,49 @@ class Credential(Unserializable, Generic[S]):
 
     def _identity(self) -> Hashable:
         """Return what is compared."""
-        return id(self) if self._is_customized else self._value()
+        return self._value()
 
     def _value(self) -> Hashable:
         source = self._source
         by_identity = callable(source) and not isinstance(source, MethodType)
         return id(source) if by_identity else source
 
-    async def _resolve(self, client_id: str) -> Self:  # noqa: ARG002 - some compare it
-        """Return this method with the value in the place of a callable or a file.
+
+class CredentialMethod(Credential[S], ABC):
+    """A method of client authentication of this package: it can tell its credential apart.
+
+    A user's subclass that overrides `__call__` may send more than the credential. Its instances are
+    equal only to themselves, and have no identity, unless the subclass says otherwise.
+    """
+
+    __slots__ = ()
+
+    _is_customized: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Find out whether the subclass may send more than the credential."""
+        super().__init_subclass__()
+        is_foreign = cls.__module__.partition(".")[0] != __name__.partition(".")[0]
+        cls._is_customized = cls._is_customized or (is_foreign and "__call__" in vars(cls))
+
+    def _identity(self) -> Hashable:
+        return id(self) if self._is_customized else self._value()
+
+    @abstractmethod
+    def _has_value(self) -> bool:
+        """Tell whether this method has a value, and no callable or file."""
+
+    @abstractmethod
+    async def _resolve(self, client_id: str) -> Self:
+        """Return this method with the value in the place of the callable or the file.
 
         Raises:
             CredentialError: If the value is not available.
         """
-        return self
 
-    def _has_value(self) -> bool:
-        """Tell whether this method has a value, and no callable or file."""
-        return True
-
+    @abstractmethod
     def _credential_identity(self) -> str | None:
         """Return what identifies the value in every process; `None` if only a call can tell."""
-        return None
 
 
 async def call(source: Callable[[], object]) -> object:
@@ -168,7 +180,7 @@ def is_resolved(method: ClientAuthentication) -> bool:
     Args:
         method: The client's authentication.
     """
-    return not isinstance(method, Credential) or method._is_customized or method._has_value()
+    return not isinstance(method, CredentialMethod) or method._is_customized or method._has_value()
 
 
 async def resolve(
@@ -185,7 +197,7 @@ async def resolve(
         callable, or is not one of this package's. Or the error, which is returned, not raised,
         because the frames below have seen secrets.
     """
-    if not isinstance(method, Credential) or is_resolved(method):
+    if not isinstance(method, CredentialMethod) or is_resolved(method):
         return method
     try:
         return await method._resolve(client_id)
@@ -206,8 +218,9 @@ def credential_identity(method: ClientAuthentication) -> list[str] | None:
     """
     try:
         identity = getattr(method, "credential_identity", None)
-        if identity is None and isinstance(method, Credential) and not method._is_customized:
-            identity = method._credential_identity()
+        is_ours = isinstance(method, CredentialMethod) and not method._is_customized
+        if identity is None and is_ours:
+            identity = cast("CredentialMethod[Any]", method)._credential_identity()
     except Exception:  # noqa: BLE001 - a property of the user's; without it the token is not shared
         return None
     if not isinstance(identity, str) or not identity:

@@ -11,7 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Self, cast
 
-from okta_tokens._auth.authentication import Credential, TokenRequest, call, name_of
+from okta_tokens._auth.authentication import (
+    Credential,
+    CredentialMethod,
+    TokenRequest,
+    call,
+    name_of,
+)
 from okta_tokens._auth.client_secret import ClientSecret, SecretCallable, secret_problem
 from okta_tokens._auth.signing import (
     ALGORITHMS,
@@ -106,7 +112,7 @@ class ClientSecretJWT(ClientSecret):
         return problem
 
 
-class PrivateKeyJWT(Credential[Signer | Path | KeyCallable]):
+class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
     """Send a JWT that is signed with a private key: `private_key_jwt` (RFC 7523 section 2.2).
 
     The org authorization server grants `okta.*` scopes to apps only with this method, except to API

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Self
 
-from okta_tokens._auth.authentication import Credential, TokenRequest, call, name_of
+from okta_tokens._auth.authentication import CredentialMethod, TokenRequest, call, name_of
 from okta_tokens._runtime.arguments import text_of
 from okta_tokens.errors import ConfigurationError, CredentialError
 
@@ -27,7 +27,7 @@ and the secrets that Okta makes have 40 or 64."""
 _PLACEHOLDER = re.compile(r"\$?\{[^{}]*\}|<[^<>]*>")
 
 
-class ClientSecret(Credential[str | SecretCallable]):
+class ClientSecret(CredentialMethod[str | SecretCallable]):
     """A client secret, or the callable that returns it for each request.
 
     Args:

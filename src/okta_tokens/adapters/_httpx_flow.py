@@ -176,8 +176,7 @@ class TokenFlow(Generic[RequestT]):
             return False
         if not await authorization.prepare_retry():
             return False
-        if not response.is_stream_consumed:  # an event hook may have read it
-            await self._discard(response)
+        await self._discard(response)
         return True
 
     async def _discard(self, response: Any) -> None:  # noqa: ANN401 - it is changed
@@ -186,6 +185,8 @@ class TokenFlow(Generic[RequestT]):
         httpx reads the response again, and without a limit, before it sends the next request. So
         it gets what was read, or nothing if that is incomplete or must be decompressed.
         """
+        if response.is_stream_consumed:  # by an event hook
+            return
         stream, body, is_complete = response.stream, bytearray(), False
         try:
             async with asyncio.timeout(DISCARD_TIME):
