@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -23,8 +24,18 @@ from tests.support import World, world
 
 T = TypeVar("T")
 
+# A cancellation while asyncio opens a connection may leave a socket to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 ADAPTERS = Path(adapters.__file__).parent
 INTERRUPTIONS = (asyncio.CancelledError, TimeoutError)
+
+
+@pytest.fixture(autouse=True)
+def _collect_sockets() -> Iterator[None]:
+    """Free the sockets that were left before another test is blamed for them."""
+    yield
+    gc.collect()
 
 
 class Interrupter:
