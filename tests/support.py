@@ -176,6 +176,9 @@ async def listen(
         open_connections[task] = writer
         try:
             await serve(reader, writer)
+        except RuntimeError:  # of uvloop, for a write after the end
+            if not writer.is_closing():
+                raise
         finally:
             del open_connections[task]
 
