@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from types import MethodType
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
@@ -118,7 +118,7 @@ class Credential(Unserializable, Generic[S]):
         return id(source) if by_identity else source
 
 
-class CredentialMethod(Credential[S], ABC):
+class CredentialMethod(Credential[S]):
     """A method of client authentication of this package: it can tell its credential apart.
 
     A user's subclass that overrides `__call__` may send more than the credential. Its instances are
