@@ -125,6 +125,7 @@ class CredentialMethod(Credential[S]):
     equal only to themselves, and have no identity, unless the subclass says otherwise.
     """
 
+    # Not an `ABC`, whose instance checks are slow: each fetch makes one.
     __slots__ = ()
 
     _is_customized: ClassVar[bool] = False

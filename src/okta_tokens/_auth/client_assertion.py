@@ -27,6 +27,7 @@ from okta_tokens._auth.signing import (
     load_thumbprint,
     raw_signature,
     read_key_file,
+    read_material,
     sign_jwt,
 )
 from okta_tokens._runtime.arguments import text_of
@@ -153,10 +154,9 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
         algorithm: str | None = None,
     ) -> None:
         problem = _options_problem(kid, algorithm)
-        is_file = issubclass(type(key), Path)
         loaded: Signer | str | None = None
         if problem is None and not callable(key):
-            material: object = read_key_file(cast("Path", key)) if is_file else key
+            material = read_material(key)
             loaded = load_key(material, kid=text_of(kid), algorithm=text_of(algorithm))
             problem = f"the key {loaded}" if isinstance(loaded, str) else None
             del material
@@ -165,7 +165,7 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
             message = f"PrivateKeyJWT: {problem}"
             raise ConfigurationError(message)
         self._source = cast("Signer", loaded)
-        if callable(key) or is_file:
+        if callable(key) or issubclass(type(key), Path):
             self._source = cast("Path | KeyCallable", key)
         self._kid = text_of(kid)
         self._algorithm = text_of(algorithm)
@@ -362,8 +362,7 @@ class _RemoteSigner(Credential[SignCallable]):
 
 def _thumbprint(public_key: object) -> tuple[str | None, str | None]:
     """Return the thumbprint of a public key, and what is wrong with the key; one is `None`."""
-    material = read_key_file(public_key) if isinstance(public_key, Path) else public_key
-    thumbprint, problem = load_thumbprint(material)
+    thumbprint, problem = load_thumbprint(read_material(public_key))
     return thumbprint, problem and f"public_key {problem}"
 
 

@@ -20,9 +20,10 @@ SWAPPED = (
 """The message of an error that does not name its key, because the key's client id is the secret."""
 
 _MAX_SECRET = 4096  # characters; Okta allows 100
-_ID_PREFIX, _MAX_ID = "0oa", 32
-"""How the client ids that Okta makes begin, and how long they are at most. They have 20 characters,
-and the secrets that Okta makes have 40 or 64."""
+ID_PREFIX = "0oa"
+"""How the client ids that Okta makes begin; an administrator may choose another id."""
+_MAX_ID = 32
+"""Characters of a client id that Okta makes, at most. They have 20, and the secrets 40 or 64."""
 
 _PLACEHOLDER = re.compile(r"\$?\{[^{}]*\}|<[^<>]*>")
 
@@ -46,7 +47,7 @@ class ClientSecret(CredentialMethod[str | SecretCallable]):
             del self, secret  # an error tracker records the locals of the frame that raises
             raise ConfigurationError(message)
 
-    def is_swapped_with(self, client_id: str) -> bool:
+    def _is_swapped_with(self, client_id: str) -> bool:
         """Tell whether the secret and a client id are in each other's place.
 
         A callable is not called.
@@ -203,5 +204,5 @@ def secret_problem(secret: object) -> str | None:
 
 
 def _are_swapped(client_id: str, secret: str) -> bool:
-    is_id = secret.startswith(_ID_PREFIX) and len(secret) <= _MAX_ID
-    return is_id and not client_id.startswith(_ID_PREFIX)
+    is_id = secret.startswith(ID_PREFIX) and len(secret) <= _MAX_ID
+    return is_id and not client_id.startswith(ID_PREFIX)

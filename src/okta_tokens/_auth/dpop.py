@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from hashlib import sha256
-from pathlib import Path
-from typing import cast
 
 from okta_tokens._auth.signing import (
     ALGORITHMS,
@@ -15,7 +13,7 @@ from okta_tokens._auth.signing import (
     encode,
     generate_key,
     load_key,
-    read_key_file,
+    read_material,
     sign_jwt,
 )
 from okta_tokens._runtime.arguments import text_of
@@ -63,10 +61,7 @@ class DPoP(Unserializable):
         elif key is None:
             loaded = generate_key(wanted or "ES256")
         else:
-            is_file = issubclass(type(key), Path)
-            material = read_key_file(cast("Path", key)) if is_file else key
-            loaded = load_key(material, algorithm=wanted)
-            del material
+            loaded = load_key(read_material(key), algorithm=wanted)
         if isinstance(loaded, str):
             del self, key, algorithm, wanted  # an error tracker records the locals
             message = f"DPoP: the key {loaded}"

@@ -6,7 +6,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from okta_tokens._runtime.arguments import checked
 
@@ -102,6 +102,15 @@ def read_key_file(path: Path) -> bytes:
         return b""
 
 
+def read_material(key: object) -> object:
+    """Return the content of a key file, or the key itself if it is not a path.
+
+    Args:
+        key: The key, in any form of `KeyMaterial`. The code of its subclass is not run.
+    """
+    return read_key_file(cast("Path", key)) if issubclass(type(key), Path) else key
+
+
 def load_key(
     material: object, *, kid: str | None = None, algorithm: str | None = None
 ) -> SigningKey | str:
@@ -138,7 +147,8 @@ def load_thumbprint(material: object) -> tuple[str | None, str | None]:
         from okta_tokens._auth.keys import public_thumbprint  # noqa: PLC0415 - as for `load_key`
     except ImportError:
         return None, "needs the extra jwt: pip install 'okta-tokens[jwt]'"
-    return public_thumbprint(material)
+    problem = "cannot be read: its own code raises an error; give PEM as text"
+    return checked(lambda: public_thumbprint(material), (None, problem))
 
 
 def generate_key(algorithm: str) -> SigningKey | str:

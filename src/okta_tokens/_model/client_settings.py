@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from okta_tokens._auth.client_secret import ClientSecret
+from okta_tokens._auth.client_secret import ID_PREFIX, ClientSecret
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._model.domain import is_placeholder
 from okta_tokens._runtime.arguments import checked, looks_secret, text_of
 
-_ID_PREFIX = "0oa"  # of the client ids that Okta makes; an administrator may choose another id
 _SERVER_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _ORG_SPELLINGS = {"org", "none", "null"}  # no such server exists, and `None` was meant
 _MAX_CLIENT_ID = 255  # characters; Okta allows 100
@@ -35,7 +34,7 @@ def client_id_problems(client_id: object) -> list[str]:
         return ["is a placeholder; replace it with the client id of your app"]
     if not (text.isascii() and text.isprintable()) or set(text) & {" ", ":"}:
         return ["must be printable ASCII without spaces and colons; copy it from your app"]
-    if not text.startswith(_ID_PREFIX) and looks_secret(text):
+    if not text.startswith(ID_PREFIX) and looks_secret(text):
         return ["looks like a secret or a token; give the client id of your app"]
     return []
 
@@ -50,7 +49,7 @@ def swap_problems(client_id: object, authentication: object) -> list[str]:
     text = text_of(client_id)
     if text is None or not issubclass(type(authentication), ClientSecret):
         return []
-    if not cast("ClientSecret", authentication).is_swapped_with(text):
+    if not cast("ClientSecret", authentication)._is_swapped_with(text):
         return []
     return ["is in the place of the secret, and the secret in its place; exchange them"]
 

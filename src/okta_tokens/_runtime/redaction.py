@@ -63,20 +63,20 @@ class SecretSearch:
     as it is, and as what it means in a URL, a form, HTML, a string literal, quoted-printable,
     hexadecimal, base64 and lists of character codes, in any nesting.
 
+    Of a secret of 6 to 256 characters, the search also finds what decoding does not: the secret
+    backward, encoded in other case, or encoded alone and short.
+
     The work is bounded: every text counts as revealing after 16 KiB have been searched, or if the
     secrets are longer than 32 KiB together.
 
     Args:
         secrets: The secrets. Empty ones are ignored.
-        encoded: Whether to look as well for what decoding does not find: secrets of 6 to 256
-            characters that are backward, encoded in other case, or encoded alone and short.
     """
 
-    __slots__ = ("_encoded", "_index", "_left", "_long", "_secrets", "_short", "_unindexed")
+    __slots__ = ("_index", "_left", "_long", "_secrets", "_short", "_unindexed")
 
-    def __init__(self, secrets: Iterable[str], *, encoded: bool = True) -> None:
+    def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = tuple(filter(None, secrets))
-        self._encoded = encoded
         self._left = _MAX_SEARCHED if sum(map(len, self._secrets)) <= _MAX_SECRETS else 0
         self._unindexed = _MAX_UNINDEXED
         self._short: list[str] | None = None
@@ -105,7 +105,7 @@ class SecretSearch:
         if self._left < 0:
             return True
         if self._short is None:
-            forms = _forms_of_secrets(self._secrets, encoded=self._encoded)
+            forms = _forms_of_secrets(self._secrets)
             self._short = [each for each in forms if len(each) < _PART]
             self._long = _END.join(forms.difference(self._short))
         if any(short in form for short in self._short):
@@ -191,9 +191,9 @@ def contains_secret(text: str, secrets: Iterable[str]) -> bool:
 def may_reveal(identifier: str, secrets: Iterable[str], token: str) -> bool:
     """Tell whether a search for secrets in an identifier is necessary, at a tenth of its cost.
 
-    Hardly any identifier of a server needs the search. False proves that a search without `encoded`
-    would find nothing, except parts of the token with other separators. Four cases may reveal
-    something:
+    Hardly any identifier of a server needs the search. If the result is False, the search could
+    only find what no accident makes: a secret backward or encoded in other case, or a part of the
+    token with other separators. Four cases may reveal something:
 
     - a secret or the token has to be searched for as a whole, or a secret contains escapes
     - the identifier contains separators that no identifier of Okta contains
@@ -270,12 +270,10 @@ def _forms(text: str) -> set[str]:
     return {text, text.encode("ascii", "ignore").translate(None, _SEPARATORS).decode()}
 
 
-def _forms_of_secrets(secrets: Iterable[str], *, encoded: bool) -> set[str]:
+def _forms_of_secrets(secrets: Iterable[str]) -> set[str]:
     """Return the forms of secrets that are searched for; see `SecretSearch`."""
-    texts = {*secrets}
-    if encoded:
-        to_encode = [secret for secret in secrets if len(secret) in _LENGTHS_TO_ENCODE]
-        texts.update(each for secret in to_encode for each in _encodings(secret))
+    to_encode = [secret for secret in secrets if len(secret) in _LENGTHS_TO_ENCODE]
+    texts = {*secrets, *(each for secret in to_encode for each in _encodings(secret))}
     plain = _small(_END.join(texts))
     compact = plain.encode("ascii", "ignore").translate(None, _SEPARATORS_BUT_END).decode()
     return {*plain.split(_END), *compact.split(_END)} - {""}
