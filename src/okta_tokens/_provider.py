@@ -362,10 +362,10 @@ class TokenProvider(Unserializable):
         self._lifecycle.check()
         results: list[AccessToken | BaseException] = []
         deadline = math.inf if timeout is None else self._clock.boot_time() + timeout
-        with self._schedule.deadline(deadline) as scope:
+        with self._schedule.deadline(deadline) as wait:
             calls = (source.get_token() for source in sources)
             results = await asyncio.gather(*calls, return_exceptions=True)
-        if scope.cancelled_caught:
+        if wait.caught:
             message = (
                 f"not every token arrived within {timeout:g} s; the requests go on, so call "
                 "get_token later"

@@ -455,9 +455,9 @@ async def test_a_deadline_cancels_its_body_at_its_instant() -> None:
     cancelled: list[bool] = []
 
     async def wait_for_ever() -> None:
-        with schedule.deadline(START + 1.0) as scope:
+        with schedule.deadline(START + 1.0) as deadline:
             await asyncio.Event().wait()
-        cancelled.append(scope.cancelled_caught)
+        cancelled.append(deadline.caught)
 
     async with running(schedule):
         body = asyncio.create_task(wait_for_ever())
@@ -474,11 +474,11 @@ async def test_a_body_that_ends_before_its_deadline_leaves_no_timer() -> None:
     """A deadline counts as a timer while its body runs, and is cancelled when the body ends."""
     schedule = Schedule(ManualClock())
 
-    with schedule.deadline(START + 1.0) as scope:
+    with schedule.deadline(START + 1.0) as deadline:
         assert len(schedule) == 1
 
     assert len(schedule) == 0
-    assert not scope.cancelled_caught
+    assert not deadline.caught
 
 
 async def test_an_error_passes_through_a_deadline() -> None:
@@ -510,16 +510,66 @@ async def test_a_cancellation_from_outside_passes_through_a_deadline() -> None:
     assert len(schedule) == 0
 
 
+async def test_a_cancellation_in_the_turn_of_the_deadline_passes_through_it() -> None:
+    """A task that is cancelled at the instant of its deadline ends as cancelled."""
+    clock = ManualClock()
+    schedule = Schedule(clock)
+
+    async def wait_for_ever() -> None:
+        with schedule.deadline(START + 1.0):
+            await asyncio.Event().wait()
+
+    async with running(schedule):
+        task = asyncio.create_task(wait_for_ever())
+        await settle()
+        schedule.call_at(START + 1.0, task.cancel)
+        await clock.advance(1.0)
+        await asyncio.wait([task])
+
+    assert task.cancelled()
+
+
+async def test_a_body_that_swallows_its_cancellation_is_cancelled_again() -> None:
+    """A deadline cancels every half second until the body ends, and leaves no cancellation."""
+    clock = ManualClock()
+    schedule = Schedule(clock)
+    swallowed: list[float] = []
+
+    async def swallow_twice() -> int:
+        with schedule.deadline(START + 1.0) as deadline:
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    if len(swallowed) == 2:
+                        raise
+                    swallowed.append(clock.boot_time())
+        assert deadline.caught
+        task = asyncio.current_task()
+        return -1 if task is None else task.cancelling()
+
+    async with running(schedule):
+        task = asyncio.create_task(swallow_twice())
+        await clock.advance(1.0)
+        await clock.advance(0.5)
+        await clock.advance(0.5)
+        left = await task
+
+    assert swallowed == [START + 1.0, START + 1.5]
+    assert left == 0
+    assert len(schedule) == 0
+
+
 async def test_a_deadline_at_infinity_never_comes() -> None:
     """A deadline of infinity cancels nothing, however much time passes."""
     clock = ManualClock()
     schedule = Schedule(clock)
 
     async with running(schedule):
-        with schedule.deadline(math.inf) as scope:
+        with schedule.deadline(math.inf) as deadline:
             await clock.advance(1e9)
 
-    assert not scope.cancelled_caught
+    assert not deadline.caught
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=100)
