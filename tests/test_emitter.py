@@ -1,6 +1,7 @@
 """The delivery of events to observers, and what an observer cannot break."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from contextvars import ContextVar, copy_context
 from typing import NoReturn
@@ -12,7 +13,7 @@ from structlog.typing import EventDict
 
 from okta_tokens._emitter import Emitter
 from okta_tokens._logging import log_event
-from okta_tokens.events import Event, KeyEvicted, ProviderClosed, TokenRequested
+from okta_tokens.events import Event, KeyEvicted, Observer, ProviderClosed, TokenRequested
 from tests.test_events import SECRET, number_of, numbered
 
 
@@ -36,6 +37,45 @@ async def test_delivered_soon() -> None:
     await asyncio.sleep(0)
 
     assert received == [numbered(1)]
+
+
+@pytest.mark.parametrize(
+    ("level", "observers", "made"),
+    [
+        (logging.WARNING, [], []),
+        (logging.DEBUG, [], [1]),
+        (logging.WARNING, [lambda _: None], [1]),
+    ],
+    ids=["nobody", "the log", "an observer"],
+)
+def test_an_event_that_nobody_hears_is_counted_and_not_made(
+    level: int, observers: list[Observer], made: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event of every fetch is counted, and made only if the log or an observer wants it."""
+    makes: list[int] = []
+
+    def make() -> Event:
+        makes.append(1)
+        return numbered(1)
+
+    emit = Emitter([log_event, *observers])
+    with caplog.at_level(level, "okta_tokens"):
+        emit.emit_lazily(type(numbered(1)), make)
+
+    assert makes == made
+    assert emit.counts[type(numbered(1))] == 1
+
+
+def test_an_application_that_configured_structlog_hears_every_event() -> None:
+    """If structlog is configured, an event is made, because structlog decides about it."""
+    structlog.configure()
+    emit = Emitter([log_event])
+
+    with capture_logs() as lines:
+        emit.emit_lazily(type(numbered(1)), lambda: numbered(1))
+        emit.deliver()
+
+    assert [line["event"] for line in lines] == [numbered(1).name]
 
 
 async def test_pending_events_are_bounded() -> None:

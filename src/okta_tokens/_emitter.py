@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import Context
 
-from okta_tokens._logging import event_logger
+from okta_tokens._logging import event_logger, is_logged, log_event
 from okta_tokens.events import Event, Observer
 
 _MAX_PENDING = 50_000
@@ -26,6 +26,7 @@ class Emitter:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
+        self._only_logs = {*map(id, self._observers)} == {id(log_event)}
         self._pending: deque[Event] = deque(maxlen=_MAX_PENDING)
         self._call_soon: Callable[[], object] | None = None
         self._scheduled = False
@@ -48,6 +49,20 @@ class Emitter:
         if self._call_soon is not None and not self._scheduled:
             self._scheduled = True
             self._call_soon()
+
+    def emit_lazily(self, kind: type[Event], make: Callable[[], Event]) -> None:
+        """Count an event, and make it and keep it for delivery only if someone hears it.
+
+        This is for the events of every fetch: to make one costs more than to ask.
+
+        Args:
+            kind: The type of the event.
+            make: Makes the event.
+        """
+        if self._only_logs and not is_logged(kind):
+            self.counts[kind] += 1
+        else:
+            self(make())
 
     def deliver(self) -> None:
         """Deliver the pending events; the events that observers cause wait for the next turn."""

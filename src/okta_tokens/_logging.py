@@ -40,9 +40,17 @@ def log_event(event: Event) -> None:
     Args:
         event: The event to log, at its own level.
     """
-    logger = event_logger()
-    if logger is not _WRAPPED_LOGGER or _STANDARD_LOGGER.isEnabledFor(_LEVEL_NUMBERS[event.level]):
-        getattr(logger, event.level)(event.name, **_event_fields(event))
+    if is_logged(type(event)):
+        getattr(event_logger(), event.level)(event.name, **_event_fields(event))
+
+
+def is_logged(kind: type[Event]) -> bool:
+    """Tell whether `log_event` passes an event on to a logger that wants it.
+
+    Args:
+        kind: The type of the event.
+    """
+    return structlog.is_configured() or _STANDARD_LOGGER.isEnabledFor(_LEVEL_NUMBERS[kind.level])
 
 
 def event_logger() -> structlog.stdlib.BoundLogger:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
-from collections.abc import Callable
 
 from okta_tokens._cache.entry import FOR_RENEWAL, MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
 from okta_tokens._cache.shared_fetch import SharedFetch
+from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
@@ -33,7 +33,6 @@ from okta_tokens.errors import (
     TransportError,
 )
 from okta_tokens.events import (
-    Event,
     FetchFailed,
     InvalidationIgnored,
     KeyEvicted,
@@ -90,7 +89,7 @@ class TokenManager:
         max_tokens: int,
         registry: EndpointRegistry,
         random: Random,
-        emit: Callable[[Event], None],
+        emit: Emitter,
         sharing: SharedFetch | None = None,
     ) -> None:
         self._clock = clock
@@ -398,8 +397,9 @@ class TokenManager:
                 )
             )
         else:
-            self._emit(
-                TokenFetched(
+            self._emit.emit_lazily(
+                TokenFetched,
+                lambda: TokenFetched(
                     key=entry.key,
                     lifetime=lifetime,
                     duration=now.boot - response.sent.boot,
@@ -407,9 +407,12 @@ class TokenManager:
                     missing_scopes=entry.key.scopes - response.scopes,
                     waiters=waiters,
                     request_id=response.request_id,
-                )
+                ),
             )
-        self._emit(RenewalScheduled(key=entry.key, after=refresh_at - now.boot))
+        self._emit.emit_lazily(
+            RenewalScheduled,
+            lambda: RenewalScheduled(key=entry.key, after=refresh_at - now.boot),
+        )
         self._set_timer(entry, refresh_at)
 
     def _land_failed_renewal(self, entry: Entry, error: TokenProviderError, now: Instant) -> None:

@@ -47,7 +47,7 @@ class Headers(Protocol):
         """Return every header."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """What an endpoint sent back.
 

@@ -22,7 +22,6 @@ from okta_tokens.errors import FetchError
 MAX_LIFETIME = 30 * 86_400.0
 """Seconds: a longer `expires_in` is cut to this. Okta's own maximum is a day."""
 
-_TOKEN = re.compile(r"[\x21-\x7e]+")
 _SCOPES = re.compile(r"[\x20-\x7e]*")
 _MAX_SCOPES = 8 * 1024  # characters; Okta's limit is 1,024
 _DIGITS = re.compile(r"[0-9]{1,15}")
@@ -35,7 +34,7 @@ _WRONG_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenResponse:
     """A successful token response; its repr does not show the token.
 
@@ -103,7 +102,7 @@ def parse_revocation_response(response: Response) -> FetchError | None:
 def _with_tokens(response: Response, fields: Mapping[str, object]) -> Response:
     """Return a response that counts the tokens of its body among the secrets, whatever it means."""
     found = (fields.get(name) for name in ("access_token", "id_token", "refresh_token"))
-    tokens = [token for token in found if isinstance(token, str) and _TOKEN.fullmatch(token)]
+    tokens = [token for token in found if isinstance(token, str) and _is_token(token)]
     return replace(response, secrets=[*response.secrets, *tokens])
 
 
@@ -115,7 +114,7 @@ def _parse_success(
     why, retryable = "", False
     if not fields:
         why, retryable = why_invalid(response), True
-    elif not isinstance(value, str) or not _TOKEN.fullmatch(value):
+    elif not isinstance(value, str) or not _is_token(value):
         why = "access_token is missing or holds forbidden characters; check the domain"
     elif not isinstance(kind, str) or kind.lower() not in {"bearer", "dpop"}:
         why = "token_type is neither Bearer nor DPoP; check the domain"
@@ -143,6 +142,11 @@ def _parse_success(
     response = _with_tokens(response, fields)
     facts = response.facts(fields, SecretSearch(response.secrets))
     return invalid_response(response, facts, why, retryable=retryable)
+
+
+def _is_token(text: str) -> bool:
+    """Tell whether a text has only the characters of a token: visible ASCII, and at least one."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _parse_lifetime(expires_in: object) -> float | None:
