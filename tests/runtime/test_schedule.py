@@ -448,6 +448,12 @@ async def test_the_timers_of_a_run_that_ended_fire_in_the_next_run() -> None:
     assert fired.names == ["second", "first"]
 
 
+async def wait_for_deadline(schedule: Schedule) -> None:
+    """Wait for ever, with a deadline after a second."""
+    with schedule.deadline(START + 1.0):
+        await asyncio.Event().wait()
+
+
 async def test_a_deadline_cancels_its_body_at_its_instant() -> None:
     """The body is cancelled at the deadline, not before it, and the code after it continues."""
     clock = ManualClock()
@@ -496,12 +502,8 @@ async def test_a_cancellation_from_outside_passes_through_a_deadline() -> None:
     clock = ManualClock()
     schedule = Schedule(clock)
 
-    async def wait_for_ever() -> None:
-        with schedule.deadline(START + 1.0):
-            await asyncio.Event().wait()
-
     async with running(schedule):
-        task = asyncio.create_task(wait_for_ever())
+        task = asyncio.create_task(wait_for_deadline(schedule))
         await settle()
         task.cancel()
         await asyncio.wait([task])
@@ -515,12 +517,8 @@ async def test_a_cancellation_in_the_turn_of_the_deadline_passes_through_it() ->
     clock = ManualClock()
     schedule = Schedule(clock)
 
-    async def wait_for_ever() -> None:
-        with schedule.deadline(START + 1.0):
-            await asyncio.Event().wait()
-
     async with running(schedule):
-        task = asyncio.create_task(wait_for_ever())
+        task = asyncio.create_task(wait_for_deadline(schedule))
         await settle()
         schedule.call_at(START + 1.0, task.cancel)
         await clock.advance(1.0)
