@@ -46,9 +46,9 @@ async def test_delivered_soon() -> None:
         (logging.DEBUG, [], [1]),
         (logging.WARNING, [lambda _: None], [1]),
     ],
-    ids=["nobody", "the log", "an observer"],
+    ids=["neither", "the log", "an observer"],
 )
-def test_an_event_that_nobody_hears_is_counted_and_not_made(
+def test_an_unwanted_event_is_counted_and_not_made(
     level: int, observers: list[Observer], made: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     """An event of every fetch is counted, and made only if the log or an observer wants it."""

@@ -26,7 +26,7 @@ class Emitter:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
-        self._only_logs = {*map(id, self._observers)} == {id(log_event)}
+        self._only_logs = all(observer is log_event for observer in self._observers)
         self._pending: deque[Event] = deque(maxlen=_MAX_PENDING)
         self._call_soon: Callable[[], object] | None = None
         self._scheduled = False
@@ -51,7 +51,7 @@ class Emitter:
             self._call_soon()
 
     def emit_lazily(self, kind: type[Event], make: Callable[[], Event]) -> None:
-        """Count an event, and make it and keep it for delivery only if someone hears it.
+        """Count an event, and make and keep it only if the log or an observer wants it.
 
         This is for the events of every fetch: to make one costs more than to ask.
 

@@ -18,8 +18,8 @@ A = TypeVar("A")
 
 _NO_ARGUMENT = object()
 
-_CANCEL_AGAIN_AFTER = 0.5
-"""Seconds between two cancellations of a body that does not end at its deadline."""
+CANCEL_AGAIN_AFTER = 0.5
+"""Seconds between two cancellations of a task that swallows the first one."""
 
 
 class Timer:
@@ -184,17 +184,18 @@ class Deadline:
     """A context manager that cancels its body at an instant; `Schedule.deadline` makes it.
 
     A body that swallows the cancellation is cancelled again every half second, until it has ended.
+    A cancellation of the task by other code passes through.
 
     Every request enters one. It cancels the task itself, which costs less than a third of a cancel
     scope of anyio.
     """
 
-    __slots__ = ("_cancellations", "_instant", "_own", "_schedule", "_task", "_timer", "caught")
+    __slots__ = ("_instant", "_others", "_own", "_schedule", "_task", "_timer", "caught")
 
     def __init__(self, schedule: Schedule, instant: float) -> None:
         self._schedule = schedule
         self._instant = instant
-        self._own = 0
+        self._own = 0  # cancellations by this deadline
         self.caught = False
         """Whether the deadline ended the body."""
 
@@ -203,7 +204,7 @@ class Deadline:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - narrows the type
         self._task = task
-        self._cancellations = task.cancelling()
+        self._others = task.cancelling()
         self._timer = self._schedule.call_at(self._instant, self._cancel)
         return self
 
@@ -220,14 +221,14 @@ class Deadline:
         for _ in range(self._own):
             self._task.uncancel()
         # Another cancellation, also one of the same turn of the event loop, is not caught.
-        is_cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
-        self.caught = is_cancelled and self._task.cancelling() <= self._cancellations
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        self.caught = is_cancelled and self._task.cancelling() <= self._others
         return self.caught
 
     def _cancel(self) -> None:
         self._own += 1
         self._task.cancel()
-        instant = self._schedule.now() + _CANCEL_AGAIN_AFTER
+        instant = self._schedule.now() + CANCEL_AGAIN_AFTER
         self._timer = self._schedule.call_at(instant, self._cancel)
 
 

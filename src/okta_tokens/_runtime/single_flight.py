@@ -10,13 +10,10 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from okta_tokens._runtime.schedule import Schedule, Timer
+from okta_tokens._runtime.schedule import CANCEL_AGAIN_AFTER, Schedule, Timer
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-
-_CANCEL_AGAIN_AFTER = 0.5
-"""Seconds between two cancellations of a flight that does not end."""
 
 
 class Flight(Generic[K, T]):
@@ -152,7 +149,7 @@ class SingleFlight(Generic[K, T]):
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks, timeout=_CANCEL_AGAIN_AFTER)
+            await asyncio.wait(self._tasks, timeout=CANCEL_AGAIN_AFTER)
 
     async def _run(self, flight: Flight[K, T]) -> None:
         try:
