@@ -281,6 +281,7 @@ class _Content:
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
+    async def readany(self) -> bytes:
         await asyncio.sleep(0)
-        yield self._body
+        body, self._body = self._body, b""
+        return body

@@ -14,7 +14,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -113,8 +113,9 @@ class _Response:
     def content(self) -> _Response:
         return self
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        yield self._body
+    async def readany(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
 
     def close(self) -> None:
         """Nothing is open."""

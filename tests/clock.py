@@ -5,6 +5,8 @@ import heapq
 from collections.abc import Awaitable, Callable
 from itertools import count
 
+from okta_tokens._runtime.schedule import Schedule, Timer
+
 
 class ManualClock:
     """A clock that only the test moves. It satisfies `okta_tokens.Clock`.
@@ -65,3 +67,10 @@ async def settle(turns: int = 30) -> None:
     """Let every task run until it waits for more than the next turn of the event loop."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+def call_at(schedule: Schedule, instant: float, callback: Callable[[], object]) -> Timer:
+    """Set a new timer that calls a function without arguments, and return the timer."""
+    timer = Timer()
+    schedule.call_at(instant, lambda _: callback(), timer)
+    return timer

@@ -28,6 +28,7 @@ from okta_tokens.errors import TokenProviderError
 from okta_tokens.sandbox import Sandbox
 from tests.clock import settle
 from tests.simulation.machine import Machine
+from tests.streams import Stream
 from tests.support import CLIENT_ID, SECRET, at_once
 from tests.suspensions import Moment, Watch, Work
 
@@ -48,7 +49,7 @@ Secret = str | Callable[[], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Response:
-    """A response of Okta, which is also the stream of its body."""
+    """A response of Okta."""
 
     status: int
     parts: tuple[bytes, ...] = (b"",)
@@ -56,11 +57,11 @@ class Response:
     seconds: float = LATENCY
 
     @property
-    def content(self) -> "Response":
+    def content(self) -> Stream:
         """The stream of the body."""
-        return self
+        return Stream(self._parts())
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
+    async def _parts(self) -> AsyncIterator[bytes]:
         """Yield the parts of the body, each after `LATENCY`."""
         for part in self.parts:
             await asyncio.sleep(LATENCY)

@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 from multidict import CIMultiDict
 
+from tests.streams import Stream
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -127,10 +129,10 @@ class Response:
         self._body = json.dumps(fields).encode()
 
     @property
-    def content(self) -> Response:
-        """The response itself, which is also the stream of its body."""
-        return self
+    def content(self) -> Stream:
+        """The stream of the body."""
+        return Stream(self._parts())
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
+    async def _parts(self) -> AsyncIterator[bytes]:
         """Yield the body in one part."""
         yield self._body

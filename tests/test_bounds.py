@@ -30,6 +30,7 @@ from okta_tokens import (
 )
 from okta_tokens.errors import TokenProviderError
 from tests.keys import ec_key
+from tests.streams import Stream
 from tests.support import CLIENT_ID, SECRET, until
 
 NUMBER = 150
@@ -71,18 +72,17 @@ class Session:
 
 
 class Response:
-    """A response, which is also the stream of its body."""
+    """A response."""
 
     def __init__(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.status = status
         self.headers = CIMultiDict(headers)
-        self.content = self
-        self._body = body
+        self.content = Stream(self._parts(body))
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        """Yield the body."""
+    @staticmethod
+    async def _parts(body: bytes) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
-        yield self._body
+        yield body
 
 
 def client_of(

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import NoneType
 from typing import Any
 
@@ -20,7 +21,7 @@ from multidict import CIMultiDict
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider, TokenSource
 from okta_tokens.errors import CredentialError, OAuthError, ProviderStateError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
-from tests.clock import settle
+from tests.clock import call_at, settle
 from tests.flights import (
     CLOSED,
     ENDS,
@@ -377,7 +378,7 @@ async def close_in_a_cancelled_scope(provider: TokenProvider) -> None:
 
 async def fail_internally(provider: TokenProvider) -> None:
     """Cause an internal error in the background work of the provider."""
-    provider._schedule.call_at(-math.inf, lambda: 1 / 0)
+    call_at(provider._schedule, -math.inf, lambda: 1 / 0)
     await settle()
 
 
@@ -528,10 +529,10 @@ def test_a_timeout_does_not_hide_a_cancellation(cancelled: str) -> None:
             timeout_at = here.provider._clock.boot_time() + 10
             here.watch_next(Moment(1))
             if cancelled == "before":
-                schedule.call_at(timeout_at, cancel, here)
+                call_at(schedule, timeout_at, partial(cancel, here))
             await here.start_callers()
             if cancelled == "after":
-                schedule.call_at(timeout_at, cancel, here)
+                call_at(schedule, timeout_at, partial(cancel, here))
             here.watch.release()
 
             assert {type(result) for result in await here.results()} == {ProviderStateError}
@@ -702,10 +703,10 @@ def test_warming_up_does_not_hide_a_cancellation(cancelled: str) -> None:
             timeout_at = here.provider._clock.boot_time() + 5
             warming = asyncio.create_task(here.provider.warm(here.source, timeout=5))
             if cancelled == "before":
-                schedule.call_at(timeout_at, warming.cancel)
+                call_at(schedule, timeout_at, warming.cancel)
             await settle()
             if cancelled == "after":
-                schedule.call_at(timeout_at, warming.cancel)
+                call_at(schedule, timeout_at, warming.cancel)
 
             with pytest.raises(asyncio.CancelledError):
                 await warming

@@ -20,6 +20,7 @@ from okta_tokens.events import (
     TokenFetched,
 )
 from okta_tokens.sandbox import Sandbox
+from tests.clock import call_at
 from tests.support import CLIENT_ID, SECRET, at_once, default_client, until, world
 
 ACME = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET))
@@ -285,7 +286,7 @@ async def test_an_internal_error_ends_the_provider() -> None:
             secret = SECRET
             raise ZeroDivisionError(len(secret) - len(SECRET))
 
-        here.provider._schedule.call_at(0, fail)
+        call_at(here.provider._schedule, 0, fail)
         with pytest.raises(ProviderStateError):
             await caller
         with pytest.raises(
@@ -324,7 +325,7 @@ async def test_a_fork_comes_before_an_earlier_failure() -> None:
     """In a forked child a failed provider reports the fork, not the failure in the parent."""
     async with world() as here:
         source = here.source()
-        here.provider._schedule.call_at(0, lambda: 1 / 0)
+        call_at(here.provider._schedule, 0, lambda: 1 / 0)
         await until(lambda: "failed" in repr(here.provider))
         _stop_after_fork()
 

@@ -120,6 +120,7 @@ class TokenKey(client: OktaClient, scopes: frozenset[str])
     authorization_server: str | None
     client_id: str
     domain: str
+    scope: str
     token_type: str
 class TokenProvider(*, refresh: RefreshPolicy | None = None,
         retry: RetryPolicy | None = None, session: aiohttp.ClientSession | None = None,

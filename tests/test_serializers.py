@@ -49,7 +49,7 @@ PROVIDER = TokenProvider()
 
 OBJECTS: dict[str, object] = {
     "AccessToken": AccessToken(
-        *(TOKEN, "Bearer", KEY.scopes, KEY),
+        *(TOKEN, "Bearer", KEY.scope, KEY),
         expiry=Instant(1_000.0, 1_000.0),
         leeway=1.0,
         clock=ManualClock(),

@@ -113,7 +113,7 @@ def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeySta
         **status_fields(entry.key),
         state=state.value,
         remaining=entry.unusable_at - now.boot if usable else None,
-        next_action_in=None if entry.timer is None else entry.timer.instant - now.boot,
+        next_action_in=None if entry.instant is None else entry.instant - now.boot,
         refuses_for=max(0.0, entry.refuse_until - now.boot),
         failures=entry.failed_renewals + entry.failed_fetches,
         last_error=None if error is None else f"{type(error).__name__}: {error.args[0]}",

@@ -16,8 +16,7 @@ from benchmarks.server import CLIENT_ID, SECRET, serve
 from benchmarks.soak import Plan, Sample, _Caller, _CallerCounts, _Key, evaluate, soak
 from okta_tokens import AccessToken
 from okta_tokens._endpoint.endpoint import Endpoint
-from okta_tokens._endpoint.token_request import FetchOperation
-from okta_tokens._endpoint.token_response import TokenResponse
+from okta_tokens._endpoint.token_request import Operation, T
 from okta_tokens.errors import FetchError, TransportError
 from tests.support import World, world
 
@@ -34,15 +33,15 @@ def counted_wrong(figures: Iterable[Figure]) -> set[str]:
 async def test_leaks_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the leaked tasks and file descriptors miss their limits."""
     tasks: list[asyncio.Task[None]] = []
-    fetch = Endpoint.fetch
+    run = Endpoint.run
 
-    async def leaking(self: Endpoint, operation: FetchOperation) -> TokenResponse | FetchError:
+    async def leaking(self: Endpoint, operation: Operation[T]) -> T | FetchError:
         tasks.append(asyncio.create_task(asyncio.sleep(3600)))
         for _ in range(4):
             files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        return await fetch(self, operation)
+        return await run(self, operation)
 
-    monkeypatch.setattr(Endpoint, "fetch", leaking)
+    monkeypatch.setattr(Endpoint, "run", leaking)
     with ExitStack() as files:
         figures = await soak(PLAN)
         for task in tasks:

@@ -31,7 +31,7 @@ def new_token(
     return AccessToken(
         value=value,
         token_type="Bearer",
-        scopes=KEY.scopes,
+        scope=KEY.scope,
         key=KEY,
         expiry=now.later(lifetime),
         leeway=leeway,
@@ -84,7 +84,7 @@ def test_a_new_entry_is_absent() -> None:
 
     assert entry.key is KEY
     assert entry.state(START) is State.ABSENT
-    assert (entry.token, entry.error, entry.timer) == (None, None, None)
+    assert (entry.token, entry.error, entry.instant) == (None, None, None)
     assert (entry.used, entry.failed_renewals, entry.failed_fetches) == (0, 0, 0)
     assert (entry.kept_fresh, entry.detached) == (False, False)
     assert entry.lifetime == 0

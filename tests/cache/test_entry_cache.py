@@ -19,9 +19,9 @@ class Cache(EntryCache):
 
     def __init__(self, maxsize: int) -> None:
         self.evicted: list[TokenKey] = []
-        super().__init__(maxsize, self._evict)
+        super().__init__(maxsize, self._record)
 
-    def _evict(self, entry: Entry) -> None:
+    def _record(self, entry: Entry) -> None:
         assert entry.key not in [each.key for each in self]
         entry.detach()
         self.evicted.append(entry.key)

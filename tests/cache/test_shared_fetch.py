@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from okta_tokens import (
     AccessToken,
@@ -25,9 +26,10 @@ from okta_tokens import (
 from okta_tokens._auth.authentication import resolve
 from okta_tokens._cache import shared_fetch
 from okta_tokens._cache.shared_fetch import SharedFetch
+from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
-from okta_tokens._runtime.clock import current_instant
+from okta_tokens._runtime.clock import Instant, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import Flight
 from okta_tokens._sharing.guarded_store import GuardedStore
@@ -37,6 +39,7 @@ from okta_tokens.stores import SharedToken, StoreIdentity
 from tests.clock import ManualClock, settle
 from tests.stores.support import MemoryTokenStore, identity_of
 
+RESPONSE = Response(200, CIMultiDict(), b"", Instant(0.0, 0.0), 0.0)
 KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s")), frozenset({"a"}))
 OTHER = TokenKey(KEY.client, frozenset({"b"}))
 LIFETIME = 300.0
@@ -72,7 +75,7 @@ class StubEndpoint:
         operation.resolved = await resolve(operation.key.client.authentication, "0oa1")
         return None if isinstance(operation.resolved, CredentialError) else operation.resolved
 
-    async def fetch(self, operation: FetchOperation) -> TokenResponse | FetchError:
+    async def run(self, operation: FetchOperation) -> TokenResponse | FetchError:
         """Return a new token, or the error, after the duration of a request."""
         credential = operation.known_authentication() or await operation.resolve()
         if isinstance(credential, CredentialError):
@@ -83,7 +86,7 @@ class StubEndpoint:
         await self.clock.sleep_until(self.clock.boot_time() + self.takes)
         if self.error is not None:
             return self.error
-        return TokenResponse(value, "Bearer", LIFETIME, operation.key.scopes, sent, "req1")
+        return TokenResponse(value, "Bearer", LIFETIME, operation.key.scope, sent, RESPONSE)
 
 
 @dataclass
@@ -118,7 +121,7 @@ class Process:
         token = AccessToken(
             value,
             "Bearer",
-            frozenset(),
+            "",
             key,
             expiry=current_instant(self.clock).later(LIFETIME),
             leeway=0.0,
@@ -223,7 +226,7 @@ async def test_a_later_process_loads_the_token_with_one_call(world: World) -> No
 
         assert isinstance(first, TokenResponse)
         assert isinstance(response, TokenResponse)
-        assert response == replace(first, sent=response.sent, request_id=None, adopted=True)
+        assert response == replace(first, sent=response.sent, response=None)
         assert world.store.calls == ["load"]
         assert two.endpoint.requests == 0
 

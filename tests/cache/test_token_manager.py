@@ -810,7 +810,7 @@ async def test_a_waiter_that_resumes_too_late_gets_the_token_in_the_cache(
             if isinstance(flight.result, AccessToken):
                 token = flight.result
                 flight.result = AccessToken(
-                    *(token.value, token.token_type, token.scopes, token.key),
+                    *(token.value, token.token_type, token._scope, token.key),
                     expiry=Instant(0.0, token._wall_expiry),
                     leeway=token._leeway,
                     clock=token._clock,
@@ -837,7 +837,7 @@ async def test_an_internal_error_in_a_flight_reaches_every_waiter(
         async def fail(_: object) -> None:
             raise KeyError("an internal error")
 
-        monkeypatch.setattr(endpoint, "fetch", fail)
+        monkeypatch.setattr(endpoint, "run", fail)
         with pytest.raises(
             ProviderStateError,
             match=r"^Internal error .* fetching a token \(KeyError\)",

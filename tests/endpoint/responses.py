@@ -25,7 +25,7 @@ DATE = "Fri, 15 Jan 2027 08:00:00 GMT"
 SENT = Instant(1_000.0, NOW - 0.5)
 
 TOKEN_FIELDS = {"token_type": "Bearer", "expires_in": 3600, "access_token": VALUE, "scope": "a b"}
-REQUESTED = frozenset({"a", "b"})
+REQUESTED = "a b"
 
 HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head></html>"
 NESTED = b"[" * 60_000
@@ -49,7 +49,7 @@ def new_response(
     return Response(status, CIMultiDict(headers), raw, SENT, NOW, secrets)
 
 
-def token_in(response: Response, requested: frozenset[str] = REQUESTED) -> TokenResponse:
+def token_in(response: Response, requested: str = REQUESTED) -> TokenResponse:
     """Return the token response that a response means."""
     result = parse_token_response(response, requested)
     assert isinstance(result, TokenResponse), result

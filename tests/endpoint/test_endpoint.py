@@ -150,7 +150,7 @@ async def test_a_renewal_that_became_urgent_before_it_came_to_the_gate_is_not_he
         flight: TokenFlight = Flight(key)
         flight.urgent = True
 
-        assert isinstance(await endpoint.fetch(FetchOperation(flight)), TokenResponse)
+        assert isinstance(await endpoint.run(FetchOperation(flight)), TokenResponse)
 
 
 async def test_a_retryable_error_is_retried() -> None:
@@ -364,7 +364,7 @@ async def test_a_429_after_a_success_begins_a_full_pause() -> None:
         endpoint = here.provider._registry.endpoint(key)
         here.clock.boot += 1.5
         here.sandbox.fail_next(Fault.concurrency_limited())
-        await endpoint._attempt(FetchOperation(Flight(key)), here.clock.boot + 10)
+        await endpoint._send(FetchOperation(Flight(key)), here.clock.boot + 10)
 
         assert endpoint.paused_until(key) == here.clock.boot + 2
         await here.clock.advance(2)

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenKey, TokenProvider
+from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens.errors import ConfigurationError
@@ -34,7 +35,7 @@ def new_registry(session: aiohttp.ClientSession | None = None) -> EndpointRegist
         schedule=Schedule(clock),
         policy=RetryPolicy(),
         max_concurrent_requests=8,
-        emit=lambda _: None,
+        emit=Emitter(()),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from okta_tokens import AccessToken, ClientSecretBasic, DPoP, OktaClient, TokenKey
+from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.token_request import (
     FetchOperation,
     RevokeOperation,
@@ -11,7 +12,7 @@ from okta_tokens._endpoint.token_request import (
 )
 from okta_tokens._runtime.clock import Instant, SystemClock
 from okta_tokens._runtime.single_flight import Flight
-from okta_tokens.events import TokenRequested
+from okta_tokens.events import Event, TokenRequested
 
 CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("secret"), dpop=DPoP())
 KEY = TokenKey(CLIENT, frozenset({"a"}))
@@ -19,14 +20,14 @@ KEY = TokenKey(CLIENT, frozenset({"a"}))
 # The form
 
 
-def test_the_form_names_the_grant_and_the_sorted_scopes() -> None:
-    """The form holds the grant type and the sorted scopes, and nothing else."""
-    assert build_form({"b", "a"}) == {"grant_type": "client_credentials", "scope": "a b"}
+def test_the_form_names_the_grant_and_the_scopes() -> None:
+    """The form holds the grant type and the scopes, and nothing else."""
+    assert build_form("a b") == {"grant_type": "client_credentials", "scope": "a b"}
 
 
 def test_the_form_without_scopes_has_no_scope_field() -> None:
     """Without scopes the field is left out, since an empty field would be malformed."""
-    assert build_form(()) == {"grant_type": "client_credentials"}
+    assert build_form("") == {"grant_type": "client_credentials"}
 
 
 # Operations
@@ -41,7 +42,8 @@ def test_each_request_is_built_afresh() -> None:
     first.secrets.append("x")
 
     assert second.form == {"grant_type": "client_credentials", "scope": "a"}
-    assert second.headers == {}
+    assert "DPoP" not in second.headers
+    assert second.headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert second.secrets == ["x"]
     assert second.url == "https://acme.okta.com/oauth2/default/v1/token"
     assert second.client_id == "0oa1"
@@ -50,20 +52,26 @@ def test_each_request_is_built_afresh() -> None:
 def test_the_event_of_a_request_tells_attempt_and_purpose() -> None:
     """The event of a token request holds its number, and whether a caller waits for it."""
     flight: TokenFlight = Flight(KEY)
-    operation = FetchOperation(flight)
-    operation.requests_sent = 1
-    assert operation.request_event() == TokenRequested(key=KEY, attempt=1, renewal=True)
+    events: list[Event] = []
+    emit, operation = Emitter([events.append]), FetchOperation(flight)
 
+    operation.count_request(emit)
     flight.wanted = True
-    operation.requests_sent = 2
-    assert operation.request_event() == TokenRequested(key=KEY, attempt=2, renewal=False)
+    operation.count_request(emit)
+    emit.deliver()
+
+    assert operation.requests_sent == 2
+    assert events == [
+        TokenRequested(key=KEY, attempt=1, renewal=True),
+        TokenRequested(key=KEY, attempt=2, renewal=False),
+    ]
 
 
 def test_a_revocation_needs_no_proof_and_treats_its_token_as_a_secret() -> None:
     """A revocation request has no proof, and no text may repeat its token."""
     expiry = Instant(boot=1.0, wall=1.0)
     token = AccessToken(
-        "token", "Bearer", KEY.scopes, KEY, expiry=expiry, leeway=1.0, clock=SystemClock()
+        "token", "Bearer", KEY.scope, KEY, expiry=expiry, leeway=1.0, clock=SystemClock()
     )
     operation = RevokeOperation(Flight(token))
     request = operation.new_request()

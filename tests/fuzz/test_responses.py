@@ -73,8 +73,8 @@ def check_result(response: Response, result: TokenResponse | FetchError) -> None
 
 
 @settings(FUZZ, max_examples=250)
-@given(responses(), st.frozensets(st.sampled_from("abc")))
-def test_any_response_is_parsed(response: Response, requested: frozenset[str]) -> None:
+@given(responses(), st.sampled_from(["", "a", "a b", "a b c"]))
+def test_any_response_is_parsed(response: Response, requested: str) -> None:
     """Any response becomes a token response or an error, and neither reveals a secret."""
     check_result(response, parse_token_response(response, requested))
 
@@ -87,7 +87,7 @@ def test_any_member_is_parsed(name: str, literal: str) -> None:
     body = ",".join(f'"{key}":{value}' for key, value in members.items()).encode()
     response = new_response(200, CIMultiDict(), b"{%b}" % body)
 
-    check_result(response, parse_token_response(response, frozenset()))
+    check_result(response, parse_token_response(response, ""))
 
 
 @FUZZ

@@ -23,6 +23,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.referee import Referee
 from tests.simulation.referee_state import KeyState
 from tests.simulation.script import FAULTS
+from tests.streams import Stream
 
 QUOTA = 1_200
 """Token requests per minute for the org server, and the same number for all custom servers."""
@@ -297,14 +298,14 @@ class _Response:
         """The token in it and its lifetime in seconds, if the response arrives completely."""
 
     @property
-    def content(self) -> _Response:
-        """The response itself, which is also the stream of its body."""
-        return self
+    def content(self) -> Stream:
+        """The stream of the body."""
+        return Stream(self._parts())
 
     def close(self) -> None:
         """Do nothing, because there is no connection."""
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
+    async def _parts(self) -> AsyncIterator[bytes]:
         """Yield the body, or a part of it and then an error."""
         if self.pause:
             for byte in self.body:

@@ -72,12 +72,12 @@ MUTANTS = {
     "cancel the flight when a caller leaves": (
         Rule.SINGLE_FLIGHT,
         "_runtime/single_flight",
-        "        if flight._timer is None or deadline < flight._timer.instant:",
+        "        if flight.instant is None or deadline < flight.instant:",
         """\
         waiter.add_done_callback(
             lambda waiter: waiter.cancelled() and [task.cancel() for task in self._tasks]
         )
-        if flight._timer is None or deadline < flight._timer.instant:""",
+        if flight.instant is None or deadline < flight.instant:""",
     ),
     "raise the error of a failed renewal": (
         Rule.UNNOTICED,
@@ -202,7 +202,7 @@ MUTANTS = {
     "leave timers behind": (
         Rule.NOTHING_LEFT,
         "_runtime/schedule",
-        "self._schedule.cancel(self._timer)",
+        "self._schedule.cancel(self)\n        if not",
         "pass",
     ),
     "do not wake waiters at their deadline": (

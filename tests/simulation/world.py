@@ -203,7 +203,7 @@ class World:
         flights = len(manager.flights.under_way)
         tasks = len(asyncio.all_tasks()) - len(self._callers) - 2  # this one and the owner
         timers, entries = len(provider._schedule), len(manager.entries)
-        pending = sum(entry.timer is not None for entry in manager.entries)
+        pending = sum(entry.instant is not None for entry in manager.entries)
         oldest = next(iter(self._callers.values()), math.inf)
         waited = self._loop.time() - oldest
         for wrong, why in (

@@ -111,7 +111,6 @@ def test_names_differ() -> None:
             OktaClient("acme.okta.com", "0oa1", CLIENT.authentication, dpop=DPoP()), KEY.scopes
         ),
         TokenKey(CLIENT, frozenset({"a", "b"})),
-        TokenKey(CLIENT, frozenset({"a b"})),
         TokenKey(CLIENT, frozenset()),
         TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("other")), KEY.scopes),
         TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretPost("secret")), KEY.scopes),

@@ -91,12 +91,14 @@ class Damping:
         return 0.0
 
 
-class Entry:
+class Entry(Timer):
     """What the cache holds for a key: the token, its two instants, what failed, when to try again.
 
     Only plain functions on the provider's event loop change an entry, never across an await. A hit
     reads three fields and stores one. Within the entry's *window* the wall clock alone decides. A
     jump of the wall clock in either direction leaves the window.
+
+    An entry is the timer of what the manager decides next about it.
     """
 
     __slots__ = (
@@ -114,12 +116,12 @@ class Entry:
         "refresh_at",
         "refuse_until",
         "renew_after",
-        "timer",
         "token",
         "used",
     )
 
     def __init__(self, key: TokenKey) -> None:
+        super().__init__()
         self.key = key
         self.token: AccessToken | None = None
         self.opens = _NEVER
@@ -130,8 +132,6 @@ class Entry:
         self.kept_fresh = False
         self.detached = False
         """True once the cache has dropped the entry: its sources must look the key up again."""
-        self.timer: Timer | None = None
-        """The timer of what the manager decides next about the entry."""
         self.lifetime = 0.0
         self.refresh_at = _NEVER
         """When the renewal is due, in seconds of boot time."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-
-import cachetools
 
 from okta_tokens._cache.entry import FOR_EVICTION, Entry
 from okta_tokens._model.token_key import TokenKey
@@ -14,7 +13,8 @@ class EntryCache:
     """A bounded number of entries, and beside them the entries that are kept fresh.
 
     A full cache evicts the oldest entry that was not used since the cache last considered it: a
-    used entry gets a second chance. So a hit only sets a bit and moves no entry in a list.
+    used entry gets a second chance, and becomes the youngest. So a hit only sets a bit and moves no
+    entry in a list.
 
     Args:
         maxsize: How many entries of each kind.
@@ -22,9 +22,12 @@ class EntryCache:
     """
 
     def __init__(self, maxsize: int, evicted: Callable[[Entry], None]) -> None:
-        self._entries = _SecondChanceCache(maxsize, evicted)
+        # From the oldest to the youngest. In a plain dictionary, to find the oldest one takes the
+        # longer the more have been removed: seconds, if ten thousands get a second chance.
+        self._entries: OrderedDict[TokenKey, Entry] = OrderedDict()
         self._kept: dict[TokenKey, Entry] = {}
         self._maxsize = maxsize
+        self._evicted = evicted
 
     def __len__(self) -> int:
         """Return how many entries there are."""
@@ -36,12 +39,14 @@ class EntryCache:
 
     def get(self, key: TokenKey) -> Entry | None:
         """Return the entry of a key, or None."""
-        return self._kept.get(key) or self._entries.get(key)
+        return self._entries.get(key) or self._kept.get(key)
 
     def get_or_add(self, key: TokenKey) -> Entry:
         """Return the entry of a key; add an empty entry if there is none."""
         entry = self.get(key)
         if entry is None:
+            if len(self._entries) >= self._maxsize:
+                self._evict()
             entry = self._entries[key] = Entry(key)
         return entry
 
@@ -56,26 +61,16 @@ class EntryCache:
         return True
 
     def remove(self, entry: Entry) -> None:
-        """Drop an entry that is in the cache."""
+        """Drop an entry that is in the cache, and is not kept fresh."""
         del self._entries[entry.key]
         entry.detach()
 
-
-class _SecondChanceCache(cachetools.Cache[TokenKey, Entry]):
-    """The clock algorithm (second chance) on the insertion order of a cachetools cache."""
-
-    def __init__(self, maxsize: int, evicted: Callable[[Entry], None]) -> None:
-        super().__init__(maxsize)
-        self._evicted = evicted
-
-    def popitem(self) -> tuple[TokenKey, Entry]:
-        """Remove the oldest unused entry; used entries become the youngest."""
+    def _evict(self) -> None:
+        """Remove the oldest unused entry (the clock algorithm)."""
         while True:
-            key = next(iter(self))
-            entry = self.pop(key)
-            if entry.used & FOR_EVICTION:
-                entry.used &= ~FOR_EVICTION
-                self[key] = entry
-                continue
-            self._evicted(entry)
-            return key, entry
+            key, entry = self._entries.popitem(last=False)
+            if not entry.used & FOR_EVICTION:
+                break
+            entry.used &= ~FOR_EVICTION
+            self._entries[key] = entry
+        self._evicted(entry)

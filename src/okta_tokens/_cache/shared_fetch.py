@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from hashlib import blake2b
 
 from cachetools import LRUCache, TLRUCache
@@ -18,6 +17,7 @@ from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import Random, RefreshPolicy
+from okta_tokens._model.scopes import format_scopes
 from okta_tokens._model.store_identity import StoreIdentity, token_identity
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
@@ -94,10 +94,10 @@ class SharedFetch:
                 adopted, lease = await self._adopt_or_lease(flight, identity)
                 if adopted is not None:
                     return adopted
-        result = await self._registry.endpoint(flight.key).fetch(operation)
+        result = await self._registry.endpoint(flight.key).run(operation)
         if isinstance(result, TokenResponse):
             identity = self._identity(flight.key, operation.authentication)
-            result = replace(result, identity=identity)
+            result.identity = identity
             if identity is not None:
                 self._last_identities[flight.key] = identity
                 self._publish(flight.key, identity, result, lease)
@@ -222,10 +222,8 @@ class SharedFetch:
             token.value,
             token.token_type,
             token.lifetime,
-            token.scopes,
+            format_scopes(token.scopes),
             sent,
-            request_id=None,
-            adopted=True,
             identity=identity,
         )
 
@@ -245,7 +243,7 @@ class SharedFetch:
         token = SharedToken(
             response.value,
             response.token_type,
-            response.scopes,
+            frozenset(response.scope.split()),
             response.lifetime,
             response.sent.wall + offset + response.lifetime,
         )

@@ -284,8 +284,7 @@ class TokenManager:
         if entry is None or entry.token is None or entry.token.value != token.value:
             return
         entry.drop_token()
-        self._schedule.cancel(entry.timer)
-        entry.timer = None
+        self._schedule.cancel(entry)
         if not entry.kept_fresh:
             self._set_timer(entry, self._clock.boot_time() + self._retry.max_cooldown)
 
@@ -307,33 +306,44 @@ class TokenManager:
     # What the result of a flight changes
 
     async def _fly(self, flight: TokenFlight) -> Result:
-        """Fetch a token and land it; nothing is awaited between the result and the waiters."""
+        """Fetch a token and land it; nothing is awaited between the result and the waiters.
+
+        A fetch does not begin too soon after a token that lived less than a second.
+        """
+        entry = self.entries.get_or_add(flight.key)
+        result: TokenResponse | TokenProviderError
         try:
-            result: TokenResponse | TokenProviderError = await self._fetch(flight)
+            if entry.token is not None and entry.refresh_at > entry.unusable_at:
+                await self._clock.sleep_until(entry.refresh_at)
+            if self._sharing is None:
+                endpoint = self._registry.endpoint(flight.key)
+                result = await endpoint.run(FetchOperation(flight))
+            else:
+                result = await self._fetch_or_adopt(flight, self._sharing)
         except Exception as error:  # noqa: BLE001 - an internal error must not leave callers waiting
             result = internal_error("fetching a token", error)
         if self._is_stopped:
             raise asyncio.CancelledError  # again: the callable for the secret swallowed the first
-        return self._land(flight, result)
+        if entry.detached:
+            entry = self.entries.get_or_add(flight.key)
+        return self._land(flight, entry, result)
 
-    async def _fetch(self, flight: TokenFlight) -> TokenResponse | TokenProviderError:
-        """Fetch a token, but not too soon after one that lived less than a second.
+    async def _fetch_or_adopt(
+        self, flight: TokenFlight, sharing: SharedFetch
+    ) -> TokenResponse | TokenProviderError:
+        """Fetch a token as one of the processes that share a store.
 
-        Three cases: without a store, Okta is asked; while the entry cools down, only the store is
-        asked, since another process may have a token; otherwise the processes share the fetch.
+        While the entry cools down, only the store is asked, since another process may have a token.
         """
-        held = self.entries.get(flight.key)
-        if held is not None and held.token is not None and held.refresh_at > held.unusable_at:
-            await self._clock.sleep_until(held.refresh_at)
-        if self._sharing is None:
-            return await self._registry.endpoint(flight.key).fetch(FetchOperation(flight))
         entry = self.entries.get_or_add(flight.key)
         state = entry.state(current_instant(self._clock))
         if entry.error is not None and state is State.COOLING_DOWN:
-            return await self._sharing.adopt(flight) or entry.error
-        return await self._sharing.fetch(flight)
+            return await sharing.adopt(flight) or entry.error
+        return await sharing.fetch(flight)
 
-    def _land(self, flight: TokenFlight, result: TokenResponse | TokenProviderError) -> Result:
+    def _land(
+        self, flight: TokenFlight, entry: Entry, result: TokenResponse | TokenProviderError
+    ) -> Result:
         """Change the entry of a flight by its result, and return what the waiters get.
 
         Five cases:
@@ -346,10 +356,9 @@ class TokenManager:
 
         A token that is past its leeway on arrival counts as an error.
         """
-        entry = self.entries.get_or_add(flight.key)
         now = current_instant(self._clock)
         if result is entry.error:
-            if entry.timer is None:  # it fired while this flight was under way
+            if entry.instant is None:  # its timer fired while this flight was under way
                 self._set_timer(entry, now.boot)
             return result
         if isinstance(result, TokenResponse):
@@ -370,7 +379,7 @@ class TokenManager:
         return AccessToken(
             response.value,
             response.token_type,
-            response.scopes,
+            response.scope,
             key,
             expiry=response.sent.later(response.lifetime),
             leeway=self._refresh.leeway(response.lifetime),
@@ -392,7 +401,7 @@ class TokenManager:
                     key=entry.key,
                     lifetime=lifetime,
                     remaining=response.sent.boot + lifetime - now.boot,
-                    scopes=response.scopes,
+                    scopes=token.scopes,
                     waiters=waiters,
                 )
             )
@@ -403,8 +412,8 @@ class TokenManager:
                     key=entry.key,
                     lifetime=lifetime,
                     duration=now.boot - response.sent.boot,
-                    scopes=response.scopes,
-                    missing_scopes=entry.key.scopes - response.scopes,
+                    scopes=token.scopes,
+                    missing_scopes=entry.key.scopes - token.scopes,
                     waiters=waiters,
                     request_id=response.request_id,
                 ),
@@ -481,7 +490,6 @@ class TokenManager:
         5. A usable token, no error, or an error that a retry can fix: a renewal starts.
         6. An error that no retry can fix: nothing happens until a caller asks.
         """
-        entry.timer = None
         now = current_instant(self._clock)
         usable = entry.state(now) in _USABLE
         if not usable:
@@ -531,11 +539,10 @@ class TokenManager:
 
     def _set_timer(self, entry: Entry, instant: float) -> None:
         """Let `_fall_due` decide about an entry at an instant of boot time, and not before."""
-        self._schedule.cancel(entry.timer)
-        entry.timer = self._schedule.call_at(instant, self._on_timer, entry)
+        self._schedule.call_at(instant, self._on_timer, entry)
 
     def _evict(self, entry: Entry) -> None:
-        self._schedule.cancel(entry.timer)
+        self._schedule.cancel(entry)
         entry.detach()
         self._emit(KeyEvicted(key=entry.key))
 
@@ -544,7 +551,7 @@ class TokenManager:
         self._is_stopped = True
         self._schedule.clear()
         for entry in self.entries:
-            entry.timer = None
+            entry.instant = None
             entry.detach()
 
 

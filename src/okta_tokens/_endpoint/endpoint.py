@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
-from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest, resolve
+from okta_tokens._auth.authentication import (
+    ClientAuthentication,
+    TokenRequest,
+    authenticate,
+    resolve,
+)
 from okta_tokens._auth.client_secret import SWAPPED
+from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.clock_offset import ClockOffset
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
@@ -19,7 +24,6 @@ from okta_tokens._endpoint.token_request import (
     FetchOperation,
     Operation,
     RevocationFlight,
-    RevokeOperation,
     TokenFlight,
 )
 from okta_tokens._endpoint.token_response import TokenResponse
@@ -30,7 +34,7 @@ from okta_tokens._runtime.gate import Gate, Lane
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TransportError
-from okta_tokens.events import AttemptFailed, Event, RequestsPaused
+from okta_tokens.events import AttemptFailed, RequestsPaused
 
 T = TypeVar("T", bound=TokenResponse | bool)
 
@@ -74,7 +78,7 @@ class Endpoint:
         policy: RetryPolicy,
         max_concurrent_requests: int,
         random: Random,
-        emit: Callable[[Event], None],
+        emit: Emitter,
         store: GuardedStore | None = None,
     ) -> None:
         self._origin = origin
@@ -174,37 +178,20 @@ class Endpoint:
         operation.resolved = resolved
         return None if isinstance(resolved, CredentialError) else resolved
 
-    async def fetch(self, operation: FetchOperation) -> TokenResponse | FetchError:
-        """Fetch a token, with as many attempts as the policy allows.
+    async def run(self, operation: Operation[T]) -> T | FetchError:
+        """Make attempts, each in a place of its own; meanwhile the endpoint is not idle.
 
-        A flight without a waiter makes one attempt. It gets all of them as soon as a caller waits.
+        A flight without a waiter makes one attempt. It gets as many as the policy allows as soon as
+        a caller waits. The loop ends in four cases: an attempt succeeds; its error is final, or the
+        time is used up; no caller waits, or the attempts are used up; `_enter` returns an error.
 
         Cancellation gives the place up and closes the connection.
 
         Args:
-            operation: The operation for the flight of a key.
+            operation: What Okta is asked to do.
 
         Returns:
-            The token response, or the error of the last attempt.
-        """
-        return await self._run(operation)
-
-    async def revoke(self, flight: RevocationFlight) -> bool | FetchError:
-        """Revoke a token, with as many attempts as `fetch` makes.
-
-        Args:
-            flight: The flight of a token.
-
-        Returns:
-            True, or the error of the last attempt.
-        """
-        return await self._run(RevokeOperation(flight))
-
-    async def _run(self, operation: Operation[T]) -> T | FetchError:
-        """Make attempts, each in a place of its own; meanwhile the endpoint is not idle.
-
-        The loop ends in four cases: an attempt succeeds; its error is final, or the time is used
-        up; no caller waits, or the attempts are used up; `_enter` returns an error.
+            The result, or the error of the last attempt.
         """
         policy, clock, flight = self._policy, self._clock, operation.flight
         spent, attempt = 0.0, 0
@@ -212,15 +199,17 @@ class Endpoint:
         self._under_way += 1
         try:
             while True:
-                error = await self._enter(operation)
+                error = None if self._enters_at_once(operation) else await self._enter(operation)
                 if error is not None:
                     error.attempts = operation.requests_sent
                     return result if isinstance(result, RateLimitedError) else error
                 entered_at = clock.boot_time()
                 attempt += 1
+                deadline = entered_at + policy.total_timeout - spent
                 try:
-                    deadline = entered_at + policy.total_timeout - spent
-                    result = await self._attempt(operation, deadline)
+                    result, refusal = await self._send(operation, deadline)
+                    if refusal is not None:
+                        result = await self._send_changed(operation, deadline, refusal)
                 finally:
                     self._gate.leave(flight)
                 if not isinstance(result, FetchError):
@@ -235,6 +224,12 @@ class Endpoint:
                 await clock.sleep_until(clock.boot_time() + delay)
         finally:
             self._under_way -= 1
+
+    def _enters_at_once(self, operation: Operation[T]) -> bool:
+        """Take a place if a request can be sent now, and none waits: the usual case."""
+        if self._pause_of(operation.key).until > self._clock.boot_time() or len(self._gate) > 0:
+            return False
+        return self._gate.try_enter(operation.flight, _lane_of(operation.flight))
 
     async def _enter(self, operation: Operation[T]) -> FetchError | None:
         """Wait for the end of a pause and for a place; return why no request can be sent.
@@ -258,25 +253,90 @@ class Endpoint:
             if abandoned:
                 return TransportError(_ABANDONED, key=operation.key, retryable=True)
 
-    async def _attempt(self, operation: Operation[T], deadline: float) -> T | FetchError:
-        """Send a request; if Okta refuses it for a reason that a change removes, send another one.
+    async def _send_changed(
+        self, operation: Operation[T], deadline: float, refusal: _Refusal
+    ) -> T | FetchError:
+        """Send another request after a refusal whose reason a change removes.
 
         Each change is made once. No request follows while the domain is paused, or if the
         credential to change has not changed: then the first refusal is the result. Each request
         is built anew, since Okta counts an assertion as used even if it refuses the request.
         """
-        result, request, change = await self._send(operation, deadline)
+        result: T | FetchError = refusal.error
         made: set[ImmediateRetry] = set()
-        while change is not None and change not in made:
-            made.add(change)
-            refused = request if change is ImmediateRetry.CREDENTIAL else None
+        last: _Refusal | None = refusal
+        while last is not None and last.change not in made:
+            made.add(last.change)
             sent = operation.requests_sent
-            next_result, request, change = await self._send(operation, deadline, refused)
-            if next_result is None or operation.requests_sent == sent:
+            next_result, last = await self._send(operation, deadline, last)
+            if operation.requests_sent == sent:
                 break  # no request was sent, so the refusal tells more
             result = next_result
-        assert result is not None  # noqa: S101 - narrows the type
         return result
+
+    async def _send(
+        self, operation: Operation[T], deadline: float, refusal: _Refusal | None = None
+    ) -> tuple[T | FetchError, _Refusal | None]:
+        """Build one request, send it, and parse its response.
+
+        Args:
+            operation: What Okta is asked to do.
+            deadline: When to give up at the latest, in seconds of boot time.
+            refusal: The refusal of the last request. If the credential has to change and has not
+                changed, no request is sent.
+
+        Returns:
+            The result; and the refusal, if a changed request may succeed at once.
+        """
+        seconds = min(self._policy.request_timeout, deadline - self._clock.boot_time())
+        request = operation.new_request()
+        response: Response | FetchError | None = None
+        with self._schedule.deadline(self._clock.boot_time() + seconds):
+            response = await self._prepare(operation, request)
+            if response is None and refusal is not None and refusal.covers(request):
+                return refusal.error, None
+            if response is None:
+                operation.count_request(self._emit)
+                response = await self._exchange.send(request, operation.key.client)
+        if response is None:
+            response = self._timeout_error(seconds)
+        if isinstance(response, FetchError):
+            result, change = response, None
+        else:
+            outcome = self._handle(operation, request, response)
+            if not isinstance(outcome, FetchError):
+                return outcome, None
+            result = outcome
+            change = self._immediate_retry(operation, request, response, result)
+        if result.args != (SWAPPED,):
+            result.key = operation.key
+        result.attempts = operation.requests_sent
+        self._emit(AttemptFailed(key=operation.key, error=result))
+        return result, None if change is None else _Refusal(request, result, change)
+
+    async def _prepare(
+        self, operation: Operation[T], request: TokenRequest
+    ) -> CredentialError | None:
+        """Add credential and proof to a request, or return why there is no credential.
+
+        The proof comes last and is dated then, since Okta accepts only fresh proofs. Cancellation
+        leaves an RSA signature to its thread.
+        """
+        authentication = operation.known_authentication() or await operation.resolve()
+        if isinstance(authentication, CredentialError):
+            return authentication
+        operation.authentication = authentication
+        operation.clock_offset = offset = self._clock_offset.seconds
+        request.now = self._clock.wall_time() + offset
+        begun = self._clock.boot_time()
+        error = await authenticate(authentication, request)
+        if error is None and operation.dpop is not None:
+            now = request.now + self._clock.boot_time() - begun
+            nonce = self._nonces.get(operation.key.authorization_server)
+            proof = await operation.dpop.prove("POST", request.url, now, nonce=nonce)
+            request.headers["DPoP"] = proof
+            request.secrets.append(proof)
+        return error
 
     def _immediate_retry(
         self,
@@ -290,68 +350,7 @@ class Endpoint:
             return None
         return _change_for(operation, request, response, error, self.clock_offset)
 
-    async def _send(
-        self, operation: Operation[T], deadline: float, refused: TokenRequest | None = None
-    ) -> tuple[T | FetchError | None, TokenRequest, ImmediateRetry | None]:
-        """Build one request, send it, and parse its response.
-
-        Args:
-            operation: What Okta is asked to do.
-            deadline: When to give up at the latest, in seconds of boot time.
-            refused: A request that was refused. The new one is not sent if it holds the same
-                credential.
-
-        Returns:
-            The result, None if the request was not sent; the request; and what to change before it
-            is sent again at once.
-        """
-        request = operation.new_request()
-        deadline = min(self._clock.boot_time() + self._policy.request_timeout, deadline)
-        response = await self._exchange_before(deadline, operation, request, refused)
-        result = (
-            self._handle(operation, request, response)
-            if isinstance(response, Response)
-            else response
-        )
-        change = None
-        if isinstance(result, FetchError):
-            if isinstance(response, Response):
-                change = self._immediate_retry(operation, request, response, result)
-            if result.args != (SWAPPED,):
-                result.key = operation.key
-            result.attempts = operation.requests_sent
-            self._emit(AttemptFailed(key=operation.key, error=result))
-        return result, request, change
-
-    async def _exchange_before(
-        self,
-        deadline: float,
-        operation: Operation[T],
-        request: TokenRequest,
-        refused: TokenRequest | None,
-    ) -> Response | FetchError | None:
-        """Prepare a request, compare its credential, emit the event, send it."""
-        key = operation.key
-        seconds = deadline - self._clock.boot_time()
-        with self._schedule.deadline(deadline):
-            authentication = operation.known_authentication() or await operation.resolve()
-            if isinstance(authentication, CredentialError):
-                return authentication
-            operation.authentication = authentication
-            operation.clock_offset = offset = self._clock_offset.seconds
-            request.now = self._clock.wall_time() + offset
-            nonce = self._nonces.get(key.authorization_server)
-            error = await self._exchange.prepare(
-                request, authentication, dpop=operation.dpop, nonce=nonce
-            )
-            if error is not None:
-                return error
-            if refused is not None and request.credential == refused.credential:
-                return None
-            operation.requests_sent += 1
-            if (event := operation.request_event()) is not None:
-                self._emit(event)
-            return await self._exchange.send(request, key.client)
+    def _timeout_error(self, seconds: float) -> TransportError:
         return TransportError(
             f"no response from {self._origin} within {seconds:.3g} s; check that this machine can "
             "reach it, and that the callable for the secret or key, if there is one, is quick",
@@ -413,6 +412,19 @@ class Endpoint:
 
     def _pause_of(self, key: TokenKey) -> Pause:
         return self._org_pause if key.authorization_server is None else self._custom_pause
+
+
+class _Refusal(NamedTuple):
+    """A request that Okta refused, and the change with which it may succeed at once."""
+
+    request: TokenRequest
+    error: FetchError
+    change: ImmediateRetry
+
+    def covers(self, request: TokenRequest) -> bool:
+        """Tell whether Okta would refuse another request for the same credential."""
+        is_about_credential = self.change is ImmediateRetry.CREDENTIAL
+        return is_about_credential and request.credential == self.request.credential
 
 
 def _lane_of(flight: TokenFlight | RevocationFlight) -> Lane:

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 import ssl
 from io import BytesIO
 from urllib.parse import urlencode
 
 import aiohttp
 
-from okta_tokens._auth.authentication import (
-    ClientAuthentication,
-    TokenRequest,
-    authenticate,
-    ends_the_task,
-)
-from okta_tokens._auth.dpop import DPoP
-from okta_tokens._endpoint.http_session import RefusedRouteError, Route, Routes
+from okta_tokens._auth.authentication import TokenRequest, ends_the_task
+from okta_tokens._endpoint.http_session import RefusedRouteError, Routes
 from okta_tokens._endpoint.response import MAX_BODY, Response
 from okta_tokens._model.advice import MIDDLEBOXES
 from okta_tokens._model.client import OktaClient
 from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._runtime.redaction import sanitize, scrub
-from okta_tokens._version import __version__
-from okta_tokens.errors import CredentialError, TransportError
+from okta_tokens.errors import TransportError
 
-USER_AGENT = (
-    f"okta-tokens/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
-)
-
-_HEADERS = {
-    "Accept": "application/json",
-    # A response has a few hundred bytes, too few to compress.
-    "Accept-Encoding": "identity",
-    "Content-Type": "application/x-www-form-urlencoded",
-    "User-Agent": USER_AGENT,
-}
 _NO_TIMEOUT = aiohttp.ClientTimeout()
 """The endpoint ends a request, by the clock of the provider."""
 _UNTRUSTED = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
@@ -62,38 +43,6 @@ class Exchange:
         self._clock = clock
         self._routes = routes
 
-    async def prepare(
-        self,
-        request: TokenRequest,
-        authentication: ClientAuthentication,
-        *,
-        dpop: DPoP | None = None,
-        nonce: str | None = None,
-    ) -> CredentialError | None:
-        """Add headers, credential and proof to a request.
-
-        The proof comes last and is dated then, since Okta accepts only fresh proofs. Cancellation
-        leaves an RSA signature to its thread.
-
-        Args:
-            request: Edited in place.
-            authentication: Adds the credential.
-            dpop: Makes the proof; None if the request needs none.
-            nonce: The nonce that the proof repeats; None if the server has sent none.
-
-        Returns:
-            None, or the error if there is no credential.
-        """
-        began = self._clock.boot_time()
-        request.headers.update(_HEADERS)
-        error = await authenticate(authentication, request)
-        if error is None and dpop is not None:
-            now = request.now + self._clock.boot_time() - began
-            proof = await dpop.prove("POST", request.url, now, nonce=nonce)
-            request.headers["DPoP"] = proof
-            request.secrets.append(proof)
-        return error
-
     async def send(self, request: TokenRequest, client: OktaClient) -> Response | TransportError:
         """Send a request and read the response to its last byte.
 
@@ -106,8 +55,34 @@ class Exchange:
         Returns:
             The response, or the error if there is none.
         """
+        route = self._routes.route(client)
+        route.begin()
+        sent = current_instant(self._clock)
         try:
-            return await self._post(request, self._routes.route(client))
+            async with self._session.post(
+                request.url,
+                data=urlencode(request.form).encode(),
+                headers=request.headers,
+                allow_redirects=False,
+                raise_for_status=False,
+                middlewares=route.middlewares,
+                timeout=_NO_TIMEOUT,
+                proxy=self._proxy,
+            ) as response:
+                content = response.content
+                body = BytesIO()  # its repr does not show the token, nor does a cancelled frame
+                while body.write(await content.readany()):
+                    if body.tell() > MAX_BODY:
+                        response.close()
+                        break
+                return Response(
+                    response.status,
+                    response.headers,
+                    body.getvalue()[: MAX_BODY + 1],
+                    sent,
+                    self._clock.wall_time(),
+                    request.secrets,
+                )
         except RefusedRouteError as error:
             return TransportError(str(error))
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
@@ -121,35 +96,6 @@ class Exchange:
             )
             failure.__cause__ = sanitize(error, request.secrets)
             return failure
-
-    async def _post(self, request: TokenRequest, route: Route) -> Response:
-        route.begin()
-        sent = current_instant(self._clock)
-        async with self._session.post(
-            request.url,
-            data=urlencode(request.form).encode(),
-            headers=request.headers,
-            allow_redirects=False,
-            raise_for_status=False,
-            middlewares=route.middlewares,
-            timeout=_NO_TIMEOUT,
-            proxy=self._proxy,
-        ) as response:
-            body = BytesIO()  # its repr does not show the token, nor does a cancelled frame
-            async for chunk in response.content.iter_any():
-                body.write(chunk)
-                del chunk
-                if body.tell() > MAX_BODY:
-                    response.close()
-                    break
-            return Response(
-                status=response.status,
-                headers=response.headers,
-                body=body.getvalue()[: MAX_BODY + 1],
-                sent=sent,
-                received_at=self._clock.wall_time(),
-                secrets=request.secrets,
-            )
 
 
 def _transport_error(error: BaseException, origin: str, request: TokenRequest) -> TransportError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 
 import aiohttp
 
+from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.endpoint import Endpoint
 from okta_tokens._endpoint.exchange import Exchange
 from okta_tokens._endpoint.http_session import (
@@ -24,7 +25,6 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.guarded_store import GuardedStore
-from okta_tokens.events import Event
 
 MAX_IDLE_ENDPOINTS = 1_000
 """How many endpoints are kept before idle ones are dropped for new ones."""
@@ -58,7 +58,7 @@ class EndpointRegistry:
         schedule: Schedule,
         policy: RetryPolicy,
         max_concurrent_requests: int,
-        emit: Callable[[Event], None],
+        emit: Emitter,
         store: GuardedStore | None = None,
     ) -> None:
         if session is not None:

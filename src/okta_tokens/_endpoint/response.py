@@ -40,6 +40,9 @@ _COOKIES = {"set-cookie", "set-cookie2"}
 class Headers(Protocol):
     """The headers of a response: names are case-insensitive and may occur more than once."""
 
+    def get(self, name: str, /) -> str | None:
+        """Return the first value of a header, or None."""
+
     def getall(self, name: str, default: list[str], /) -> list[str]:
         """Return every value of a header."""
 
@@ -69,8 +72,7 @@ class Response:
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, or None."""
-        values = self.headers.getall(name, [])
-        return values[0] if values else None
+        return self.headers.get(name)
 
     def request_id(self, token: str) -> str | None:
         """Return the `X-Okta-Request-Id` of a token response, if it looks like an id.

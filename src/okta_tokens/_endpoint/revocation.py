@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable
 
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import RevocationFlight
+from okta_tokens._endpoint.token_request import RevocationFlight, RevokeOperation
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.internal_error import internal_error
@@ -84,7 +84,7 @@ class TokenRevoker:
     async def _fly(self, flight: RevocationFlight) -> bool | TokenProviderError:
         key = flight.key.key
         try:
-            result = await self._registry.endpoint(key).revoke(flight)
+            result = await self._registry.endpoint(key).run(RevokeOperation(flight))
         except Exception as error:  # noqa: BLE001 - an internal error must not leave callers waiting
             return internal_error("revoking a token", error)
         if result is True:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
+
+import aiohttp
 
 from okta_tokens._auth.authentication import (
     ClientAuthentication,
@@ -13,34 +16,47 @@ from okta_tokens._auth.authentication import (
     resolve,
 )
 from okta_tokens._auth.dpop import DPoP
+from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_response import (
     TokenResponse,
     parse_revocation_response,
     parse_token_response,
 )
-from okta_tokens._model.scopes import format_scopes
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.single_flight import Flight
+from okta_tokens._version import __version__
 from okta_tokens.errors import CredentialError, FetchError, TokenProviderError
-from okta_tokens.events import Event, TokenRequested
+from okta_tokens.events import TokenRequested
 
 T = TypeVar("T", bound=TokenResponse | bool)
 TokenFlight = Flight[TokenKey, AccessToken | TokenProviderError]
 RevocationFlight = Flight[AccessToken, bool | TokenProviderError]
 
+USER_AGENT = (
+    f"okta-tokens/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+)
 
-def build_form(scopes: Iterable[str]) -> dict[str, str]:
+_HEADERS = {
+    "Accept": "application/json",
+    # A response has a few hundred bytes, too few to compress.
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/x-www-form-urlencoded",
+    "User-Agent": USER_AGENT,
+}
+
+
+def build_form(scope: str) -> dict[str, str]:
     """Return the fields of a token request (RFC 6749 section 4.4.2).
 
     Args:
-        scopes: The requested scopes. Without any the field is left out, and a custom authorization
-            server grants its default scopes.
+        scope: The requested scopes, joined by spaces. Without any the field is left out, and a
+            custom authorization server grants its default scopes.
     """
     form = {"grant_type": "client_credentials"}
-    if parameter := format_scopes(scopes):
-        form["scope"] = parameter
+    if scope:
+        form["scope"] = scope
     return form
 
 
@@ -101,7 +117,8 @@ class Operation(ABC, Generic[T]):
 
     def new_request(self) -> TokenRequest:
         """Return a new request without date, credential and proof."""
-        return TokenRequest(self.url, self.key.client_id, {**self.form}, {}, 0.0, self.secrets)
+        client_id = self.key.client.client_id
+        return TokenRequest(self.url, client_id, {**self.form}, {**_HEADERS}, 0.0, self.secrets)
 
     def known_authentication(self) -> ClientAuthentication | CredentialError | None:
         """Return the authentication of the next attempt, or None if a callable has to be called.
@@ -139,9 +156,13 @@ class Operation(ABC, Generic[T]):
             response: The response to one of the requests.
         """
 
-    @abstractmethod
-    def request_event(self) -> Event | None:
-        """Return the event that tells about the request just counted, or None."""
+    def count_request(self, emit: Emitter) -> None:  # noqa: ARG002 - a fetch emits an event
+        """Count a request that is about to be sent.
+
+        Args:
+            emit: Called with the event about it, if there is one.
+        """
+        self.requests_sent += 1
 
 
 class FetchOperation(Operation[TokenResponse]):
@@ -156,7 +177,7 @@ class FetchOperation(Operation[TokenResponse]):
     def __init__(self, flight: TokenFlight) -> None:
         key = flight.key
         client = key.client
-        super().__init__(flight, key, client.token_url, build_form(key.scopes), dpop=client.dpop)
+        super().__init__(flight, key, client.token_url, build_form(key.scope), dpop=client.dpop)
 
     @property
     def owner(self) -> str:
@@ -165,10 +186,14 @@ class FetchOperation(Operation[TokenResponse]):
 
     def parse(self, response: Response) -> TokenResponse | FetchError:
         """Return the token, or the error that says why there is none."""
-        return parse_token_response(response, self.key.scopes, self.key.token_type)
+        return parse_token_response(response, self.key.scope, self.key.token_type)
 
-    def request_event(self) -> Event:
-        """Return the event that a token is requested."""
+    def count_request(self, emit: Emitter) -> None:
+        """Count a request that is about to be sent, and emit that a token is requested."""
+        self.requests_sent += 1
+        emit.emit_lazily(TokenRequested, self._event)
+
+    def _event(self) -> TokenRequested:
         renewal = not self.flight.wanted
         return TokenRequested(key=self.key, attempt=self.requests_sent, renewal=renewal)
 
@@ -199,6 +224,3 @@ class RevokeOperation(Operation[bool]):
     def parse(self, response: Response) -> bool | FetchError:
         """Return True, or the error that says why the token is not revoked."""
         return parse_revocation_response(response) or True
-
-    def request_event(self) -> None:
-        """Return None: `TokenRevoked` tells about the result."""

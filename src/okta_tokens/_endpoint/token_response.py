@@ -14,6 +14,7 @@ from okta_tokens._endpoint.error_response import (
     why_invalid,
 )
 from okta_tokens._endpoint.response import Response
+from okta_tokens._model.scopes import format_scopes
 from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.clock import Instant
 from okta_tokens._runtime.redaction import SecretSearch
@@ -42,10 +43,10 @@ class TokenResponse:
         value: The access token.
         token_type: `Bearer` or `DPoP`, in this spelling.
         lifetime: Seconds from before the request was sent to expiry; more than zero.
-        scopes: The granted scopes; the requested ones if the server names none.
+        scope: The granted scopes in alphabetical order, joined by spaces; the requested ones if the
+            server names none.
         sent: The moment just before the request was sent. The lifetime counts from it.
-        request_id: The `X-Okta-Request-Id`; None if there was none.
-        adopted: Whether another process fetched the token.
+        response: The HTTP response; None if another process fetched the token.
         identity: Names the token in a store, with the credential that fetched it; None without a
             store.
     """
@@ -53,16 +54,25 @@ class TokenResponse:
     value: str = field(repr=False)
     token_type: str
     lifetime: float
-    scopes: frozenset[str]
+    scope: str
     sent: Instant
-    request_id: str | None
-    adopted: bool = False
+    response: Response | None = field(default=None, repr=False)
     identity: StoreIdentity | None = None
+
+    @property
+    def adopted(self) -> bool:
+        """Whether another process fetched the token."""
+        return self.response is None
+
+    @property
+    def request_id(self) -> str | None:
+        """The `X-Okta-Request-Id`; None if there was none, or if it may reveal a secret."""
+        return None if self.response is None else self.response.request_id(self.value)
 
 
 def parse_token_response(
     response: Response,
-    requested: frozenset[str],
+    requested: str,
     token_type: str = "Bearer",  # noqa: S107 - a scheme
 ) -> TokenResponse | FetchError:
     """Parse a response of the token endpoint (RFC 6749 sections 5.1 and 5.2).
@@ -72,7 +82,7 @@ def parse_token_response(
 
     Args:
         response: The response.
-        requested: The requested scopes.
+        requested: The requested scopes in alphabetical order, joined by spaces.
         token_type: The requested type of token, `Bearer` or `DPoP`.
 
     Returns:
@@ -107,7 +117,7 @@ def _with_tokens(response: Response, fields: Mapping[str, object]) -> Response:
 
 
 def _parse_success(
-    response: Response, fields: Mapping[str, object], requested: frozenset[str], token_type: str
+    response: Response, fields: Mapping[str, object], requested: str, token_type: str
 ) -> TokenResponse | FetchError:
     value, kind = fields.get("access_token"), fields.get("token_type")
     lifetime, scope = _parse_lifetime(fields.get("expires_in")), fields.get("scope", "")
@@ -129,15 +139,15 @@ def _parse_success(
     elif len(scope) > _MAX_SCOPES:
         why = f"scope is longer than {_MAX_SCOPES // 1024} KiB; check the domain"
     else:
-        granted = frozenset(scope.split())
+        granted = format_scopes({*scope.split()})
         return TokenResponse(
-            value=value,
-            token_type=token_type,
-            lifetime=min(lifetime, MAX_LIFETIME),
-            # If both sets are equal, one object serves for both.
-            scopes=requested if not granted or granted == requested else granted,
-            sent=response.sent,
-            request_id=response.request_id(value),
+            value,
+            token_type,
+            min(lifetime, MAX_LIFETIME),
+            # If both are equal, one object serves for both.
+            requested if not granted or granted == requested else granted,
+            response.sent,
+            response,
         )
     response = _with_tokens(response, fields)
     facts = response.facts(fields, SecretSearch(response.secrets))

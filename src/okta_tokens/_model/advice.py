@@ -48,10 +48,10 @@ def advice_for(key: TokenKey) -> list[str]:
     Returns:
         The reasons, each with what to do; an empty list if the request looks right.
     """
-    found = []
-    okta_scopes = {scope for scope in key.scopes if scope.startswith("okta.")}
+    found, scopes = [], key.scopes
+    okta_scopes = {scope for scope in scopes if scope.startswith("okta.")}
     if key.authorization_server is None:
-        if okta_scopes != key.scopes:
+        if okta_scopes != scopes:
             found.append(
                 "the org authorization server grants only okta.* scopes; set authorization_server "
                 "to a custom one"
@@ -66,7 +66,7 @@ def advice_for(key: TokenKey) -> list[str]:
             "a custom authorization server grants no okta.* scopes; use authorization_server=None, "
             "the org authorization server"
         )
-    if not OPENID_SCOPES.isdisjoint(key.scopes):
+    if not OPENID_SCOPES.isdisjoint(scopes):
         found.append(
             "OpenID Connect scopes need a signed-in user, and the client-credentials grant has "
             "none; remove them"

@@ -20,10 +20,10 @@ from okta_tokens._model.domain import parse_domain
 from okta_tokens._model.environment import parse_environment
 from okta_tokens._model.key_identity import Identified, constructor_arguments
 from okta_tokens._runtime.arguments import raise_problems, text_of
-from okta_tokens._runtime.unserializable import Immutable
+from okta_tokens._runtime.unserializable import Unserializable
 
 
-class OktaClient(Identified, Immutable):
+class OktaClient(Identified, Unserializable):
     """A client of one authorization server: client and scopes decide which token Okta issues.
 
     It is immutable and hashable. Two clients are equal if they use the same server with the same
@@ -46,7 +46,15 @@ class OktaClient(Identified, Immutable):
             value.
     """
 
-    __slots__ = ("authentication", "authorization_server", "client_id", "domain", "dpop", "origin")
+    __slots__ = (
+        "authentication",
+        "authorization_server",
+        "client_id",
+        "domain",
+        "dpop",
+        "origin",
+        "token_url",
+    )
 
     domain: str
     """The host and port, as they are written in the URL."""
@@ -56,6 +64,8 @@ class OktaClient(Identified, Immutable):
     authentication: ClientAuthentication
     authorization_server: str | None
     dpop: DPoP | None
+    token_url: str
+    """The URL of the token endpoint, exactly as it is requested."""
 
     def __init__(
         self,
@@ -100,6 +110,7 @@ class OktaClient(Identified, Immutable):
         values |= {"origin": origin, "domain": origin.partition("://")[2]}
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "token_url", self._endpoint_url("token"))
         self._compute_hash()
 
     @classmethod
@@ -129,11 +140,6 @@ class OktaClient(Identified, Immutable):
         if isinstance(arguments, list):
             raise_problems("environment", arguments)
         return cls(**arguments)
-
-    @property
-    def token_url(self) -> str:
-        """The URL of the token endpoint, exactly as it is requested."""
-        return self._endpoint_url("token")
 
     @property
     def revocation_url(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from okta_tokens._auth.absent_secret import AbsentSecret
 from okta_tokens._auth.dpop import DPoP
-from okta_tokens._model.scopes import format_scopes
+from okta_tokens._runtime.immutable import Immutable
 
 T = TypeVar("T")
 Owner = Literal["client", "key"]
@@ -80,8 +80,8 @@ def _thumbprint(dpop: DPoP | None) -> str | None:
     return None if dpop is None else dpop.thumbprint
 
 
-def _sorted(scopes: frozenset[str]) -> tuple[str, ...]:
-    return tuple(sorted(scopes))
+def _scopes(scope: str) -> tuple[str, ...]:
+    return tuple(scope.split())
 
 
 IDENTITY: tuple[IdentityField, ...] = (
@@ -143,13 +143,13 @@ IDENTITY: tuple[IdentityField, ...] = (
     IdentityField(
         owner="key",
         parameter="scopes",
-        attribute="scopes",
+        attribute="scope",
         pickled=_unchanged,
-        public=_sorted,
-        stored=_sorted,
+        public=_scopes,
+        stored=_scopes,
         status="scopes",
         log="requested",  # Events have a field `scopes` for the granted scopes.
-        text=lambda key: f"scopes {format_scopes(key.scopes) or '(default)'}",
+        text=lambda key: f"scopes {key.scope or '(default)'}",
     ),
 )
 CLIENT_IDENTITY = tuple(field for field in IDENTITY if field.owner == "client")
@@ -158,7 +158,7 @@ KEY_IDENTITY = tuple(field for field in IDENTITY if field.owner == "key")
 _set = object.__setattr__  # the classes refuse changes
 
 
-class Identified(ABC):
+class Identified(Immutable, ABC):
     """An immutable value that is compared by its fields of `IDENTITY`.
 
     The hash is computed once: clients and keys are looked up in dictionaries on every call for a

@@ -10,12 +10,13 @@ from hashlib import sha256
 from okta_tokens._auth.authentication import ClientAuthentication, credential_identity
 from okta_tokens._model.key_identity import stored_values
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.unserializable import Immutable
+from okta_tokens._runtime.immutable import Immutable
+from okta_tokens._runtime.unserializable import Unserializable
 
 _MIN_KEY = 32  # bytes
 
 
-class StoreIdentity(Immutable):
+class StoreIdentity(Immutable, Unserializable):
     """An identity of something that a store keeps: of a token, or of a part of a domain.
 
     The identity of a token depends on everything that decides which token Okta issues, or who may

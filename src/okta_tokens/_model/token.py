@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, Instant, current_instant
-from okta_tokens._runtime.unserializable import Immutable
+from okta_tokens._runtime.immutable import Immutable
+from okta_tokens._runtime.unserializable import Unserializable
 
 _set = object.__setattr__  # the class refuses changes
 
 
-class AccessToken(Immutable):
+class AccessToken(Immutable, Unserializable):
     """An access token (RFC 6749 section 5.1). Its repr does not show the value.
 
     The provider makes it. All callers that request the same key get the same object. It is
@@ -26,9 +27,9 @@ class AccessToken(Immutable):
         "_clock",
         "_identity",
         "_leeway",
+        "_scope",
         "_wall_expiry",
         "key",
-        "scopes",
         "token_type",
         "value",
     )
@@ -37,13 +38,12 @@ class AccessToken(Immutable):
     """The token itself. It is opaque, even if it happens to be a JWT."""
     token_type: str
     """`Bearer`, or `DPoP` if the token is bound to the client's key."""
-    scopes: frozenset[str]
-    """The granted scopes."""
     key: TokenKey
     """The key that was requested: the client and the requested scopes."""
     _boot_expiry: float
     _wall_expiry: float
     _leeway: float
+    _scope: str
     _clock: Clock
     _identity: StoreIdentity | None
 
@@ -51,7 +51,7 @@ class AccessToken(Immutable):
         self,
         value: str,
         token_type: str,
-        scopes: frozenset[str],
+        scope: str,
         key: TokenKey,
         *,
         expiry: Instant,
@@ -59,13 +59,21 @@ class AccessToken(Immutable):
         clock: Clock,
         identity: StoreIdentity | None = None,
     ) -> None:
-        """Make a token; `identity` names it in a shared store, with the credential that fetched it.
+        """Make a token.
 
-        The leeway is in seconds.
+        Args:
+            value: The token itself.
+            token_type: `Bearer` or `DPoP`.
+            scope: The granted scopes in alphabetical order, joined by spaces.
+            key: The requested key.
+            expiry: When the token expires.
+            leeway: Seconds before the expiry in which the token is not handed out.
+            clock: Tells the time.
+            identity: Names the token in a shared store, with the credential that fetched it.
         """
         _set(self, "value", value)
         _set(self, "token_type", token_type)
-        _set(self, "scopes", scopes)
+        _set(self, "_scope", scope)
         _set(self, "key", key)
         _set(self, "_boot_expiry", expiry.boot)
         _set(self, "_wall_expiry", expiry.wall)
@@ -88,7 +96,12 @@ class AccessToken(Immutable):
         return hash(self._compared())
 
     def _compared(self) -> tuple[Hashable, ...]:
-        return (self.value, self.token_type, self.scopes, self.key)
+        return (self.value, self.token_type, self._scope, self.key)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The granted scopes."""
+        return frozenset(self._scope.split())
 
     @property
     def authorization(self) -> str:

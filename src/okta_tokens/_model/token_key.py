@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any, Self, cast
+from operator import attrgetter
+from typing import Any, cast
 
 from okta_tokens._model import key_identity
 from okta_tokens._model.client import OktaClient
 from okta_tokens._model.key_identity import Identified, error_text, pickled_values
-from okta_tokens._model.scopes import parse_scopes
+from okta_tokens._model.scopes import format_scopes, parse_scopes
 from okta_tokens.errors import ConfigurationError
 
+_set = object.__setattr__  # the class refuses changes
 
-@dataclass(frozen=True, slots=True, eq=False)
+
 class TokenKey(Identified):
     """Everything that decides which token Okta issues, or who may have the token.
 
-    `str()` describes the key as error texts do; it contains no secret.
+    `str()` describes the key as error texts do; it contains no secret. A key is immutable.
 
     Args:
         client: The client, including its authentication and its DPoP key.
         scopes: The requested scopes.
     """
 
-    client: OktaClient
-    scopes: frozenset[str]
+    # One string of scopes needs a third of the memory of a set, and the garbage collector never
+    # visits it. There are many keys, and only few of their scopes are ever looked at.
+    __slots__ = ("client", "scope")
 
-    def __post_init__(self) -> None:
-        """Compute the hash once."""
+    client: OktaClient
+    """The client."""
+    scope: str
+    """The requested scopes as the request names them: in alphabetical order, joined by spaces."""
+
+    def __init__(self, client: OktaClient, scopes: frozenset[str]) -> None:
+        _set(self, "client", client)
+        _set(self, "scope", format_scopes(scopes))
         self._compute_hash()
 
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The requested scopes."""
+        return frozenset(self.scope.split())
+
     def _identity(self) -> tuple[Hashable, ...]:
-        own = [getattr(self, field.attribute) for field in key_identity.KEY_IDENTITY]
-        return (self.client, *own)
-
-    def __copy__(self) -> Self:
-        """Return the key itself, because it is immutable."""
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        """Return the key itself, because it is immutable."""
-        return self
+        return self.client, _own_identity(self)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the key without the client's credential and private key.
@@ -52,6 +56,10 @@ class TokenKey(Identified):
         client = pickled_values(self.client, key_identity.CLIENT_IDENTITY)
         own = pickled_values(self, key_identity.KEY_IDENTITY)
         return _rebuild, (type(self.client), client, own)
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal key, without the client's secret."""
+        return f"TokenKey(client={self.client!r}, scopes={self.scopes!r})"
 
     def __str__(self) -> str:
         """Return the client, its server and the scopes, as error texts show them."""
@@ -105,5 +113,8 @@ def token_key(client: object, scopes: object) -> TokenKey | ConfigurationError:
     return TokenKey(client, names)
 
 
-def _rebuild(kind: type[OktaClient], client: dict[str, Any], own: dict[str, Any]) -> TokenKey:
-    return TokenKey(kind._of(**client), **own)
+_own_identity = attrgetter(*(field.attribute for field in key_identity.KEY_IDENTITY))
+
+
+def _rebuild(kind: type[OktaClient], client: dict[str, Any], own: dict[str, str]) -> TokenKey:
+    return TokenKey(kind._of(**client), frozenset(own["scope"].split()))

@@ -55,6 +55,21 @@ class Gate:
         """Whether no ticket is inside or waits."""
         return not self._inside and not self._waiting
 
+    def try_enter(self, ticket: Hashable, lane: Lane) -> bool:
+        """Take a place if the lane may have one now; if so, no ticket waits that may enter.
+
+        Args:
+            ticket: As for `enter`.
+            lane: The lane of the ticket.
+
+        Returns:
+            Whether the ticket has a place.
+        """
+        if not self._may_enter(lane):
+            return False
+        self._take_place(ticket, lane)
+        return True
+
     async def enter(self, ticket: Hashable, lane: Lane, owner: Hashable) -> None:
         """Take a place; suspend only if the lane may have no place now.
 
@@ -65,8 +80,7 @@ class Gate:
             lane: The lane in which the ticket waits.
             owner: Whose ticket it is.
         """
-        if self._may_enter(lane):  # if so, no ticket waits that may enter
-            self._take_place(ticket, lane)
+        if self.try_enter(ticket, lane):
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = lane, owner, admitted

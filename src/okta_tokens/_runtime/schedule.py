@@ -1,52 +1,51 @@
-"""Timers: one heap that holds all of them, and one task that waits for the earliest."""
+"""Timers: one schedule that holds all of them, and one task that waits for the earliest."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import math
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
 import anyio
 
 from okta_tokens._runtime.clock import Clock
 
-A = TypeVar("A")
-
-_NO_ARGUMENT = object()
+T = TypeVar("T", bound="Timer")
 
 CANCEL_AGAIN_AFTER = 0.5
 """Seconds between two cancellations of a task that swallows the first one."""
 
+_MIN_STALE = 64
+"""So many instants of cancelled timers may stay in a small heap."""
+_DUE = math.nan
+"""The instant of a timer that fires in the present turn; it is equal to no instant."""
+
 
 class Timer:
-    """A callback that is due at an instant; `Schedule.call_at` makes it."""
+    """Something that a schedule calls back at an instant: the base class of whatever waits.
 
-    __slots__ = ("argument", "callback", "instant", "order")
+    An object that waits is its own timer. So a cache entry, of which there are many, needs no
+    second object.
+    """
 
-    def __init__(
-        self, instant: float, order: int, callback: Callable[..., object], argument: object
-    ) -> None:
-        self.instant = instant
-        self.order = order
-        self.callback: Callable[..., object] | None = callback
-        self.argument = argument
+    __slots__ = ("callback", "instant")
 
-    def __lt__(self, other: Timer) -> bool:
-        """Sort by instant; of two timers with the same instant, the older one comes first."""
-        if self.instant == other.instant:
-            return self.order < other.order
-        return self.instant < other.instant
+    def __init__(self) -> None:
+        """Make a timer that is not set."""
+        self.instant: float | None = None
+        """When the schedule calls back, in seconds of boot time; `None` if the timer is not set."""
+        self.callback: Callable[[Any], object] | None = None
 
 
 class Schedule:
     """A set of timers that call plain functions at instants of a clock's boot time.
 
-    Timers change only between awaits, on the event loop that runs `run`. A cancelled timer stays in
-    the heap until its instant, or until a quarter of the heap is cancelled.
+    Timers change only between awaits, on the event loop that runs `run`. The order of instants is a
+    heap of numbers, which are compared in C, and are nothing to the garbage collector. The instant
+    of a cancelled timer stays in the heap until it comes, or until half of the heap is such ones.
 
     Args:
         clock: Tells the time and waits for it.
@@ -54,52 +53,53 @@ class Schedule:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[Timer] = []
-        self._order = count()
-        self._cancelled = 0
+        self._heap: list[float] = []
+        # By instant: the timer, or in the order in which they were set the timers that share it.
+        self._timers: dict[float, Timer | dict[Timer, None]] = {}
         self._sleep: anyio.CancelScope | None = None
         self._sleeps_until = math.inf
 
     def __len__(self) -> int:
         """Return the number of timers that will still fire."""
-        return len(self._heap) - self._cancelled
+        return sum(map(len, map(_each, self._timers.values())))
 
-    @overload
-    def call_at(self, instant: float, callback: Callable[[], object]) -> Timer: ...
-
-    @overload
-    def call_at(self, instant: float, callback: Callable[[A], object], argument: A) -> Timer: ...
-
-    def call_at(
-        self, instant: float, callback: Callable[..., object], argument: object = _NO_ARGUMENT
-    ) -> Timer:
-        """Set a timer.
+    def call_at(self, instant: float, callback: Callable[[T], object], timer: T) -> None:
+        """Set a timer; if it is set already, move it.
 
         Args:
-            instant: When to call, in seconds of boot time. If the instant has passed, the call
-                comes in the next turn of `run`, never inside this method.
-            callback: The function that `run` calls. An exception that it raises ends `run`.
-            argument: The argument of the call, if `callback` takes one.
-
-        Returns:
-            The timer, for `cancel`.
+            instant: When to call, in seconds of boot time; `math.inf` never calls. If the instant
+                has passed, the call comes in the next turn of `run`, never inside this method.
+            callback: The function that `run` calls with the timer, which is no longer set then. An
+                exception that it raises ends `run`.
+            timer: The timer.
         """
-        timer = Timer(instant, next(self._order), callback, argument)
-        heapq.heappush(self._heap, timer)
-        if self._sleep is not None and instant < self._sleeps_until:
+        if timer.instant is not None:
+            self.cancel(timer)
+        timer.instant, timer.callback = instant, callback
+        others = self._timers.get(instant)
+        if others is None:
+            self._timers[instant] = timer
+            heapq.heappush(self._heap, instant)
+        elif isinstance(others, Timer):
+            self._timers[instant] = {others: None, timer: None}
+        else:
+            others[timer] = None
+        if instant < self._sleeps_until and self._sleep is not None:
             self._sleep.cancel()
-        return timer
 
-    def cancel(self, timer: Timer | None) -> None:
-        """Cancel a timer; do nothing for `None` and for a timer that has fired or was cancelled."""
-        if timer is None or timer.callback is None:
+    def cancel(self, timer: Timer) -> None:
+        """Cancel a timer; do nothing for one that is not set."""
+        if timer.instant is None:
             return
-        timer.callback = timer.argument = None
-        self._cancelled += 1
-        if self._cancelled * 4 > len(self._heap):
-            self._heap = [timer for timer in self._heap if timer.callback is not None]
+        timers = self._timers.get(timer.instant)
+        if timers is timer:
+            del self._timers[timer.instant]
+        elif isinstance(timers, dict):
+            timers.pop(timer, None)
+        timer.instant = timer.callback = None
+        if len(self._heap) > 2 * len(self._timers) + _MIN_STALE:
+            self._heap = [*self._timers]
             heapq.heapify(self._heap)
-            self._cancelled = 0
 
     def deadline(self, instant: float) -> Deadline:
         """Return a context manager that cancels its body at an instant.
@@ -117,41 +117,41 @@ class Schedule:
         return self._clock.boot_time()
 
     def clear(self) -> None:
-        """Cancel every timer."""
-        for timer in self._heap:
-            timer.callback = timer.argument = None
+        """Let no timer fire any more."""
+        self._timers.clear()
         self._heap.clear()
-        self._cancelled = 0
 
     async def run(self) -> None:
         """Fire each timer at its instant, until this coroutine is cancelled."""
         while True:
             self._fire()
             with _CancelScope() as self._sleep:
-                self._sleeps_until = self._heap[0].instant if self._heap else math.inf
+                self._sleeps_until = self._heap[0] if self._heap else math.inf
                 await self._clock.sleep_until(self._sleeps_until)
             self._sleep = None
 
     def _fire(self) -> None:
         """Fire the timers that are due.
 
-        Three cases: a cancelled timer is dropped; a timer that one of the calls added waits for the
-        next turn, even if it is due, so that other tasks get the event loop; any other is called.
+        A timer that one of the calls sets waits for the next turn, even if it is due, so that other
+        tasks get the event loop. One that a call cancels does not fire.
         """
         now = self._clock.boot_time()
-        newest = next(self._order)
-        added = []
-        while self._heap and self._heap[0].instant <= now:
-            timer = heapq.heappop(self._heap)
-            if timer.callback is None:
-                self._cancelled -= 1
-            elif timer.order > newest:
-                added.append(timer)
-            else:
-                callback, timer.callback = timer.callback, None
-                callback() if timer.argument is _NO_ARGUMENT else callback(timer.argument)
-        for timer in added:
-            heapq.heappush(self._heap, timer)
+        due: list[Timer] = []
+        while self._heap and self._heap[0] <= now:
+            timers = self._timers.pop(heapq.heappop(self._heap), {})
+            due += _each(timers)
+        for timer in due:
+            timer.instant = _DUE
+        for timer in due:
+            callback = timer.callback
+            if timer.instant is _DUE and callback is not None:
+                timer.instant = timer.callback = None
+                callback(timer)
+
+
+def _each(timers: Timer | dict[Timer, None]) -> Collection[Timer]:
+    return (timers,) if isinstance(timers, Timer) else timers
 
 
 class _CancelScope:
@@ -180,7 +180,7 @@ class _CancelScope:
         return caught and _count_cancellations() <= self._cancellations
 
 
-class Deadline:
+class Deadline(Timer):
     """A context manager that cancels its body at an instant; `Schedule.deadline` makes it.
 
     A body that swallows the cancellation is cancelled again every half second, until it has ended.
@@ -190,11 +190,12 @@ class Deadline:
     scope of anyio.
     """
 
-    __slots__ = ("_instant", "_others", "_own", "_schedule", "_task", "_timer", "caught")
+    __slots__ = ("_end", "_others", "_own", "_schedule", "_task", "caught")
 
-    def __init__(self, schedule: Schedule, instant: float) -> None:
+    def __init__(self, schedule: Schedule, end: float) -> None:
+        super().__init__()
         self._schedule = schedule
-        self._instant = instant
+        self._end = end
         self._own = 0  # cancellations by this deadline
         self.caught = False
         """Whether the deadline ended the body."""
@@ -205,7 +206,7 @@ class Deadline:
         assert task is not None  # noqa: S101 - narrows the type
         self._task = task
         self._others = task.cancelling()
-        self._timer = self._schedule.call_at(self._instant, self._cancel)
+        self._schedule.call_at(self._end, Deadline._cancel, self)
         return self
 
     def __exit__(
@@ -215,7 +216,7 @@ class Deadline:
         traceback: TracebackType | None,
     ) -> bool:
         """Cancel the timer; return whether the body's exception is the deadline's cancellation."""
-        self._schedule.cancel(self._timer)
+        self._schedule.cancel(self)
         if not self._own:
             return False
         for _ in range(self._own):
@@ -228,8 +229,7 @@ class Deadline:
     def _cancel(self) -> None:
         self._own += 1
         self._task.cancel()
-        instant = self._schedule.now() + CANCEL_AGAIN_AFTER
-        self._timer = self._schedule.call_at(instant, self._cancel)
+        self._schedule.call_at(self._schedule.now() + CANCEL_AGAIN_AFTER, Deadline._cancel, self)
 
 
 def _count_cancellations() -> int:

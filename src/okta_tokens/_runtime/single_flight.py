@@ -16,12 +16,14 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class Flight(Generic[K, T]):
-    """One run of the work for a key, and its waiters; `SingleFlight.start` makes it."""
+class Flight(Timer, Generic[K, T]):
+    """One run of the work for a key, and its waiters; `SingleFlight.start` makes it.
+
+    It is the timer of its earliest deadline.
+    """
 
     __slots__ = (
         "_deadlines",
-        "_timer",
         "_waiters",
         "deadline",
         "interrupted",
@@ -33,6 +35,7 @@ class Flight(Generic[K, T]):
     )
 
     def __init__(self, key: K) -> None:
+        super().__init__()
         self.key = key
         self.result: T | None = None
         """What the work returned; `None` before the landing, and if the work was cancelled."""
@@ -50,7 +53,6 @@ class Flight(Generic[K, T]):
         # give the garbage collector one more object for each of a hundred thousand waiters.
         self._waiters: deque[asyncio.Future[Flight[K, T] | None]] = deque()
         self._deadlines: deque[float] = deque()
-        self._timer: Timer | None = None
 
     @property
     def waiting(self) -> int:
@@ -78,6 +80,7 @@ class SingleFlight(Generic[K, T]):
     ) -> None:
         self._work = work
         self._schedule = schedule
+        self._on_deadline = self._give_up  # one bound method for all flights
         self.context = Context()
         """The context of which every flight gets a copy."""
         self.under_way: dict[K, Flight[K, T]] = {}
@@ -137,7 +140,7 @@ class SingleFlight(Generic[K, T]):
             index = bisect_right(flight._deadlines, deadline)
             flight._waiters.insert(index, waiter)
             flight._deadlines.insert(index, deadline)
-        if flight._timer is None or deadline < flight._timer.instant:
+        if flight.instant is None or deadline < flight.instant:
             self._set_timer(flight)
         return waiter
 
@@ -176,7 +179,7 @@ class SingleFlight(Generic[K, T]):
             return
         flight.landed = True
         del self.under_way[flight.key]
-        self._schedule.cancel(flight._timer)
+        self._schedule.cancel(flight)
         for waiter in flight._waiters:
             if not waiter.done():
                 waiter.set_result(flight)
@@ -184,9 +187,8 @@ class SingleFlight(Generic[K, T]):
         flight._deadlines.clear()
 
     def _set_timer(self, flight: Flight[K, T]) -> None:
-        """Set the flight's one timer to the earliest deadline, which is the first in the queue."""
-        self._schedule.cancel(flight._timer)
-        flight._timer = self._schedule.call_at(flight._deadlines[0], self._give_up, flight)
+        """Let `_give_up` wake waiters at the earliest deadline, which is the first in the queue."""
+        self._schedule.call_at(flight._deadlines[0], self._on_deadline, flight)
 
     def _give_up(self, flight: Flight[K, T]) -> None:
         """Wake the waiters whose deadline has come, and set the timer for the next deadline."""
@@ -196,6 +198,5 @@ class SingleFlight(Generic[K, T]):
             waiter = flight._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-        flight._timer = None
         if flight._waiters:
             self._set_timer(flight)

@@ -43,31 +43,3 @@ class Unserializable:
             TypeError: Always.
         """
         self.__reduce__()
-
-
-class Immutable(Unserializable):
-    """A value that contains a secret and refuses every change."""
-
-    __slots__ = ()
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        """Refuse a change, because others have the same object.
-
-        Raises:
-            AttributeError: Always.
-        """
-        kind = type(self).__name__
-        del self, name, value  # an error tracker records the locals of the frame that raises
-        message = f"{kind} is immutable; make another one"
-        raise AttributeError(message)
-
-    def __delattr__(self, name: str) -> NoReturn:
-        """Refuse a deletion, because others have the same object.
-
-        Raises:
-            AttributeError: Always.
-        """
-        kind = type(self).__name__
-        del self, name
-        message = f"{kind} is immutable; make another one"
-        raise AttributeError(message)
