@@ -194,6 +194,8 @@ class TokenManager:
         Raises:
             FetchError: A copy of the last error, while the entry cools down.
         """
+        if entry.token is None and entry.error is None:
+            return None
         now = current_instant(self._clock)
         state = entry.state(now)
         if entry.token is not None and state in _USABLE:
@@ -364,7 +366,7 @@ class TokenManager:
         if isinstance(result, TokenResponse):
             token = self._make_token(entry.key, result)
             if token._usable_for(*now) > 0:
-                self._land_token(entry, token, result, now, flight.waiting)
+                self._land_token(entry, token, result, now, flight)
                 return token
             result = _expired_on_arrival(result, flight.key)
         if isinstance(result, RateLimitedError) and not flight.wanted:
@@ -388,12 +390,17 @@ class TokenManager:
         )
 
     def _land_token(
-        self, entry: Entry, token: AccessToken, response: TokenResponse, now: Instant, waiters: int
+        self,
+        entry: Entry,
+        token: AccessToken,
+        response: TokenResponse,
+        now: Instant,
+        flight: TokenFlight,
     ) -> None:
         lifetime = response.lifetime
         refresh_at = response.sent.boot + self._refresh.refresh_after(lifetime, self._random)
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
-        if waiters:
+        if flight.is_awaited:
             entry.used = USED
         if response.adopted:
             self._emit(
@@ -402,7 +409,7 @@ class TokenManager:
                     lifetime=lifetime,
                     remaining=response.sent.boot + lifetime - now.boot,
                     scopes=token.scopes,
-                    waiters=waiters,
+                    waiters=flight.waiting,
                 )
             )
         else:
@@ -414,7 +421,7 @@ class TokenManager:
                     duration=now.boot - response.sent.boot,
                     scopes=token.scopes,
                     missing_scopes=entry.key.scopes - token.scopes,
-                    waiters=waiters,
+                    waiters=flight.waiting,
                     request_id=response.request_id,
                 ),
             )

@@ -146,7 +146,7 @@ class Operation(ABC, Generic[T]):
             now: The present moment, in seconds of boot time.
         """
         flight = self.flight
-        return flight.wanted and flight.deadline <= now and not flight.waiting
+        return flight.wanted and flight.deadline <= now and not flight.is_awaited
 
     @abstractmethod
     def parse(self, response: Response) -> T | FetchError:

@@ -24,6 +24,7 @@ MAX_LIFETIME = 30 * 86_400.0
 """Seconds: a longer `expires_in` is cut to this. Okta's own maximum is a day."""
 
 _SCOPES = re.compile(r"[\x20-\x7e]*")
+_VISIBLE = bytes(range(0x21, 0x7F))
 _MAX_SCOPES = 8 * 1024  # characters; Okta's limit is 1,024
 _DIGITS = re.compile(r"[0-9]{1,15}")
 
@@ -156,7 +157,8 @@ def _parse_success(
 
 def _is_token(text: str) -> bool:
     """Tell whether a text has only the characters of a token: visible ASCII, and at least one."""
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+    # A third of the price of `isprintable`, which looks each character up in a table of Unicode's.
+    return text.isascii() and text != "" and not text.encode().translate(None, _VISIBLE)
 
 
 def _parse_lifetime(expires_in: object) -> float | None:

@@ -48,8 +48,8 @@ def advice_for(key: TokenKey) -> list[str]:
     Returns:
         The reasons, each with what to do; an empty list if the request looks right.
     """
-    found, scopes = [], key.scopes
-    okta_scopes = {scope for scope in scopes if scope.startswith("okta.")}
+    found, scopes = [], key.scope.split()
+    okta_scopes = [scope for scope in scopes if scope.startswith("okta.")]
     if key.authorization_server is None:
         if okta_scopes != scopes:
             found.append(

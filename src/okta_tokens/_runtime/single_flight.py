@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from functools import partial
@@ -49,15 +48,20 @@ class Flight(Timer, Generic[K, T]):
         """Whether the work is of no use if it does not begin now."""
         self.deadline = float("-inf")
         """When the last waiter gives up, in seconds of boot time."""
-        # The waiters in the order of their deadlines. Two queues, because a queue of pairs would
-        # give the garbage collector one more object for each of a hundred thousand waiters.
-        self._waiters: deque[asyncio.Future[Flight[K, T] | None]] = deque()
-        self._deadlines: deque[float] = deque()
+        # The waiters in the order of their deadlines. Two lists, because a list of pairs would give
+        # the garbage collector one more object for each of a hundred thousand waiters.
+        self._waiters: list[asyncio.Future[Flight[K, T] | None]] = []
+        self._deadlines: list[float] = []
 
     @property
     def waiting(self) -> int:
         """The number of callers that wait for this flight now."""
         return sum(not waiter.done() for waiter in self._waiters)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a caller waits for this flight now."""
+        return any(not waiter.done() for waiter in self._waiters)
 
 
 class SingleFlight(Generic[K, T]):
@@ -192,11 +196,10 @@ class SingleFlight(Generic[K, T]):
 
     def _give_up(self, flight: Flight[K, T]) -> None:
         """Wake the waiters whose deadline has come, and set the timer for the next deadline."""
-        now = flight._deadlines[0]  # the instant of the timer
-        while flight._deadlines and flight._deadlines[0] <= now:
-            flight._deadlines.popleft()
-            waiter = flight._waiters.popleft()
+        end = bisect_right(flight._deadlines, self._schedule.now())
+        for waiter in flight._waiters[:end]:
             if not waiter.done():
                 waiter.set_result(None)
+        del flight._waiters[:end], flight._deadlines[:end]
         if flight._waiters:
             self._set_timer(flight)
