@@ -22,12 +22,12 @@ from benchmarks.report import print_environment, print_table, steps, write_json
 from benchmarks.worker import WorkerError, measure_in_worker
 
 ROOT = Path(__file__).resolve().parents[1]
-TURNS = 12
+TURNS = 10
 
 SIZES: dict[str, dict[str, int]] = {
-    "hit": {"calls": 20_000, "rounds": 11, "keys": 2_000},
-    "cold": {"keys": 1_000, "rounds": 3},
-    "stampede": {"waiters": 10_000, "rounds": 3},
+    "hit": {"calls": 20_000, "rounds": 41, "keys": 2_000},
+    "cold": {"keys": 500, "rounds": 6},
+    "stampede": {"waiters": 10_000, "rounds": 5},
 }
 """The arguments of each benchmark's `measure` in a turn."""
 
