@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TURNS = 10
 
 SIZES: dict[str, dict[str, int]] = {
-    "hit": {"calls": 20_000, "rounds": 41, "keys": 2_000},
-    "cold": {"keys": 500, "rounds": 6},
-    "stampede": {"waiters": 10_000, "rounds": 5},
+    "hit": {"calls": 20_000, "rounds": 41, "keys": 1_000},
+    "cold": {"keys": 500, "rounds": 5},
+    "stampede": {"waiters": 10_000, "rounds": 4},
 }
 """The arguments of each benchmark's `measure` in a turn."""
 
@@ -67,8 +67,7 @@ def run(
     Args:
         revision: The commit, or a branch or tag.
         only: The only benchmark to compare; `None` compares all.
-        turns: The number of turns, which all last equally long; `None` is enough turns for a
-            result that is hardly affected by noise, or one turn if `short`.
+        turns: The number of turns; if `None`, `TURNS`, or one turn if `short`.
         short: Whether to measure so little that only the counts are judged.
         json: A file to which the figures are written, too.
 
@@ -119,12 +118,16 @@ async def _run(
         results[name] = compare(measured[sources.old, name], measured[sources.new, name])
         print_table(name, results[name], short=short, verdicts=("", "DEARER"))
     if json is not None:
-        write_json(json, results)
+        write_json(json, results, compared_to=old, turns=turns)
     return 0
 
 
 async def _prepare(revision: str, directory: Path) -> _Sources:
-    """Copy both sources, so that a change of the working tree does not affect the measurement."""
+    """Copy both sources, so that a change of the working tree does not affect the measurement.
+
+    Raises:
+        _RevisionError: If there is no such commit, or no package in it.
+    """
     commit = await _git(
         "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"
     )

@@ -136,14 +136,15 @@ def environment(*, with_peers: bool = True) -> dict[str, str]:
     } | {name: version(name) for name in ("okta-tokens", "aiohttp", "anyio", "cachetools", *peers)}
 
 
-def write_json(path: Path, results: Mapping[str, Sequence[Figure]]) -> None:
+def write_json(path: Path, results: Mapping[str, Sequence[Figure]], **about: object) -> None:
     """Write figures, and what they depend on, to a JSON file.
 
     Args:
         path: The file.
         results: The figures by the benchmark's name.
+        **about: Further facts about the run, which are written first.
     """
-    document = {
+    document = about | {
         "environment": environment(),
         "left_out": available()[1],
         "benchmarks": {

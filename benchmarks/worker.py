@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -66,9 +65,10 @@ async def measure_in_worker(
     )
     try:
         output, errors = await process.communicate()
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     if process.returncode:
         lines = errors.decode(errors="replace").strip().splitlines()
         raise WorkerError(lines[-1] if lines else f"the exit code is {process.returncode}")

@@ -76,7 +76,10 @@ def test_both_sources_are_measured_in_each_turn(
     assert "in 1 turn." in out
     assert "more than 1 means that the working tree is dearer" in " ".join(out.split())
     assert "100 waiters, one key: CPU, compared to the event" in out
-    figures = json.loads(file.read_text())["benchmarks"]["stampede"]
+    document = json.loads(file.read_text())
+    figures = document["benchmarks"]["stampede"]
+    assert document["turns"] == 1
+    assert document["compared_to"] in out
     assert [(figure["unit"], figure["limit"]) for figure in figures] == [("×", 1.05)] * 4
     assert left_behind() == []
 
