@@ -40,6 +40,9 @@ def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    # The copies are removed, so a coverage report could not find their lines.
+    for variable in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(compare, "ROOT", root)
     monkeypatch.setattr(compare, "SIZES", TINY)
     return root
