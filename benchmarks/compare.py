@@ -22,12 +22,12 @@ from benchmarks.report import print_environment, print_table, steps, write_json
 from benchmarks.worker import WorkerError, measure_in_worker
 
 ROOT = Path(__file__).resolve().parents[1]
-TURNS = 10
+TURNS = 8
 
 SIZES: dict[str, dict[str, int]] = {
     "hit": {"calls": 20_000, "rounds": 41, "keys": 1_000},
-    "cold": {"keys": 500, "rounds": 5},
-    "stampede": {"waiters": 10_000, "rounds": 4},
+    "cold": {"keys": 400, "rounds": 4},
+    "stampede": {"waiters": 10_000, "rounds": 3},
 }
 """The arguments of each benchmark's `measure` in a turn."""
 
