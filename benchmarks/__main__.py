@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Protocol
 from benchmarks import (
     adapters,
     cold,
+    compare,
     fleet,
     hit,
     imports,
@@ -27,6 +27,7 @@ from benchmarks import (
     stampede,
 )
 from benchmarks.figures import Figure
+from benchmarks.loops import loop_factory, run
 from benchmarks.report import print_environment, print_table, quiet, write_json
 
 
@@ -47,27 +48,39 @@ BENCHMARKS: dict[str, _Benchmark] = {
     "soak": soak.run,
 }
 
+_ON_UVLOOP = ("hit", "stampede", "cold")
+"""Benchmarks that can run on uvloop."""
+
 _LONG = {"soak"}
 """Benchmarks that `all` runs only with `--short`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run benchmarks, or a simulation.
+    """Run benchmarks, a comparison, or a simulation.
 
     Args:
         arguments: The command line; if `None`, the process's own.
 
     Returns:
-        The exit code: 1 if a count is wrong, or a rule was broken. Times never fail a run.
+        The exit code: 1 if a count is wrong, a rule was broken, or a measuring process failed; 2 if
+        the command line is invalid. Times never fail a run.
     """
     options = _parser().parse_args(arguments)
     with quiet():
+        if options.name == "compare":
+            return compare.run(
+                options.revision,
+                only=options.only,
+                turns=options.turns,
+                short=options.short,
+                json=options.json,
+            )
         if options.name == "simulate-fleet":
             return simulate_fleet.run(
                 processes=options.processes, hours=options.hours, seed=options.seed
             )
         if options.name != "simulate":
-            return asyncio.run(_run(_selected(options), short=options.short, json=options.json))
+            return _run_benchmarks(options)
         if options.replay is not None:
             return simulate.replay(options.replay)
         return simulate.run(seed=options.seed, keys=options.keys, days=options.days)
@@ -83,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="measure for a few seconds only; then only the counts are judged",
     )
-    questions = {name: _question(run) for name, run in BENCHMARKS.items()}
+    questions = {name: _question(benchmark) for name, benchmark in BENCHMARKS.items()}
     questions["all"] = f"All of these; {' and '.join(_LONG)} only with --short."
     for name, question in questions.items():
         command = commands.add_parser(name, parents=[common], help=question, description=question)
@@ -95,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
                 type=_benchmark,
                 help="further benchmarks to run in the same process",
             )
+        if name in _ON_UVLOOP:
+            command.add_argument(
+                "--uvloop", action="store_true", help="run on uvloop instead of asyncio's own loop"
+            )
         if name == "soak":
             command.add_argument(
                 "--minutes",
@@ -103,8 +120,23 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="M",
                 help="the duration without --short, in minutes (default: %(default)g)",
             )
+    question = _question(compare.run)
+    _add_comparison(
+        commands.add_parser("compare", parents=[common], help=question, description=question)
+    )
     _add_simulations(commands)
     return parser
+
+
+def _add_comparison(command: argparse.ArgumentParser) -> None:
+    command.add_argument("revision", metavar="REV", help="a commit, a branch or a tag")
+    command.add_argument(
+        "--turns",
+        type=_count,
+        metavar="N",
+        help=f"how often to measure both sources (default: {compare.TURNS}, or 1 with --short)",
+    )
+    command.add_argument("--only", choices=[*compare.SIZES], help="compare one benchmark only")
 
 
 def _add_simulations(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -113,8 +145,8 @@ def _add_simulations(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--seed", type=int, default=1, help="the seed of everything (default: %(default)s)"
     )
     add_argument = {}
-    for name, run in (("simulate", simulate.run), ("simulate-fleet", simulate_fleet.run)):
-        question = _question(run)
+    for name, play in (("simulate", simulate.run), ("simulate-fleet", simulate_fleet.run)):
+        question = _question(play)
         command = commands.add_parser(name, parents=[seeded], help=question, description=question)
         add_argument[name] = command.add_argument
     add = add_argument["simulate"]
@@ -152,6 +184,22 @@ def _count(text: str) -> int:
     return math.ceil(_positive(text))
 
 
+def _run_benchmarks(options: argparse.Namespace) -> int:
+    benchmarks = _selected(options)
+    on_uvloop = getattr(options, "uvloop", False)
+    others = benchmarks.keys() - {*_ON_UVLOOP}
+    if on_uvloop and others:
+        names = ", ".join(sorted(others))
+        print(f"--uvloop: {names} cannot run on uvloop. Leave it out.", file=sys.stderr)
+        return 2
+    try:
+        factory = loop_factory(uvloop=on_uvloop)
+    except ImportError:
+        print("--uvloop: uvloop is not installed. Run: pip install uvloop", file=sys.stderr)
+        return 2
+    return run(_run(benchmarks, short=options.short, json=options.json), factory)
+
+
 def _selected(options: argparse.Namespace) -> Mapping[str, _Benchmark]:
     if options.name == "soak":
         return {"soak": partial(soak.run, minutes=options.minutes)}
@@ -163,8 +211,8 @@ def _selected(options: argparse.Namespace) -> Mapping[str, _Benchmark]:
 async def _run(benchmarks: Mapping[str, _Benchmark], *, short: bool, json: Path | None) -> int:
     print_environment()
     results: dict[str, list[Figure]] = {}
-    for name, run in benchmarks.items():
-        results[name] = await run(short=short)
+    for name, benchmark in benchmarks.items():
+        results[name] = await benchmark(short=short)
         print_table(name, results[name], short=short)
     if json is not None:
         write_json(json, results)

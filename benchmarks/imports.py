@@ -32,7 +32,7 @@ async def run(*, short: bool) -> list[Figure]:
             ours.append(await _measure(_OURS, environment))
     return [
         Figure.measure(f"{_FLOOR}: CPU", [seconds * 1e3 for seconds in floor], "ms"),
-        Figure.ratio(f"{_OURS}, compared to these", ours, floor, at_most=1.12),
+        Figure.ratio(f"{_OURS}, compared to these", ours, floor, at_most=1.06),
     ]
 
 

@@ -27,6 +27,7 @@ from multidict import CIMultiDict
 
 from benchmarks.figures import Figure
 from benchmarks.report import steps
+from benchmarks.server import CLIENT_ID, SECRET
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, TokenSource
 from okta_tokens.events import Event, TokenFetched
 
@@ -34,7 +35,7 @@ _LIFETIME = 3600
 _BATCH = 100  # concurrent requests, and keys that are fetched or become due together
 _TOKEN_BYTES = 900  # about the length of Okta's tokens
 
-CLIENT = OktaClient("acme.okta.com", "0oabenchmarks", ClientSecretBasic("a-secret"))
+CLIENT = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET))
 
 
 async def run(*, short: bool) -> list[Figure]:
@@ -50,12 +51,12 @@ async def run(*, short: bool) -> list[Figure]:
         # As many repetitions as make both measurements take about the same time.
         costs[few].append(_mean([await _live(few) for _ in range(max(many // few // 5, 1))]))
     figures = []
-    for phase in ("fetching", "renewing", "closing"):
+    for phase, limit in {"fetching": 1.2, "renewing": 1.2, "closing": 1.3}.items():
         at_few, at_many = ([cost[phase] for cost in costs[size]] for size in (few, many))
         name = f"{phase}, CPU for each of {many:,} keys"
         figures += [
             Figure.measure(name, [seconds * 1e6 for seconds in at_many], "µs"),
-            Figure.ratio(f"{name}, compared to {few:,}", at_many, at_few, at_most=1.3),
+            Figure.ratio(f"{name}, compared to {few:,}", at_many, at_few, at_most=limit),
         ]
     gc.disable()
     try:
@@ -145,7 +146,7 @@ async def _memory(size: int) -> list[Figure]:
             f"memory for each of {size:,} keys, without the token's own {own} bytes",
             each,
             "B",
-            at_most=1024,
+            at_most=820,
         )
     ]
 
@@ -274,7 +275,13 @@ class MemorySession:
         )
 
 
-_HEADERS = CIMultiDict({"X-Okta-Request-Id": "a-request", "Content-Type": "application/json"})
+_HEADERS = CIMultiDict(
+    {
+        # In the format of Okta's ids, because the provider examines other ids more closely.
+        "X-Okta-Request-Id": "reqVx9Kq0ZtQYqXyGkTzA1mPw",
+        "Content-Type": "application/json",
+    }
+)
 
 
 class _Content:

@@ -69,14 +69,22 @@ def steps(title: str, total: int) -> Generator[int]:
             progress.refresh()
 
 
-def print_table(name: str, figures: Iterable[Figure], *, short: bool = False) -> None:
+def print_table(
+    name: str,
+    figures: Iterable[Figure],
+    *,
+    short: bool = False,
+    verdicts: tuple[str, str] = ("reached", "MISSED"),
+) -> None:
     """Print a table; if the output is not a terminal, print it in Markdown.
 
     Args:
         name: The benchmark's name.
         figures: The table's lines.
         short: Whether the run was short, so that only counts are judged.
+        verdicts: What to print beside a figure that keeps its limit, and beside one that misses it.
     """
+    kept, missed = verdicts
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 150)
     table = Table(
@@ -92,23 +100,34 @@ def print_table(name: str, figures: Iterable[Figure], *, short: bool = False) ->
         sign = _SIGNS[figure.comparison]
         limit = "" if figure.limit is None else f"{sign} {_text(figure.limit)}"
         judged = figure.limit is not None and (figure.counted or not short)
-        verdict = "" if not judged else "reached" if figure.holds else "MISSED"
+        verdict = "" if not judged else kept if figure.holds else missed
         value = f"{_text(figure.value)} {figure.unit}"
         table.add_row(escape(figure.name), value, quartiles, limit, verdict)
     console.print(table)
 
 
-def print_environment() -> None:
-    """Print what the figures depend on, and which peers are missing."""
-    print(", ".join(f"{name} {value}" for name, value in environment().items()))
+def print_environment(*, with_peers: bool = True) -> None:
+    """Print what the figures depend on, and which peers are missing.
+
+    Args:
+        with_peers: Whether the figures depend on the peers.
+    """
+    values = environment(with_peers=with_peers)
+    print(", ".join(f"{name} {value}" for name, value in values.items()))
+    if not with_peers:
+        return
     for name, reason in available()[1].items():
         print(f"{name} is left out: {reason}")
 
 
-def environment() -> dict[str, str]:
-    """Return what the figures depend on: versions, event loop and machine."""
+def environment(*, with_peers: bool = True) -> dict[str, str]:
+    """Return what the figures depend on: versions, event loop and machine.
+
+    Args:
+        with_peers: Whether the figures depend on the peers.
+    """
     loop = asyncio.get_running_loop()
-    peers = (peer.distribution for peer in available()[0])
+    peers = (peer.distribution for peer in available()[0] if with_peers)
     return {
         "Python": platform.python_version(),
         "loop": f"{type(loop).__module__}.{type(loop).__qualname__}",
@@ -117,14 +136,15 @@ def environment() -> dict[str, str]:
     } | {name: version(name) for name in ("okta-tokens", "aiohttp", "anyio", "cachetools", *peers)}
 
 
-def write_json(path: Path, results: Mapping[str, Sequence[Figure]]) -> None:
+def write_json(path: Path, results: Mapping[str, Sequence[Figure]], **about: object) -> None:
     """Write figures, and what they depend on, to a JSON file.
 
     Args:
         path: The file.
         results: The figures by the benchmark's name.
+        **about: Further facts about the run, which are written first.
     """
-    document = {
+    document = about | {
         "environment": environment(),
         "left_out": available()[1],
         "benchmarks": {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import ssl
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from okta_tokens import ClientSecretBasic, OktaClient
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
@@ -113,7 +115,12 @@ def client_of(origin: str, secret: str = SECRET, *, number: int = 0) -> OktaClie
 
 @asynccontextmanager
 async def serve(
-    *, scopes: int = 1, lifetime: int = 3600, latency: float = 0.0, clients: int = 1
+    *,
+    scopes: int = 1,
+    lifetime: int = 3600,
+    latency: float = 0.0,
+    clients: int = 1,
+    certificate: str | None = None,
 ) -> AsyncIterator[Server]:
     """Run a sandbox in another process.
 
@@ -122,13 +129,17 @@ async def serve(
         lifetime: The tokens' lifetime in seconds.
         latency: The latency of token responses in seconds.
         clients: The number of clients.
+        certificate: The file of the server's certificate and private key; with one, the sandbox
+            serves HTTPS.
     """
-    options = (
+    options = [
         f"--scopes={scopes}",
         f"--lifetime={lifetime}",
         f"--latency={latency}",
         f"--clients={clients}",
-    )
+    ]
+    if certificate is not None:
+        options.append(f"--certificate={certificate}")
     async with started("benchmarks.server", *options) as (origin, process):
         yield Server(origin, process)
 
@@ -212,19 +223,27 @@ def _client_id(number: int) -> str:
     return f"{CLIENT_ID}{number or ''}"
 
 
+def _context(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
 async def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scopes", type=int, required=True)
     parser.add_argument("--lifetime", type=int, required=True)
     parser.add_argument("--latency", type=float, required=True)
     parser.add_argument("--clients", type=int, required=True)
+    parser.add_argument("--certificate", type=Path)
     arguments = parser.parse_args()
     scopes = [f"s{number}" for number in range(arguments.scopes)]
     clients = [
         SandboxClient(_client_id(number), [SECRET], scopes=scopes)
         for number in range(arguments.clients)
     ]
-    async with Sandbox(clients, lifetime=arguments.lifetime) as sandbox:
+    tls = None if arguments.certificate is None else _context(arguments.certificate)
+    async with Sandbox(clients, lifetime=arguments.lifetime, ssl_context=tls) as sandbox:
         sandbox.latency = arguments.latency
         commands = _Commands(sandbox)
         print(sandbox.origin, flush=True)

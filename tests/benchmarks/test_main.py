@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.figures import Figure
 from benchmarks.server import serve
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.single_flight import SingleFlight
+from tests.support import UVLOOP
 
 
 def replace_benchmarks(monkeypatch: pytest.MonkeyPatch, *figures: Figure) -> list[bool]:
@@ -118,3 +120,41 @@ async def test_a_stampede_without_single_flight_counts_wrong(
 
     (requests,) = [figure for figure in figures if figure.counted]
     assert (requests.value, requests.holds) == (5, False)
+
+
+@pytest.mark.parametrize(("options", "module"), [([], "asyncio"), (["--uvloop"], "uvloop")])
+def test_the_option_uvloop_chooses_the_loop(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], module: str
+) -> None:
+    """With `--uvloop` the benchmarks run on uvloop, and without it on the default loop."""
+    pytest.importorskip("uvloop")
+    loops = []
+
+    async def run(*, short: bool) -> list[Figure]:
+        await asyncio.sleep(0)
+        loops.append(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+        return []
+
+    monkeypatch.setitem(command.BENCHMARKS, "hit", run)
+    monkeypatch.setitem(command.BENCHMARKS, "cold", run)
+
+    assert command.main(["hit", "cold", "--short", *options]) == 0
+    assert loops == 2 * ["uvloop" if UVLOOP else module]
+
+
+def test_other_benchmarks_do_not_run_on_uvloop(capsys: pytest.CaptureFixture[str]) -> None:
+    """A benchmark that starts processes on asyncio's loop is refused, not measured wrong."""
+    assert command.main(["hit", "fleet", "--uvloop"]) == 2
+    assert capsys.readouterr().err == "--uvloop: fleet cannot run on uvloop. Leave it out.\n"
+
+
+def test_a_missing_uvloop_is_an_error_of_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without uvloop, the message says how to install it."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    assert command.main(["hit", "--uvloop"]) == 2
+    assert capsys.readouterr().err == (
+        "--uvloop: uvloop is not installed. Run: pip install uvloop\n"
+    )
