@@ -69,11 +69,13 @@ def _host(origin: str) -> str:
 
 
 def _without_credential(authentication: object) -> AbsentSecret:
-    return AbsentSecret(repr(authentication))
+    return AbsentSecret(text=repr(authentication), algorithm=None, thumbprint=None)
 
 
 def _without_key(dpop: DPoP | None) -> AbsentSecret | None:
-    return None if dpop is None else AbsentSecret(repr(dpop), dpop.algorithm, dpop.thumbprint)
+    if dpop is None:
+        return None
+    return AbsentSecret(text=repr(dpop), algorithm=dpop.algorithm, thumbprint=dpop.thumbprint)
 
 
 def _thumbprint(dpop: DPoP | None) -> str | None:
