@@ -143,6 +143,7 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
 
     __slots__ = ("_algorithm", "_kid", "_latest")
 
+    _has_private_key = True
     _latest: tuple[object, Signer] | None
 
     def __init__(
