@@ -69,7 +69,10 @@ EXTRAS = {
 LOADED_LATER = {
     "okta_tokens._auth.client_assertion": "only `ClientSecretJWT` and `PrivateKeyJWT` need it",
     "okta_tokens._auth.keys": "it needs an extra",
+    "okta_tokens._cache.shared_fetch": "only a provider with a store needs it",
     "okta_tokens._model.environment": "only `OktaClient.from_env` needs it",
+    "okta_tokens._sharing.circuit_breaker": "only a provider with a store needs it",
+    "okta_tokens._sharing.guarded_store": "only a provider with a store needs it",
 }
 """Modules of the core that are imported when they are first needed, each with the reason."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cachetools import LRUCache
 
@@ -28,9 +28,11 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.gate import Gate, Lane
 from okta_tokens._runtime.schedule import Schedule
-from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TransportError
 from okta_tokens.events import AttemptFailed, Event, RequestsPaused
+
+if TYPE_CHECKING:
+    from okta_tokens._sharing.guarded_store import GuardedStore
 
 T = TypeVar("T", bound=TokenResponse | bool)
 
