@@ -67,6 +67,7 @@ EXTRAS = {
 """What a module or package may import beyond the dependencies: each is an extra."""
 
 LOADED_LATER = {
+    "okta_tokens._auth.absent_secret": "only a pickled key needs it",
     "okta_tokens._auth.client_assertion": "only `ClientSecretJWT` and `PrivateKeyJWT` need it",
     "okta_tokens._auth.keys": "it needs an extra",
     "okta_tokens._cache.shared_fetch": "only a provider with a store needs it",
