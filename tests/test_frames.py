@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -206,11 +207,11 @@ CALLS: dict[tuple[str, str], Make] = {
     },
     **{
         ("RefreshPolicy", name): lambda value, name=name: RefreshPolicy(**{name: value})  # type: ignore[misc]
-        for name in RefreshPolicy.__slots__
+        for name in inspect.signature(RefreshPolicy).parameters
     },
     **{
         ("RetryPolicy", name): lambda value, name=name: RetryPolicy(**{name: value})  # type: ignore[misc]
-        for name in RetryPolicy.__slots__
+        for name in inspect.signature(RetryPolicy).parameters
     },
     ("source", "client"): lambda value: source(value, "a"),
     ("source", "scopes"): lambda value: source(OktaClient("acme.okta.com", ID, basic()), value),

@@ -449,6 +449,22 @@ def test_a_star_import_brings_every_public_name(module: ModuleType) -> None:
     assert {*namespace} - {"__builtins__"} == {*module.__all__}
 
 
+def test_a_name_that_is_loaded_later_is_like_any_other() -> None:
+    """`dir` lists every public name before its first use; an unknown name is an error."""
+    program = """if True:
+        import okta_tokens
+
+        assert {*okta_tokens.__all__} <= {*dir(okta_tokens)}
+        assert "PrivateKeyJWT" not in vars(okta_tokens)
+        assert okta_tokens.PrivateKeyJWT is okta_tokens.PrivateKeyJWT
+        assert "PrivateKeyJWT" in vars(okta_tokens)
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+    with pytest.raises(AttributeError, match=r"^module 'okta_tokens' has no attribute 'Token'$"):
+        vars(okta_tokens)["__getattr__"]("Token")
+
+
 def test_the_package_works_without_the_extras() -> None:
     """The public names can be imported where no optional module can be imported."""
     program = f"""

@@ -9,9 +9,11 @@ async with TokenProvider() as provider:
     headers = {"Authorization": token.authorization}
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from okta_tokens import errors, events
 from okta_tokens._auth.authentication import ClientAuthentication, TokenRequest
-from okta_tokens._auth.client_assertion import ClientSecretJWT, PrivateKeyJWT
 from okta_tokens._auth.client_secret import ClientSecretBasic, ClientSecretPost
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._model.client import OktaClient
@@ -47,3 +49,25 @@ __all__ = [
     "errors",
     "events",
 ]
+
+# A program that authenticates with a secret does not load what signs assertions. Type checkers see
+# an import in its place, and no `__getattr__`, so that they still find misspelt names.
+if TYPE_CHECKING:
+    from okta_tokens._auth.client_assertion import ClientSecretJWT, PrivateKeyJWT
+else:
+    _LOADED_LATER = {
+        "ClientSecretJWT": "okta_tokens._auth.client_assertion",
+        "PrivateKeyJWT": "okta_tokens._auth.client_assertion",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Load a public name when it is first used (PEP 562)."""
+        if name not in _LOADED_LATER:
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        value = globals()[name] = getattr(import_module(_LOADED_LATER[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        """Return every name of the module, also those that were not used yet."""
+        return sorted({*globals(), *_LOADED_LATER})

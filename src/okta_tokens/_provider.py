@@ -14,7 +14,6 @@ from typing import Any, Self, cast
 import aiohttp
 
 from okta_tokens._cache.entry import USED
-from okta_tokens._cache.shared_fetch import SharedFetch
 from okta_tokens._cache.token_manager import TokenManager
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.registry import EndpointRegistry
@@ -29,7 +28,6 @@ from okta_tokens._runtime.arguments import checked, number_of
 from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.unserializable import Unserializable
-from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens._sharing.store_protocol import TokenStore
 from okta_tokens._source import TokenSource, is_access_token
 from okta_tokens._status import KeyStatus, Stats, count_up, key_status
@@ -108,6 +106,9 @@ class TokenProvider(Unserializable):
         self._schedule = Schedule(self._clock)
         self._store = None
         if store is not None:
+            # Most programs have no store, and do not load what serves one.
+            from okta_tokens._sharing.guarded_store import GuardedStore  # noqa: PLC0415
+
             self._store = GuardedStore(
                 store,
                 clock=self._clock,
@@ -126,6 +127,8 @@ class TokenProvider(Unserializable):
         )
         sharing = None
         if self._store is not None:
+            from okta_tokens._cache.shared_fetch import SharedFetch  # noqa: PLC0415 - as above
+
             sharing = SharedFetch(
                 self._store,
                 clock=self._clock,

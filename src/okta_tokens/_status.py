@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from okta_tokens._cache.entry import FOR_RENEWAL, Entry, State
 from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._model.key_identity import status_fields
 from okta_tokens._runtime.clock import Instant
+from okta_tokens._runtime.record import Record
 from okta_tokens.events import (
     Event,
     FetchFailed,
@@ -27,8 +27,7 @@ from okta_tokens.events import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyStatus:
+class KeyStatus(Record):
     """The state of one key at one moment. `json.dumps(dataclasses.asdict(…))` works.
 
     All durations are in seconds.
@@ -63,8 +62,7 @@ class KeyStatus:
     """Whether the token was used since its last renewal."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
+class Stats(Record):
     """What a provider has done since it was made. `dataclasses.asdict` gives plain values.
 
     Hits are not counted, because a counter would cost a hit more than the clock does.

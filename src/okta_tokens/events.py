@@ -8,12 +8,11 @@ continues. Events hold no secret and no token value.
 
 from __future__ import annotations
 
-import inspect
 import re
-from dataclasses import Field, FrozenInstanceError, dataclass, fields
-from typing import Any, ClassVar, Literal, NoReturn, Protocol, dataclass_transform
+from typing import ClassVar, Literal, Protocol
 
 from okta_tokens._model.token_key import TokenKey
+from okta_tokens._runtime.record import Record
 from okta_tokens.errors import FetchError, ProviderStateError, TokenProviderError
 
 __all__ = [
@@ -48,28 +47,11 @@ Level = Literal["debug", "info", "warning", "error"]
 
 _INNER_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
-# `Event` defines every method once. If `dataclass` generated methods for each of twenty classes,
-# the package's own modules would take a quarter longer to import.
-_without_methods = dataclass(init=False, eq=False, repr=False, match_args=False)
 
-
-class _FieldSignature:
-    """The signature of an event class, made of its fields when `inspect` or `help` asks for it."""
-
-    def __get__(self, event: object, kind: type[Event]) -> inspect.Signature:
-        parameters = [
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, annotation=field.type)
-            for field in fields(kind)
-        ]
-        return inspect.Signature(parameters)
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-@_without_methods
-class Event:
+class Event(Record):
     """Something that happened in a provider; the base of all events.
 
-    A subclass is made a frozen dataclass whose fields are passed by name. A subclass that states a
+    A subclass is a frozen dataclass whose fields are passed by name. A subclass that states a
     `level` also gets its `name`: `class TokenFetched(KeyEvent, level="info")` is logged as
     `okta_tokens.token_fetched`.
     """
@@ -78,57 +60,17 @@ class Event:
     """The name of the event in logs; constant."""
     level: ClassVar[Level]
     """The level at which the event is logged."""
-    __signature__ = _FieldSignature()
-    _field_names: ClassVar[tuple[str, ...]] = ()
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # lets `asdict` take any event
-
-    def __init__(self, **values: Any) -> None:  # noqa: ANN401 - the annotations of a subclass say it
-        names = self._field_names
-        if len(values) != len(names) or not all(name in values for name in names):
-            message = f"{type(self).__name__} takes exactly these keyword arguments: {names}"
-            raise TypeError(message)
-        vars(self).update({name: values[name] for name in names})
 
     def __init_subclass__(cls, *, level: Level | None = None) -> None:
-        """Make the subclass a frozen dataclass and set its name and level.
+        """Set the name and level of the subclass.
 
         Args:
             level: The level at which the event is logged; `None` for a base of several events.
         """
+        super().__init_subclass__()
         if level is not None:
             cls.name = f"okta_tokens.{_INNER_CAPITAL.sub('_', cls.__name__).lower()}"
             cls.level = level
-        _without_methods(cls)
-        cls._field_names = tuple(field.name for field in fields(cls))
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        """Refuse every change.
-
-        Raises:
-            FrozenInstanceError: Always.
-        """
-        raise FrozenInstanceError(name)
-
-    def __delattr__(self, name: str) -> NoReturn:
-        """Refuse every change.
-
-        Raises:
-            FrozenInstanceError: Always.
-        """
-        raise FrozenInstanceError(name)
-
-    def __eq__(self, other: object) -> bool:
-        """Compare the type and every field."""
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        """Return a hash that agrees with `__eq__`."""
-        return hash((type(self), *vars(self).values()))
-
-    def __repr__(self) -> str:
-        """Return the call that makes an equal event."""
-        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({values})"
 
 
 class KeyEvent(Event):

@@ -49,7 +49,6 @@ class ExtendedClient(OktaClient):
         super().__init__(*arguments, **options)  # type: ignore[arg-type]  # passed on as they are
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ExtendedStatus(KeyStatus):
     """The status of a key with the same value."""
 

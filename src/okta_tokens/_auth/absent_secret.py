@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NoReturn
 
+from okta_tokens._runtime.record import Record
 from okta_tokens.errors import CredentialError
 
 
-@dataclass(frozen=True, slots=True)
-class AbsentSecret:
+class AbsentSecret(Record):
     """The place of a client's authentication, or of its DPoP key, in a key that was unpickled.
 
     Args:
@@ -19,8 +18,8 @@ class AbsentSecret:
     """
 
     text: str
-    algorithm: str | None = field(default=None, repr=False)
-    thumbprint: str | None = field(default=None, repr=False)
+    algorithm: str | None
+    thumbprint: str | None
 
     def __repr__(self) -> str:
         """Return the repr of the object that stayed in its process."""

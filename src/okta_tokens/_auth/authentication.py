@@ -129,6 +129,7 @@ class CredentialMethod(Credential[S]):
     __slots__ = ()
 
     _is_customized: ClassVar[bool] = False
+    _has_private_key: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Find out whether the subclass may send more than the credential."""
@@ -173,6 +174,15 @@ def name_of(source: object) -> str:
         source: The callable.
     """
     return str(getattr(source, "__qualname__", type(source).__qualname__))
+
+
+def has_private_key(method: ClientAuthentication) -> bool:
+    """Tell whether a method is `PrivateKeyJWT`, or a subclass, without loading that class.
+
+    Args:
+        method: The client's authentication.
+    """
+    return isinstance(method, CredentialMethod) and method._has_private_key
 
 
 def is_resolved(method: ClientAuthentication) -> bool:

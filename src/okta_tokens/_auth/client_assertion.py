@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import uuid
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Self, cast
@@ -144,6 +143,7 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
 
     __slots__ = ("_algorithm", "_kid", "_latest")
 
+    _has_private_key = True
     _latest: tuple[object, Signer] | None
 
     def __init__(
@@ -286,13 +286,15 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
         return self._latest[1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Material:
+class _Material(Unserializable):
     """A key that is to be loaded; its repr does not show it."""
 
-    material: object = field(repr=False)
-    kid: str | None
-    algorithm: str | None
+    __slots__ = ("algorithm", "kid", "material")
+
+    def __init__(self, material: object, kid: str | None, algorithm: str | None) -> None:
+        self.material = material
+        self.kid = kid
+        self.algorithm = algorithm
 
     def load(self) -> Signer | str:
         """Return the key, or what is wrong with it."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+from typing import TYPE_CHECKING
 
 from okta_tokens._cache.entry import FOR_RENEWAL, MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
-from okta_tokens._cache.shared_fetch import SharedFetch
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
@@ -46,6 +46,9 @@ from okta_tokens.events import (
     TokenInvalidated,
     UnusualRequest,
 )
+
+if TYPE_CHECKING:
+    from okta_tokens._cache.shared_fetch import SharedFetch
 
 Result = AccessToken | TokenProviderError
 

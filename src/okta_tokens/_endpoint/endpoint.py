@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
@@ -32,9 +32,11 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.gate import Gate, Lane
 from okta_tokens._runtime.schedule import Schedule
-from okta_tokens._sharing.guarded_store import GuardedStore
 from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TransportError
 from okta_tokens.events import AttemptFailed, RequestsPaused
+
+if TYPE_CHECKING:
+    from okta_tokens._sharing.guarded_store import GuardedStore
 
 T = TypeVar("T", bound=TokenResponse | bool)
 

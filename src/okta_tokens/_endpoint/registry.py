@@ -6,6 +6,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -24,7 +25,9 @@ from okta_tokens._model.policies import RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.schedule import Schedule
-from okta_tokens._sharing.guarded_store import GuardedStore
+
+if TYPE_CHECKING:
+    from okta_tokens._sharing.guarded_store import GuardedStore
 
 MAX_IDLE_ENDPOINTS = 1_000
 """How many endpoints are kept before idle ones are dropped for new ones."""

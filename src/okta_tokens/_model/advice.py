@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from okta_tokens._auth.client_assertion import PrivateKeyJWT
+from okta_tokens._auth.authentication import has_private_key
 from okta_tokens._model.token_key import TokenKey
 
 OPENID_SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
@@ -56,7 +56,7 @@ def advice_for(key: TokenKey) -> list[str]:
                 "the org authorization server grants only okta.* scopes; set authorization_server "
                 "to a custom one"
             )
-        if not isinstance(key.client.authentication, PrivateKeyJWT):
+        if not has_private_key(key.client.authentication):
             found.append(
                 "the org authorization server accepts only PrivateKeyJWT, except from API service "
                 "integrations; set authentication to PrivateKeyJWT(…)"

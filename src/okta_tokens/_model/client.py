@@ -17,7 +17,6 @@ from okta_tokens._model.client_settings import (
     swap_problems,
 )
 from okta_tokens._model.domain import parse_domain
-from okta_tokens._model.environment import parse_environment
 from okta_tokens._model.key_identity import Identified, constructor_arguments
 from okta_tokens._runtime.arguments import raise_problems, text_of
 from okta_tokens._runtime.unserializable import Unserializable
@@ -135,6 +134,9 @@ class OktaClient(Identified, Unserializable):
             ConfigurationError: If a variable is missing or invalid. The message lists every problem
                 by its variable and repeats no value.
         """
+        # Loads what signs assertions, which only a client with a private key needs.
+        from okta_tokens._model.environment import parse_environment  # noqa: PLC0415
+
         arguments = parse_environment(os.environ if environ is None else environ)
         del environ  # an error tracker records the locals of the frame that raises
         if isinstance(arguments, list):

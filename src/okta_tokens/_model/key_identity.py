@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from okta_tokens._auth.absent_secret import AbsentSecret
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._runtime.immutable import Immutable
 
@@ -68,12 +67,19 @@ def _host(origin: str) -> str:
     return origin.partition("://")[2]
 
 
-def _without_credential(authentication: object) -> AbsentSecret:
-    return AbsentSecret(repr(authentication))
+def _without_credential(authentication: object) -> object:
+    # Few programs pickle a key.
+    from okta_tokens._auth.absent_secret import AbsentSecret  # noqa: PLC0415
+
+    return AbsentSecret(text=repr(authentication), algorithm=None, thumbprint=None)
 
 
-def _without_key(dpop: DPoP | None) -> AbsentSecret | None:
-    return None if dpop is None else AbsentSecret(repr(dpop), dpop.algorithm, dpop.thumbprint)
+def _without_key(dpop: DPoP | None) -> object:
+    if dpop is None:
+        return None
+    from okta_tokens._auth.absent_secret import AbsentSecret  # noqa: PLC0415 - as above
+
+    return AbsentSecret(text=repr(dpop), algorithm=dpop.algorithm, thumbprint=dpop.thumbprint)
 
 
 def _thumbprint(dpop: DPoP | None) -> str | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
-from okta_tokens._runtime.arguments import number_of, raise_problems
+from okta_tokens._runtime.arguments import configuration_error, number_of
+from okta_tokens._runtime.record import Record
+from okta_tokens.errors import ConfigurationError
 
 Random = Callable[[], float]
 """Returns a random number from 0.0 to 1.0, as `random.random` does."""
@@ -16,8 +18,7 @@ _MIN_LIFETIME = 1.0
 """Seconds. Tokens that live shorter are requested once in this time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshPolicy:
+class RefreshPolicy(Record):
     """When a token is renewed, and how soon a failed renewal is repeated.
 
     Everything scales with the lifetime L, so no fixed buffer consumes a short lifetime. The draws U
@@ -54,12 +55,8 @@ class RefreshPolicy:
     max_leeway: float = 5.0
     max_backoff: float = 60.0
 
-    def __post_init__(self) -> None:
-        """Refuse values by which a renewal would be too late.
-
-        Raises:
-            ConfigurationError: If a value is invalid.
-        """
+    def _error(self) -> ConfigurationError | None:
+        """Return which values are invalid, or make a renewal too late."""
         problems = _invalid_numbers(self)
         if not problems:
             if self.lead_fraction >= 1:
@@ -75,9 +72,7 @@ class RefreshPolicy:
                     f"max_leeway must be less than half of the lead of a token of {worst:g} s; "
                     "reduce max_leeway, or raise lead_fraction, min_lead or max_lead"
                 )
-        if problems:
-            del self
-            raise_problems("RefreshPolicy", problems)
+        return configuration_error("RefreshPolicy", problems) if problems else None
 
     def lead(self, lifetime: float) -> float:
         """Return the seconds before expiry from which the renewal may be due."""
@@ -112,8 +107,7 @@ class RefreshPolicy:
         return random() * min(10.0, (self.lead(lifetime) or self.min_lead) / 8)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Record):
     """How often a fetch is attempted, and how long callers wait for it.
 
     The draws U are uniform; all times are in seconds::
@@ -145,21 +139,15 @@ class RetryPolicy:
     max_pause: float = 90.0
     max_cooldown: float = 30.0
 
-    def __post_init__(self) -> None:
-        """Refuse values that contradict each other.
-
-        Raises:
-            ConfigurationError: If a value is invalid.
-        """
+    def _error(self) -> ConfigurationError | None:
+        """Return which values are invalid or contradict each other."""
         problems = _invalid_numbers(self)
         if not problems:
             if self.attempts != int(self.attempts):
                 problems.append("attempts must be a whole number")
             if self.request_timeout > self.total_timeout:
                 problems.append("request_timeout must not exceed total_timeout")
-        if problems:
-            del self
-            raise_problems("RetryPolicy", problems)
+        return configuration_error("RetryPolicy", problems) if problems else None
 
     def delay(self, attempt: int, random: Random) -> float:
         """Return the wait, in seconds, after the k-th failed attempt of a flight."""

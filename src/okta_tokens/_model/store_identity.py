@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 from base64 import urlsafe_b64encode
 from hashlib import sha256
@@ -55,6 +54,8 @@ class StoreIdentity(Immutable, Unserializable):
             del self, key, values
             message = f"key: must have at least {_MIN_KEY} bytes; pass a random key of the store"
             raise ValueError(message)
+        import hmac  # noqa: PLC0415 - only a store needs it
+
         context = json.dumps([kind, *values], separators=(",", ":")).encode()
         mac = hmac.digest(key, self._digest + context, "sha256")
         return urlsafe_b64encode(mac).decode().rstrip("=")

@@ -79,6 +79,16 @@ def looks_secret(text: str) -> bool:
     return any(all(kind.search(run) for kind in _MIXTURE) for run in _RUN.findall(text))
 
 
+def configuration_error(source: str, problems: list[str]) -> ConfigurationError:
+    """Return one error that lists every problem.
+
+    Args:
+        source: Where the settings come from.
+        problems: What is wrong, each with the name of its setting.
+    """
+    return ConfigurationError(f"{source}: {'; '.join(problems)}")
+
+
 def raise_problems(source: str, problems: list[str]) -> NoReturn:
     """Raise one error that lists every problem.
 
@@ -89,5 +99,4 @@ def raise_problems(source: str, problems: list[str]) -> NoReturn:
     Raises:
         ConfigurationError: Always.
     """
-    message = f"{source}: {'; '.join(problems)}"
-    raise ConfigurationError(message)
+    raise configuration_error(source, problems)
