@@ -399,3 +399,15 @@ def test_numbers_that_vanish_are_refused() -> None:
         RefreshPolicy(max_backoff=5e-324)
 
     assert RefreshPolicy(max_backoff=2.3e-308).backoff(1, 3_600, lowest) > 0
+
+
+def test_a_subclass_may_be_a_dataclass() -> None:
+    """A policy of the user's own may be a frozen dataclass with fields of its own."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Patient(RefreshPolicy):
+        patience: float = 1.0
+
+    assert Patient(patience=2.0) == dataclasses.replace(Patient(), patience=2.0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Patient().patience = 2.0  # type: ignore[misc]  # deliberately

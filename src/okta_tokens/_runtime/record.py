@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn, Self, cast, dataclass_transform
 
 # `Record` defines every method once. If `dataclass` generated methods for each of thirty classes,
 # the package's own modules would take a third longer to import.
-_without_methods = dataclass(init=False, eq=False, repr=False, match_args=False)
+_without_methods = dataclass(init=False, eq=False, repr=False, match_args=False, frozen=True)
 
 
 class _Fields:

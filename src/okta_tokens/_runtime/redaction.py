@@ -36,24 +36,23 @@ _SEPARATORS_BUT_END = _SEPARATORS.translate(None, _END.encode())
 _NOT_BASE64 = _SEPARATORS.translate(None, b"+/")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 
-# The decoders have texts as patterns. `re` compiles them when they are first used, which takes as
-# long as it takes to import three modules; a look-up in its cache makes each search a tenth slower.
-_PERCENT = r"%(?:u([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))"
-_BACKSLASH = (r"(?s)\\(?:u(H{4})|[ux]\{(H{1,5})\}|U000(H{5})|x(H{2})|([0-7]{3})|(.))").replace(
-    "H", "[0-9A-Fa-f]"
+_PERCENT = re.compile(r"%(?:u([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))")
+_BACKSLASH = re.compile(
+    r"\\(?:u(H{4})|[ux]\{(H{1,5})\}|U000(H{5})|x(H{2})|([0-7]{3})|(.))".replace("H", "[0-9A-Fa-f]"),
+    re.DOTALL,
 )
-_QUOTED_PRINTABLE = r"=(?:([0-9A-Fa-f]{2})|\s+)"
-_MARKUP = r"<[^<>]*>|\x1b\[[0-9;]*[A-Za-z]"
-_HEXADECIMAL_DIGITS = rb"[0-9a-f]{24,}"
-_CODE = r"[0-9]+"
-_CODES = r"(?:[0-9]{2,3}[^0-9A-Za-z]{1,8}){11,}[0-9]{2,3}"
+_QUOTED_PRINTABLE = re.compile(r"=(?:([0-9A-Fa-f]{2})|\s+)")
+_MARKUP = re.compile(r"<[^<>]*>|\x1b\[[0-9;]*[A-Za-z]")
+_HEXADECIMAL_DIGITS = re.compile(rb"[0-9a-f]{24,}")
+_CODE = re.compile(r"[0-9]+")
+_CODES = re.compile(r"(?:[0-9]{2,3}[^0-9A-Za-z]{1,8}){11,}[0-9]{2,3}")
 # Many hexadecimal digits; or three times three bytes in base64 whose first bit is zero. Twelve
 # ASCII characters contain them wherever the first one begins.
 _ENCODED = re.compile(
     r"[0-9a-fA-F]{22}"
     r"|(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w-]){3}"
 )
-_READABLE = rb"[\x00\t\n\r\x20-\x7e]{12,}"
+_READABLE = re.compile(rb"[\x00\t\n\r\x20-\x7e]{12,}")
 
 
 class SecretSearch:
@@ -308,7 +307,7 @@ def _parts(form: str) -> Iterator[str]:
 
 
 def _from_percent(text: str) -> str:
-    return re.sub(_PERCENT, lambda code: chr(int(code[1] or code[2], 16)), text)
+    return _PERCENT.sub(lambda code: chr(int(code[1] or code[2], 16)), text)
 
 
 def _from_html(text: str) -> str:
@@ -320,7 +319,7 @@ def _from_html(text: str) -> str:
 
 def _from_literal(text: str) -> str:
     """Return what a string literal means in most languages."""
-    return re.sub(_BACKSLASH, _meaning, text)
+    return _BACKSLASH.sub(_meaning, text)
 
 
 def _meaning(escape: re.Match[str]) -> str:
@@ -331,17 +330,17 @@ def _meaning(escape: re.Match[str]) -> str:
 
 
 def _from_quoted_printable(text: str) -> str:
-    return re.sub(_QUOTED_PRINTABLE, lambda code: chr(int(code[1], 16)) if code[1] else "", text)
+    return _QUOTED_PRINTABLE.sub(lambda code: chr(int(code[1], 16)) if code[1] else "", text)
 
 
 def _without_markup(text: str) -> str:
-    return re.sub(_MARKUP, "", text)
+    return _MARKUP.sub("", text)
 
 
 def _from_hexadecimal(text: str) -> str:
     """Decode digits with any separators; a run may begin with half a byte of something else."""
     digits = text.lower().replace("0x", "").encode("ascii", "ignore").translate(None, _SEPARATORS)
-    runs = [run[start:] for run in re.findall(_HEXADECIMAL_DIGITS, digits) for start in (0, 1)]
+    runs = [run[start:] for run in _HEXADECIMAL_DIGITS.findall(digits) for start in (0, 1)]
     return _readable([a2b_hex(run[: len(run) // 2 * 2]) for run in runs])
 
 
@@ -359,13 +358,13 @@ def _digits_of_base64(text: str) -> set[bytes]:
 
 def _from_character_codes(text: str) -> str:
     """Decode decimal codes with any separators, as the bytes of a text are shown."""
-    lists = [map(int, re.findall(_CODE, codes)) for codes in re.findall(_CODES, text)]
+    lists = [map(int, _CODE.findall(codes)) for codes in _CODES.findall(text)]
     return _readable([bytes(code for code in codes if code in range(0x100)) for codes in lists])
 
 
 def _readable(decoded: list[bytes]) -> str:
     """Return what is text in decoded bytes: a wrong decoding is hardly ever printable."""
-    runs = re.findall(_READABLE, b"\xff".join(decoded)) if decoded else ()
+    runs = _READABLE.findall(b"\xff".join(decoded)) if decoded else ()
     return b" ".join(runs).replace(b"\0", b"").decode()  # UTF-16 has a zero in each character
 
 
