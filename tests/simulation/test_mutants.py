@@ -42,7 +42,7 @@ MUTANTS = {
     "send a refused secret again": (
         Rule.FRESH_CREDENTIAL,
         "_endpoint/endpoint",
-        "if refused is not None and request.credential == refused.credential:",
+        "if response is None and refusal is not None and refusal.covers(request):",
         "if False:",
     ),
     "hand out tokens within their leeway": (
@@ -202,7 +202,7 @@ MUTANTS = {
     "leave timers behind": (
         Rule.NOTHING_LEFT,
         "_runtime/schedule",
-        "self._schedule.cancel(self)\n        if not",
+        "self._schedule.cancel(self)",
         "pass",
     ),
     "do not wake waiters at their deadline": (

@@ -296,6 +296,10 @@ class _Material(Unserializable):
         self.kid = kid
         self.algorithm = algorithm
 
+    def __repr__(self) -> str:
+        """Return the algorithm, without the key."""
+        return f"<key material for {self.algorithm}>"
+
     def load(self) -> Signer | str:
         """Return the key, or what is wrong with it."""
         return load_key(self.material, kid=self.kid, algorithm=self.algorithm)

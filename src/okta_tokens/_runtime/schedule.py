@@ -18,7 +18,7 @@ T = TypeVar("T", bound="Timer")
 CANCEL_AGAIN_AFTER = 0.5
 """Seconds between two cancellations of a task that swallows the first one."""
 
-_MIN_STALE = 64
+_MIN_STALE = 16
 """So many instants of cancelled timers may stay in a small heap."""
 _DUE = math.nan
 """The instant of a timer that fires in the present turn; it is equal to no instant."""
