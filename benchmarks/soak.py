@@ -190,7 +190,7 @@ def evaluate(samples: Sequence[Sample], plan: Plan) -> list[Figure]:
             "most timers, with the instants of cancelled ones in the heap",
             max(sample.heap for sample in samples),
             "",
-            at_most=8 * plan.keys + 16,
+            at_most=4 * plan.keys + 16,
         ),
     ]
 

@@ -1,7 +1,6 @@
 """How many functions of the package a fetch passes on its way."""
 
-import asyncio
-import sys
+import traceback
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from aiohttp.connector import Connection
 
 import okta_tokens
+from okta_tokens._runtime.single_flight import SingleFlight
 from tests.support import world
 
 PACKAGE = str(Path(okta_tokens.__file__).parent)
@@ -18,13 +18,10 @@ PACKAGE = str(Path(okta_tokens.__file__).parent)
 
 def own_functions() -> list[str]:
     """Return the functions of the package that are being called, from the inner to the outer."""
-    found = []
-    frame = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(PACKAGE):
-            found.append(frame.f_code.co_qualname)
-        frame = frame.f_back
-    return found
+    frames = (frame for frame, _ in traceback.walk_stack(None))
+    return [
+        frame.f_code.co_qualname for frame in frames if frame.f_code.co_filename.startswith(PACKAGE)
+    ]
 
 
 async def test_a_cold_fetch_passes_at_most_twelve_functions(
@@ -33,27 +30,23 @@ async def test_a_cold_fetch_passes_at_most_twelve_functions(
     """From `get_token` to the socket there are at most twelve functions of the package."""
     to_flight: list[str] = []
     to_socket: list[str] = []
-    send = aiohttp.ClientRequest.send
+    run, send = SingleFlight._run, aiohttp.ClientRequest.send
 
-    async def recording(request: aiohttp.ClientRequest, connection: Connection) -> Any:
+    def starting(flights: SingleFlight[Any, Any], flight: Any) -> Coroutine[Any, Any, None]:  # noqa: ANN401 - passed on
+        to_flight[:] = own_functions()
+        return run(flights, flight)
+
+    async def sending(
+        request: aiohttp.ClientRequest, connection: Connection
+    ) -> aiohttp.ClientResponse:
         to_socket[:] = own_functions()
         return await send(request, connection)
 
-    def factory(
-        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
-    ) -> asyncio.Task[Any]:
-        to_flight[:] = to_flight or own_functions()
-        return asyncio.Task(work, loop=loop, **options)
-
-    monkeypatch.setattr(aiohttp.ClientRequest, "send", recording)
+    monkeypatch.setattr(SingleFlight, "_run", starting)
+    monkeypatch.setattr(aiohttp.ClientRequest, "send", sending)
     async with world() as here:
-        loop = asyncio.get_running_loop()
-        loop.set_task_factory(factory)
-        try:
-            await here.provider.get_token(here.client, "a b")
-        finally:
-            loop.set_task_factory(None)
+        await here.provider.get_token(here.client, "a b")
 
-    assert to_flight[-1] == "TokenProvider.get_token"
-    assert to_socket[-1] == "SingleFlight._run"
+    assert (to_flight[0], to_flight[-1]) == ("SingleFlight.start", "TokenProvider.get_token")
+    assert (to_socket[0], to_socket[-1]) == ("Exchange.send", "SingleFlight._run")
     assert len(to_flight) + len(to_socket) <= 12, (to_flight, to_socket)

@@ -67,6 +67,8 @@ class Lifecycle:
         Raises:
             ProviderStateError: If it is not.
         """
+        if self.state is State.RUNNING and asyncio.get_running_loop() is self._loop:
+            return
         if self.observe() is not State.RUNNING:
             self._refuse()
         self._check_loop()

@@ -274,7 +274,7 @@ class TokenProvider(Unserializable):
         if keep_fresh and not self._manager.keep_fresh(key):
             message = "keep_fresh: max_tokens keys are kept fresh already; raise max_tokens"
             raise ConfigurationError(message)
-        return TokenSource(key, self._manager, self._lifecycle, self._registry, self._wall_time)
+        return TokenSource(key, self._manager, self._lifecycle, self._wall_time)
 
     def invalidate(self, token: AccessToken) -> bool:
         """Drop a token that an API rejected, so that the next caller gets another one.
@@ -415,7 +415,7 @@ class TokenProvider(Unserializable):
         key = token_key(client, scopes)
         if isinstance(key, ConfigurationError):
             return key
-        source = TokenSource(key, self._manager, self._lifecycle, self._registry, self._wall_time)
+        source = TokenSource(key, self._manager, self._lifecycle, self._wall_time)
         if _is_remembered(scopes):
             if self._spelling_count >= self._max_spellings:
                 self._spellings.clear()

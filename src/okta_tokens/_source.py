@@ -7,7 +7,6 @@ from collections.abc import Callable
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._cache.entry import USED
 from okta_tokens._cache.token_manager import TokenManager
-from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._lifecycle import Lifecycle
 from okta_tokens._model.domain import is_okta
 from okta_tokens._model.token import AccessToken
@@ -20,20 +19,18 @@ from okta_tokens.errors import ConfigurationError
 class TokenSource(Unserializable):
     """A provider with the client and the scopes filled in; made by `TokenProvider.source`."""
 
-    __slots__ = ("_entry", "_lifecycle", "_manager", "_registry", "_wall_time")
+    __slots__ = ("_entry", "_lifecycle", "_manager", "_wall_time")
 
     def __init__(
         self,
         key: TokenKey,
         manager: TokenManager,
         lifecycle: Lifecycle,
-        registry: EndpointRegistry,
         wall_time: Callable[[], float],
     ) -> None:
         self._entry = manager.entries.get_or_add(key)
         self._manager = manager
         self._lifecycle = lifecycle
-        self._registry = registry
         self._wall_time = wall_time
 
     @property
@@ -179,7 +176,7 @@ class TokenSource(Unserializable):
         client = self.key.client
         # Okta decodes the path before it compares. Other servers compare as RFC 3986 says.
         uri = origin + (unescape_path(path) if is_okta(origin, client.origin) else path)
-        now = self._registry.endpoint(self.key).server_time()
+        now = self._manager.server_time(self.key)
         return await dpop.prove(method, uri, now, nonce=nonce, token=token.value)
 
 

@@ -144,7 +144,9 @@ class ClientSecretBasic(ClientSecret):
         Raises:
             CredentialError: If the callable raises or returns an invalid secret.
         """
-        secret = await self._secret(request.client_id)
+        secret = self._source
+        if not isinstance(secret, str):
+            secret = await self._secret(request.client_id)
         credentials = b64encode(f"{request.client_id}:{secret}".encode()).decode()
         request.headers["Authorization"] = f"Basic {credentials}"
         request.secrets += [secret, credentials]

@@ -121,7 +121,7 @@ class Entry(Timer):
     )
 
     def __init__(self, key: TokenKey) -> None:
-        super().__init__()
+        self.instant = self.callback = None
         self.key = key
         self.token: AccessToken | None = None
         self.opens = _NEVER
@@ -193,7 +193,7 @@ class Entry(Timer):
             refresh_at: When its renewal is due, in seconds of boot time.
             now: The present moment.
         """
-        self.close_window()
+        self.opens, self.closes = _NEVER, _CLOSED
         self.token = token
         self.lifetime = lifetime
         self.refresh_at = refresh_at

@@ -39,7 +39,8 @@ class EntryCache:
 
     def get(self, key: TokenKey) -> Entry | None:
         """Return the entry of a key, or None."""
-        return self._entries.get(key) or self._kept.get(key)
+        entry = self._entries.get(key)
+        return self._kept.get(key) if entry is None and self._kept else entry
 
     def get_or_add(self, key: TokenKey) -> Entry:
         """Return the entry of a key; add an empty entry if there is none."""

@@ -115,6 +115,14 @@ class TokenManager:
         """Return when a caller who begins to wait now gives up, in seconds of boot time."""
         return self._clock.boot_time() + self._retry.max_wait
 
+    def server_time(self, key: TokenKey) -> float:
+        """Return the present moment by Okta's clock, in seconds since the epoch.
+
+        Args:
+            key: A key of the domain.
+        """
+        return self._registry.endpoint(key).server_time()
+
     def get_or_join(
         self, entry: Entry, deadline: float
     ) -> AccessToken | asyncio.Future[TokenFlight | None]:

@@ -31,7 +31,7 @@ from okta_tokens._model.policies import Random, RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.gate import Gate, Lane
-from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._runtime.schedule import Deadline, Schedule
 from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TransportError
 from okta_tokens.events import AttemptFailed, RequestsPaused
 
@@ -229,7 +229,7 @@ class Endpoint:
 
     def _enters_at_once(self, operation: Operation[T]) -> bool:
         """Take a place if a request can be sent now, and none waits: the usual case."""
-        if self._pause_of(operation.key).until > self._clock.boot_time() or len(self._gate) > 0:
+        if self._pause_of(operation.key).until > self._clock.boot_time():
             return False
         return self._gate.try_enter(operation.flight, _lane_of(operation.flight))
 
@@ -293,7 +293,7 @@ class Endpoint:
         seconds = min(self._policy.request_timeout, deadline - self._clock.boot_time())
         request = operation.new_request()
         response: Response | FetchError | None = None
-        with self._schedule.deadline(self._clock.boot_time() + seconds):
+        with Deadline(self._schedule, self._clock.boot_time() + seconds):
             response = await self._prepare(operation, request)
             if response is None and refusal is not None and refusal.covers(request):
                 return refusal.error, None
@@ -381,7 +381,7 @@ class Endpoint:
         result: T | FetchError,
     ) -> None:
         """Learn clock offset and nonce from a response of Okta."""
-        if response.dpop_nonce is not None:
+        if operation.dpop is not None and response.dpop_nonce is not None:
             self._nonces[operation.key.authorization_server] = response.dpop_nonce
         server_time = response.server_time
         if server_time is not None:
@@ -413,7 +413,8 @@ class Endpoint:
         return seconds
 
     def _pause_of(self, key: TokenKey) -> Pause:
-        return self._org_pause if key.authorization_server is None else self._custom_pause
+        is_org = key.client.authorization_server is None
+        return self._org_pause if is_org else self._custom_pause
 
 
 class _Refusal(NamedTuple):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import netrc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -55,7 +56,7 @@ class _Request(aiohttp.ClientRequest):
         number = _present.get().number  # in the place of the hash of the headers for the proxy
         return ConnectionKey(host, port, is_ssl, ssl, proxy, proxy_auth, number, name)
 
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+    def send(self, conn: Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
         """Send the request, unless the connection holds unread bytes; aiohttp then closes it.
 
         Raises:
@@ -66,7 +67,7 @@ class _Request(aiohttp.ClientRequest):
             raise aiohttp.ServerDisconnectedError
         if not _present.get().kept:
             conn.protocol.force_close()
-        return await super().send(conn)
+        return super().send(conn)
 
 
 class _LastResponse(aiohttp.ClientResponse):

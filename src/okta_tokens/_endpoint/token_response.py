@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from http import HTTPStatus
 
 from okta_tokens._endpoint.error_response import (
@@ -135,12 +136,12 @@ def _parse_success(
         why = "expires_in is missing or is not a number of seconds; check the domain"
     elif lifetime <= 0:
         why, retryable = "the token had expired when it arrived; check the token lifetime", True
-    elif not isinstance(scope, str) or not _SCOPES.fullmatch(scope):
+    elif not isinstance(scope, str) or (scope != requested and not _SCOPES.fullmatch(scope)):
         why = "scope is not a string of scope names; check the domain"
     elif len(scope) > _MAX_SCOPES:
         why = f"scope is longer than {_MAX_SCOPES // 1024} KiB; check the domain"
     else:
-        granted = format_scopes({*scope.split()})
+        granted = scope if scope == requested else format_scopes({*scope.split()})
         return TokenResponse(
             value,
             token_type,
@@ -161,6 +162,10 @@ def _is_token(text: str) -> bool:
     return text.isascii() and text != "" and not text.encode().translate(None, _VISIBLE)
 
 
+# The tokens of a server have a few lifetimes: so all of them share a few numbers of 24 bytes each.
+_as_float = lru_cache(maxsize=16)(float)
+
+
 def _parse_lifetime(expires_in: object) -> float | None:
     """Return an `expires_in` in seconds, even if it is a string or has a fraction."""
     if isinstance(expires_in, str) and _DIGITS.fullmatch(expires_in):
@@ -168,7 +173,7 @@ def _parse_lifetime(expires_in: object) -> float | None:
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
         return None
     try:
-        lifetime = float(expires_in)
+        lifetime = _as_float(expires_in)
     except OverflowError:
         return MAX_LIFETIME if expires_in > 0 else 0.0
     return lifetime if math.isfinite(lifetime) else None

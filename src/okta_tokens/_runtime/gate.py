@@ -56,7 +56,7 @@ class Gate:
         return not self._inside and not self._waiting
 
     def try_enter(self, ticket: Hashable, lane: Lane) -> bool:
-        """Take a place if the lane may have one now; if so, no ticket waits that may enter.
+        """Take a place if no ticket waits and the lane may have one now.
 
         Args:
             ticket: As for `enter`.
@@ -65,7 +65,7 @@ class Gate:
         Returns:
             Whether the ticket has a place.
         """
-        if not self._may_enter(lane):
+        if self._waiting or not self._may_enter(lane):
             return False
         self._take_place(ticket, lane)
         return True
@@ -80,7 +80,8 @@ class Gate:
             lane: The lane in which the ticket waits.
             owner: Whose ticket it is.
         """
-        if self.try_enter(ticket, lane):
+        if self._may_enter(lane):  # if so, no ticket waits that may enter
+            self._take_place(ticket, lane)
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = lane, owner, admitted
@@ -98,7 +99,8 @@ class Gate:
             self._lines[lane].remove(ticket, owner)
         elif (inside := self._inside.pop(ticket, None)) is not None:
             self._foreground_inside -= inside is Lane.FOREGROUND
-            self._admit()
+            if self._waiting:
+                self._admit()
 
     def promote(self, ticket: Hashable, lane: Lane) -> None:
         """Move a ticket to an earlier lane.

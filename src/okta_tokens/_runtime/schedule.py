@@ -20,6 +20,8 @@ CANCEL_AGAIN_AFTER = 0.5
 
 _MIN_STALE = 16
 """So many instants of cancelled timers may stay in a small heap."""
+_MAX_POPS = 1_000
+"""More instants of cancelled timers at the top are cheaper removed by a new heap."""
 _DUE = math.nan
 """The instant of a timer that fires in the present turn; it is equal to no instant."""
 
@@ -28,16 +30,19 @@ class Timer:
     """Something that a schedule calls back at an instant: the base class of whatever waits.
 
     An object that waits is its own timer. So a cache entry, of which there are many, needs no
-    second object.
+    second object. A subclass with a constructor of its own sets both attributes to `None` itself:
+    each fetch makes three timers, and three more calls would cost it a hundredth.
     """
 
     __slots__ = ("callback", "instant")
 
+    instant: float | None
+    """When the schedule calls back, in seconds of boot time; `None` if the timer is not set."""
+    callback: Callable[[Any], object] | None
+
     def __init__(self) -> None:
         """Make a timer that is not set."""
-        self.instant: float | None = None
-        """When the schedule calls back, in seconds of boot time; `None` if the timer is not set."""
-        self.callback: Callable[[Any], object] | None = None
+        self.instant = self.callback = None
 
 
 class Schedule:
@@ -45,7 +50,7 @@ class Schedule:
 
     Timers change only between awaits, on the event loop that runs `run`. The order of instants is a
     heap of numbers, which are compared in C, and are nothing to the garbage collector. The instant
-    of a cancelled timer stays in the heap until it comes, or until half of the heap is such ones.
+    of a cancelled timer may stay in the heap until a quarter of the heap is such ones.
 
     Args:
         clock: Tells the time and waits for it.
@@ -97,9 +102,8 @@ class Schedule:
         elif isinstance(timers, dict):
             timers.pop(timer, None)
         timer.instant = timer.callback = None
-        if len(self._heap) > 2 * len(self._timers) + _MIN_STALE:
-            self._heap = [*self._timers]
-            heapq.heapify(self._heap)
+        if len(self._heap) > 4 / 3 * len(self._timers) + _MIN_STALE:
+            self._rebuild()
 
     def deadline(self, instant: float) -> Deadline:
         """Return a context manager that cancels its body at an instant.
@@ -126,9 +130,25 @@ class Schedule:
         while True:
             self._fire()
             with _CancelScope() as self._sleep:
-                self._sleeps_until = self._heap[0] if self._heap else math.inf
+                self._sleeps_until = self._next_instant()
                 await self._clock.sleep_until(self._sleeps_until)
             self._sleep = None
+
+    def _next_instant(self) -> float:
+        """Return the instant of the earliest timer, so that no cancelled one ends the sleep."""
+        for _ in range(_MAX_POPS):
+            if not self._heap:
+                return math.inf
+            if self._heap[0] in self._timers:
+                return self._heap[0]
+            heapq.heappop(self._heap)
+        self._rebuild()
+        return self._heap[0] if self._heap else math.inf
+
+    def _rebuild(self) -> None:
+        """Remove the instants of cancelled timers from the heap: 8 ms for a hundred thousand."""
+        self._heap = [*self._timers]
+        heapq.heapify(self._heap)
 
     def _fire(self) -> None:
         """Fire the timers that are due.
@@ -193,7 +213,7 @@ class Deadline(Timer):
     __slots__ = ("_end", "_others", "_own", "_schedule", "_task", "caught")
 
     def __init__(self, schedule: Schedule, end: float) -> None:
-        super().__init__()
+        self.instant = self.callback = None
         self._schedule = schedule
         self._end = end
         self._own = 0  # cancellations by this deadline

@@ -34,7 +34,7 @@ class Flight(Timer, Generic[K, T]):
     )
 
     def __init__(self, key: K) -> None:
-        super().__init__()
+        self.instant = self.callback = None
         self.key = key
         self.result: T | None = None
         """What the work returned; `None` before the landing, and if the work was cancelled."""
@@ -170,17 +170,15 @@ class SingleFlight(Generic[K, T]):
     def _end(self, flight: Flight[K, T], task: asyncio.Task[None]) -> None:
         """Forget the task of a flight."""
         del self._tasks[task]
-        # If the task was cancelled before its first step, `_run` did not land the flight.
-        self._land(flight)
+        if not flight.landed:  # the task was cancelled before its first step
+            self._land(flight)
         if flight.interrupted:
             # The event loop raises the exception. To retrieve it here keeps asyncio from logging
             # that it was never retrieved.
             task.exception()
 
     def _land(self, flight: Flight[K, T]) -> None:
-        """Remove a flight from those under way and wake its waiters; do nothing the second time."""
-        if flight.landed:
-            return
+        """Remove a flight from those under way, and wake its waiters."""
         flight.landed = True
         del self.under_way[flight.key]
         self._schedule.cancel(flight)
