@@ -4,13 +4,17 @@ import asyncio
 import socket
 import ssl
 from pathlib import Path
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
 import trustme
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from okta_tokens import ClientSecretBasic, ClientSecretPost, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens._endpoint.exchange import _encode
 from okta_tokens.errors import (
     CredentialError,
     FetchError,
@@ -399,3 +403,13 @@ async def test_loopback_goes_through_no_proxy(
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     async with Sandbox() as sandbox, TokenProvider() as provider:
         assert (await provider.get_token(default_client(sandbox), "customScope")).value
+
+
+texts = st.text("a~_-. =&+%:\xe9", max_size=4)
+
+
+@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@given(st.dictionaries(texts, texts | st.binary(max_size=2) | st.integers(), max_size=3))
+def test_a_form_is_encoded_as_urlencode_does(form: dict[str, str]) -> None:
+    """Any form is encoded as `urlencode` does, whatever a method of authentication adds to it."""
+    assert _encode(form) == urlencode(form).encode()

@@ -191,6 +191,24 @@ async def test_a_timer_that_is_not_the_earliest_ends_no_sleep() -> None:
     assert clock.sleeps == [START + 1.0]
 
 
+@pytest.mark.parametrize("cancelled", [1, 3_000])
+async def test_a_cancelled_timer_ends_no_sleep(cancelled: int) -> None:
+    """The schedule sleeps until the earliest timer that will fire, however many were cancelled."""
+    clock = CountingClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    for seconds in range(10_000):
+        call_at(schedule, START + 10_000.0 + seconds, fired(seconds))
+    for timer in [
+        call_at(schedule, START + 1.0 + order, fired("never")) for order in range(cancelled)
+    ]:
+        schedule.cancel(timer)
+
+    async with running(schedule):
+        await settle()
+
+    assert clock.sleeps == [START + 10_000.0]
+
+
 async def test_a_timer_in_the_past_fires_at_once_but_not_within_the_call() -> None:
     """A timer whose instant has passed fires when the schedule's task runs next."""
     clock = ManualClock()

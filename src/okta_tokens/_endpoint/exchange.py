@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
+from collections.abc import Mapping
 from io import BytesIO
 from urllib.parse import urlencode
 
@@ -18,6 +20,7 @@ from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._runtime.redaction import sanitize, scrub
 from okta_tokens.errors import TransportError
 
+_PLAIN = re.compile(r"[\w.~ &=-]*", re.ASCII)
 _NO_TIMEOUT = aiohttp.ClientTimeout()
 """The endpoint ends a request, by the clock of the provider."""
 _UNTRUSTED = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
@@ -61,7 +64,7 @@ class Exchange:
         try:
             async with self._session.post(
                 request.url,
-                data=urlencode(request.form).encode(),
+                data=_encode(request.form),
                 headers=request.headers,
                 allow_redirects=False,
                 raise_for_status=False,
@@ -96,6 +99,21 @@ class Exchange:
             )
             failure.__cause__ = sanitize(error, request.secrets)
             return failure
+
+
+def _encode(form: Mapping[str, str]) -> bytes:
+    """Return a form as `application/x-www-form-urlencoded`.
+
+    Most forms need no escapes. To see that costs less than half of `urlencode`, which costs a
+    fiftieth of a fetch.
+    """
+    try:
+        text = "&".join(map("=".join, form.items()))
+    except TypeError:  # a custom method of authentication added a number, or bytes
+        text = "%"
+    # A name or a value with one of the separators has one too many.
+    is_plain = text.count("=") == len(form) == text.count("&") + 1 and _PLAIN.fullmatch(text)
+    return (text.replace(" ", "+") if is_plain else urlencode(form)).encode()
 
 
 def _transport_error(error: BaseException, origin: str, request: TokenRequest) -> TransportError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -66,9 +66,6 @@ class Operation(ABC, Generic[T]):
     Args:
         flight: The flight on whose behalf the attempts are made.
         key: The key of the token.
-        url: The URL of the requests.
-        form: The fields of the body, without the credential.
-        dpop: Makes the proofs; None if the requests need none.
         secrets: Values that no text may repeat. The secrets of every attempt are added, since a
             server may repeat the secret of an earlier attempt.
     """
@@ -76,31 +73,16 @@ class Operation(ABC, Generic[T]):
     __slots__ = (
         "authentication",
         "clock_offset",
-        "dpop",
         "flight",
-        "form",
         "key",
         "requests_sent",
         "resolved",
         "secrets",
-        "url",
     )
 
-    def __init__(
-        self,
-        flight: Flight[Any, Any],
-        key: TokenKey,
-        url: str,
-        form: Mapping[str, str],
-        *,
-        dpop: DPoP | None = None,
-        secrets: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, flight: Flight[Any, Any], key: TokenKey, *secrets: str) -> None:
         self.flight = flight
         self.key = key
-        self.url = url
-        self.form = form
-        self.dpop = dpop
         self.secrets = [*secrets]
         self.requests_sent = 0
         self.authentication = key.client.authentication
@@ -115,10 +97,9 @@ class Operation(ABC, Generic[T]):
         """Return the kind of the operation and its key, without a secret."""
         return f"<{type(self).__name__} of {self.key}>"
 
+    @abstractmethod
     def new_request(self) -> TokenRequest:
         """Return a new request without date, credential and proof."""
-        client_id = self.key.client.client_id
-        return TokenRequest(self.url, client_id, {**self.form}, {**_HEADERS}, 0.0, self.secrets)
 
     def known_authentication(self) -> ClientAuthentication | CredentialError | None:
         """Return the authentication of the next attempt, or None if a callable has to be called.
@@ -133,6 +114,11 @@ class Operation(ABC, Generic[T]):
     async def resolve(self) -> ClientAuthentication | CredentialError:
         """Call the callable for the credential, and return the authentication with its result."""
         return await resolve(self.key.client.authentication, self.key.client_id)
+
+    @property
+    def dpop(self) -> DPoP | None:
+        """Makes the proofs; None if the requests need none."""
+        return None
 
     @property
     @abstractmethod
@@ -175,9 +161,18 @@ class FetchOperation(Operation[TokenResponse]):
     __slots__ = ()
 
     def __init__(self, flight: TokenFlight) -> None:
-        key = flight.key
-        client = key.client
-        super().__init__(flight, key, client.token_url, build_form(key.scope), dpop=client.dpop)
+        super().__init__(flight, flight.key)
+
+    @property
+    def dpop(self) -> DPoP | None:
+        """The key of the client."""
+        return self.key.client.dpop
+
+    def new_request(self) -> TokenRequest:
+        """Return a new token request."""
+        client, form = self.key.client, build_form(self.key.scope)
+        url, client_id = client.token_url, client.client_id
+        return TokenRequest(url, client_id, form, {**_HEADERS}, 0.0, self.secrets)
 
     @property
     def owner(self) -> str:
@@ -208,9 +203,14 @@ class RevokeOperation(Operation[bool]):
     __slots__ = ()
 
     def __init__(self, flight: RevocationFlight) -> None:
-        key, value = flight.key.key, flight.key.value
-        form = {"token": value, "token_type_hint": "access_token"}
-        super().__init__(flight, key, key.client.revocation_url, form, secrets=[value])
+        super().__init__(flight, flight.key.key, flight.key.value)
+
+    def new_request(self) -> TokenRequest:
+        """Return a new revocation request."""
+        client, token = self.key.client, self.flight.key.value
+        form = {"token": token, "token_type_hint": "access_token"}
+        url, client_id = client.revocation_url, client.client_id
+        return TokenRequest(url, client_id, form, {**_HEADERS}, 0.0, self.secrets)
 
     @property
     def owner(self) -> tuple[str, str]:

@@ -84,7 +84,7 @@ class SingleFlight(Generic[K, T]):
     ) -> None:
         self._work = work
         self._schedule = schedule
-        self._on_deadline = self._give_up  # one bound method for all flights
+        self._on_deadline, self._on_end = self._give_up, self._end  # one method for all flights
         self.context = Context()
         """The context of which every flight gets a copy."""
         self.under_way: dict[K, Flight[K, T]] = {}
@@ -114,7 +114,7 @@ class SingleFlight(Generic[K, T]):
             self._land(flight)
             raise
         self._tasks[task] = None
-        task.add_done_callback(partial(self._end, flight))
+        task.add_done_callback(partial(self._on_end, flight))
         return flight
 
     def join(self, flight: Flight[K, T], deadline: float) -> asyncio.Future[Flight[K, T] | None]:
