@@ -31,13 +31,14 @@ Cost = tuple[float, float]
 
 
 async def run(*, short: bool) -> list[Figure]:
-    """Compare fetches to a loop of `session.post`, also over TLS.
+    """Compare fetches to a loop of `session.post`, also over TLS, and without garbage collection.
 
     Args:
         short: Whether to fetch only a few tokens.
     """
     keys, rounds = (150, 2) if short else (2_000, 15)
     figures = await measure(keys=keys, rounds=rounds)
+    figures += await _without_gc(keys, max(rounds // 2, 2))
     figures += await _compare_peers(keys, max(rounds // 5, 1))
     return figures + await _over_tls(keys, max(rounds // 2, 2))
 
@@ -85,6 +86,16 @@ async def measure(*, keys: int, rounds: int, certificate: str | None = None) -> 
     ]
 
 
+async def _without_gc(keys: int, rounds: int) -> list[Figure]:
+    """Measure the same while Python collects no garbage, without limits for times."""
+    gc.disable()
+    try:
+        figures = await measure(keys=keys, rounds=rounds)
+    finally:
+        gc.enable()
+    return _told("without Python's garbage collector", figures)
+
+
 async def _over_tls(keys: int, rounds: int) -> list[Figure]:
     """Measure the same over TLS, without limits for times.
 
@@ -96,10 +107,15 @@ async def _over_tls(keys: int, rounds: int) -> list[Figure]:
         environment = {"SSL_CERT_FILE": str(authority), "no_proxy": "127.0.0.1"}
         arguments = {"keys": keys, "rounds": rounds, "certificate": str(certificate)}
         figures = await measure_in_worker("cold", arguments, environment=environment)
+    return _told("over TLS", figures)
+
+
+def _told(where: str, figures: list[Figure]) -> list[Figure]:
+    """Return figures of other circumstances, without limits for times."""
     return [
         replace(
             figure,
-            name=f"over TLS: {figure.name}",
+            name=f"{where}: {figure.name}",
             limit=figure.limit if figure.counted else None,
         )
         for figure in figures
