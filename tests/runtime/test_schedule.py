@@ -292,7 +292,7 @@ async def test_the_length_is_the_number_of_timers_that_will_fire() -> None:
 def test_cancelled_timers_do_not_pile_up() -> None:
     """However many timers are cancelled, at most a quarter of the heap is their instants."""
     schedule = Schedule(ManualClock())
-    timers = [call_at(schedule, START + order, lambda: None) for order in range(10_000)]
+    timers = [call_at(schedule, START + order, lambda: None) for order in range(1_000)]
 
     for timer in timers[:10:-1]:
         schedule.cancel(timer)
