@@ -105,8 +105,8 @@ def test_environment_with_dpop(variables: list[str], *, bound: bool) -> None:
         (
             with_key("/nowhere/key.pem"),
             (
-                "OKTA_CLIENT_PRIVATEKEY: the key is empty, or its file cannot be read; check the "
-                "path and the permissions of the file"
+                "OKTA_CLIENT_PRIVATEKEY: the key cannot be read from /nowhere/key.pem: no such "
+                "file or directory; check the path"
             ),
         ),
         (

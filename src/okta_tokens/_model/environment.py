@@ -9,6 +9,7 @@ from typing import TypedDict, cast
 from okta_tokens._auth.client_assertion import PrivateKeyJWT
 from okta_tokens._auth.client_secret import ClientSecretBasic, secret_problem
 from okta_tokens._auth.dpop import DPoP
+from okta_tokens._auth.key_forms import is_key_path
 from okta_tokens._model.client_settings import (
     client_id_problems,
     server_problems,
@@ -123,7 +124,7 @@ def _parse_authentication(variables: Mapping[str, str]) -> EnvironmentAuthentica
         problem = secret_problem(secret)
         return f"OKTA_CLIENT_SECRET: {problem}" if problem else ClientSecretBasic(secret)
     kid = variables["OKTA_CLIENT_PRIVATEKEYID"] or None
-    is_path = "BEGIN " not in key and not key.lstrip().startswith("{")
+    is_path = is_key_path(key)
     try:
         return PrivateKeyJWT(Path(key) if is_path else key, kid=kid)
     except ConfigurationError as error:
