@@ -17,7 +17,8 @@ from okta_tokens._auth.authentication import (
     call,
     name_of,
 )
-from okta_tokens._auth.client_secret import ClientSecret, SecretCallable, secret_problem
+from okta_tokens._auth.client_secret import ClientSecret, SecretSource, secret_problem
+from okta_tokens._auth.files import UnreadableFile
 from okta_tokens._auth.signing import (
     ALGORITHMS,
     KeyMaterial,
@@ -66,7 +67,7 @@ class ClientSecretJWT(ClientSecret):
 
     algorithm: str
 
-    def __init__(self, secret: str | SecretCallable, *, algorithm: str = "HS256") -> None:
+    def __init__(self, secret: SecretSource, *, algorithm: str = "HS256") -> None:
         self.algorithm = text_of(algorithm) or ""
         if self.algorithm in _MIN_SECRETS:
             problem = self._keep(secret)
@@ -125,11 +126,11 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
         key: The private key: RSA with at least 2048 bits, or on one of the curves P-256, P-384 and
             P-521. It is PEM, a JWK or a JWK Set as text or bytes, or in base64; DER as bytes; a
             JWK or a JWK Set as a mapping; or a key object of the `cryptography` package. Of a JWK
-            Set, the key with the `kid` is used, or the only private one. It may also be a `pathlib.Path` to a file with one
-            of them, which is read for every request (`~` is the home directory); or a callable without arguments, plain or
-            async, that returns one of them, or a tuple of one of them and its `kid`, for every
-            request. So a rotated key needs no restart. `ClientSecretBasic` says what a callable may
-            do and how long it may take.
+            Set, the key with the `kid` is used, or the only private one. It may also be a
+            `pathlib.Path` to a file with one of them, which is read for every request (`~` is the
+            home directory); or a callable without arguments, plain or async, that returns one of
+            them, or a tuple of one of them and its `kid`, for every request. So a rotated key needs
+            no restart. `ClientSecretBasic` says what a callable may do and how long it may take.
         kid: The id of the key, as Okta shows it; `None` for the `kid` of the JWK. An app that has
             several keys needs it.
         algorithm: `RS256`, `RS384`, `RS512`, `ES256`, `ES384` or `ES512`; `None` for the algorithm
@@ -265,6 +266,9 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
         material: object
         if isinstance(source, Path):
             material = await asyncio.to_thread(read_material, source)
+            if isinstance(material, UnreadableFile):
+                message = f"the private key {material.problem}"
+                raise CredentialError(message, retryable=True)
         elif callable(source):
             material = await call(source)
             if isinstance(material, tuple) and len(material) == 2:  # noqa: PLR2004 - a key, its id

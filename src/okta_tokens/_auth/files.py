@@ -11,6 +11,7 @@ MAX_FILE = 64 * 1024
 """Bytes. No key and no secret is longer."""
 
 _MAX_PATH = 256  # characters that a message shows
+_MIN_SECRET = 20  # characters; the names in a path are less mixed than other names
 
 
 class UnreadableFile:
@@ -54,6 +55,24 @@ def read_file(path: Path) -> bytes | UnreadableFile:
     return content
 
 
+def read_secret(path: Path) -> str | UnreadableFile:
+    """Return the secret in a file, without the line break at its end, or what is wrong.
+
+    Args:
+        path: The file.
+    """
+    content = read_file(path)
+    if isinstance(content, UnreadableFile):
+        return content
+    try:
+        return content.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        del content  # a debugger shows the locals of a frame with a chained error
+        return UnreadableFile(
+            f"is no text: {_shown(path)} is not UTF-8; check what writes the file"
+        )
+
+
 def _shown(path: Path) -> str:
     """Return a path for a message, unless it may be a key or a secret instead of a path."""
     try:
@@ -61,4 +80,4 @@ def _shown(path: Path) -> str:
     except Exception:  # noqa: BLE001 - the code of a subclass
         return "the file"
     is_path = text.isprintable() and len(text) <= _MAX_PATH and "BEGIN " not in text
-    return text if is_path and not looks_secret(text) else "the file"
+    return text if is_path and not looks_secret(text, _MIN_SECRET) else "the file"
