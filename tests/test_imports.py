@@ -69,6 +69,7 @@ EXTRAS = {
 LOADED_LATER = {
     "okta_tokens._auth.absent_secret": "only a pickled key needs it",
     "okta_tokens._auth.client_assertion": "only `ClientSecretJWT` and `PrivateKeyJWT` need it",
+    "okta_tokens._auth.key_forms": "only the text of a key needs it",
     "okta_tokens._auth.keys": "it needs an extra",
     "okta_tokens._cache.shared_fetch": "only a provider with a store needs it",
     "okta_tokens._model.environment": "only `OktaClient.from_env` needs it",

@@ -66,11 +66,11 @@ class AccessToken, made by the provider
     value: str
 protocol ClientAuthentication
     async def __call__(self, request: TokenRequest, /) -> None
-class ClientSecretBasic(secret: str | SecretCallable)
+class ClientSecretBasic(secret: SecretSource)
     async def __call__(self, request: TokenRequest, /) -> None
-class ClientSecretJWT(secret: str | SecretCallable, *, algorithm: str = 'HS256')
+class ClientSecretJWT(secret: SecretSource, *, algorithm: str = 'HS256')
     async def __call__(self, request: TokenRequest, /) -> None
-class ClientSecretPost(secret: str | SecretCallable)
+class ClientSecretPost(secret: SecretSource)
     async def __call__(self, request: TokenRequest, /) -> None
 protocol Clock
     boot_time: Callable[[], float]
@@ -87,7 +87,8 @@ class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str
         kept_fresh: bool, used: bool)
 class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
         authorization_server: str | None = 'default', dpop: DPoP | None = None)
-    classmethod def from_env(cls, environ: Mapping[str, str] | None = None) -> OktaClient
+    classmethod def from_env(cls, environ: Mapping[str, str] | None = None, *,
+        prefix: str = 'OKTA_CLIENT_') -> OktaClient
     origin: str
     revocation_url: str
     token_url: str

@@ -195,7 +195,7 @@ async def test_no_response_makes_a_secret_appear(
             else:
                 assert fault == "good"
                 assert token.value == TOKEN
-                assert_clean(f"{token} {token!r}")
+                assert_clean(f"{token!s} {token!r}")
             await asyncio.sleep(0.01)
             assert_clean(repr(provider) + repr(provider.inspect()) + repr(provider.stats()))
             assert_clean(repr(client) + repr(provider.source(client, "a")))

@@ -7,6 +7,7 @@ import copy
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -421,3 +422,51 @@ async def test_a_callable_that_panics() -> None:
 
     assert isinstance(error, CredentialError)
     assert isinstance(error.__cause__, Panic)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_secret_file_is_read_every_time(method: Method, tmp_path: Path) -> None:
+    """A rotated file is used for the next request; a line break at its end is not a part of it."""
+    path = tmp_path / "secret"
+    path.write_bytes(b"\xef\xbb\xbffirst\r\n")
+    made = method(path)
+    assert (await authenticated(made)).secrets[0] == "first"
+
+    path.write_text("second\n")
+
+    assert (await authenticated(made)).credential == "second"
+    assert repr(made) == f"{method.__name__}({path!r})"
+    assert made == method(path)
+    assert made != method("second")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read from {}: no such file or directory; check the path"),
+        (b"\n", "is missing: {} is empty; check what writes the file"),
+        (b"\xff\xfe\xff", "is no text: {} is not UTF-8; check what writes the file"),
+        (b"a\nb", CHARACTERS),
+        (b" a", EDGES),
+    ],
+    ids=["gone", "empty", "binary", "two-lines", "space"],
+)
+async def test_a_bad_secret_file_is_named(
+    content: bytes | None, problem: str, tmp_path: Path
+) -> None:
+    """A file without a valid secret is refused at once; later, it fails the request."""
+    path = tmp_path / "secret"
+    path.write_text(SECRET)
+    made = ClientSecretBasic(path)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(ConfigurationError) as caught:
+        ClientSecretBasic(path)
+    error = await failure(made)
+
+    assert str(caught.value) == f"ClientSecretBasic: the secret {problem.format(path)}"
+    assert str(error).startswith("the client secret ")
+    assert str(error).endswith(problem.format(path))
+    assert list(frames_of(error)) == []

@@ -96,7 +96,7 @@ def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
         (
             Path("nowhere"),
             None,
-            "is empty, or its file cannot be read; check the path and the",
+            "cannot be read from nowhere: no such file or directory; check the path",
         ),
         (lambda: pem(ec_key()), None, "has no known form; give PEM or a JWK as text,"),
     ],

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from okta_tokens._auth.key_forms import CERTIFICATE, ENCRYPTED, PUBLIC
 from okta_tokens._auth.keys import LoadedKey, new_key, parse_key, public_thumbprint
 from okta_tokens._auth.signing import sign_jwt
 from tests.keys import (
@@ -39,9 +40,9 @@ UNKNOWN_FORM = (
     "has no known form; give PEM or a JWK as text, PEM or DER as bytes, a JWK as a mapping, "
     "a pathlib.Path, or a key object of the cryptography package"
 )
-EMPTY = "is empty, or its file cannot be read; check the path and the permissions of the file"
-PUBLIC = "is a public key; give the private key"
-ENCRYPTED = "is encrypted; decrypt it, or give a callable that does"
+EMPTY = "is empty; check where it comes from"
+CUT_OFF = "is cut off: its last line, which begins with -----END, is missing; copy the whole key"
+NO_KTY = "is JSON that is no JWK: it has no `kty`; give the JWK itself"
 WRONG_TYPE = "is neither RSA nor on one of the curves P-256, P-384 and P-521; make such a key"
 NO_D = "is a JWK without `d`, so a public key; give the private key"
 BROKEN = "is a JWK whose members do not make a key; export the key again"
@@ -134,16 +135,16 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("text", lambda: "a secret, perhaps", UNKNOWN_FORM),
     ("surrogates", lambda: "\ud800", UNKNOWN_FORM),
     ("a-path-as-text", lambda: "/etc/key.pem", UNKNOWN_FORM),
-    ("half-a-pem", lambda: pem(ec_key())[:-80], UNKNOWN_FORM),
+    ("half-a-pem", lambda: pem(ec_key())[:-80], CUT_OFF),
     ("list", lambda: "[1]", UNKNOWN_FORM),
     ("deep-json", lambda: "[" * 100_000, UNKNOWN_FORM),
-    ("empty-jwk", dict, UNKNOWN_FORM),
+    ("empty-jwk", dict, NO_KTY),
     ("encrypted-pem", lambda: pem(ec_key(), b"x"), ENCRYPTED),
     ("encrypted-der", lambda: der(ec_key(), b"x"), ENCRYPTED),
     ("public-pem", lambda: public_pem(rsa_key()), PUBLIC),
     ("public-der", lambda: public_der(rsa_key()), PUBLIC),
     ("public-object", lambda: rsa_key().public_key(), PUBLIC),
-    ("certificate", lambda: b"-----BEGIN CERTIFICATE-----\nAAAA\n", PUBLIC),
+    ("certificate", lambda: b"-----BEGIN CERTIFICATE-----\nAAAA\n", CERTIFICATE),
     ("public-jwk", lambda: public_jwk(ec_key()), NO_D),
     ("short", small_rsa_key, "has 1024 bits; use an RSA key with at least 2048 bits"),
     ("another-curve", lambda: ec.generate_private_key(ec.SECP256K1()), WRONG_TYPE),

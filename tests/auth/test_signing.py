@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from base64 import urlsafe_b64decode
-from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -19,7 +18,6 @@ from okta_tokens._auth.signing import (
     load_key,
     load_thumbprint,
     raw_signature,
-    read_key_file,
     sign_jwt,
 )
 from tests.keys import CURVES, ec_key, pem, public_pem
@@ -56,16 +54,6 @@ async def test_a_jwt_is_header_claims_and_signature() -> None:
 def test_base64url_has_no_padding() -> None:
     """base64url has no padding, and the alphabet of RFC 4648 section 5."""
     assert encode(b"\xfb\xff\xfe\xff") == b"-__-_w"
-
-
-def test_key_files(tmp_path: Path) -> None:
-    """A file that cannot be read counts as empty; only the first 64 KiB of a file are read."""
-    path = tmp_path / "key"
-    assert read_key_file(path) == b""
-    assert read_key_file(tmp_path) == b""
-    assert read_key_file(Path("\0")) == b""
-    path.write_bytes(b"x" * 100_000)
-    assert read_key_file(path) == b"x" * 65_536
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,9 @@ KID_WITHOUT_KEY = (
     "the key id"
 )
 TOO_SHORT = "the secret is too short for HS256; use a secret of at least 32 characters"
+EMPTY_KEY = "the key is empty; check where it comes from"
 UNREADABLE = (
-    "the key is empty, or its file cannot be read; check the path and the permissions of the file"
+    "the key cannot be read from /nowhere/key.pem: no such file or directory; check the path"
 )
 
 IDENTITY = {
@@ -247,7 +248,7 @@ def test_scopes_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ),
         (
             ("--auth-method", "private_key_jwt"),
-            f"OKTA_CLIENT_PRIVATEKEY (or --private-key-file): {UNREADABLE}",
+            f"OKTA_CLIENT_PRIVATEKEY (or --private-key-file): {EMPTY_KEY}",
         ),
         (
             ("--private-key-file", "/nowhere/key.pem"),

@@ -210,7 +210,7 @@ def test_any_scopes_are_parsed(scopes: object) -> None:
     if names is not None:
         parameter = format_scopes(names)
         assert parse_scopes(parameter.split(" ") if names else ()) == names
-        assert len(parameter) <= 1_024
+        assert len(parameter) <= 16_384
         assert parameter.isascii()
         assert parameter.isprintable()
 

@@ -48,3 +48,11 @@ def test_openid_scopes_need_a_user() -> None:
 
         assert text.startswith("OpenID Connect scopes need a signed-in user")
         assert text in advice(None, KEY, scope)
+
+
+def test_more_scopes_than_okta_allows() -> None:
+    """More than 1,024 characters of scopes are advised against; another server may take them."""
+    (text,) = advice("default", BASIC, "a" * 600 + " " + "b" * 424)
+
+    assert advice("default", BASIC, "a" * 600 + " " + "b" * 423) == []
+    assert text.startswith("Okta allows 1024 characters of scopes")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -105,8 +107,8 @@ def test_environment_with_dpop(variables: list[str], *, bound: bool) -> None:
         (
             with_key("/nowhere/key.pem"),
             (
-                "OKTA_CLIENT_PRIVATEKEY: the key is empty, or its file cannot be read; check the "
-                "path and the permissions of the file"
+                "OKTA_CLIENT_PRIVATEKEY: the key cannot be read from /nowhere/key.pem: no such "
+                "file or directory; check the path"
             ),
         ),
         (
@@ -179,3 +181,102 @@ def test_no_secret_of_the_environment_leaks(change: dict[str, str]) -> None:
     assert SECRET not in str(error)
     assert len(list(frames_of(error))) == 2
     assert locals_with(error, SECRET) == []
+
+
+def test_a_service_with_several_clients() -> None:
+    """With a prefix, only variables with this prefix count, and messages name them so."""
+    environ = {
+        f"ORDERS_{name.removeprefix('OKTA_CLIENT_')}": each for name, each in ENVIRONMENT.items()
+    }
+    environ |= {"OKTA_CLIENT_CLIENTID": "0oa2"}
+
+    assert OktaClient.from_env(environ, prefix="ORDERS_") == OktaClient.from_env(ENVIRONMENT)
+    with pytest.raises(
+        ConfigurationError, match="ORDERS_SECRET: is not set, and neither is ORDERS_P"
+    ):
+        OktaClient.from_env(environ | {"ORDERS_SECRET": ""}, prefix="ORDERS_")
+    with pytest.raises(ConfigurationError, match="prefix: must be the beginning of a name"):
+        OktaClient.from_env(environ, prefix="")
+
+
+def test_files_of_credentials(tmp_path: Path) -> None:
+    """Two variables name a file with the secret or the key, which is read for each request."""
+    secret, key = tmp_path / "secret", tmp_path / "MIGHT-BE-BASE64"
+    secret.write_text(f"{SECRET}\n")
+    key.write_bytes(pem(ec_key()))
+    environ = {**ENVIRONMENT, "OKTA_CLIENT_SECRET": ""}
+
+    with_secret = OktaClient.from_env(environ | {"OKTA_CLIENT_SECRET_FILE": str(secret)})
+    by_key = OktaClient.from_env(environ | {"OKTA_CLIENT_PRIVATEKEY_FILE": str(key)})
+
+    assert with_secret.authentication == ClientSecretBasic(secret)
+    assert by_key.authentication == PrivateKeyJWT(key)
+    assert refusal(environ | {"OKTA_CLIENT_SECRET_FILE": "/nowhere/secret"}) == (
+        "environment: OKTA_CLIENT_SECRET_FILE: cannot be read from /nowhere/secret: no such file "
+        "or directory; check the path"
+    )
+    assert refusal(ENVIRONMENT | {"OKTA_CLIENT_PRIVATEKEY_FILE": str(key)}) == (
+        "environment: OKTA_CLIENT_SECRET: is set, and so is OKTA_CLIENT_PRIVATEKEY_FILE; set only "
+        "one of them"
+    )
+
+
+def test_the_key_id_of_the_java_sdk() -> None:
+    """Both variables for the key id mean the same; two different ids are refused."""
+    text = pem(ec_key()).decode()
+
+    assert OktaClient.from_env(
+        with_key(text, OKTA_CLIENT_KID="k1")
+    ).authentication == PrivateKeyJWT(ec_key(), kid="k1")
+    assert refusal(with_key(text, OKTA_CLIENT_KID="k1", OKTA_CLIENT_PRIVATEKEYID="k2")) == (
+        "environment: OKTA_CLIENT_KID: differs from OKTA_CLIENT_PRIVATEKEYID; set only one of them"
+    )
+    assert refusal(with_key(text, OKTA_CLIENT_KID="k" * 300)).startswith(
+        "environment: OKTA_CLIENT_KID: kid "
+    )
+
+
+@pytest.mark.parametrize("name", [*ENVIRONMENT, "OKTA_CLIENT_AUTHORIZATIONSERVER"])
+@pytest.mark.parametrize(
+    ("around", "problem"),
+    [
+        ('"{}"', "is in quotation marks, which are part of the value here; remove them"),
+        ("'{}'", "is in quotation marks, which are part of the value here; remove them"),
+        ("{}\n", "begins or ends with white space; remove it"),
+        (" {}", "begins or ends with white space; remove it"),
+    ],
+    ids=["double", "single", "line-break", "space"],
+)
+def test_what_editors_leave_around_a_value(name: str, around: str, problem: str) -> None:
+    """A value in quotation marks or white space is refused under the name of its variable."""
+    environ = ENVIRONMENT | {name: around.format(ENVIRONMENT.get(name, "aus1"))}
+
+    assert refusal(environ) == f"environment: {name}: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("OKTA_CLIENT_CLIENT_ID", "do you mean OKTA_CLIENT_CLIENTID?"),
+        ("OKTA_CLIENT_ORGURI", "do you mean OKTA_CLIENT_ORGURL?"),
+        ("OKTA_CLIENT_secret", "do you mean OKTA_CLIENT_SECRET?"),
+        ("OKTA_CLIENT_XYZ", "remove it, or correct its name"),
+    ],
+)
+def test_a_variable_that_means_nothing_is_a_warning(name: str, advice: str) -> None:
+    """A variable of the prefix that means nothing is a warning with the nearest name."""
+    with pytest.warns(
+        UserWarning, match=f"^{name} is not a variable of a client; {re.escape(advice)}$"
+    ):
+        OktaClient.from_env({**ENVIRONMENT, name: SECRET})
+
+
+def test_variables_of_other_programs_are_no_warning() -> None:
+    """Variables of Okta's SDKs that mean nothing here, and those of others, are no warning."""
+    names = ("SCOPES", "AUTHORIZATIONMODE", "RATELIMIT_MAXRETRIES", "PROXY_HOST", "CACHE_ENABLED")
+    others = {f"OKTA_CLIENT_{name}": "x" for name in names} | {"OKTA_ORG": "x", SECRET: "x"}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        OktaClient.from_env(ENVIRONMENT | others)
+        OktaClient.from_env(ENVIRONMENT | {f"OKTA_CLIENT_{SECRET * 2}": "x"})

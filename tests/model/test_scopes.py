@@ -14,7 +14,7 @@ from okta_tokens._model.scopes import format_scopes, parse_scopes
 from okta_tokens.errors import ConfigurationError
 
 QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=True)
-TOO_LONG = "scopes: more than 1024 characters together; request fewer scopes"
+TOO_LONG = "scopes: more than 16384 characters together; request fewer scopes"
 ALLOWED = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"\\')
 
 
@@ -56,10 +56,18 @@ def test_spellings(scopes: str | Iterable[str]) -> None:
 
 def test_no_scopes() -> None:
     """An empty string and an empty iterable make an empty set."""
-    spellings: list[str | Iterable[str]] = ["", "  \n", (), [], frozenset()]
+    spellings: list[str | Iterable[str]] = ["", (), [], frozenset()]
     for scopes in spellings:
         assert parsed(scopes) == frozenset()
         assert format_scopes(parsed(scopes)) == ""
+
+
+@pytest.mark.parametrize("scopes", [" ", "  \n", "\u00a0"])
+def test_white_space_is_no_scope(scopes: str) -> None:
+    """A string of white space is refused: it would silently mean the default scopes."""
+    assert refusal(scopes) == (
+        "scopes: the string is only white space; pass no scopes for the server's default scopes"
+    )
 
 
 def test_one_order() -> None:
@@ -201,10 +209,10 @@ def test_only_the_text_of_a_string_counts() -> None:
 
 
 def test_the_longest_parameter() -> None:
-    """Scopes have up to 1024 characters together, including the spaces between them."""
-    longest = ["a" * 500, "b" * 523]
+    """Scopes have up to 16 KiB together, including the spaces between them."""
+    longest = ["a" * 8_000, "b" * 8_383]
 
-    assert len(format_scopes(parsed(longest))) == 1024
+    assert len(format_scopes(parsed(longest))) == 16_384
     assert refusal([*longest, "c"]) == TOO_LONG
 
 
@@ -225,7 +233,7 @@ def test_repetition_has_no_length() -> None:
 
 def test_all_problems_in_one_message() -> None:
     """One message lists everything that is wrong with the scopes."""
-    message = refusal(["", 'b"', "\u00e9", "a" * 1_024, "Aa1-" * 10])
+    message = refusal(["", 'b"', "\u00e9", "a" * 16_384, "Aa1-" * 10])
 
     assert message.removeprefix("scopes: ").split("; ") == [
         "one of the scopes is empty",
@@ -234,6 +242,6 @@ def test_all_problems_in_one_message() -> None:
         "use printable ASCII without space, double quote and backslash (RFC 6749)",
         "a scope looks like a token or a secret",
         "pass the names of scopes",
-        "more than 1024 characters together",
+        "more than 16384 characters together",
         "request fewer scopes",
     ]

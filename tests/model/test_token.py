@@ -139,7 +139,7 @@ def test_the_org_server_needs_scopes() -> None:
     basic = ClientSecretBasic(SECRET)
     org = OktaClient("acme.okta.com", "0oa1", basic, authorization_server=None)
 
-    for scopes in ("", " ", ()):
+    for scopes in ("", ()):
         assert "has no default scopes; name at least one" in str(token_key(org, scopes))
 
     key = token_key(org, "okta.users.read")
@@ -272,3 +272,12 @@ def test_a_token_is_not_pickled() -> None:
     assert copy.deepcopy([token])[0] is token
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(token)
+
+
+def test_a_token_is_not_formatted() -> None:
+    """A token in an f-string is an error that names `authorization`; other texts hold no token."""
+    token = new_token(ManualClock())
+
+    with pytest.raises(TypeError, match=r"use token\.authorization for the header"):
+        f"Bearer {token}"
+    assert VALUE not in f"{token!s} {token!r} %s" % token

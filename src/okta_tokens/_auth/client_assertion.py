@@ -17,7 +17,8 @@ from okta_tokens._auth.authentication import (
     call,
     name_of,
 )
-from okta_tokens._auth.client_secret import ClientSecret, SecretCallable, secret_problem
+from okta_tokens._auth.client_secret import ClientSecret, SecretSource, secret_problem
+from okta_tokens._auth.files import UnreadableFile
 from okta_tokens._auth.signing import (
     ALGORITHMS,
     KeyMaterial,
@@ -25,7 +26,6 @@ from okta_tokens._auth.signing import (
     load_key,
     load_thumbprint,
     raw_signature,
-    read_key_file,
     read_material,
     sign_jwt,
 )
@@ -67,7 +67,7 @@ class ClientSecretJWT(ClientSecret):
 
     algorithm: str
 
-    def __init__(self, secret: str | SecretCallable, *, algorithm: str = "HS256") -> None:
+    def __init__(self, secret: SecretSource, *, algorithm: str = "HS256") -> None:
         self.algorithm = text_of(algorithm) or ""
         if self.algorithm in _MIN_SECRETS:
             problem = self._keep(secret)
@@ -124,12 +124,13 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
 
     Args:
         key: The private key: RSA with at least 2048 bits, or on one of the curves P-256, P-384 and
-            P-521. It is PEM or a JWK as text; PEM or DER as bytes; a JWK as a mapping; or a key
-            object of the `cryptography` package. It may also be a `pathlib.Path` to a file with one
-            of them, which is read for every request; or a callable without arguments, plain or
-            async, that returns one of them, or a tuple of one of them and its `kid`, for every
-            request. So a rotated key needs no restart. `ClientSecretBasic` says what a callable may
-            do and how long it may take.
+            P-521. It is PEM, a JWK or a JWK Set as text or bytes, or in base64; DER as bytes; a
+            JWK or a JWK Set as a mapping; or a key object of the `cryptography` package. Of a JWK
+            Set, the key with the `kid` is used, or the only private one. It may also be a
+            `pathlib.Path` to a file with one of them, which is read for every request (`~` is the
+            home directory); or a callable without arguments, plain or async, that returns one of
+            them, or a tuple of one of them and its `kid`, for every request. So a rotated key needs
+            no restart. `ClientSecretBasic` says what a callable may do and how long it may take.
         kid: The id of the key, as Okta shows it; `None` for the `kid` of the JWK. An app that has
             several keys needs it.
         algorithm: `RS256`, `RS384`, `RS512`, `ES256`, `ES384` or `ES512`; `None` for the algorithm
@@ -264,7 +265,10 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
         source, kid = self._source, self._kid
         material: object
         if isinstance(source, Path):
-            material = await asyncio.to_thread(read_key_file, source)
+            material = await asyncio.to_thread(read_material, source)
+            if isinstance(material, UnreadableFile):
+                message = f"the private key {material.problem}"
+                raise CredentialError(message, retryable=True)
         elif callable(source):
             material = await call(source)
             if isinstance(material, tuple) and len(material) == 2:  # noqa: PLR2004 - a key, its id
@@ -279,8 +283,8 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
             del material  # a cancellation passes the frames that await
             key = await asyncio.to_thread(found.load)
             if isinstance(key, str):
-                origin = "its file" if isinstance(source, Path) else "its callable"
-                message = f"the private key from {origin} {key}"
+                origin = "" if isinstance(source, Path) else " from its callable"
+                message = f"the private key{origin} {key}"
                 raise CredentialError(message)
             self._latest = ((found.material, kid), key)
         return self._latest[1]

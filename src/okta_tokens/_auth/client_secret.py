@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from typing import Self
+from pathlib import Path
+from typing import Self, cast
 
 from okta_tokens._auth.authentication import CredentialMethod, TokenRequest, call, name_of
+from okta_tokens._auth.files import UnreadableFile, read_secret
 from okta_tokens._runtime.arguments import text_of
 from okta_tokens.errors import ConfigurationError, CredentialError
 
 SecretCallable = Callable[[], str | Awaitable[str]]
+SecretSource = str | Path | SecretCallable
 
 SWAPPED = (
     "the callable for the client secret returned a client id, and the client id of the OktaClient "
@@ -28,8 +32,8 @@ _MAX_ID = 32
 _PLACEHOLDER = re.compile(r"\$?\{[^{}]*\}|<[^<>]*>")
 
 
-class ClientSecret(CredentialMethod[str | SecretCallable]):
-    """A client secret, or the callable that returns it for each request.
+class ClientSecret(CredentialMethod[SecretSource]):
+    """A client secret, or the file or callable that has it for each request.
 
     Args:
         secret: See `ClientSecretBasic`.
@@ -40,7 +44,7 @@ class ClientSecret(CredentialMethod[str | SecretCallable]):
 
     __slots__ = ()
 
-    def __init__(self, secret: str | SecretCallable) -> None:
+    def __init__(self, secret: SecretSource) -> None:
         problem = self._keep(secret)
         if problem is not None:
             message = f"{type(self).__name__}: {problem}"
@@ -58,12 +62,16 @@ class ClientSecret(CredentialMethod[str | SecretCallable]):
         return isinstance(self._source, str) and _are_swapped(client_id, self._source)
 
     def __repr__(self) -> str:
-        """Return the method's name, and the callable if there is one; never the secret."""
-        shown = "<secret>" if isinstance(self._source, str) else f"<{name_of(self._source)}>"
+        """Return the method's name, and the file or callable if there is one; never the secret."""
+        source = self._source
+        shown = f"<{name_of(source)}>" if callable(source) else "<secret>"
+        shown = repr(source) if isinstance(source, Path) else shown
         return f"{type(self).__name__}({shown})"
 
     def _keep(self, secret: object) -> str | None:
-        """Keep a secret or a callable, or return what is wrong with the secret."""
+        """Keep a secret, a file or a callable, or return what is wrong with the secret."""
+        if issubclass(type(secret), Path):
+            return self._keep_file(cast("Path", secret))
         text = text_of(secret)
         if text is None and callable(secret):
             self._source = secret
@@ -73,6 +81,13 @@ class ClientSecret(CredentialMethod[str | SecretCallable]):
             return f"the secret {problem}"
         self._source = text or ""
         return None
+
+    def _keep_file(self, path: Path) -> str | None:
+        found = read_secret(path)
+        is_read = isinstance(found, str)
+        problem = self._problem(found) if is_read else cast("UnreadableFile", found).problem
+        self._source = path
+        return problem and f"the secret {problem}"
 
     def _problem(self, secret: object) -> str | None:
         return secret_problem(secret)
@@ -92,19 +107,32 @@ class ClientSecret(CredentialMethod[str | SecretCallable]):
     def _credential_identity(self) -> str | None:
         return self._source if isinstance(self._source, str) else None
 
+    async def _load(self) -> str | CredentialError:
+        """Return what the file or the callable has, or what is wrong with it."""
+        source = self._source
+        if isinstance(source, Path):
+            found = await asyncio.to_thread(read_secret, source)
+            if isinstance(found, UnreadableFile):
+                return CredentialError(f"the client secret {found.problem}", retryable=True)
+            secret, origin = text_of(found), "the client secret in the file"
+        else:
+            secret = text_of(await call(cast("SecretCallable", source)))
+            origin = "the callable for the client secret returned a value that"
+        problem = self._problem(secret)
+        return CredentialError(f"{origin} {problem}") if problem or secret is None else secret
+
     async def _secret(self, client_id: str) -> str:
-        """Return the secret, and call the callable if there is one.
+        """Return the secret, and read the file or call the callable if there is one.
 
         Raises:
-            CredentialError: If the callable raises or returns an invalid secret.
+            CredentialError: If the file cannot be read, the callable raises, or the secret is
+                invalid.
         """
         if isinstance(self._source, str):
             return self._source
-        secret = text_of(await call(self._source))
-        problem = self._problem(secret)
-        if secret is None or problem is not None:
-            message = f"the callable for the client secret returned a value that {problem}"
-            raise CredentialError(message)
+        secret = await self._load()
+        if isinstance(secret, CredentialError):
+            raise secret
         if _are_swapped(client_id, secret):
             raise CredentialError(SWAPPED)
         return secret
@@ -119,9 +147,11 @@ class ClientSecretBasic(ClientSecret):
     a secret of your own that contains `%`, `+` or `:`; use `ClientSecretPost` for such a secret.
 
     Args:
-        secret: The client secret: a string, or a callable without arguments, plain or async, that
-            returns it. The provider calls the callable for every request, so a rotated secret needs
-            no restart. The callable runs on the event loop, within `RetryPolicy.request_timeout`,
+        secret: The client secret: a string; a `pathlib.Path` to a file with it, which is read for
+            every request; or a callable without arguments, plain or async, that returns it. The
+            provider calls the callable for every request. So a rotated secret needs no restart. `~`
+            is the home directory, and a line break at the end of the file is not part of the
+            secret. The callable runs on the event loop, within `RetryPolicy.request_timeout`,
             while the request occupies one of the places of its domain
             (`TokenProvider(max_concurrent_requests=…)`). So it should be quick, and must not wait
             for a token of the same domain. A callable that is cancelled or times out fails the
@@ -130,7 +160,7 @@ class ClientSecretBasic(ClientSecret):
 
     Raises:
         ConfigurationError: If the secret is not a string, is empty, is a placeholder, is not
-            printable ASCII, or begins or ends with white space.
+            printable ASCII, or begins or ends with white space; or if its file cannot be read.
     """
 
     __slots__ = ()
@@ -142,7 +172,7 @@ class ClientSecretBasic(ClientSecret):
             request: The request, which is changed in place.
 
         Raises:
-            CredentialError: If the callable raises or returns an invalid secret.
+            CredentialError: If the secret is not available.
         """
         secret = self._source
         if not isinstance(secret, str):
@@ -172,7 +202,7 @@ class ClientSecretPost(ClientSecret):
             request: The request, which is changed in place.
 
         Raises:
-            CredentialError: If the callable raises or returns an invalid secret.
+            CredentialError: If the secret is not available.
         """
         secret = await self._secret(request.client_id)
         request.form["client_id"] = request.client_id

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Mapping
 from functools import partial
+from hashlib import blake2b
+from threading import Lock
 from typing import cast
 
+from cachetools import LRUCache
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -16,10 +18,21 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
     load_pem_private_key,
     load_pem_public_key,
+    load_ssh_private_key,
 )
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
+from cryptography.x509 import load_der_x509_certificate
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
 
+from okta_tokens._auth.key_forms import (
+    CERTIFICATE,
+    ENCRYPTED,
+    PUBLIC,
+    json_problem,
+    plain_form,
+    private_jwk,
+)
 from okta_tokens._runtime.unserializable import Unserializable
 
 _RSA_ALGORITHMS = ("RS256", "RS384", "RS512")
@@ -29,15 +42,24 @@ _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 _PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
 _MIN_RSA_KEY = 2_048  # bits; RFC 7518 section 3.3
 
-_PRIVATE_PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_LABEL = 48  # bytes, which hold the label of a PEM block
+_HEAD = 64  # bytes, which hold the content type of a PKCS #12 file
+_PKCS7_DATA = bytes.fromhex("06092a864886f70d010701")
+
+_MAX_LOADED = 64
+_LOADED: LRUCache[bytes, RSAKey | ECKey] = LRUCache(_MAX_LOADED)
+"""The keys of the last texts, by the digest of the text."""
+_LOCK = Lock()  # worker threads load keys, too
 
 _UNKNOWN_FORM = (
     "has no known form; give PEM or a JWK as text, PEM or DER as bytes, a JWK as a mapping, "
     "a pathlib.Path, or a key object of the cryptography package"
 )
-_EMPTY = "is empty, or its file cannot be read; check the path and the permissions of the file"
-_PUBLIC = "is a public key; give the private key"
-_ENCRYPTED = "is encrypted; decrypt it, or give a callable that does"
+_EMPTY = "is empty; check where it comes from"
+_PKCS12 = (
+    "is a PKCS #12 file with a password; extract the key with `openssl pkcs12 -in FILE -nodes "
+    "-nocerts -out key.pem`, and give the new file"
+)
 _WRONG_TYPE = "is neither RSA nor on one of the curves P-256, P-384 and P-521; make such a key"
 _WRONG_ALGORITHM = "does not fit the algorithm; use"
 
@@ -106,16 +128,11 @@ def parse_key(material: object, *, kid: str | None, algorithm: str | None) -> Lo
         kid: The id of the key; `None` for the `kid` of the JWK.
         algorithm: The algorithm; `None` for the algorithm of the JWK, else of the key.
     """
-    if isinstance(material, str):
-        # Environment files write the line breaks of PEM as backslash and n.
-        material = material.replace("\\n", "\n").encode(errors="replace")
-    if material == b"":
-        return _EMPTY
-    jwk = _parse_json(material)
-    key = _to_joserfc(_parse_bytes(material) if jwk is None else _parse_jwk(jwk))
+    plain = _plain(material, kid)
+    key = plain if isinstance(plain, str) else _load(plain)
     if isinstance(key, str):
         return key
-    members = jwk or {}
+    members = plain if isinstance(plain, Mapping) else {}
     wanted = algorithm or members.get("alg")
     possible = _algorithms_of(key)
     if wanted and wanted not in possible:
@@ -147,7 +164,9 @@ def public_thumbprint(material: object) -> tuple[str | None, str | None]:
     """
     if isinstance(material, str):
         material = material.replace("\\n", "\n").encode(errors="replace")
-    jwk = _parse_json(material)
+    jwk = material if isinstance(material, Mapping) else None
+    if isinstance(material, bytes):
+        jwk = _parse_json(material)
     if jwk is not None:
         members = {name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk}
         kind = ECKey if members.get("kty") == "EC" else RSAKey
@@ -174,25 +193,61 @@ def _load_public(material: bytes) -> object:
     try:
         return load(material)
     except Exception:  # noqa: BLE001 - it may be a private key, which the caller must not give
-        key = _parse_bytes(material)
-        return None if isinstance(key, str) else key
+        key = _plain(material, None)
+        key = key if isinstance(key, str) else _load(key)
+        return None if isinstance(key, str) else key.private_key
 
 
-def _parse_json(material: object) -> Mapping[str, object] | None:
-    """Return the JWK of a mapping or of JSON; `None` if the key has another form."""
+def _plain(material: object, kid: str | None) -> object:
+    """Return a JWK, PEM, DER or a key object; or as a string what is wrong with the key."""
+    if isinstance(material, str):
+        material = material.encode(errors="replace")
     if isinstance(material, bytes):
-        try:
-            material = json.loads(material)
-        except (ValueError, RecursionError):
-            return None
-    return material if isinstance(material, Mapping) else None
+        if not material.strip():
+            return _EMPTY
+        material = plain_form(material)
+    if isinstance(material, bytes) and material.startswith(b"{"):
+        material = _parse_json(material) or json_problem(material)
+    return private_jwk(material, kid) if isinstance(material, Mapping) else material
+
+
+def _parse_json(text: bytes) -> Mapping[str, object] | None:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _load(plain: object) -> RSAKey | ECKey | str:
+    """Return the key of a JWK, PEM, DER or a key object, or what is wrong with it.
+
+    OpenSSL checks the numbers of an RSA key, which takes up to a second. So the keys of the last
+    texts are kept.
+    """
+    if isinstance(plain, Mapping):
+        text = json.dumps(plain, sort_keys=True, default=repr).encode()
+    elif isinstance(plain, bytes):
+        text = plain
+    else:
+        return _to_joserfc(plain)
+    digest = blake2b(text, digest_size=32).digest()
+    with _LOCK:
+        known = _LOADED.get(digest)
+    if known is not None:
+        return known
+    loaded = _to_joserfc(_parse_bytes(plain) if isinstance(plain, bytes) else _parse_jwk(plain))
+    if not isinstance(loaded, str):
+        with _LOCK:
+            _LOADED[digest] = loaded
+    return loaded
 
 
 def _parse_jwk(jwk: Mapping[str, object]) -> object:
     kinds: dict[object, type[RSAKey | ECKey]] = {"RSA": RSAKey, "EC": ECKey}
     kind = kinds.get(jwk["kty"]) if isinstance(jwk.get("kty"), str) else None
     if kind is None:
-        return _WRONG_TYPE if "kty" in jwk else _UNKNOWN_FORM
+        return _WRONG_TYPE
     if "d" not in jwk:
         return "is a JWK without `d`, so a public key; give the private key"
     if jwk.get("use", "sig") != "sig":
@@ -204,20 +259,37 @@ def _parse_jwk(jwk: Mapping[str, object]) -> object:
         return "is a JWK whose members do not make a key; export the key again"
 
 
-def _parse_bytes(material: object) -> object:
-    if not isinstance(material, bytes):
-        return material
-    is_pem = b"-----BEGIN " in material
-    if len(_PRIVATE_PEM.findall(material)) > 1:
-        return "is several keys in one text; give one of them"
-    if is_pem and (b"BEGIN PUBLIC" in material or b"BEGIN CERTIFICATE" in material):
-        return _PUBLIC
+def _parse_bytes(text: bytes) -> object:
+    is_pem = text.startswith(b"-----BEGIN ")
+    load = load_pem_private_key if is_pem else load_der_private_key
+    if b"OPENSSH" in text[:_LABEL]:
+        load = load_ssh_private_key
     try:
-        return (load_pem_private_key if is_pem else load_der_private_key)(material, None)
+        return load(text, None)
     except TypeError:
-        return _ENCRYPTED
+        return ENCRYPTED
     except Exception:  # noqa: BLE001 - has many types, and the texts are not repeated
-        return _PUBLIC if _is_public(material) else _UNKNOWN_FORM
+        return _UNKNOWN_FORM if is_pem else _other_der(text)
+
+
+def _other_der(der: bytes) -> object:
+    """Return the key of a PKCS #12 file, or what the DER is instead of a private key."""
+    if _PKCS7_DATA in der[:_HEAD]:
+        try:
+            return load_key_and_certificates(der, None)[0] or CERTIFICATE
+        except Exception:  # noqa: BLE001 - it needs a password, or is broken
+            return _PKCS12
+    if _is_public(der):
+        return PUBLIC
+    return CERTIFICATE if _is_certificate(der) else _UNKNOWN_FORM
+
+
+def _is_certificate(der: bytes) -> bool:
+    try:
+        load_der_x509_certificate(der)
+    except Exception:  # noqa: BLE001 - every failure says that it is no certificate
+        return False
+    return True
 
 
 def _is_public(der: bytes) -> bool:
@@ -240,7 +312,7 @@ def _to_joserfc(key: object) -> RSAKey | ECKey | str:
         return ECKey.import_key(key)
     if hasattr(key, "private_bytes"):
         return _WRONG_TYPE
-    return _PUBLIC if hasattr(key, "public_bytes") else _UNKNOWN_FORM
+    return PUBLIC if hasattr(key, "public_bytes") else _UNKNOWN_FORM
 
 
 def _algorithms_of(key: RSAKey | ECKey) -> tuple[str, ...]:

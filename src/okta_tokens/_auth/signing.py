@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
+from okta_tokens._auth.files import UnreadableFile, read_file
 from okta_tokens._runtime.arguments import checked
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 """The algorithms that Okta verifies with a public key, for assertions and proofs."""
 
 _EC_SIGNATURES = {"ES256": 64, "ES384": 96, "ES512": 132}  # bytes
-_MAX_FILE = 64 * 1024  # bytes
 _NO_EXTRA = "needs the extra jwt to sign: pip install 'okta-tokens[jwt]'"
 
 
@@ -27,7 +27,7 @@ class PrivateKey(Protocol):
 
 KeyMaterial = str | bytes | Mapping[str, object] | Path | PrivateKey
 """A private key: PEM or a JWK as text, PEM or DER as bytes, a JWK, a file of one of them, or an
-object of the `cryptography` package."""
+object of the `cryptography` package; see `PrivateKeyJWT`."""
 
 
 class Signer(Protocol):
@@ -89,26 +89,13 @@ def encode(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
 
 
-def read_key_file(path: Path) -> bytes:
-    """Return the first 64 KiB of a key file; empty bytes if the file cannot be read.
-
-    Args:
-        path: The file.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_FILE)
-    except Exception:  # noqa: BLE001 - OSError, ValueError, or whatever a subclass raises
-        return b""
-
-
 def read_material(key: object) -> object:
-    """Return the content of a key file, or the key itself if it is not a path.
+    """Return the content of a key file, an `UnreadableFile`, or the key itself if it is no path.
 
     Args:
         key: The key, in any form of `KeyMaterial`. The code of its subclass is not run.
     """
-    return read_key_file(cast("Path", key)) if issubclass(type(key), Path) else key
+    return read_file(cast("Path", key)) if issubclass(type(key), Path) else key
 
 
 def load_key(
@@ -120,10 +107,12 @@ def load_key(
     because this frame has seen the key.
 
     Args:
-        material: The key, in any form of `KeyMaterial` except a path.
+        material: The key, in any form of `KeyMaterial` except a path; or an `UnreadableFile`.
         kid: The id of the key; `None` for the `kid` of the JWK.
         algorithm: The algorithm; `None` for the algorithm of the JWK, else of the key.
     """
+    if isinstance(material, UnreadableFile):
+        return material.problem
     try:
         from okta_tokens._auth.keys import parse_key  # noqa: PLC0415 - needs an extra; slow import
     except ImportError:
@@ -143,6 +132,8 @@ def load_thumbprint(material: object) -> tuple[str | None, str | None]:
         material: PEM or a JWK as text, PEM or DER as bytes, a JWK, or a key object of the
             `cryptography` package.
     """
+    if isinstance(material, UnreadableFile):
+        return None, material.problem
     try:
         from okta_tokens._auth.keys import public_thumbprint  # noqa: PLC0415 - as for `load_key`
     except ImportError:

@@ -9,6 +9,9 @@ OPENID_SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "of
 """The scopes of OpenID Connect. They need a signed-in user."""
 
 
+_MAX_SCOPE = 1024
+"""Characters of the `scope` parameter (Okta: "Token request parameters")."""
+
 MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
 
 _ADVICE_BY_CODE = {
@@ -65,6 +68,11 @@ def advice_for(key: TokenKey) -> list[str]:
         found.append(
             "a custom authorization server grants no okta.* scopes; use authorization_server=None, "
             "the org authorization server"
+        )
+    if len(key.scope) > _MAX_SCOPE:
+        found.append(
+            f"Okta allows {_MAX_SCOPE} characters of scopes, and more are requested; request fewer "
+            "scopes, or split them between clients"
         )
     if not OPENID_SCOPES.isdisjoint(scopes):
         found.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any, Self
 
@@ -113,19 +114,26 @@ class OktaClient(Identified, Unserializable):
         self._compute_hash()
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> OktaClient:
-        """Make a client from the environment variables of Okta's own SDKs, and two more.
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, prefix: str = "OKTA_CLIENT_"
+    ) -> OktaClient:
+        """Make a client from environment variables: those of Okta's own SDKs, and more.
 
         - `OKTA_CLIENT_ORGURL` is the domain, `OKTA_CLIENT_CLIENTID` the client id.
-        - `OKTA_CLIENT_SECRET` is the secret for `ClientSecretBasic`; or `OKTA_CLIENT_PRIVATEKEY` is
-          the private key for `PrivateKeyJWT`: PEM, a JWK, or the path of a file with one of them.
-          `OKTA_CLIENT_PRIVATEKEYID` is the `kid` of the key.
+        - One of four variables has the credential. `OKTA_CLIENT_SECRET` is the secret for
+          `ClientSecretBasic`, `OKTA_CLIENT_SECRET_FILE` the path of a file with it.
+          `OKTA_CLIENT_PRIVATEKEY` is the private key for `PrivateKeyJWT`, in any form or as the
+          path of its file, and `OKTA_CLIENT_PRIVATEKEY_FILE` always the path.
+        - `OKTA_CLIENT_PRIVATEKEYID`, or `OKTA_CLIENT_KID`, is the `kid` of the key.
         - `OKTA_CLIENT_AUTHORIZATIONSERVER` is the id of the authorization server: `default` if it
           is not set, `org` for the org authorization server.
         - `OKTA_CLIENT_DPOPENABLED`, `true` or `false`, requests tokens that are bound to a new key.
 
+        A variable of this prefix that means nothing is a `UserWarning`.
+
         Args:
             environ: The environment; `None` for the environment of the process.
+            prefix: How the names begin, for services that have several clients.
 
         Returns:
             The client.
@@ -134,13 +142,19 @@ class OktaClient(Identified, Unserializable):
             ConfigurationError: If a variable is missing or invalid. The message lists every problem
                 by its variable and repeats no value.
         """
-        # Loads what signs assertions, which only a client with a private key needs.
-        from okta_tokens._model.environment import parse_environment  # noqa: PLC0415
+        from okta_tokens._model.environment import (  # noqa: PLC0415 - most programs do not need it
+            parse_environment,
+            unknown_variables,
+        )
 
-        arguments = parse_environment(os.environ if environ is None else environ)
+        environ = os.environ if environ is None else environ
+        arguments = parse_environment(environ, prefix)
+        unknown = unknown_variables(environ, prefix)
         del environ  # an error tracker records the locals of the frame that raises
         if isinstance(arguments, list):
             raise_problems("environment", arguments)
+        for warning in unknown:
+            warnings.warn(warning, stacklevel=2)
         return cls(**arguments)
 
     @property

@@ -14,7 +14,7 @@ _FORBIDDEN = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")
 # At most 20 names of at most 39 letters, digits and usual marks: they have no problem that
 # `_problems` finds. To tell so at once costs a third, and a key that is not held waits for it.
 _ORDINARY = re.compile(r"[\w.:/*-]{1,39}(?: [\w.:/*-]{1,39}){0,19}", re.ASCII)
-_MAX_LENGTH = 1024  # characters of the `scope` parameter; Okta's limit
+_MAX_LENGTH = 16 * 1024  # characters of the `scope` parameter; Okta documents 1024
 _MAX_ITEMS = 10_000  # scopes that are read, repetitions included
 _MAX_TEXT = 1_000_000  # characters that are read
 _MAX_SHOWN = 3  # forbidden characters that a message names
@@ -40,8 +40,8 @@ def parse_scopes(scopes: object) -> frozenset[str] | ConfigurationError:
     Returns:
         The scopes. Or a `ConfigurationError` that lists every problem: a scope is not a string, is
         empty, contains a character that RFC 6749 section 3.3 does not allow, or looks like a
-        secret; a string separates its scopes by commas; or the scopes have more than 1024
-        characters together.
+        secret; a string separates its scopes by commas or is only white space; or the scopes
+        have more than 16 KiB together.
     """
     if type(scopes) is str and _ORDINARY.fullmatch(scopes):
         return frozenset(scopes.split())
@@ -63,6 +63,8 @@ def _names(scopes: object) -> frozenset[str] | str:
     if text is not None:
         if len(text) > _MAX_TEXT:
             return _TOO_LONG
+        if text and not text.strip():
+            return "the string is only white space; pass no scopes for the server's default scopes"
         if "," in text or text.lstrip()[:1] in {"[", "(", "{"}:
             return _LIST_AS_TEXT
         words = text.split(None, _MAX_ITEMS)

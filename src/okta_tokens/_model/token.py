@@ -85,6 +85,19 @@ class AccessToken(Immutable, Unserializable):
         """Return the type and the scopes, without the value."""
         return f"AccessToken(token_type={self.token_type!r}, scopes={self.scopes!r})"
 
+    def __format__(self, spec: str) -> str:
+        """Refuse to become a part of a text: `f"Bearer {token}"` would send no token.
+
+        Raises:
+            TypeError: Always.
+        """
+        del self, spec  # an error tracker records the locals of the frame that raises
+        message = (
+            "a token is not formatted; use token.authorization for the header, token.value for the "
+            "token itself, or repr(token) for a log"
+        )
+        raise TypeError(message)
+
     def __eq__(self, other: object) -> bool:
         """Compare the value, the type, the granted scopes and the key."""
         if self is other:

@@ -17,7 +17,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 _MIN_RUN = 40  # characters
-_RUN = re.compile(r"[A-Za-z0-9_-]{40,}")
+_RUN = re.compile(r"[A-Za-z0-9_-]+")
 """Okta's client secrets have 40 or 64 of these characters, and the parts of a JWT have more."""
 _MIXTURE = (re.compile(r"[A-Z]"), re.compile(r"[a-z]"), re.compile(r"[0-9]"))
 
@@ -65,18 +65,19 @@ def checked(check: Callable[[], T], problem: P) -> T | P:
         return problem
 
 
-def looks_secret(text: str) -> bool:
+def looks_secret(text: str, length: int = _MIN_RUN) -> bool:
     """Tell whether a text that should be a name contains what looks like a secret or a token.
 
-    That is a run of at least 40 letters, digits, `_` and `-` that mixes upper case, lower case and
-    digits.
+    That is a long run of letters, digits, `_` and `-` that mixes upper case, lower case and digits.
 
     Args:
         text: A client id, a scope or another name.
+        length: How many characters a long run has at least.
     """
-    if len(text) < _MIN_RUN:
+    if len(text) < length:
         return False
-    return any(all(kind.search(run) for kind in _MIXTURE) for run in _RUN.findall(text))
+    runs = (run for run in _RUN.findall(text) if len(run) >= length)
+    return any(all(kind.search(run) for kind in _MIXTURE) for run in runs)
 
 
 def configuration_error(source: str, problems: list[str]) -> ConfigurationError:

@@ -23,10 +23,12 @@ A value that is not given by a flag is taken from the environment:
   OKTA_CLIENT_AUTHORIZATIONSERVER   --authorization-server
   OKTA_CLIENT_SCOPES                --scope; separated by spaces or commas
   OKTA_CLIENT_PRIVATEKEY            --private-key-file; or the key itself
-  OKTA_CLIENT_PRIVATEKEYID          --kid
+  OKTA_CLIENT_PRIVATEKEY_FILE       --private-key-file
+  OKTA_CLIENT_PRIVATEKEYID          --kid; or OKTA_CLIENT_KID
   OKTA_CLIENT_DPOPENABLED           --dpop; true or false
   OKTA_CLIENT_SECRET                the client secret. It has no flag, because other users of the
                                     machine could read it. On a terminal the command prompts for it.
+  OKTA_CLIENT_SECRET_FILE           a file with the client secret
 
 HTTPS_PROXY names a proxy, and SSL_CERT_FILE names a file of trusted certificates.
 """
@@ -36,6 +38,8 @@ T = TypeVar("T")
 _SECRET = "OKTA_CLIENT_SECRET"  # noqa: S105 - the name of a variable
 _KEY = "OKTA_CLIENT_PRIVATEKEY"
 _KID = "OKTA_CLIENT_PRIVATEKEYID"
+_CREDENTIALS = (_SECRET, f"{_SECRET}_FILE", _KEY, f"{_KEY}_FILE")
+_KIDS = (_KID, "OKTA_CLIENT_KID")
 _FLAGS = {
     "OKTA_CLIENT_ORGURL": "domain",
     "OKTA_CLIENT_CLIENTID": "client_id",
@@ -59,7 +63,7 @@ _ERROR_PREFIXES = {
     **{f"{method.__name__}: ": f"{_SECRET}: " for method in SECRET_METHODS.values()},
 }
 """How an error of the package begins, and the setting that it is about here."""
-_NEXT_PROBLEM = re.compile(r"; (?=OKTA_CLIENT_[A-Z]+: )")
+_NEXT_PROBLEM = re.compile(r"; (?=OKTA_CLIENT_[A-Z_]+: )")
 _PLACEHOLDERS = {
     "OKTA_CLIENT_ORGURL": "acme.okta.com",
     "OKTA_CLIENT_CLIENTID": "0oa",
@@ -180,8 +184,10 @@ def _scopes(arguments: argparse.Namespace) -> str:
 
 def _lacks_secret(variables: Mapping[str, str], arguments: argparse.Namespace) -> bool:
     method, file = arguments.auth_method, arguments.private_key_file
-    has_key = method is None and (file is not None or bool(variables.get(_KEY)))
-    return not (has_key or method == PRIVATE_KEY_JWT or variables.get(_SECRET))
+    has_credential = any(map(variables.get, _CREDENTIALS))
+    if method in SECRET_METHODS:
+        return not (variables.get(_SECRET) or variables.get(f"{_SECRET}_FILE"))
+    return not (file is not None or method == PRIVATE_KEY_JWT or has_credential)
 
 
 def _prompt_for_secret() -> str:
@@ -207,7 +213,9 @@ def _client(variables: Mapping[str, str], scopes: str, arguments: argparse.Names
             return None
 
     identity = collect(
-        lambda: OktaClient.from_env({**variables, _SECRET: _PLACEHOLDERS[_SECRET], _KEY: ""})
+        lambda: OktaClient.from_env(
+            {**variables, **dict.fromkeys(_CREDENTIALS, ""), _SECRET: _PLACEHOLDERS[_SECRET]}
+        )
     )
     authentication = collect(lambda: _authentication(variables, arguments))
     client: OktaClient | None = None
@@ -242,12 +250,16 @@ def _authentication(
     """
     method, file = arguments.auth_method, arguments.private_key_file
     if method in SECRET_METHODS:
-        return SECRET_METHODS[method](variables.get(_SECRET, ""))
+        path = variables.get(f"{_SECRET}_FILE")
+        secret = variables.get(_SECRET, "")
+        return SECRET_METHODS[method](Path(path) if path and not secret else secret)
     if file is not None:
-        return PrivateKeyJWT(Path(file), kid=variables.get(_KID) or None)
-    if method == PRIVATE_KEY_JWT and not variables.get(_KEY):
+        kids = filter(None, map(variables.get, _KIDS))
+        return PrivateKeyJWT(Path(file), kid=next(kids, None))
+    keys = _CREDENTIALS[2:]
+    if method == PRIVATE_KEY_JWT and not any(map(variables.get, keys)):
         return PrivateKeyJWT("")
-    names = (_KEY, _KID) if method == PRIVATE_KEY_JWT else (_SECRET, _KEY, _KID)
+    names = (*(keys if method == PRIVATE_KEY_JWT else _CREDENTIALS), *_KIDS)
     credential = {name: variables.get(name, "") for name in names}
     return OktaClient.from_env({**_PLACEHOLDERS, _SECRET: "", **credential}).authentication
 
@@ -260,7 +272,9 @@ def _contradictions(variables: Mapping[str, str], arguments: argparse.Namespace)
             f"{_KEY}: a key cannot be used with {method}; remove the key, or choose "
             f"--auth-method {PRIVATE_KEY_JWT}"
         )
-    elif arguments.kid is not None and (needs_secret or not (file or variables.get(_KEY))):
+    elif arguments.kid is not None and (
+        needs_secret or not (file or any(map(variables.get, _CREDENTIALS[2:])))
+    ):
         yield (
             f"{_KID}: a key id needs a private key, and no key is used; give --private-key-file, "
             "or remove the key id"
