@@ -6,6 +6,7 @@ from typing import Self
 import pytest
 
 from okta_tokens._auth.files import UnreadableFile, read_file
+from okta_tokens._auth.signing import load_thumbprint, read_material
 from tests.keys import ec_key, pem
 
 
@@ -71,3 +72,11 @@ def test_the_code_of_a_path_may_raise() -> None:
             raise RuntimeError("no text")
 
     assert problem_of(Broken("x")) == "cannot be read from the file: RuntimeError; check the path"
+
+
+def test_a_public_key_file_that_cannot_be_read_is_named() -> None:
+    """The public key of a signer may be a file, too."""
+    assert load_thumbprint(read_material(Path("nowhere"))) == (
+        None,
+        "cannot be read from nowhere: no such file or directory; check the path",
+    )
