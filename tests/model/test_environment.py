@@ -280,3 +280,13 @@ def test_variables_of_other_programs_are_no_warning() -> None:
         warnings.simplefilter("error")
         OktaClient.from_env(ENVIRONMENT | others)
         OktaClient.from_env(ENVIRONMENT | {f"OKTA_CLIENT_{SECRET * 2}": "x"})
+
+
+def test_an_environment_that_is_not_one_of_strings() -> None:
+    """A value that is no string, and an object that is no mapping, are refused by name."""
+    assert refusal({**ENVIRONMENT, "OKTA_CLIENT_SECRET": 5}) == (  # type: ignore[dict-item]  # deliberately
+        "environment: OKTA_CLIENT_SECRET: is not a string"
+    )
+    assert refusal(5) == (  # type: ignore[arg-type]  # deliberately
+        "environment: environ: cannot be read; pass a mapping from names to strings, or None"
+    )
