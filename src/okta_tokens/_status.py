@@ -38,6 +38,8 @@ class KeyStatus(Record):
     client_id: str
     scopes: tuple[str, ...]
     """The requested scopes, in alphabetical order."""
+    parameters: tuple[str, ...]
+    """The names of the client's additional parameters."""
     dpop_thumbprint: str | None
     """The thumbprint of the key to which the tokens are bound; `None` for bearer tokens."""
     state: str

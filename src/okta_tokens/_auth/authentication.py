@@ -14,6 +14,8 @@ from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import CredentialError
 
 S = TypeVar("S", bound=Hashable)
+Fields = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names, each with its values."""
 
 
 class TokenRequest(Unserializable):
@@ -30,9 +32,19 @@ class TokenRequest(Unserializable):
         credential: A value that differs between two credentials. After a refusal with
             `invalid_client` the request is built again and sent once more if it has another
             credential.
+        parameters: Additional fields of the body, each with its values; see `OktaClient`.
     """
 
-    __slots__ = ("client_id", "credential", "form", "headers", "now", "secrets", "url")
+    __slots__ = (
+        "client_id",
+        "credential",
+        "form",
+        "headers",
+        "now",
+        "parameters",
+        "secrets",
+        "url",
+    )
 
     def __init__(
         self,
@@ -43,6 +55,7 @@ class TokenRequest(Unserializable):
         now: float,
         secrets: list[str] | None = None,
         credential: Hashable = None,
+        parameters: Fields = (),
     ) -> None:
         self.url = url
         self.client_id = client_id
@@ -51,6 +64,7 @@ class TokenRequest(Unserializable):
         self.now = now
         self.secrets: list[str] = [] if secrets is None else secrets
         self.credential = credential
+        self.parameters = parameters
 
     def __repr__(self) -> str:
         """Return the URL and the client id, without form, headers and secrets."""

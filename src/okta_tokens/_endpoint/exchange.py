@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from okta_tokens._auth.authentication import TokenRequest, ends_the_task
+from okta_tokens._auth.authentication import Fields, TokenRequest, ends_the_task
 from okta_tokens._endpoint.http_session import RefusedRouteError, Routes
 from okta_tokens._endpoint.response import MAX_BODY, Response
 from okta_tokens._model.advice import MIDDLEBOXES
@@ -64,7 +64,7 @@ class Exchange:
         try:
             async with self._session.post(
                 request.url,
-                data=_encode(request.form),
+                data=_encode(request.form, request.parameters),
                 headers=request.headers,
                 allow_redirects=False,
                 raise_for_status=False,
@@ -101,12 +101,15 @@ class Exchange:
             return failure
 
 
-def _encode(form: Mapping[str, str]) -> bytes:
-    """Return a form as `application/x-www-form-urlencoded`.
+def _encode(form: Mapping[str, str], parameters: Fields = ()) -> bytes:
+    """Return a form and additional fields as `application/x-www-form-urlencoded`.
 
     Most forms need no escapes. To see that costs less than half of `urlencode`, which costs a
     fiftieth of a fetch.
     """
+    if parameters:
+        fields = [(name, value) for name, values in parameters for value in values]
+        return urlencode([*form.items(), *fields]).encode()
     try:
         text = "&".join(map("=".join, form.items()))
     except TypeError:  # a custom method of authentication added a number, or bytes

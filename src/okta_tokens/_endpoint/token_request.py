@@ -172,7 +172,10 @@ class FetchOperation(Operation[TokenResponse]):
         """Return a new token request."""
         client, form = self.key.client, build_form(self.key.scope)
         url, client_id = client.token_url, client.client_id
-        return TokenRequest(url, client_id, form, {**_HEADERS}, 0.0, self.secrets)
+        request = TokenRequest(url, client_id, form, {**_HEADERS}, 0.0, self.secrets)
+        if client.parameters is not None:
+            request.parameters = client.parameters.fields
+        return request
 
     @property
     def owner(self) -> str:

@@ -19,6 +19,7 @@ from okta_tokens._model.client_settings import (
 )
 from okta_tokens._model.domain import parse_domain
 from okta_tokens._model.key_identity import Identified, constructor_arguments
+from okta_tokens._model.parameters import Parameters, parse_parameters
 from okta_tokens._runtime.arguments import raise_problems, text_of
 from okta_tokens._runtime.unserializable import Unserializable
 
@@ -40,6 +41,9 @@ class OktaClient(Identified, Unserializable):
         authorization_server: The id of a custom authorization server; `None` for the org
             authorization server (Okta: "Authorization servers").
         dpop: Requests tokens that are bound to this key; `None` for bearer tokens.
+        parameters: Additional fields of each token request, such as `resource` (RFC 8707) or
+            `audience`: strings, or tuples of strings for a field that is sent several times. They
+            are part of the key, so that other values get other tokens. Only the names are shown.
 
     Raises:
         ConfigurationError: If a value is invalid. The message lists every problem and repeats no
@@ -53,6 +57,7 @@ class OktaClient(Identified, Unserializable):
         "domain",
         "dpop",
         "origin",
+        "parameters",
         "token_url",
     )
 
@@ -64,6 +69,8 @@ class OktaClient(Identified, Unserializable):
     authentication: ClientAuthentication
     authorization_server: str | None
     dpop: DPoP | None
+    parameters: Parameters | None
+    """The additional fields of each token request; the repr shows only their names."""
     token_url: str
     """The URL of the token endpoint, exactly as it is requested."""
 
@@ -75,6 +82,7 @@ class OktaClient(Identified, Unserializable):
         *,
         authorization_server: str | None = "default",
         dpop: DPoP | None = None,
+        parameters: Mapping[str, str | tuple[str, ...]] | None = None,
     ) -> None:
         origin, domain_problems = parse_domain(domain)
         problems = {
@@ -83,11 +91,13 @@ class OktaClient(Identified, Unserializable):
             "authentication": authentication_problems(authentication),
             "authorization_server": server_problems(authorization_server, "None"),
             "dpop": dpop_problems(dpop),
+            "parameters": (fields := parse_parameters(parameters))[1],
         }
         if any(problems.values()):
             # An error tracker records the locals of the frame that raises, and users do put
             # a password into a URL or a secret into the wrong argument.
             del self, domain, client_id, authentication, authorization_server, dpop, origin
+            del parameters, fields
             raise_problems(
                 "OktaClient", [f"{name}: {each}" for name in problems for each in problems[name]]
             )
@@ -97,6 +107,7 @@ class OktaClient(Identified, Unserializable):
             authentication=authentication,
             authorization_server=text_of(authorization_server),
             dpop=dpop,
+            parameters=fields[0],
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from okta_tokens._auth.dpop import DPoP
+from okta_tokens._model.parameters import Parameters
 from okta_tokens._runtime.immutable import Immutable
 
 T = TypeVar("T")
@@ -36,8 +37,8 @@ class IdentityField(NamedTuple):
             `None` if the identity does not depend on the value.
         status: The name of the public value in `KeyStatus`; `None` if it is not shown there.
         log: The name of the public value in log lines; `None` if it is not logged.
-        text: Returns the words of an error text that describe the value, from the `TokenKey`;
-            `None` if an error text does not mention the value.
+        text: Returns the words of an error text that describe the value, from the `TokenKey`, or
+            an empty text; `None` if an error text never mentions the value.
     """
 
     owner: Owner
@@ -88,6 +89,14 @@ def _thumbprint(dpop: DPoP | None) -> str | None:
 
 def _scopes(scope: str) -> tuple[str, ...]:
     return tuple(scope.split())
+
+
+def _names(parameters: Parameters | None) -> tuple[str, ...]:
+    return () if parameters is None else parameters.names
+
+
+def _fields(parameters: Parameters | None) -> object:
+    return None if parameters is None else parameters.fields
 
 
 IDENTITY: tuple[IdentityField, ...] = (
@@ -156,6 +165,17 @@ IDENTITY: tuple[IdentityField, ...] = (
         status="scopes",
         log="requested",  # Events have a field `scopes` for the granted scopes.
         text=lambda key: f"scopes {key.scope or '(default)'}",
+    ),
+    IdentityField(
+        owner="client",
+        parameter="parameters",
+        attribute="parameters",
+        pickled=_unchanged,  # `Parameters` pickles its names only.
+        public=_names,
+        stored=_fields,
+        status="parameters",
+        log=None,  # Error texts and `TokenProvider.inspect` name them.
+        text=lambda key: f"parameters {key.client.parameters!r}" if key.client.parameters else "",
     ),
 )
 CLIENT_IDENTITY = tuple(field for field in IDENTITY if field.owner == "client")
@@ -268,4 +288,5 @@ def error_text(key: object) -> str:
     Args:
         key: The `TokenKey`.
     """
-    return "; ".join(field.text(key) for field in IDENTITY if field.text)
+    texts = (field.text(key) for field in IDENTITY if field.text)
+    return "; ".join(text for text in texts if text)
