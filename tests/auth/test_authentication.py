@@ -452,15 +452,16 @@ async def test_a_secret_file_is_read_every_time(method: Method, tmp_path: Path) 
     ids=["gone", "empty", "binary", "two-lines", "space"],
 )
 async def test_a_bad_secret_file_is_named(
-    content: bytes | None, problem: str, tmp_path: Path
+    content: bytes | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file without a valid secret is refused at once; later, it fails the request."""
-    path = tmp_path / "secret"
-    path.write_text(SECRET)
+    monkeypatch.chdir(tmp_path)
+    path, file = Path("secret"), tmp_path / "secret"
+    file.write_text(SECRET)
     made = ClientSecretBasic(path)
-    path.unlink()
+    file.unlink()
     if content is not None:
-        path.write_bytes(content)
+        file.write_bytes(content)
 
     with pytest.raises(ConfigurationError) as caught:
         ClientSecretBasic(path)

@@ -249,20 +249,23 @@ async def test_the_same_key_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert (await request(method)).credential is first
 
 
-async def test_a_key_file_is_read_every_time(tmp_path: Path) -> None:
+async def test_a_key_file_is_read_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A replaced key file is used for the next request; a missing key file is an error."""
-    path = tmp_path / "key.pem"
-    path.write_text(PEM)
+    monkeypatch.chdir(tmp_path)
+    path, file = Path("key.pem"), tmp_path / "key.pem"
+    file.write_text(PEM)
     method = PrivateKeyJWT(path, kid="k")
     assert verified((await request(method)).form["client_assertion"], ec_key()).header["kid"] == "k"
 
-    path.write_bytes(pem(rsa_key()))
+    file.write_bytes(pem(rsa_key()))
     assert verified((await request(method)).form["client_assertion"], rsa_key()).claims
-    path.unlink()
+    file.unlink()
     error = await failure(method)
 
     assert str(error) == (
-        f"the private key cannot be read from {path}: no such file or directory; check the path"
+        "the private key cannot be read from key.pem: no such file or directory; check the path"
     )
     assert repr(method) == f"PrivateKeyJWT({path!r})"
 

@@ -36,19 +36,29 @@ def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert read_file(Path("~/key")) == b"x"
 
 
-def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The problem names the path, and the reason of the system."""
-    path = tmp_path / "key"
+    monkeypatch.chdir(tmp_path)
+    path = Path("key")
 
     assert problem_of(path) == (
         f"cannot be read from {path}: no such file or directory; check the path"
     )
-    assert problem_of(tmp_path) == f"cannot be read from {tmp_path}: is a directory; check the path"
+    assert problem_of(Path("..")) == "cannot be read from ..: is a directory; check the path"
     assert problem_of(Path("\0")) == "cannot be read from the file: ValueError; check the path"
     path.write_text(" \n")
     assert problem_of(path) == f"is missing: {path} is empty; check what writes the file"
     path.write_bytes(b"x" * 65_537)
     assert problem_of(path) == f"is too long: {path} has more than 64 KiB; check the path"
+
+
+def test_a_long_path_is_shown_by_its_last_name() -> None:
+    """A path whose names are as mixed as a secret is shown as far as it looks like a path."""
+    home = Path("/home/JohnDoe1/projects/2026/orders-service/secrets/okta")
+
+    assert "from …/privateKey.pem: no such file" in problem_of(home / "privateKey.pem")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +74,7 @@ def test_what_may_be_a_key_is_not_named(text: str) -> None:
 def test_the_code_of_a_path_may_raise() -> None:
     """An error of a subclass's own code is a problem of the file."""
 
-    class Broken(Path):
+    class Broken(type(Path())):  # type: ignore[misc]  # before 3.12 a `Path` has no subclass
         def expanduser(self) -> Self:
             raise RuntimeError("no home")
 

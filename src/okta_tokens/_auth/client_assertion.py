@@ -266,7 +266,7 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
         material: object
         if isinstance(source, Path):
             material = await asyncio.to_thread(read_material, source)
-            if isinstance(material, UnreadableFile):
+            if type(material) is UnreadableFile:
                 message = f"the private key {material.problem}"
                 raise CredentialError(message, retryable=True)
         elif callable(source):

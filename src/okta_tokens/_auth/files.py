@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from okta_tokens._runtime.arguments import looks_secret
+from okta_tokens._runtime.redaction import sanitize
 
 MAX_FILE = 64 * 1024
 """Bytes. No key and no secret is longer."""
@@ -74,10 +75,18 @@ def read_secret(path: Path) -> str | UnreadableFile:
 
 
 def _shown(path: Path) -> str:
-    """Return a path for a message, unless it may be a key or a secret instead of a path."""
+    """Return a path for a message, as far as it cannot be taken for a key or a secret.
+
+    An error with a text that looks like a secret loses its text. So a long path, whose names are as
+    mixed as a secret, is shown by its last name.
+    """
     try:
-        text = str(path)
+        text, name = str(path), path.name
     except Exception:  # noqa: BLE001 - the code of a subclass
         return "the file"
-    is_path = text.isprintable() and len(text) <= _MAX_PATH and "BEGIN " not in text
-    return text if is_path and not looks_secret(text, _MIN_SECRET) else "the file"
+    for shown in (text, f"…/{name}"):
+        is_path = text.isprintable() and len(shown) <= _MAX_PATH and "BEGIN " not in shown
+        error = ValueError(shown)
+        if is_path and not looks_secret(shown, _MIN_SECRET) and sanitize(error) is error:
+            return shown
+    return "the file"

@@ -111,7 +111,7 @@ def load_key(
         kid: The id of the key; `None` for the `kid` of the JWK.
         algorithm: The algorithm; `None` for the algorithm of the JWK, else of the key.
     """
-    if isinstance(material, UnreadableFile):
+    if type(material) is UnreadableFile:
         return material.problem
     try:
         from okta_tokens._auth.keys import parse_key  # noqa: PLC0415 - needs an extra; slow import
@@ -132,7 +132,7 @@ def load_thumbprint(material: object) -> tuple[str | None, str | None]:
         material: PEM or a JWK as text, PEM or DER as bytes, a JWK, or a key object of the
             `cryptography` package.
     """
-    if isinstance(material, UnreadableFile):
+    if type(material) is UnreadableFile:
         return None, material.problem
     try:
         from okta_tokens._auth.keys import public_thumbprint  # noqa: PLC0415 - as for `load_key`
