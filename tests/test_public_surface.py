@@ -81,12 +81,13 @@ class DPoP(key: KeyMaterial | None = None, *, algorithm: str | None = None)
         token: str | None = None) -> str
     thumbprint: str
 class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str,
-        scopes: tuple[str, ...], dpop_thumbprint: str | None, state: str,
-        remaining: float | None, next_action_in: float | None, refuses_for: float,
-        failures: int, last_error: str | None, in_flight: bool, waiters: int,
-        kept_fresh: bool, used: bool)
+        scopes: tuple[str, ...], parameters: tuple[str, ...], dpop_thumbprint: str | None,
+        state: str, remaining: float | None, next_action_in: float | None,
+        refuses_for: float, failures: int, last_error: str | None, in_flight: bool,
+        waiters: int, kept_fresh: bool, used: bool)
 class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
-        authorization_server: str | None = 'default', dpop: DPoP | None = None)
+        authorization_server: str | None = 'default', dpop: DPoP | None = None,
+        parameters: Mapping[str, str | tuple[str, ...]] | None = None)
     classmethod def from_env(cls, environ: Mapping[str, str] | None = None, *,
         prefix: str = 'OKTA_CLIENT_') -> OktaClient
     origin: str
@@ -143,7 +144,8 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     def stats(self) -> Stats
     async def warm(self, *sources: TokenSource, timeout: float | None = None) -> None
 class TokenRequest(url: str, client_id: str, form: dict[str, str], headers: dict[str, str],
-        now: float, secrets: list[str] | None = None, credential: Hashable = None)
+        now: float, secrets: list[str] | None = None, credential: Hashable = None,
+        parameters: Fields = ())
 class TokenSource, made by the provider
     async def access_token(self) -> str
     async def get_token(self) -> AccessToken

@@ -159,12 +159,14 @@ def test_the_names_that_people_see() -> None:
         ClientSecretBasic(SECRET),
         authorization_server=None,
         dpop=dpop,
+        parameters={"resource": ("https://b", "https://a"), "audience": SECRET},
     )
     key = TokenKey(client, frozenset({"b", "a"}))
 
     assert key_identity.stored_values(key, "the credential") == (
         *("http://localhost", None, "0oa1", "the credential", dpop.thumbprint),
         ("a", "b"),
+        (("audience", (SECRET,)), ("resource", ("https://b", "https://a"))),
     )
     assert key_identity.status_fields(key) == {
         "domain": "localhost",
@@ -172,6 +174,7 @@ def test_the_names_that_people_see() -> None:
         "client_id": "0oa1",
         "dpop_thumbprint": dpop.thumbprint,
         "scopes": ("a", "b"),
+        "parameters": ("audience", "resource"),
     }
     assert key_identity.log_fields(key) == {
         "domain": "localhost",
@@ -179,7 +182,15 @@ def test_the_names_that_people_see() -> None:
         "client_id": "0oa1",
         "requested": "a b",
     }
-    assert str(key) == "client 0oa1 at localhost; authorization server of the org; scopes a b"
+    assert str(key) == (
+        "client 0oa1 at localhost; authorization server of the org; scopes a b; parameters "
+        "<audience, resource>"
+    )
+    assert SECRET not in repr(client)
+    assert pickle.loads(pickle.dumps(key)).client.parameters.fields == (  # noqa: S301 - our own
+        ("audience", ()),
+        ("resource", ()),
+    )
 
 
 def test_what_is_compared() -> None:

@@ -150,6 +150,10 @@ def _parse_form(body: bytes) -> list[tuple[str, str]] | None:
         return None
 
 
+_RESOURCE = "resource"
+"""The only field that a request may repeat (RFC 8707 section 2)."""
+
+
 def _form_error(
     pairs: list[tuple[str, str]] | None, content_type: str, query: str
 ) -> ErrorResponse | None:
@@ -159,7 +163,11 @@ def _form_error(
         return okta_errors.invalid_request("The request body is malformed.")
     if query:
         return okta_errors.invalid_request("Parameters must be sent in the request body.")
-    repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    repeated = [
+        name
+        for name, count in Counter(name for name, _ in pairs if name != _RESOURCE).items()
+        if count > 1
+    ]
     if repeated:
         return okta_errors.invalid_request("Request parameters must not be repeated.")
     return None
