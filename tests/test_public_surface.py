@@ -222,6 +222,10 @@ class RequestsPaused(*, origin: str, org_server: bool, seconds: float, concurren
         request_id: str | None)
     level = 'warning'
     name = 'okta_tokens.requests_paused'
+class ScopesNotGranted(*, key: TokenKey, missing_scopes: frozenset[str],
+        scopes: frozenset[str])
+    level = 'warning'
+    name = 'okta_tokens.scopes_not_granted'
 class StoreEntryIgnored(*, key: TokenKey)
     level = 'warning'
     name = 'okta_tokens.store_entry_ignored'

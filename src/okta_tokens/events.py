@@ -31,6 +31,7 @@ __all__ = [
     "RenewalPostponed",
     "RenewalScheduled",
     "RequestsPaused",
+    "ScopesNotGranted",
     "StoreEntryIgnored",
     "StoreFailed",
     "StoreRecovered",
@@ -104,6 +105,15 @@ class TokenFetched(KeyEvent, level="info"):
     """The number of callers that waited for the token."""
     request_id: str | None
     """The response's `X-Okta-Request-Id`."""
+
+
+class ScopesNotGranted(KeyEvent, level="warning"):
+    """A token arrived without some of the requested scopes; told once for each change."""
+
+    missing_scopes: frozenset[str]
+    """The scopes that were requested and not granted."""
+    scopes: frozenset[str]
+    """The granted scopes."""
 
 
 class TokenAdopted(KeyEvent, level="info"):

@@ -77,7 +77,7 @@ async def test_the_claims_are_what_okta_documents(method: ClientAuthentication) 
         assert made.form["client_assertion_type"] == (
             "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
         )
-        assert {*made.form} == {"client_assertion", "client_assertion_type"}
+        assert {*made.form} == {"client_assertion", "client_assertion_type", "client_id"}
         assert made.headers == {}
         assert (claims["iss"], claims["sub"], claims["aud"]) == ("0oa1", "0oa1", url)
         assert {*claims} == {"iss", "sub", "aud", "iat", "exp", "jti"}

@@ -11,7 +11,9 @@ import pytest
 
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RefreshPolicy, RetryPolicy
 from okta_tokens._cache import token_manager
+from okta_tokens._cache.entry import Entry
 from okta_tokens._endpoint.token_request import TokenFlight
+from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._runtime.clock import Instant
 from okta_tokens.errors import (
     FetchError,
@@ -31,6 +33,7 @@ from okta_tokens.events import (
     RenewalFailed,
     RenewalPostponed,
     RenewalScheduled,
+    ScopesNotGranted,
     TokenFetched,
     TokenInvalidated,
 )
@@ -1269,3 +1272,28 @@ async def test_memory_is_bounded() -> None:
         assert len(here.provider.inspect()) <= 20
         assert sum(map(len, here.provider._spellings.values())) <= 20
         assert len(here.provider._schedule) <= 20
+
+
+async def test_scopes_that_are_not_granted_are_a_warning_once_for_each_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A token without some of the requested scopes is a warning; the next such one is not."""
+    async with world() as here:
+        source, manager = here.source("a b"), here.provider._manager
+        land, grants = manager._land, ["a", "a", "b", "a b", "a b c", "b"]
+
+        def narrowed(flight: TokenFlight, entry: Entry, result: object) -> object:
+            assert isinstance(result, TokenResponse)
+            result.scope = grants[len(told)]
+            return land(flight, entry, result)
+
+        monkeypatch.setattr(manager, "_land", narrowed)
+        told: list[int] = []
+        for _ in grants:
+            manager.drop(await source.get_token())
+            await settle()
+            told.append(len(here.seen(ScopesNotGranted)))
+        missing = [event.missing_scopes for event in here.seen(ScopesNotGranted)]
+
+    assert told == [1, 1, 2, 2, 2, 3]
+    assert missing == [{"b"}, {"a"}, {"a"}]

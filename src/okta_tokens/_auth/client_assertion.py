@@ -388,6 +388,7 @@ async def _add_assertion(request: TokenRequest, signer: Signer) -> None:
     }
     header = {"typ": "JWT"} if signer.kid is None else {"typ": "JWT", "kid": signer.kid}
     assertion = await sign_jwt(signer, claims, header)
+    request.form["client_id"] = request.client_id  # optional, but some servers fail without it
     request.form["client_assertion_type"] = _TYPE
     request.form["client_assertion"] = assertion
     request.secrets.append(assertion)

@@ -109,6 +109,7 @@ class Entry(Timer):
         "error",
         "failed_fetches",
         "failed_renewals",
+        "granted",
         "kept_fresh",
         "key",
         "lifetime",
@@ -146,6 +147,8 @@ class Entry(Timer):
         """How many renewals have failed since the token arrived."""
         self.failed_fetches = 0
         """How many fetches have failed in a row."""
+        self.granted = key.scope
+        """The scopes of the last token, joined by spaces; at first, the requested ones."""
         self.error: TokenProviderError | None = None
         self._damping: Damping | None = None
 

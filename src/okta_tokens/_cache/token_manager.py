@@ -41,6 +41,7 @@ from okta_tokens.events import (
     RenewalFailed,
     RenewalPostponed,
     RenewalScheduled,
+    ScopesNotGranted,
     TokenAdopted,
     TokenFetched,
     TokenInvalidated,
@@ -413,6 +414,8 @@ class TokenManager:
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if flight.is_awaited:
             entry.used = USED
+        if token._scope != entry.granted:
+            self._report_scopes(entry, token)
         if response.adopted:
             self._emit(
                 TokenAdopted(
@@ -441,6 +444,13 @@ class TokenManager:
             lambda: RenewalScheduled(key=entry.key, after=refresh_at - now.boot),
         )
         self._set_timer(entry, refresh_at)
+
+    def _report_scopes(self, entry: Entry, token: AccessToken) -> None:
+        """Tell that a token has fewer scopes than requested, once for each change."""
+        entry.granted = token._scope
+        missing = entry.key.scopes - token.scopes
+        if missing:
+            self._emit(ScopesNotGranted(key=entry.key, missing_scopes=missing, scopes=token.scopes))
 
     def _land_failed_renewal(self, entry: Entry, error: TokenProviderError, now: Instant) -> None:
         """Set when the next renewal is tried.
