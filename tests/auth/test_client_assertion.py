@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 from okta_tokens import ClientSecretJWT, PrivateKeyJWT, TokenRequest
 from okta_tokens._auth.authentication import ClientAuthentication, authenticate
-from okta_tokens._auth.client_assertion import KeyCallable
+from okta_tokens._auth.client_assertion import KeyCallable, _Material
 from okta_tokens._auth.signing import KeyMaterial
 from okta_tokens.errors import ConfigurationError, CredentialError
 from tests.keys import ec_key, jwk, pem, public_pem, rsa_key, verified
@@ -476,3 +476,8 @@ def test_the_repr_identifies_the_key() -> None:
     assert shown[5] == "PrivateKeyJWT(<give>)"
     assert shown[8] == "PrivateKeyJWT(<ES256 by Vault.sign>)"
     assert BODY_OF_PEM not in "".join(shown)
+
+
+def test_key_material_is_not_shown() -> None:
+    """The material of a key that a worker thread loads does not show the key."""
+    assert repr(_Material(PEM, "k", "ES256")) == "<key material for ES256>"
