@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -216,3 +216,36 @@ def test_a_key_file_may_have_any_form(tmp_path: Path) -> None:
     path.write_bytes(b64encode(pem(KEY)))
 
     assert isinstance(parse_key(path.read_bytes(), kid=None, algorithm=None), LoadedKey)
+
+
+class Sealed(Mapping[str, object]):
+    """A mapping whose repr, like that of every other one, does not show the key."""
+
+    def __init__(self, members: Mapping[str, object]) -> None:
+        self._members = members
+
+    def __getitem__(self, name: str) -> object:
+        """Return a member."""
+        return self._members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        """Return how many members there are."""
+        return len(self._members)
+
+    def __repr__(self) -> str:
+        """Return the same text for every key."""
+        return "<sealed>"
+
+
+@pytest.mark.parametrize("more", [{}, {"ext": object()}], ids=["json", "no-json"])
+def test_two_mappings_that_look_alike_are_two_keys(more: dict[str, object]) -> None:
+    """The members of a JWK decide which key it is, and not how the mapping or a member looks."""
+    sealed = [Sealed(jwk(ec_key(number=number)) | more) for number in (0, 1)]
+    found = [parse_key(each, kid=None, algorithm=None) for each in sealed]
+
+    assert all(isinstance(each, LoadedKey) for each in found), found
+    assert found[0] != found[1]

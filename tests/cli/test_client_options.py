@@ -177,17 +177,19 @@ def test_auth_method_chooses_between_a_secret_and_a_key(monkeypatch: pytest.Monk
     )
 
 
-def test_kid_wins_over_its_variable(key_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--kid` wins over `OKTA_CLIENT_PRIVATEKEYID`; without both no `kid` is sent."""
+def test_kid_wins_over_its_variables(key_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--kid` wins over both variables; without a flag and a variable no `kid` is sent."""
     without = kid_of(configured("--private-key-file", key_file))
-    monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEYID", "of the environment")
-    of_the_environment = kid_of(configured("--private-key-file", key_file))
-    monkeypatch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM)
-    of_the_flag = kid_of(configured("--kid", "of the flag"))
+    found = []
+    for name in ("OKTA_CLIENT_PRIVATEKEYID", "OKTA_CLIENT_KID"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "of the environment")
+            of_the_environment = kid_of(configured("--private-key-file", key_file))
+            patch.setenv("OKTA_CLIENT_PRIVATEKEY", PEM)
+            found.append((of_the_environment, kid_of(configured("--kid", "of the flag"))))
 
     assert without is None
-    assert of_the_environment == "of the environment"
-    assert of_the_flag == "of the flag"
+    assert found == [("of the environment", "of the flag")] * 2
 
 
 @pytest.mark.parametrize(

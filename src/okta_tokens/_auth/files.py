@@ -8,7 +8,7 @@ from pathlib import Path
 from okta_tokens._runtime.arguments import looks_secret
 from okta_tokens._runtime.redaction import sanitize
 
-MAX_FILE = 64 * 1024
+_MAX_FILE = 64 * 1024
 """Bytes. No key and no secret is longer."""
 
 _MAX_PATH = 256  # characters that a message shows
@@ -39,7 +39,7 @@ def read_file(path: Path) -> bytes | UnreadableFile:
     """
     try:
         with path.expanduser().open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+            content = file.read(_MAX_FILE + 1)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else type(error).__name__
         return UnreadableFile(f"cannot be read from {_shown(path)}: {reason}; check the path")
@@ -49,9 +49,9 @@ def read_file(path: Path) -> bytes | UnreadableFile:
         )
     if not content.strip():
         return UnreadableFile(f"is missing: {_shown(path)} is empty; check what writes the file")
-    if len(content) > MAX_FILE:
+    if len(content) > _MAX_FILE:
         return UnreadableFile(
-            f"is too long: {_shown(path)} has more than {MAX_FILE // 1024} KiB; check the path"
+            f"is too long: {_shown(path)} has more than {_MAX_FILE // 1024} KiB; check the path"
         )
     return content
 

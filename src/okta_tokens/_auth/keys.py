@@ -225,10 +225,13 @@ def _load(plain: object) -> RSAKey | ECKey | str:
     OpenSSL checks the numbers of an RSA key, which takes up to a second. So the keys of the last
     texts are kept.
     """
-    if isinstance(plain, Mapping):
-        text = json.dumps(plain, sort_keys=True, default=repr).encode()
-    elif isinstance(plain, bytes):
+    if isinstance(plain, bytes):
         text = plain
+    elif isinstance(plain, Mapping):
+        try:
+            text = json.dumps({**plain}, sort_keys=True).encode()
+        except (TypeError, ValueError):  # nothing but its JSON tells one key from another
+            return _to_joserfc(_parse_jwk(plain))
     else:
         return _to_joserfc(plain)
     digest = blake2b(text, digest_size=32).digest()

@@ -173,6 +173,8 @@ def _variables(arguments: argparse.Namespace) -> dict[str, str]:
     """Return the environment with every flag, except the key's file, in place of its variable."""
     given = {name: getattr(arguments, flag) for name, flag in _FLAGS.items() if name != _KEY}
     flags = {name: str(value) for name, value in given.items() if value is not None}
+    if _KID in flags:
+        flags |= dict.fromkeys(_KIDS, flags[_KID])
     return {**os.environ, **flags}
 
 
