@@ -194,7 +194,7 @@ async def listen(
         await asyncio.sleep(0)  # aborted connections are freed
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait in real time until a condition holds; fail after a number of seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
