@@ -52,14 +52,15 @@ class TokenProvider(Unserializable):
         session: Sends the token requests: for proxies and TLS settings of your own. Each request
             has a connection of its own, and plain http, which is only for this machine, must not
             go through a proxy. The provider never closes the session. None opens a session that
-            honours the proxy variables of the environment and uses connections again.
+            honours `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, and uses connections again.
         store: Shares tokens with other processes; see `okta_tokens.stores`. The provider never
             closes it. None shares nothing.
         max_tokens: How many keys are held; a key that was not used lately is evicted for a new one.
             As many keys again can be kept fresh. At most twice as many fetches are under way at a
             time, but at least 1,000 can be.
         max_concurrent_requests: How many token requests may be under way at once, for each domain.
-            One of them is always left to renewals, and clients take turns.
+            One of them is always left to renewals, and clients take turns. All domains together
+            have at most 100, or this number if it is greater.
         observers: Called with every event, in this order; see `okta_tokens.events`.
         clock: Tells the time and waits, for tests.
 
@@ -223,9 +224,9 @@ class TokenProvider(Unserializable):
             call this again for the next request.
 
         Raises:
-            ConfigurationError: If a scope is invalid, if the org authorization server is
-                asked without scopes, or if the session would add credentials for this domain, or
-                may send plain http through a proxy.
+            ConfigurationError: If a scope is invalid, if the org authorization server is asked
+                without scopes, if the session would add credentials for this domain, or may send
+                plain http through a proxy, or if the environment names an unusable proxy.
             FetchError: If no token could be fetched. During the cool-down after a failure, later
                 callers get a copy of its error without another request.
             ProviderStateError: If the provider is not started, is closed (also while the caller

@@ -20,7 +20,6 @@ from okta_tokens._endpoint.http_session import (
     _Request,
     check_netrc,
     check_session,
-    environment_proxy,
     open_session,
 )
 from okta_tokens.errors import ConfigurationError
@@ -30,7 +29,6 @@ from tests.support import until
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 ORIGIN = "https://acme.okta.com"
 ENTRY = f"machine acme.okta.com login me password {SECRET}\n"
-PROXIES = {"https": "http://proxy.example:3128", "http": "http://other.example:3128"}
 
 
 def session_with_auth(headers: dict[str, str] | None = None) -> aiohttp.ClientSession:
@@ -161,14 +159,14 @@ async def test_a_client_shares_no_connection_in_our_session(server: KeepingServe
 
 
 async def test_the_number_of_kept_connections_is_bounded(server: KeepingServer) -> None:
-    """Only sixteen clients keep a connection; those of further clients are closed after use."""
+    """Only eight clients keep a connection; those of further clients are closed after use."""
     routes = Routes(given=False)
-    clients = [client_of(server.url, number) for number in range(20)]
+    clients = [client_of(server.url, number) for number in range(12)]
     async with open_session() as session:
         used = [await server.respond(session, routes, client) for client in clients * 2]
-        await until(lambda: server.open == 16)
+        await until(lambda: server.open == 8)
 
-    assert used == [*range(1, 21), *range(1, 17), *range(21, 25)]
+    assert used == [*range(1, 13), *range(1, 9), *range(13, 17)]
 
 
 async def test_a_connection_of_a_given_session_carries_one_request(server: KeepingServer) -> None:
@@ -218,7 +216,7 @@ async def test_a_route_through_a_proxy_changes_nothing_there(*, given: bool) -> 
 
 async def test_two_clients_share_no_tunnel() -> None:
     """Through a proxy, too, each client has its own connections."""
-    loop, proxy = asyncio.get_running_loop(), URL(PROXIES["https"])
+    loop, proxy = asyncio.get_running_loop(), URL("http://proxy.example:3128")
     keys: dict[bool, list[tuple[object, ...]]] = {True: [], False: []}
 
     async def record(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
@@ -396,59 +394,6 @@ async def test_an_origin_without_a_host_has_no_netrc_entry(
     write_netrc(ENTRY)
     async with aiohttp.ClientSession(trust_env=True) as session:
         check_netrc(session, "https://")
-
-
-def test_https_uses_the_proxy_of_the_environment() -> None:
-    """A request over https uses the proxy for https."""
-    proxy = environment_proxy(ORIGIN, lambda: PROXIES, lambda _: False)
-
-    assert proxy == "http://proxy.example:3128"
-
-
-def test_plain_http_uses_no_proxy() -> None:
-    """A request over plain http, which is only for this machine, uses no proxy."""
-    assert environment_proxy("http://localhost:8080", lambda: PROXIES, lambda _: False) is None
-
-
-def test_a_host_in_no_proxy_uses_no_proxy() -> None:
-    """The host and the port of an origin are looked up in `NO_PROXY`."""
-    hosts: list[str] = []
-
-    def bypass(host: str) -> int:
-        hosts.append(host)
-        return 1
-
-    assert environment_proxy("https://acme.okta.com:8443", lambda: PROXIES, bypass) is None
-    assert hosts == ["acme.okta.com:8443"]
-
-
-def test_without_a_proxy_for_https_there_is_no_proxy() -> None:
-    """If the environment names no proxy for https, no proxy is used."""
-    assert environment_proxy(ORIGIN, lambda: {"http": PROXIES["http"]}, lambda _: False) is None
-
-
-@pytest.mark.parametrize(
-    ("case", "no_proxy", "proxy"),
-    [
-        (str.lower, "", "http://proxy.example:3128"),
-        (str.upper, "example.com", "http://proxy.example:3128"),
-        (str.upper, "acme.okta.com", None),
-        (str.lower, "localhost,.okta.com", None),
-        (str.lower, "acme.okta.com:8443", "http://proxy.example:3128"),
-        (str.lower, "*", None),
-    ],
-)
-def test_the_proxy_variables_are_those_of_the_standard_library(
-    case: Callable[[str], str], no_proxy: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The variables are used as the standard library uses them, in either case of letters."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv(case("https_proxy"), "http://proxy.example:3128")
-    monkeypatch.setenv(case("no_proxy"), no_proxy)
-
-    assert environment_proxy(ORIGIN) == proxy
 
 
 async def test_an_unreadable_netrc_is_ignored(

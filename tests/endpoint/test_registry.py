@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenKey, TokenProvider
 from okta_tokens._emitter import Emitter
@@ -15,7 +16,8 @@ from okta_tokens._runtime.schedule import Schedule
 from okta_tokens.errors import ConfigurationError
 from okta_tokens.sandbox import Fault, Sandbox
 from tests.clock import ManualClock
-from tests.support import CLIENT_ID, SECRET, default_client, world
+from tests.endpoint.servers import token_server
+from tests.support import CLIENT_ID, SECRET, default_client, until, world
 
 NETRC = "machine 127.0.0.1 login me password mine\n"
 
@@ -222,3 +224,33 @@ async def test_only_the_own_session_uses_the_proxy_of_the_environment(
         assert given.endpoint(key)._exchange._proxy is None
         assert given.endpoint(key)._exchange._session is session
     await own.aclose()
+
+
+@pytest.mark.parametrize(("per_domain", "limit"), [(8, 99), (120, 119)])
+async def test_all_domains_together_have_a_limit(per_domain: int, limit: int) -> None:
+    """Over all domains 100 requests are under way at once, one of them left to renewals.
+
+    If a domain may have more, that number is the limit.
+    """
+    under_way, finish = 0, asyncio.Event()
+
+    async def handler(_request: web.Request) -> web.Response:
+        nonlocal under_way
+        under_way += 1
+        await finish.wait()
+        return web.json_response({"access_token": "t", "token_type": "Bearer", "expires_in": 60})
+
+    async with (
+        token_server(handler) as origin,
+        TokenProvider(max_concurrent_requests=per_domain) as provider,
+    ):
+        secret = ClientSecretBasic(SECRET)
+        origins = [origin.replace("//", f"//org-{number}.") for number in range(130)]
+        sources = [provider.source(OktaClient(name, "0oa1", secret), "a") for name in origins]
+        warming = asyncio.ensure_future(provider.warm(*sources, timeout=20))
+        await until(lambda: under_way == limit)
+        assert len(provider._registry._gate) == len(sources) - limit
+        finish.set()
+        await warming
+
+    assert under_way == len(sources)

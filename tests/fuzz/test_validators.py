@@ -18,7 +18,7 @@ from yarl import URL
 
 from okta_tokens import ClientSecretBasic, ClientSecretPost, OktaClient
 from okta_tokens._auth.client_secret import secret_problem
-from okta_tokens._endpoint.http_session import environment_proxy
+from okta_tokens._endpoint.environment_proxy import environment_proxy
 from okta_tokens._endpoint.token_response import MAX_LIFETIME
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.scopes import format_scopes, parse_scopes
@@ -400,9 +400,13 @@ def test_any_error_can_be_sanitized(
     ),
 )
 def test_any_proxy_variables_are_parsed(host: str, variables: dict[str, str]) -> None:
-    """Any environment gives one of its values as the proxy of an https origin, or no proxy."""
+    """Any environment gives one of its values as the proxy of https, no proxy, or an error."""
     origin = OktaClient(host, "0oa1", BASIC).origin
     with patch.dict(os.environ, variables, clear=True):
         proxy = environment_proxy(origin)
 
-    assert proxy is None or (proxy in variables.values() and origin.startswith("https://"))
+    if isinstance(proxy, ConfigurationError):
+        assert "me:pw" not in visible_text(proxy)
+    elif proxy is not None:
+        assert {proxy, proxy.removeprefix("http://")} & {*variables.values()}
+        assert origin.startswith("https://")

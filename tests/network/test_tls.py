@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from okta_tokens._endpoint.transport_error import certificate_advice
 from okta_tokens.errors import (
     FetchError,
     InvalidResponseError,
@@ -54,7 +55,7 @@ HOSTS = ("localhost", LOOPBACK)
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
 
-NOT_TRUSTED = "the certificate of {origin} is not trusted: {reason}; check the domain, this machine"
+NOT_TRUSTED = "the certificate of {origin} is not trusted: {reason}; {advice}"
 UNKNOWN_ISSUER = 20
 ANOTHER_HOST = 62
 ANOTHER_ADDRESS = 64
@@ -92,6 +93,7 @@ def certificate(
     *names: x509.GeneralName,
     usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
     self_signed: bool = False,
+    names_issuer: bool = True,
 ) -> trustme.LeafCert:
     """Return a certificate that trustme would not issue, signed by the test's authority.
 
@@ -100,6 +102,7 @@ def certificate(
         *names: The alternative names of the subject.
         usage: What the key may be used for.
         self_signed: Sign it with its own key instead.
+        names_issuer: Whether it has an Authority Key Identifier, as RFC 5280 wants.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.load_pem_x509_certificate(authority().cert_pem.bytes())
@@ -115,13 +118,11 @@ def certificate(
         .not_valid_before(NOW - DAY)
         .not_valid_after(NOW + DAY)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(
-                (key if self_signed else signing_key).public_key()
-            ),
-            critical=False,
-        )
     )
+    if names_issuer:
+        signer = (key if self_signed else signing_key).public_key()
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer)
+        builder = builder.add_extension(identifier, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     signed = builder.sign(key if self_signed else signing_key, hashes.SHA256())
@@ -193,7 +194,10 @@ def check_certificate_error(error: FetchError, code: int, here: NetworkWorld) ->
     assert cause.verify_code == code
     reason = cause.verify_message.rstrip(".")
     assert len(reason) > 10
-    assert str(error).startswith(NOT_TRUSTED.format(origin=here.client.origin, reason=reason))
+    message = NOT_TRUSTED.format(
+        origin=here.client.origin, reason=reason, advice=certificate_advice(code)
+    )
+    assert str(error).startswith(message)
     assert not error.retryable
     assert error.attempts == 1
 
@@ -228,6 +232,20 @@ async def test_the_own_session_trusts_only_the_machines_authorities() -> None:
         assert_no_request_was_sent(here)
 
         check_certificate_error(error, UNKNOWN_ISSUER, here)
+
+
+async def test_a_certificate_that_is_not_strictly_valid_is_named_as_such() -> None:
+    """Where certificates are checked strictly, as since Python 3.13, the error names the flag."""
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    tls = server_context(certificate("x", x509.DNSName("localhost"), names_issuer=False))
+    async with network_world(tls=tls, trusted=context, own_session=False, host="localhost") as here:
+        error = await failed_fetch(here, attempts=1)
+
+        assert "Missing Authority Key Identifier" in str(error)
+        assert "ssl.VERIFY_X509_STRICT" in str(error)
+        assert not error.retryable
 
 
 async def test_a_held_token_outlasts_the_certificate() -> None:

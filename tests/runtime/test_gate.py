@@ -20,9 +20,9 @@ lanes = pytest.mark.parametrize("lane", Lane, ids=lambda lane: lane.name.lower()
 class Building:
     """A gate, and a task for each ticket that stays inside until it is cancelled."""
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, within: Gate | None = None) -> None:
         self.places = places
-        self.gate = Gate(places)
+        self.gate = Gate(places, within)
         self.inside: list[int] = []
         self.lanes: dict[int, Lane] = {}
         self._visits: dict[int, asyncio.Task[None]] = {}
@@ -91,6 +91,19 @@ async def building(places: int) -> AsyncIterator[Building]:
     building = Building(places)
     yield building
     assert await building.all_places_are_back()
+
+
+@asynccontextmanager
+async def buildings(*places: int, within: int) -> AsyncIterator[list[Building]]:
+    """Make gates within one of a number of places, and check at the end that no place was lost."""
+    outer = Gate(within)
+    inner = [Building(number, outer) for number in places]
+    yield inner
+    for building in inner:
+        building.go(*building.lanes)
+    await settle()
+    assert all(building.gate.is_empty for building in inner)
+    assert outer.is_empty
 
 
 # Which tickets are admitted
@@ -318,6 +331,80 @@ async def test_only_an_earlier_lane_is_a_promotion() -> None:
 
         assert it.inside == [0, 1]
         assert len(it.gate) == 1
+
+
+# A gate within another gate
+
+
+async def test_gates_within_one_share_its_places() -> None:
+    """However many gates stand within one, it admits only as many tickets as it has places for."""
+    async with buildings(3, 3, within=4) as (first, second):
+        first.come(1, 2, lane=URGENT)
+        second.come(3, 4, lane=URGENT)
+        await settle()
+        assert (first.inside, second.inside) == ([1, 2], [3])
+        assert (len(first.gate), len(second.gate)) == (1, 1)
+
+        first.go(1)
+        await settle()
+        assert (first.inside, second.inside) == ([2], [3, 4])
+
+
+async def test_a_place_that_the_outer_gate_lacks_is_not_taken() -> None:
+    """If the outer gate has no place, a ticket that cannot wait takes none of the inner gate."""
+    outer = Gate(2)
+    gate = Gate(2, outer)
+    assert outer.try_enter("other", FOREGROUND)
+
+    assert not gate.try_enter("ticket", FOREGROUND)
+    assert gate.is_empty
+
+    outer.leave("other")
+    assert gate.try_enter("ticket", FOREGROUND)
+    assert not outer.is_empty
+
+
+async def test_gates_within_one_take_turns() -> None:
+    """A gate with many tickets does not hold up the one ticket of another gate."""
+    async with buildings(9, 9, within=3) as (crowded, quiet):
+        crowded.come(1, 2, 3, 4, 5)
+        quiet.come(6)
+        await settle()
+        crowded.go(1)
+        await settle()
+        crowded.go(2)
+        await settle()
+
+        assert (crowded.inside, quiet.inside) == ([3], [6])
+
+
+async def test_a_ticket_that_is_cancelled_between_two_gates_leaves_both() -> None:
+    """A ticket that waits for a place of the outer gate gives its inner place back if it leaves."""
+    async with buildings(3, 3, within=2) as (first, second):
+        first.come(1)
+        await settle()
+        second.come(2)
+        await settle()
+        assert len(second.gate) == 1
+
+        second.go(2)
+        await settle()
+        assert second.gate.is_empty
+        assert len(second.gate) == 0
+
+
+async def test_a_ticket_is_promoted_in_both_gates() -> None:
+    """A ticket that waits for the outer gate joins the earlier lane there."""
+    async with buildings(4, 4, within=3) as (first, second):
+        first.come(1, lane=BACKGROUND)
+        await settle()
+        second.come(2, lane=BACKGROUND)
+        await settle()
+        assert second.inside == []
+
+        second.promote(2)
+        await settle()
+        assert (first.inside, second.inside) == ([1], [2])
 
 
 # Leaving

@@ -32,7 +32,13 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.gate import Gate, Lane
 from okta_tokens._runtime.schedule import Deadline, Schedule
-from okta_tokens.errors import CredentialError, FetchError, RateLimitedError, TransportError
+from okta_tokens.errors import (
+    ConfigurationError,
+    CredentialError,
+    FetchError,
+    RateLimitedError,
+    TransportError,
+)
 from okta_tokens.events import AttemptFailed, RequestsPaused
 
 if TYPE_CHECKING:
@@ -64,10 +70,11 @@ class Endpoint:
         clock: Tells the time and waits.
         schedule: Ends requests that take too long.
         policy: How often and how long to try.
-        max_concurrent_requests: How many requests may be under way at once.
+        gate: Bounds how many requests are under way at once.
         random: Draws from the unit interval.
         emit: Called with every event.
         store: Shares pauses with other processes; None if there is no store.
+        configuration_error: Why no request can be sent; None if requests can be sent.
     """
 
     def __init__(  # noqa: PLR0913 - each is another part, and given once
@@ -78,17 +85,19 @@ class Endpoint:
         clock: Clock,
         schedule: Schedule,
         policy: RetryPolicy,
-        max_concurrent_requests: int,
+        gate: Gate,
         random: Random,
         emit: Emitter,
         store: GuardedStore | None = None,
+        configuration_error: ConfigurationError | None = None,
     ) -> None:
+        self.configuration_error = configuration_error
         self._origin = origin
         self._exchange = exchange
         self._clock = clock
         self._schedule = schedule
         self._policy = policy
-        self._gate = Gate(max_concurrent_requests)
+        self._gate = gate
         self._random = random
         self._emit = emit
         self._store = store

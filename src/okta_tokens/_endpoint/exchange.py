@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from collections.abc import Mapping
 from io import BytesIO
 from urllib.parse import urlencode
@@ -14,16 +13,17 @@ import aiohttp
 from okta_tokens._auth.authentication import Fields, TokenRequest, ends_the_task
 from okta_tokens._endpoint.http_session import RefusedRouteError, Routes
 from okta_tokens._endpoint.response import MAX_BODY, Response
-from okta_tokens._model.advice import MIDDLEBOXES
+from okta_tokens._endpoint.transport_error import transport_error
 from okta_tokens._model.client import OktaClient
 from okta_tokens._runtime.clock import Clock, current_instant
-from okta_tokens._runtime.redaction import sanitize, scrub
+from okta_tokens._runtime.redaction import sanitize
 from okta_tokens.errors import TransportError
 
 _PLAIN = re.compile(r"[\w.~ &=-]*", re.ASCII)
 _NO_TIMEOUT = aiohttp.ClientTimeout()
 """The endpoint ends a request, by the clock of the provider."""
-_UNTRUSTED = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
+_MAX_HEADER = 64 * 1024
+"""Bytes of a header of a response. aiohttp's own limit, 8,190, is too little for some gateways."""
 
 
 class Exchange:
@@ -70,6 +70,8 @@ class Exchange:
                 raise_for_status=False,
                 middlewares=route.middlewares,
                 timeout=_NO_TIMEOUT,
+                max_line_size=_MAX_HEADER,
+                max_field_size=_MAX_HEADER,
                 proxy=self._proxy,
             ) as response:
                 content = response.content
@@ -89,7 +91,7 @@ class Exchange:
         except RefusedRouteError as error:
             return TransportError(str(error))
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            return _transport_error(error, client.origin, request)
+            return transport_error(error, client.origin, request.secrets)
         except BaseException as error:
             if ends_the_task(error):
                 raise
@@ -117,47 +119,3 @@ def _encode(form: Mapping[str, str], parameters: Fields = ()) -> bytes:
     # A name or a value with one of the separators has one too many.
     is_plain = text.count("=") == len(form) == text.count("&") + 1 and _PLAIN.fullmatch(text)
     return (text.replace(" ", "+") if is_plain else urlencode(form)).encode()
-
-
-def _transport_error(error: BaseException, origin: str, request: TokenRequest) -> TransportError:
-    """Return the error that says why no response arrived, and what to check.
-
-    aiohttp's own errors hold the headers of the request. So their cause is chained instead, if
-    they have one that holds no headers.
-    """
-    cause: BaseException | None = getattr(error, "os_error", None)
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cause = error.certificate_error
-        reason = scrub(str(getattr(cause, "verify_message", cause)), request.secrets).rstrip(".")
-        why = (
-            f"the certificate of {origin} is not trusted: {reason}; check the domain, this "
-            "machine's clock, and the CA bundle"
-        )
-    elif isinstance(error, aiohttp.ServerFingerprintMismatch):
-        why = (
-            f"the certificate of {origin} is not trusted: the session expects another one; check "
-            "the domain, and the session's fingerprint"
-        )
-    elif isinstance(error, aiohttp.ClientSSLError) or isinstance(cause, ssl.SSLError):
-        why = f"TLS with {origin} failed; check the domain, and {MIDDLEBOXES}"
-    elif isinstance(error, aiohttp.ClientConnectorDNSError):
-        why = f"{origin} has no address; check the domain and the name server"
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        why = f"no connection to {origin}; check the network, the proxy and the firewall"
-    elif isinstance(error, aiohttp.ClientHttpProxyError):
-        why = (
-            f"the proxy refused the connection ({error.status}); check its address and credentials"
-        )
-    elif isinstance(error, aiohttp.ClientResponseError):
-        why = f"the response of {origin} is not valid HTTP; check the domain, and {MIDDLEBOXES}"
-    elif isinstance(error, aiohttp.ClientPayloadError):
-        why = f"the response of {origin} is incomplete or garbled; check {MIDDLEBOXES}"
-    else:
-        cause = error if isinstance(error, OSError) else None
-        why = f"the connection to {origin} broke before a response arrived; check {MIDDLEBOXES}"
-    failure = TransportError(
-        f"{why} ({type(error).__name__})", retryable=not isinstance(error, _UNTRUSTED)
-    )
-    if cause is not None:
-        failure.__cause__ = sanitize(cause, request.secrets)
-    return failure

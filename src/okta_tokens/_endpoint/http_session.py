@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import netrc
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies
 
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
@@ -21,8 +21,12 @@ from okta_tokens._model.client import OktaClient
 from okta_tokens._model.urls import loopback_addresses
 from okta_tokens.errors import ConfigurationError
 
-_MAX_KEPT = 16
+_MAX_KEPT = 8
 """Clients whose connections are kept, so that the number of idle connections is bounded."""
+
+_KEPT_SECONDS = 5.0
+"""How long a connection stays open without a request: for the requests of a start, and for one that
+is repeated with a nonce. The renewal of a token comes much later."""
 
 _VIA_PROXY = (
     "session: it sends plain http, which is only for this machine, through a proxy, which could "
@@ -190,7 +194,7 @@ def open_session() -> aiohttp.ClientSession:
     The gate limits the connections, so the pool does not.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         request_class=_Request,
     )
@@ -272,27 +276,3 @@ def _in_netrc(host: str) -> bool:
         return netrc.netrc(path).authenticators(host) is not None
     except (OSError, RuntimeError, ValueError, netrc.NetrcParseError):  # missing or unreadable
         return False
-
-
-def environment_proxy(
-    origin: str,
-    proxies: Callable[[], dict[str, str]] = getproxies,
-    bypass: Callable[[str], object] = proxy_bypass,
-) -> str | None:
-    """Return the proxy that the environment names for an origin.
-
-    The provider's own session reads nothing else from the environment. Plain http is for this
-    machine's loopback interface alone and uses no proxy.
-
-    Args:
-        origin: The domain with its scheme.
-        proxies: Returns the values of `HTTPS_PROXY` and similar variables, by scheme.
-        bypass: Tells whether `NO_PROXY` names a host.
-
-    Returns:
-        The URL of the proxy, or None.
-    """
-    url = urlsplit(origin)
-    if url.scheme != "https" or bypass(url.netloc):
-        return None
-    return proxies().get("https")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -12,25 +13,31 @@ import aiohttp
 
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.endpoint import Endpoint
+from okta_tokens._endpoint.environment_proxy import environment_proxy
 from okta_tokens._endpoint.exchange import Exchange
 from okta_tokens._endpoint.http_session import (
     Routes,
     check_netrc,
     check_plain_http,
     check_session,
-    environment_proxy,
     open_session,
 )
 from okta_tokens._model.policies import RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
+from okta_tokens._runtime.gate import Gate
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from okta_tokens._sharing.guarded_store import GuardedStore
 
 MAX_IDLE_ENDPOINTS = 1_000
 """How many endpoints are kept before idle ones are dropped for new ones."""
+
+MAX_REQUESTS = 100
+"""How many requests are under way at once, over all domains: each has a socket, and a process may
+have no more than 256 files open (the default of macOS; 1,024 on Linux)."""
 
 
 class EndpointRegistry:
@@ -45,7 +52,8 @@ class EndpointRegistry:
         clock: Tells the time and waits.
         schedule: Ends requests that take too long.
         policy: How often and how long to try.
-        max_concurrent_requests: How many requests may be under way at once, for each domain.
+        max_concurrent_requests: How many requests may be under way at once, for each domain. Over
+            all domains it is 100, or this number if it is greater.
         emit: Called with every event.
         store: Shares pauses with other processes; None if there is no store.
 
@@ -73,6 +81,7 @@ class EndpointRegistry:
         self._schedule = schedule
         self._policy = policy
         self._max_concurrent_requests = max_concurrent_requests
+        self._gate = Gate(max(MAX_REQUESTS, max_concurrent_requests))
         self._emit = emit
         self._store = store
         # In the order in which they were last asked for.
@@ -84,18 +93,21 @@ class EndpointRegistry:
             self._session = open_session()
 
     def check(self, key: TokenKey) -> None:
-        """Refuse a domain for which the given session is not suitable, before a caller's request.
+        """Refuse a domain that cannot be reached as configured, before a caller's request.
 
         Args:
             key: The key of a token.
 
         Raises:
             ConfigurationError: If the given session would add credentials for the domain, or may
-                send plain http through a proxy.
+                send plain http through a proxy; or if the environment names a proxy that cannot be
+                used.
         """
         if self._given_session is not None:
             check_netrc(self._given_session, key.client.origin)
             check_plain_http(self._given_session, key.client.origin)
+        elif (error := self.endpoint(key).configuration_error) is not None:
+            raise copy.copy(error)
 
     def endpoint(self, key: TokenKey) -> Endpoint:
         """Return the endpoint of a key's domain.
@@ -132,14 +144,17 @@ class EndpointRegistry:
     def _make_endpoint(self, origin: str) -> Endpoint:
         assert self._session is not None  # noqa: S101 - narrows the type
         proxy = environment_proxy(origin) if self._given_session is None else None
+        error = proxy if isinstance(proxy, ConfigurationError) else None
+        url = None if isinstance(proxy, ConfigurationError) else proxy
         return Endpoint(
             origin,
-            exchange=Exchange(self._session, proxy, self._clock, self._routes),
+            exchange=Exchange(self._session, url, self._clock, self._routes),
             clock=self._clock,
             schedule=self._schedule,
             policy=self._policy,
-            max_concurrent_requests=self._max_concurrent_requests,
+            gate=Gate(self._max_concurrent_requests, within=self._gate),
             random=random.random,
             emit=self._emit,
             store=self._store,
+            configuration_error=error,
         )

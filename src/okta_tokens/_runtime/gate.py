@@ -32,11 +32,16 @@ class Gate:
     Within a lane the owners take turns. Each owner's tickets keep the order of arrival. The state
     changes only between awaits, on one event loop.
 
+    A gate may stand within another one. A ticket that has a place then also needs one of the other
+    gate, where the gates within it are the owners and take turns.
+
     Args:
         places: How many tickets may be inside at the same time; at least one.
+        within: The gate within which this one stands, or None.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, within: Gate | None = None) -> None:
+        self._within = within
         self._places = places
         self._all_but_one = max(1, places - 1)
         self._half = max(1, places // 2)
@@ -47,8 +52,8 @@ class Gate:
         self._foreground_was_last = False
 
     def __len__(self) -> int:
-        """Return the number of tickets that wait for a place."""
-        return len(self._waiting)
+        """Return the number of tickets that wait for a place, here or where this gate stands."""
+        return len(self._waiting) + (0 if self._within is None else len(self._within))
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +72,8 @@ class Gate:
         """
         if self._waiting or not self._may_enter(lane):
             return False
+        if self._within is not None and not self._within.try_enter(ticket, lane):
+            return False
         self._take_place(ticket, lane)
         return True
 
@@ -80,20 +87,24 @@ class Gate:
             lane: The lane in which the ticket waits.
             owner: Whose ticket it is.
         """
-        if self._may_enter(lane):  # if so, no ticket waits that may enter
-            self._take_place(ticket, lane)
-            return
-        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[ticket] = lane, owner, admitted
-        self._lines[lane].add(ticket, owner)
         try:
-            await admitted
+            if self._may_enter(lane):  # if so, no ticket waits that may enter
+                self._take_place(ticket, lane)
+            else:
+                admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting[ticket] = lane, owner, admitted
+                self._lines[lane].add(ticket, owner)
+                await admitted
+            if self._within is not None:
+                await self._within.enter(ticket, self._inside[ticket], self)
         except asyncio.CancelledError:
             self.leave(ticket)
             raise
 
     def leave(self, ticket: Hashable) -> None:
         """Give back the ticket's place, or leave the line; do nothing for an unknown ticket."""
+        if self._within is not None:
+            self._within.leave(ticket)
         if (waiting := self._waiting.pop(ticket, None)) is not None:
             lane, owner, _ = waiting
             self._lines[lane].remove(ticket, owner)
@@ -117,6 +128,8 @@ class Gate:
         elif lane < (inside := self._inside.get(ticket, lane)):
             self._inside[ticket] = lane
             self._foreground_inside += (lane is Lane.FOREGROUND) - (inside is Lane.FOREGROUND)
+        if self._within is not None:
+            self._within.promote(ticket, lane)
         self._admit()
 
     def _may_enter(self, lane: Lane) -> bool:

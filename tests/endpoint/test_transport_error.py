@@ -1,0 +1,150 @@
+"""Errors without a response: what each one says to check, and whether it is retried."""
+
+import asyncio
+import errno
+import socket
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens._endpoint.transport_error import certificate_advice
+from okta_tokens.errors import FetchError, TransportError
+from tests.support import CLIENT_ID, SECRET
+
+TOKEN = b'{"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600}'
+UNKNOWN_AUTHORITY = 20
+
+
+async def attempt(origin: str, session: aiohttp.ClientSession | None = None) -> FetchError | None:
+    """Return the error of a fetch with one attempt; None if there is a token."""
+    async with TokenProvider(session=session, retry=RetryPolicy(attempts=1)) as provider:
+        try:
+            await provider.get_token(OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET)), "a")
+        except FetchError as error:
+            return error
+    return None
+
+
+async def serve_once(response: bytes) -> tuple[asyncio.Server, int]:
+    """Start a server that sends the same bytes to each request; return it and its port."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("own_session", [True, False])
+@pytest.mark.parametrize(("length", "fits"), [(60_000, True), (70_000, False)])
+async def test_a_header_may_have_64_kib(*, length: int, fits: bool, own_session: bool) -> None:
+    """A longer header is named as such and is not retried, whichever session is used."""
+    head = b"HTTP/1.1 200 OK\r\nX-Route: %s\r\nContent-Length: %d\r\n\r\n"
+    server, port = await serve_once(head % (b"x" * length, len(TOKEN)) + TOKEN)
+    async with server, aiohttp.ClientSession() as session:
+        error = await attempt(f"http://127.0.0.1:{port}", None if own_session else session)
+
+    if fits:
+        assert error is None
+    else:
+        assert isinstance(error, TransportError)
+        assert "a header of the response" in str(error)
+        assert "longer than 64 KiB; check the proxies" in str(error)
+        assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable"), [(407, False), (403, False), (429, True), (502, True)]
+)
+async def test_a_proxy_that_refuses_is_asked_again_only_if_that_may_help(
+    status: int, *, retryable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong credentials and a forbidden domain stay so; a proxy that is busy may recover."""
+    server, port = await serve_once(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+    monkeypatch.setenv("https_proxy", f"127.0.0.1:{port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with server:
+        error = await attempt("https://acme.okta.com")
+
+    assert isinstance(error, TransportError)
+    assert f"the proxy refused the connection ({status}); check" in str(error)
+    assert error.retryable == retryable
+
+
+async def test_a_proxy_that_cannot_be_reached_is_named(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If no connection to the proxy is possible, the error does not blame the domain."""
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    error = await attempt("https://acme.okta.com")
+
+    assert str(error).startswith(
+        "no connection to the proxy for https://acme.okta.com; check HTTPS"
+    )
+
+
+async def test_a_process_without_file_descriptors_is_named() -> None:
+    """If the process can open no socket, the error says so and names the limit."""
+
+    def no_socket(_address: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    connector = aiohttp.TCPConnector(socket_factory=no_socket)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        error = await attempt("https://127.0.0.1:9", session)
+
+    assert isinstance(error, TransportError)
+    assert "no file descriptor left" in str(error)
+    assert "ulimit -n" in str(error)
+    assert error.retryable
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (9, "clock, which may be behind"),
+        (10, "the server needs a new certificate"),
+        (18, "if a proxy inspects TLS"),
+        (UNKNOWN_AUTHORITY, "session= whose SSL context trusts the authority"),
+        (62, "a certificate for another name"),
+        (64, "a certificate for another name"),
+        (66, "a longer key"),
+        (85, "ssl.VERIFY_X509_STRICT"),
+        (23, "the authorities that this machine trusts"),
+    ],
+)
+def test_the_reason_decides_the_advice(code: int, advice: str) -> None:
+    """Each of OpenSSL's reasons has its own advice."""
+    assert certificate_advice(code).startswith("check ")
+    assert advice in certificate_advice(code)
+
+
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        ({}, "set SSL_CERT_FILE (SSL_CERT_DIR) to"),
+        ({"SSL_CERT_FILE": "missing.pem"}, "correct SSL_CERT_FILE, which names no file"),
+        ({"SSL_CERT_FILE": "roots.pem"}, "add the authority's certificate to the file"),
+        ({"REQUESTS_CA_BUNDLE": "roots.pem"}, "to the file that REQUESTS_CA_BUNDLE names"),
+        ({"CURL_CA_BUNDLE": "roots.pem"}, "to the file that CURL_CA_BUNDLE names"),
+    ],
+)
+def test_the_variables_for_authorities_decide_the_advice(
+    variables: dict[str, str], advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The advice names the variable that Python reads, and notices those of other programs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "roots.pem").touch()
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert advice in certificate_advice(UNKNOWN_AUTHORITY)
