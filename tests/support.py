@@ -67,6 +67,12 @@ class World:
         """Wait until a number of requests have failed."""
         await until(lambda: len(self.seen(AttemptFailed)) >= number)
 
+    async def all_attempts(self) -> None:
+        """Let a fetch fail as often as the default policy allows: wait out each delay."""
+        for number in range(1, RetryPolicy().attempts + 1):
+            await self.failures(number)
+            await self.clock.advance(5)
+
     async def advance(self, seconds: float) -> None:
         """Move time forward; at each stop, wait in real time for the responses to requests."""
         await self.clock.advance(seconds, self.quiet)

@@ -557,9 +557,7 @@ async def test_a_callable_that_raises_cancelled_error_has_failed() -> None:
     async with world() as here:
         client = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(cancelled))
         caller = asyncio.create_task(here.provider.get_token(client, "a"))
-        for failures in (1, 2, 3):
-            await here.failures(failures)
-            await here.clock.advance(0.5)
+        await here.all_attempts()
 
         with pytest.raises(CredentialError, match="CancelledError"):
             await caller

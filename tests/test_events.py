@@ -96,6 +96,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
             org_server=False,
             seconds=31.0,
             concurrency=False,
+            status=429,
             request_id="reqAb12",
         ),
         "warning",

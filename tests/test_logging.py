@@ -72,6 +72,7 @@ FIELDS: dict[str, dict[str, object]] = {
         "org_server": False,
         "seconds": 31.0,
         "concurrency": False,
+        "status": 429,
         "request_id": "reqAb12",
     },
     "TokenAdopted": KEY_FIELDS

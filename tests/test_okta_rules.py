@@ -23,6 +23,7 @@ from okta_tokens import (
     DPoP,
     OktaClient,
     PrivateKeyJWT,
+    RetryPolicy,
     TokenKey,
     TokenSource,
 )
@@ -566,7 +567,10 @@ async def test_a_429_has_a_nonce_too() -> None:
 async def test_a_server_that_always_requires_another_nonce_is_an_error() -> None:
     """Each attempt has one immediate retry for a nonce, and the attempts are bounded."""
     async with world(
-        app=app(dpop=True), authentication=PrivateKeyJWT(ec_key()), dpop=DPoP()
+        app=app(dpop=True),
+        authentication=PrivateKeyJWT(ec_key()),
+        dpop=DPoP(),
+        retry=RetryPolicy(attempts=3),
     ) as here:
         body = json.dumps({"error": "use_dpop_nonce", "error_description": "Again."})
         here.sandbox.fault = Fault.answer(400, body, headers={"DPoP-Nonce": "another"})

@@ -13,16 +13,21 @@ from okta_tokens import (
     AccessToken,
     ClientSecretBasic,
     OktaClient,
+    RetryPolicy,
     TokenProvider,
 )
 from okta_tokens._cache.entry import USED
-from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
-from okta_tokens.events import (
-    Event,
+from okta_tokens.errors import (
+    ConfigurationError,
+    OAuthError,
+    ProviderStateError,
+    ServerError,
 )
-from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
+from okta_tokens.events import Event, KeyForgotten
+from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox, SandboxClient
+from tests.clock import settle
 from tests.runtime.test_redaction import locals_with
-from tests.support import CLIENT_ID, SECRET, at_once, default_client, world
+from tests.support import CLIENT_ID, SCOPES, SECRET, at_once, default_client, world
 
 ACME = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET))
 
@@ -260,6 +265,48 @@ async def test_warm_times_out_and_the_requests_continue() -> None:
         assert here.sandbox.token_requests == 1
 
 
+async def test_warm_goes_on_until_its_timeout() -> None:
+    """With a timeout, `warm` asks again after errors that may pass, and needs no luck."""
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        here.sandbox.fault = Fault.status(503)
+        sources = [here.source("a"), here.source("b")]
+        warming = asyncio.ensure_future(here.provider.warm(*sources, timeout=60))
+        await here.failures(2)
+        for _ in range(8):
+            await here.advance(1)
+        assert not warming.done()
+        here.sandbox.fault = None
+        await here.advance(31)
+        await warming
+
+        assert all(at_once(source.get_token()).value for source in sources)
+
+
+async def test_warm_returns_the_last_errors_when_the_time_is_used_up() -> None:
+    """If the time is used up, the group holds the last error of each source that has failed."""
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        here.sandbox.fault = Fault.status(503)
+        warming = asyncio.ensure_future(here.provider.warm(here.source(), timeout=3))
+        await here.failures(1)
+        await here.advance(3)
+        with pytest.raises(ExceptionGroup, match="1 of 1 sources") as caught:
+            await warming
+
+        (error,) = caught.value.exceptions
+        assert isinstance(error, ServerError)
+
+
+async def test_warm_does_not_repeat_what_cannot_succeed() -> None:
+    """An error that no retry can fix ends the wait for its source, also with a timeout."""
+    async with world() as here:
+        with pytest.raises(ExceptionGroup) as caught:
+            await here.provider.warm(here.source("unknown"), here.source("a"), timeout=60)
+
+        (error,) = caught.value.exceptions
+        assert isinstance(error, OAuthError)
+        assert here.sandbox.token_requests == 2
+
+
 async def test_warm_refuses_sources_of_another_provider() -> None:
     """A source belongs to the provider that made it."""
     async with TokenProvider() as provider:
@@ -367,3 +414,94 @@ async def test_an_observer_may_use_the_provider() -> None:
         await here.quiet()
 
         assert seen == [1, 1, 1]
+
+
+# Forgetting
+
+
+async def test_clear_forgets_the_tokens_of_a_client() -> None:
+    """After `clear` the next call fetches; keys of other clients keep their tokens."""
+    apps = [SandboxClient(name, [SECRET], scopes=SCOPES) for name in (CLIENT_ID, "0oa2")]
+    async with world(sandbox=Sandbox(apps)) as here:
+        other = OktaClient(here.sandbox.origin, "0oa2", ClientSecretBasic(SECRET))
+        sources = [here.source(), here.provider.source(other, "a")]
+        held = [await source.get_token() for source in sources]
+        await here.provider.clear(here.client)
+        await settle()
+
+        assert [event.key for event in here.seen(KeyForgotten)] == [held[0].key]
+        assert at_once(sources[1].get_token()) is held[1]
+        assert (await sources[0].get_token()).value != held[0].value
+        await here.provider.clear()
+        assert (await sources[1].get_token()).value != held[1].value
+
+
+async def test_clear_ends_a_cool_down() -> None:
+    """After `clear` the next call fetches, although the last fetch has just failed."""
+    async with world() as here:
+        unknown = here.provider.source(here.client, "unknown", keep_fresh=True)
+        for source in (here.source("other"), unknown):
+            with pytest.raises(OAuthError):
+                await source.get_token()
+        here.sandbox.put_client(
+            SandboxClient(CLIENT_ID, [SECRET], scopes=["a", "unknown", "other"])
+        )
+        await here.provider.clear()
+
+        assert (await here.source("other").get_token()).value
+        assert (await unknown.get_token()).value
+
+
+async def test_clear_disowns_a_request_that_is_under_way() -> None:
+    """Callers that wait get the token, and the next call fetches another one."""
+    async with world() as here:
+        here.sandbox.latency = 0.05
+        source = here.source()
+        waiting = asyncio.ensure_future(source.get_token())
+        await here.requests(1)
+        await here.provider.clear()
+        later = asyncio.ensure_future(source.get_token())
+        await here.requests(2)
+        first, second = await waiting, await later
+
+        assert first.value != second.value
+        assert at_once(source.get_token()) is second
+        assert here.is_idle()
+
+
+async def test_clear_passes_on_the_error_of_a_request_that_is_under_way() -> None:
+    """Callers that wait get the error, and the key does not cool down."""
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        here.sandbox.latency = 0.05
+        here.sandbox.fail_next(Fault.status(503))
+        source = here.source()
+        waiting = asyncio.ensure_future(source.get_token())
+        await here.requests(1)
+        await here.provider.clear(here.client)
+        with pytest.raises(ServerError):
+            await waiting
+
+        assert (await source.get_token()).value
+
+
+async def test_clear_lets_keys_be_fetched_again_that_are_kept_fresh() -> None:
+    """A key that is kept fresh stays so: its token is fetched again in the background."""
+    async with world() as here:
+        source = here.source(keep_fresh=True)
+        held = await source.get_token()
+        await here.provider.clear()
+        await here.advance(1)
+
+        token = at_once(source.get_token())
+        assert token.value != held.value
+        assert here.seen(KeyForgotten) == []
+
+
+async def test_clear_refuses_what_is_no_client() -> None:
+    """A value that is no client is an error that does not show it."""
+    async with TokenProvider() as provider:
+        with pytest.raises(ConfigurationError, match="must be an OktaClient") as caught:
+            await provider.clear(SECRET)  # type: ignore[arg-type]
+
+        assert SECRET not in str(caught.value)
+        assert locals_with(caught.value, SECRET) == []

@@ -30,6 +30,55 @@ async def another_process(here: World, retry: RetryPolicy | None = None) -> Asyn
 # Tokens
 
 
+async def test_refresh_adopts_no_token_and_shares_its_own() -> None:
+    """A refresh fetches although another process has a token; the others adopt what it got."""
+    async with (
+        world(store=MemoryTokenStore) as here,
+        another_process(here) as other,
+        another_process(here) as third,
+    ):
+        held = await here.source().get_token()
+        await settle()
+        refreshed = await other.source().refresh()
+        await settle()
+        adopted = await third.source().get_token()
+
+        assert refreshed.value != held.value
+        assert adopted.value == refreshed.value
+        assert here.sandbox.token_requests == 2
+
+
+async def test_a_refresh_during_the_cool_down_fetches() -> None:
+    """With a store, too, `refresh` sends a request although the last fetch has just failed."""
+    retry = RetryPolicy(attempts=1)
+    async with world(store=MemoryTokenStore, retry=retry) as here:
+        here.sandbox.fail_next(Fault.status(503))
+        with pytest.raises(FetchError):
+            await here.source().get_token()
+
+        assert (await here.source().refresh()).value
+
+
+async def test_no_process_adopts_a_token_that_was_cleared() -> None:
+    """`clear` discards the tokens in the store: those held, and one that is under way."""
+    async with world(store=MemoryTokenStore) as here, another_process(here) as other:
+        held = await here.source().get_token()
+        await settle()
+        await here.provider.clear()
+        await settle()
+        fetched = await other.source().get_token()
+        assert fetched.value != held.value
+
+        here.sandbox.latency = 0.05
+        waiting = asyncio.ensure_future(here.source("b").get_token())
+        await until(lambda: here.sandbox.token_requests == 3)
+        await here.provider.clear()
+        disowned = await waiting
+        await settle()
+
+        assert (await other.source("b").get_token()).value != disowned.value
+
+
 async def test_an_adopted_token_emits_an_event() -> None:
     """The event of an adopted token holds the token's remaining life."""
     async with world(lifetime=300, store=MemoryTokenStore) as here, another_process(here) as other:

@@ -1,5 +1,6 @@
 """A token source: its token, the headers of a request, and the proofs."""
 
+import asyncio
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 
@@ -7,14 +8,25 @@ import anyio
 import pytest
 
 from okta_tokens import (
+    AccessToken,
     ClientSecretBasic,
     DPoP,
     OktaClient,
+    RetryPolicy,
+    TokenProvider,
 )
-from okta_tokens.errors import ConfigurationError, ProviderStateError
+from okta_tokens.errors import (
+    ConfigurationError,
+    ProviderStateError,
+    ServerError,
+    TransportError,
+)
+from okta_tokens.sandbox import Fault
 from tests.keys import ec_key, verified
 from tests.runtime.test_redaction import locals_with
 from tests.support import CLIENT_ID, SECRET, at_once, world
+
+PLAIN = ClientSecretBasic(SECRET)
 
 # The token
 
@@ -48,6 +60,121 @@ async def test_a_timeout_of_the_caller_does_not_end_the_request() -> None:
         await here.quiet()
         assert at_once(source.get_token()).value
         assert here.sandbox.token_requests == 1
+
+
+# A new token
+
+
+async def test_refresh_replaces_a_held_token() -> None:
+    """`refresh` fetches although a token is held, which callers get until the new one arrives."""
+    async with world() as here:
+        source = here.source()
+        held = await source.get_token()
+        here.sandbox.latency = 0.05
+        refreshing = asyncio.ensure_future(source.refresh())
+        await here.requests(2)
+        assert at_once(source.get_token()) is held
+        token = await refreshing
+
+        assert token.value != held.value
+        assert at_once(source.get_token()) is token
+        assert here.sandbox.token_requests == 2
+
+
+async def test_the_request_of_a_refresh_begins_after_the_call() -> None:
+    """A request that was sent before the call does not count; later calls share the next one."""
+    async with world() as here:
+        source = here.source()
+        here.sandbox.latency = 0.05
+        calls = [asyncio.ensure_future(source.get_token())]
+        await here.requests(1)
+        calls += [asyncio.ensure_future(source.refresh()) for _ in range(3)]
+        await here.requests(2)
+        calls.append(asyncio.ensure_future(source.refresh()))
+        first, *shared, last = [(await call).value for call in calls]
+
+        assert len({first, *shared, last}) == 3
+        assert len({*shared}) == 1
+        assert here.sandbox.token_requests == 3
+
+
+async def test_a_flight_that_may_adopt_a_token_is_no_refresh() -> None:
+    """A refresh joins no flight of an ordinary call, even one that begins after it."""
+    async with world() as here:
+        here.sandbox.latency = 0.05
+        source = here.source()
+
+        async def reject() -> AccessToken:
+            source.invalidate(await source.get_token())
+            return await source.get_token()
+
+        rejecting = asyncio.ensure_future(reject())
+        await here.requests(1)
+        refreshed = await source.refresh()
+
+        assert (await rejecting).value != refreshed.value
+        assert here.sandbox.token_requests == 3
+
+
+async def test_refresh_does_not_wait_for_the_cool_down() -> None:
+    """While other callers get the error of the last fetch, `refresh` fetches."""
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        here.sandbox.fail_next(Fault.status(503))
+        source = here.source()
+        for _ in range(2):
+            with pytest.raises(ServerError):
+                await source.get_token()
+
+        assert (await source.refresh()).value
+        assert here.sandbox.token_requests == 2
+
+
+async def test_refresh_waits_for_the_end_of_a_pause() -> None:
+    """After a 429, `refresh` sends no request before the end of the pause."""
+    async with world() as here:
+        source = here.source()
+        await source.get_token()
+        here.sandbox.fail_next(Fault.rate_limited(reset_in=20))
+        refreshing = asyncio.ensure_future(source.refresh())
+        await here.failures(1)
+        await here.clock.advance(19)
+        assert here.sandbox.token_requests == 2
+        await here.clock.advance(3)
+
+        assert (await refreshing).value
+
+
+async def test_a_failed_refresh_keeps_the_held_token() -> None:
+    """If `refresh` fails, its caller gets the error, and other callers get the held token."""
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        source = here.source()
+        held = await source.get_token()
+        here.sandbox.fault = Fault.status(503)
+        with pytest.raises(ServerError):
+            await source.refresh()
+
+        assert at_once(source.get_token()) is held
+
+
+async def test_refresh_gives_up_at_the_deadline() -> None:
+    """A caller of `refresh` waits at most `max_wait`, also for a request that was sent before."""
+    async with world(retry=RetryPolicy(max_wait=5, request_timeout=20)) as here:
+        source = here.source()
+        here.sandbox.latency = 0.2
+        first = asyncio.ensure_future(source.get_token())
+        await here.requests(1)
+        refreshing = asyncio.ensure_future(source.refresh())
+        await here.clock.advance(6)
+        for call in (first, refreshing):
+            with pytest.raises(TransportError, match="max_wait"):
+                await call
+
+
+async def test_refresh_needs_a_running_provider() -> None:
+    """`refresh` of a provider that is not started is an error."""
+    provider = TokenProvider()
+    with pytest.raises(ProviderStateError, match="started"):
+        await provider.source(OktaClient("acme.okta.com", "0oa1", PLAIN), "a").refresh()
 
 
 # Headers

@@ -339,16 +339,20 @@ class TokenProvider(Unserializable):
     ) -> None:
         """Fetch the tokens of some sources and wait for all of them: for the start of a service.
 
+        With a timeout, a source that fails is asked again once a second for as long as a later
+        attempt may succeed: the network of a service may be ready later than the service.
+
         Requests that are under way when this call is cancelled, or times out, go on.
 
         Args:
             *sources: Sources of this provider.
-            timeout: How long to wait for all of them together, in seconds; None waits for as long
-                as `RetryPolicy.max_wait` allows.
+            timeout: How long to wait for all of them together, in seconds; None asks each source
+                once, and waits for as long as `RetryPolicy.max_wait` allows.
 
         Raises:
-            ExceptionGroup: With the `FetchError` of each source without a token.
-            TimeoutError: If the time is used up.
+            ExceptionGroup: With the last `FetchError` of each source that has failed and has no
+                token.
+            TimeoutError: If the time is used up, and no source has failed.
             ConfigurationError: If a source belongs to another provider, or the timeout is not a
                 positive number.
             ProviderStateError: As for `get_token`.
@@ -364,24 +368,65 @@ class TokenProvider(Unserializable):
             message = "timeout: must be a positive, finite number of seconds, or None"
             raise ConfigurationError(message)
         self._lifecycle.check()
-        results: list[AccessToken | BaseException] = []
+        errors: dict[int, FetchError] = {}
+        results: list[BaseException | None] = []
         deadline = math.inf if timeout is None else self._clock.boot_time() + timeout
         with self._schedule.deadline(deadline) as wait:
-            calls = (source.get_token() for source in sources)
+            calls = (
+                self._warm(source, number, errors, once=timeout is None)
+                for number, source in enumerate(sources)
+            )
             results = await asyncio.gather(*calls, return_exceptions=True)
+        for result in results:
+            if result is not None:
+                raise result
+        if errors:
+            message = f"{len(errors)} of {len(sources)} sources have no token"
+            raise BaseExceptionGroup(message, [*errors.values()])
         if wait.caught:
             message = (
                 f"not every token arrived within {timeout:g} s; the requests go on, so call "
                 "get_token later"
             )
             raise TimeoutError(message)
-        errors = [result for result in results if isinstance(result, BaseException)]
-        for error in errors:
-            if not isinstance(error, FetchError):
-                raise error
-        if errors:
-            message = f"{len(errors)} of {len(sources)} sources have no token"
-            raise BaseExceptionGroup(message, errors)
+
+    async def _warm(
+        self, source: TokenSource, number: int, errors: dict[int, FetchError], *, once: bool
+    ) -> None:
+        """Fetch the token of a source; meanwhile its last error is among the errors."""
+        while True:
+            try:
+                await source.get_token()
+            except FetchError as error:
+                errors[number] = error
+                if once or not error.retryable:
+                    return
+            else:
+                errors.pop(number, None)
+                return
+            await self._clock.sleep_until(self._clock.boot_time() + _WARM_INTERVAL)
+
+    async def clear(self, client: OktaClient | None = None) -> None:
+        """Forget the tokens, errors and cool-downs of a client, or of all clients.
+
+        The next call fetches a token. A request that is under way goes on for the callers that wait
+        for it, and its token is not kept. Keys that are kept fresh are fetched again in the
+        background. Processes that share a store keep the tokens that they hold, but adopt none of
+        those that are forgotten here.
+
+        Args:
+            client: The client whose keys are forgotten; None forgets all keys.
+
+        Raises:
+            ConfigurationError: If the client is neither an `OktaClient` nor None.
+            ProviderStateError: As for `get_token`.
+        """
+        if client is not None and not issubclass(type(client), OktaClient):
+            del client  # a caller may have passed a secret
+            message = "client: must be an OktaClient, or None for all clients"
+            raise ConfigurationError(message)
+        self._lifecycle.check()
+        self._manager.clear(client)
 
     def inspect(self) -> list[KeyStatus]:
         """Return the status of each key in the cache: a snapshot without token values."""
@@ -452,6 +497,9 @@ class TokenProvider(Unserializable):
         self._manager.stop()
         self._emitter.mute()
 
+
+_WARM_INTERVAL = 1.0
+"""Seconds after which `warm` asks a source again."""
 
 _MAX_SPELLING = 1_024
 """Characters of a spelling that is remembered. A key has no more, if it is spelt without waste."""

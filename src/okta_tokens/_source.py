@@ -69,6 +69,25 @@ class TokenSource(Unserializable):
         token = manager.token_of(entry.key, await found)
         return token or await manager.rejoin(entry.key, deadline)
 
+    async def refresh(self) -> AccessToken:
+        """Fetch another token now, and return it; for scopes or claims that have just changed.
+
+        The request begins after this call, also if a token is held, if another process has one, or
+        during the cool-down after a failure. It waits for the end of a pause, as each request does.
+        Other callers get the held token until the new one arrives. Calls at the same time share a
+        request. If this call is cancelled, the request goes on.
+
+        Returns:
+            The new token, which every caller gets from now on.
+
+        Raises:
+            ConfigurationError: As for `get_token`.
+            FetchError: If no token could be fetched; a held token is still handed out.
+            ProviderStateError: As for `get_token`.
+        """
+        self._lifecycle.check()
+        return await self._manager.refresh(self.key, self._manager.deadline())
+
     async def access_token(self) -> str:
         """Return the token's value, for SDKs that take an async callable.
 

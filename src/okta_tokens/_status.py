@@ -92,7 +92,7 @@ class Stats(Record):
     tokens_revoked: int
     invalidations_ignored: int
     pauses: int
-    """The number of 429s that paused the requests to a domain."""
+    """The number of responses that paused the requests to a domain."""
     keys_evicted: int
     keys_forgotten: int
     clock_offsets: Mapping[str, float]

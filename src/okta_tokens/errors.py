@@ -181,12 +181,22 @@ class ServerError(FetchError):
     Args:
         message: What is wrong, and what to do.
         status: The HTTP status.
+        retry_at: The time, in UTC, before which the server wants no other request (`Retry-After`);
+            None if it named none.
         **facts: See `FetchError`.
     """
 
-    def __init__(self, message: str, *, status: int, **facts: Unpack[FetchFacts]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        retry_at: datetime | None = None,
+        **facts: Unpack[FetchFacts],
+    ) -> None:
         super().__init__(message, **facts)
         self.status = status
+        self.retry_at = retry_at
 
 
 class OAuthError(FetchError):

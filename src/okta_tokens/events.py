@@ -179,7 +179,7 @@ class KeyIdle(KeyEvent, level="debug"):
 
 
 class KeyForgotten(KeyEvent, level="debug"):
-    """The provider dropped a key without a usable token; the next caller waits for a fetch."""
+    """The provider dropped a key that was unused or cleared; the next caller waits for a fetch."""
 
 
 class KeyEvicted(KeyEvent, level="debug"):
@@ -216,7 +216,10 @@ class UnusualRequest(KeyEvent, level="warning"):
 
 
 class RequestsPaused(Event, level="warning"):
-    """Okta responded with 429: the provider sends no request to this part of the domain."""
+    """The provider sends no request to this part of the domain.
+
+    Okta responded with 429, or asked for the pause in a server error (`Retry-After`).
+    """
 
     origin: str
     """The domain, with its scheme."""
@@ -226,6 +229,8 @@ class RequestsPaused(Event, level="warning"):
     """The length of the pause, in seconds."""
     concurrency: bool
     """True if too many requests were under way at the same time."""
+    status: int
+    """The HTTP status of the response."""
     request_id: str | None
     """The response's `X-Okta-Request-Id`."""
 

@@ -263,6 +263,22 @@ async def test_a_due_token_is_handed_out_while_it_is_renewed() -> None:
         assert at_once(value_of(source.get_token())) != first
 
 
+async def test_a_renewal_starts_earlier_where_responses_take_long() -> None:
+    """The renewal starts twice the response time before expiry; quick responses end that slowly."""
+    async with world(lifetime=60) as here:
+        source = here.source()
+        here.sandbox.latency = 0.05
+        caller = asyncio.ensure_future(source.get_token())
+        await here.requests(1)
+        await here.clock.advance(8)
+        await caller
+        [scheduled] = here.seen(RenewalScheduled)
+        assert scheduled.after == pytest.approx(60 - 2 * 8 - 8)
+
+        await here.source("b").get_token()
+        assert here.seen(RenewalScheduled)[1].after == pytest.approx(60 - 2 * 6)
+
+
 async def test_a_failed_renewal_reaches_no_caller() -> None:
     """While a token is usable, no caller notices that its renewal fails, and no caller waits."""
     async with world(lifetime=300) as here:

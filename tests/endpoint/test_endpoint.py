@@ -27,7 +27,7 @@ from okta_tokens.events import (
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.clock import settle
 from tests.stores.support import MemoryTokenStore
-from tests.support import CLIENT_ID, SCOPES, SECRET, World, until, world
+from tests.support import CLIENT_ID, SCOPES, SECRET, World, at_once, until, world
 
 
 def org(here: World) -> OktaClient:
@@ -35,6 +35,9 @@ def org(here: World) -> OktaClient:
     return OktaClient(
         here.sandbox.origin, CLIENT_ID, here.client.authentication, authorization_server=None
     )
+
+
+ORG_APP = SandboxClient(CLIENT_ID, [SECRET], scopes=[*SCOPES, "okta.users.read"], integration=True)
 
 
 def has_paused(here: World, times: int) -> Callable[[], bool]:
@@ -531,3 +534,132 @@ async def test_a_pause_is_at_most_a_day() -> None:
                 await here.source().get_token()
             left = caught.value.retry_at.timestamp() - here.clock.wall_time()
             assert left == pytest.approx(86_400, abs=2)
+
+
+# A server that is overloaded
+
+OVERLOADED = {"errorCode": "E0000010", "errorSummary": "Service is in read only mode."}
+
+
+def overloaded(retry_after: str = "20") -> Fault:
+    """Return a 503 of Okta that asks for a wait."""
+    return Fault.answer(503, OVERLOADED, headers={"Retry-After": retry_after})
+
+
+def proxy_overloaded(retry_after: str = "20") -> Fault:
+    """Return a 503 of a middlebox that asks for a wait."""
+    return Fault.answer(
+        503, "busy", headers={"Retry-After": retry_after}, content_type="text/plain"
+    )
+
+
+async def test_a_503_of_okta_pauses_its_half_of_the_domain() -> None:
+    """After Okta's 503 no key of the domain is requested before the time that it named."""
+    async with world(sandbox=Sandbox([ORG_APP])) as here:
+        here.sandbox.fail_next(overloaded())
+        callers = [asyncio.ensure_future(here.source("a").get_token())]
+        await until(has_paused(here, 1))
+        callers.append(asyncio.ensure_future(here.source("b").get_token()))
+        await here.provider.get_token(org(here), "okta.users.read")
+        await here.clock.advance(19.5)
+        assert here.sandbox.token_requests == 2
+        await here.clock.advance(1)
+
+        assert len(await asyncio.gather(*callers)) == 2
+        [pause] = here.seen(RequestsPaused)
+        assert (pause.status, pause.concurrency) == (503, False)
+        assert pause.seconds == pytest.approx(20, abs=1)
+
+
+async def test_a_caller_who_cannot_wait_for_an_outage_gets_its_end() -> None:
+    """A caller whose `max_wait` is shorter than Okta's wait gets an error with its end, at once."""
+    retry = RetryPolicy(max_wait=5, total_timeout=5, request_timeout=5)
+    async with world(retry=retry) as here:
+        here.sandbox.fail_next(overloaded())
+        with pytest.raises(ServerError) as first:
+            await here.source("a").get_token()
+        with pytest.raises(
+            ServerError, match="Okta asked for no request for another 20 s"
+        ) as other:
+            await here.source("b").get_token()
+
+        assert here.sandbox.token_requests == 1
+        for error in (first.value, other.value):
+            assert error.retry_at is not None
+            assert error.retry_at.timestamp() - here.clock.wall == pytest.approx(20, abs=1)
+            assert error.status == 503
+            assert error.retryable
+
+
+async def test_a_503_of_a_middlebox_delays_only_its_key() -> None:
+    """After a middlebox's 503 the key waits for as long as it asked, and other keys do not."""
+    async with world() as here:
+        here.sandbox.fail_next(proxy_overloaded())
+        caller = asyncio.ensure_future(here.source("a").get_token())
+        await here.failures(1)
+        assert (await here.source("b").get_token()).value
+        await here.clock.advance(19)
+        assert here.sandbox.token_requests == 2
+        await here.clock.advance(1.1)
+
+        assert (await caller).value
+        assert here.seen(RequestsPaused) == []
+
+
+@pytest.mark.parametrize("make", [overloaded, proxy_overloaded])
+async def test_a_requested_wait_is_bounded(make: Callable[[str], Fault]) -> None:
+    """No 503 delays requests for longer than `max_pause`."""
+    retry = RetryPolicy(max_pause=40, max_wait=10, total_timeout=10)
+    async with world(retry=retry) as here:
+        here.sandbox.fail_next(make("86400"))
+        with pytest.raises(ServerError) as caught:
+            await here.source("a").get_token()
+        assert caught.value.retry_at is not None
+        assert caught.value.retry_at.timestamp() - here.clock.wall == pytest.approx(40, abs=1)
+        await here.clock.advance(39)
+        with pytest.raises(ServerError):
+            await here.source("a").get_token()
+        await here.clock.advance(2)
+
+        assert (await here.source("a").get_token()).value
+        assert here.sandbox.token_requests == 2
+
+
+@pytest.mark.parametrize("make", [overloaded, proxy_overloaded])
+async def test_the_last_renewal_does_not_wait_for_an_outage(make: Callable[[str], Fault]) -> None:
+    """A renewal waits as a 503 asks, but the last one is tried before the token is unusable."""
+    async with world(lifetime=300) as here:
+        source = here.source(keep_fresh=True)
+        held = await source.get_token()
+        here.clock.boot += 271  # unusable at 295, last attempt at 285
+        here.clock.wall += 271
+        here.sandbox.fail_next(make("60"))
+        await here.advance(13.5)
+        assert here.sandbox.token_requests == 2
+        assert at_once(source.get_token()) is held
+        await here.advance(1)
+
+        assert here.sandbox.token_requests == 3
+        assert at_once(source.get_token()) is not held
+
+
+async def test_a_renewal_that_is_first_due_during_an_outage_is_tried_in_its_last_chance() -> None:
+    """A pause for which a 503 asked postpones a renewal, but not beyond its last chance."""
+    retry = RetryPolicy(max_wait=100)
+    async with world(lifetimes={"a": 300, "b": 3600}, retry=retry) as here:
+        source = here.source("a", keep_fresh=True)
+        held = await source.get_token()
+        here.clock.boot += 235  # due from 240 to 270, unusable at 295, last attempt at 285
+        here.clock.wall += 235
+        here.sandbox.fail_next(overloaded("80"))
+        other = asyncio.ensure_future(here.source("b").get_token())
+        await until(has_paused(here, 1))
+        await here.clock.advance(49)
+        assert here.sandbox.token_requests == 2
+        assert len(here.seen(RenewalPostponed)) == 1
+        await here.clock.advance(1.5)
+        await here.requests(3)
+        await until(lambda: at_once(source.get_token()) is not held)
+
+        await here.clock.advance(30)
+        assert (await other).value

@@ -96,9 +96,7 @@ async def test_a_callable_that_raises_is_a_credential_error() -> None:
     async with world() as here:
         client = OktaClient(here.sandbox.origin, CLIENT_ID, ClientSecretBasic(broken))
         caller = asyncio.ensure_future(here.provider.get_token(client, "a"))
-        for failures in (1, 2, 3):
-            await here.failures(failures)
-            await here.clock.advance(0.5)
+        await here.all_attempts()
         with pytest.raises(CredentialError, match="OSError") as caught:
             await caller
 
@@ -213,9 +211,7 @@ async def test_no_connection_is_a_transport_error(closed_port: int) -> None:
     async with world() as here:
         client = OktaClient(f"http://127.0.0.1:{closed_port}", CLIENT_ID, ClientSecretBasic(SECRET))
         caller = asyncio.ensure_future(here.provider.get_token(client, "a"))
-        for failures in (1, 2, 3):
-            await here.failures(failures)
-            await here.clock.advance(0.5)
+        await here.all_attempts()
         with pytest.raises(TransportError, match="no connection") as caught:
             await caller
 

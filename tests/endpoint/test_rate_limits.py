@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 
 from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit, requested_pause
 from tests.endpoint.responses import DATE, QUICK, header_lists, new_response, reset_in
+
+LATER = format_datetime(parsedate_to_datetime(DATE) + timedelta(seconds=90), usegmt=True)
 
 # What a 429 asks for
 
@@ -32,7 +36,10 @@ from tests.endpoint.responses import DATE, QUICK, header_lists, new_response, re
         pytest.param([("X-Rate-Limit-Reset", "9" * 16)], None, id="too-long"),
         pytest.param([("Retry-After", "17")], 17, id="retry-after"),
         pytest.param([("Retry-After", "5"), ("Retry-After", "17, 6")], 17, id="retry-after-again"),
-        pytest.param([("Retry-After", DATE)], None, id="retry-after-date"),
+        pytest.param([("Retry-After", DATE)], 0, id="retry-after-now"),
+        pytest.param([("Retry-After", LATER)], 90, id="retry-after-date"),
+        pytest.param([("Retry-After", LATER), ("Retry-After", "95")], 95, id="date-and-seconds"),
+        pytest.param([("Retry-After", "soon")], None, id="retry-after-invalid"),
         pytest.param(
             [("X-Rate-Limit-Reset", reset_in(3)), ("Retry-After", "60")], 4, id="reset-first"
         ),

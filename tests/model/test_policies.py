@@ -75,7 +75,7 @@ def test_refresh_defaults() -> None:
 def test_retry_defaults() -> None:
     """The defaults of a retry policy are the documented ones."""
     assert dataclasses.asdict(RetryPolicy()) == {
-        "attempts": 3,
+        "attempts": 6,
         "request_timeout": 10.0,
         "total_timeout": 30.0,
         "max_wait": 60.0,
@@ -131,6 +131,17 @@ def test_refresh_is_drawn_from_the_first_half_of_the_lead() -> None:
     assert policy.refresh_after(300, lowest) == 240
     assert policy.refresh_after(300, lambda: 0.5) == 255
     assert policy.refresh_after(300, highest) == 270
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "response_time", "age"),
+    [(5, 0.1, 3.75), (5, 1, 3), (5, 4, 2.5), (300, 3, 270), (300, 20, 260), (0.5, 4, 1)],
+)
+def test_refresh_leaves_time_for_a_slow_server(
+    lifetime: float, response_time: float, age: float
+) -> None:
+    """The renewal starts twice the response time before expiry, but after half of the lifetime."""
+    assert RefreshPolicy().refresh_after(lifetime, highest, response_time) == age
 
 
 @QUICK

@@ -28,6 +28,7 @@ from tests.test_secrets import everything_logged
 
 LIFETIME = 3600
 REQUEST_TIMEOUT = RetryPolicy().request_timeout
+ATTEMPTS = 3
 
 _CREDENTIALS = b64encode(f"{CLIENT_ID}:{SECRET}".encode()).decode()
 
@@ -115,7 +116,12 @@ async def network_world(
                     connector = aiohttp.TCPConnector(ssl=trusted or True)
                     session = aiohttp.ClientSession(connector=connector)
                     await stack.enter_async_context(session)
-                provider = TokenProvider(clock=clock, session=session, observers=[events.append])
+                provider = TokenProvider(
+                    clock=clock,
+                    retry=RetryPolicy(attempts=ATTEMPTS),
+                    session=session,
+                    observers=[events.append],
+                )
                 await stack.enter_async_context(provider)
                 secure = tls is not None if secure is None else secure
                 origin = f"{'https' if secure else 'http'}://{host}:{proxy.port}"
@@ -143,7 +149,9 @@ async def wait_for_failure(here: NetworkWorld, number: int, *, hangs: bool = Fal
     await here.failures(number)
 
 
-async def failed_fetch(here: NetworkWorld, *, attempts: int = 3, hangs: bool = False) -> FetchError:
+async def failed_fetch(
+    here: NetworkWorld, *, attempts: int = ATTEMPTS, hangs: bool = False
+) -> FetchError:
     """Return the error of a fetch that is the first one here, and makes some attempts."""
     caller = asyncio.create_task(here.source().get_token())
     for number in range(1, attempts + 1):

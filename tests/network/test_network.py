@@ -44,6 +44,7 @@ from tests.network.modes import (
 )
 from tests.network.proxy import Mode, Proxy, pass_through
 from tests.network.support import (
+    ATTEMPTS,
     LIFETIME,
     NetworkWorld,
     failed_fetch,
@@ -61,6 +62,7 @@ BROKEN = (
 )
 GARBLED = "the response of {origin} is incomplete or garbled; check the proxies and gateways"
 NO_HTTP = "the response of {origin} is not valid HTTP; check the domain"
+LONG_HEADER = "a header of the response of {origin} is longer than 64 KiB; check the proxies"
 NO_JSON = "the response ({status}) is invalid: it is not Okta's JSON; check the domain"
 TOO_LONG = "the response (200) is invalid: its body is longer than 64 KiB; check the domain"
 
@@ -92,7 +94,7 @@ class NetworkFault:
     @property
     def attempts(self) -> int:
         """The number of attempts that a fetch makes for a waiter."""
-        return 3 if self.retryable else 1
+        return ATTEMPTS if self.retryable else 1
 
     def check(self, error: object, here: NetworkWorld) -> None:
         """Fail unless an error is the one that this fault causes."""
@@ -128,7 +130,7 @@ SILENCE = {
 }
 FLOODS = {
     "endless headers": NetworkFault(mode_starts(endless_headers), NO_HTTP),
-    "endless line": NetworkFault(mode_starts(endless_line), NO_HTTP),
+    "endless line": NetworkFault(mode_starts(endless_line), LONG_HEADER, retryable=False),
     "endless body": NetworkFault(mode_starts(endless_body), TOO_LONG, InvalidResponseError),
     "gzip bomb": NetworkFault(mode_starts(gzip_bomb), TOO_LONG, InvalidResponseError),
 }
@@ -300,7 +302,7 @@ async def test_a_flood_takes_little_memory(fault: NetworkFault) -> None:
         await fault.start(here.proxy)
         tracemalloc.start()
         try:
-            await failed_fetch(here)
+            await failed_fetch(here, attempts=fault.attempts)
             _, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -78,7 +78,8 @@ class SharedFetch:
         """Adopt a token that another process fetched, or fetch one for all processes.
 
         The callable for the credential, if there is one, is called once for the store and for the
-        first attempt. A token is adopted only if it was fetched with the same credential.
+        first attempt. A token is adopted only if it was fetched with the same credential, and none
+        is adopted for a forced flight.
 
         Cancellation gives up what the endpoint's own fetch gives up, and lets the lease run out.
 
@@ -89,7 +90,8 @@ class SharedFetch:
             The token response, or the error of the last attempt.
         """
         operation, lease = FetchOperation(flight), None
-        if self._store.allows_call() and (identity := await self._identify(operation)):
+        may_adopt = not flight.forced and self._store.allows_call()
+        if may_adopt and (identity := await self._identify(operation)):
             with suppress(StoreUnavailableError):
                 adopted, lease = await self._adopt_or_lease(flight, identity)
                 if adopted is not None:

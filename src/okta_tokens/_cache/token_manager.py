@@ -17,6 +17,7 @@ from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.advice import advice_for
+from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
@@ -144,9 +145,7 @@ class TokenManager:
             if token is not None:
                 return token
             flight = flight or self._start_fetch(entry, deadline)
-        if not flight.wanted:
-            self._registry.endpoint(key).promote(flight)
-        return self.flights.join(flight, deadline)
+        return self._join(flight, deadline)
 
     def token_of(self, key: TokenKey, flight: TokenFlight | None) -> AccessToken | None:
         """Return the token of a flight that a caller waited for.
@@ -197,6 +196,35 @@ class TokenManager:
         message = _LIFETIME_TOO_SHORT.format(event="the caller resumed, twice")
         raise InvalidResponseError(message, status=200, key=key, retryable=True)
 
+    async def refresh(self, key: TokenKey, deadline: float) -> AccessToken:
+        """Return a token whose request begins after this call.
+
+        Other callers get the held token until the new one arrives. Callers who refresh a key at the
+        same time share a flight. Neither the cool-down nor a token in the store holds it back.
+
+        Args:
+            key: The key of the token.
+            deadline: When the caller gives up, in seconds of boot time.
+
+        Raises:
+            FetchError: As from `get_or_join` and `token_of`, but not because of the cool-down.
+            ProviderStateError: If the provider was closed in the meantime.
+        """
+        before = flight = self.flights.under_way.get(key)
+        while flight is not None and (flight is before or not flight.forced):
+            if await self._join(flight, deadline) is None:
+                raise self._deadline_error(key)
+            flight = self.flights.under_way.get(key)
+        if flight is None:
+            flight = self._start_fetch(self.entries.get_or_add(key), deadline, forced=True)
+        token = self.token_of(key, await self._join(flight, deadline))
+        return token or await self.rejoin(key, deadline)
+
+    def _join(self, flight: TokenFlight, deadline: float) -> asyncio.Future[TokenFlight | None]:
+        if not flight.wanted:
+            self._registry.endpoint(flight.key).promote(flight)
+        return self.flights.join(flight, deadline)
+
     def _usable_token(self, entry: Entry) -> AccessToken | None:
         """Return the usable token of an entry, and start its renewal if that is due.
 
@@ -222,7 +250,7 @@ class TokenManager:
             entry.adopt_after = now.boot + _ADOPT_INTERVAL
         return None
 
-    def _start_fetch(self, entry: Entry, deadline: float) -> TokenFlight:
+    def _start_fetch(self, entry: Entry, deadline: float, *, forced: bool = False) -> TokenFlight:
         """Start a flight for a caller, for an entry that is in the cache.
 
         Raises:
@@ -244,7 +272,7 @@ class TokenManager:
         is_first = not entry.lifetime and not entry.failed_fetches
         if is_first and (advice := "; ".join(advice_for(key))):
             self._emit(UnusualRequest(key=key, advice=advice))
-        return self.flights.start(key, deadline)
+        return self.flights.start(key, deadline, forced=forced)
 
     def _deadline_error(self, key: TokenKey) -> FetchError:
         """Return the error for a caller who has waited for as long as the policy allows."""
@@ -302,6 +330,31 @@ class TokenManager:
         if not entry.kept_fresh:
             self._set_timer(entry, self._clock.boot_time() + self._retry.max_cooldown)
 
+    def clear(self, client: OktaClient | None) -> None:
+        """Forget everything about a client's keys, or about all.
+
+        A flight under way goes on for its waiters, and its token is not kept. Keys that are kept
+        fresh are fetched again.
+
+        Args:
+            client: The client, or None for every client.
+        """
+        for key in [*self.flights.under_way]:
+            if client is None or key.client == client:
+                self.flights.disown(key)
+        for entry in self.entries:
+            if client is not None and entry.key.client != client:
+                continue
+            if entry.token is not None and self._sharing is not None:
+                self._sharing.discard(entry.token)
+            self._schedule.cancel(entry)
+            entry.clear()
+            if entry.kept_fresh:
+                self._set_timer(entry, self._clock.boot_time())
+            else:
+                self.entries.remove(entry)
+                self._emit(KeyForgotten(key=entry.key))
+
     def keep_fresh(self, key: TokenKey) -> bool:
         """Renew a key from now on even if it is unused.
 
@@ -338,6 +391,8 @@ class TokenManager:
             result = internal_error("fetching a token", error)
         if self._is_stopped:
             raise asyncio.CancelledError  # again: the callable for the secret swallowed the first
+        if not self.flights.owns(flight):
+            return self._disowned(flight.key, result)
         if entry.detached:
             entry = self.entries.get_or_add(flight.key)
         return self._land(flight, entry, result)
@@ -347,13 +402,14 @@ class TokenManager:
     ) -> TokenResponse | TokenProviderError:
         """Fetch a token as one of the processes that share a store.
 
-        While the entry cools down, only the store is asked, since another process may have a token.
+        While the entry cools down, only the store is asked, since another process may have a token;
+        a forced flight fetches.
         """
         entry = self.entries.get_or_add(flight.key)
         state = entry.state(current_instant(self._clock))
-        if entry.error is not None and state is State.COOLING_DOWN:
-            return await sharing.adopt(flight) or entry.error
-        return await sharing.fetch(flight)
+        if flight.forced or entry.error is None or state is not State.COOLING_DOWN:
+            return await sharing.fetch(flight)
+        return await sharing.adopt(flight) or entry.error
 
     def _land(
         self, flight: TokenFlight, entry: Entry, result: TokenResponse | TokenProviderError
@@ -389,6 +445,15 @@ class TokenManager:
             self._land_failed_fetch(entry, result, now, flight.waiting)
         return result
 
+    def _disowned(self, key: TokenKey, result: TokenResponse | TokenProviderError) -> Result:
+        """Return what the waiters of a flight get whose key was cleared; nothing is kept."""
+        if not isinstance(result, TokenResponse):
+            return result
+        token = self._make_token(key, result)
+        if self._sharing is not None:
+            self._sharing.discard(token)
+        return token
+
     def _make_token(self, key: TokenKey, response: TokenResponse) -> AccessToken:
         return AccessToken(
             response.value,
@@ -410,7 +475,9 @@ class TokenManager:
         flight: TokenFlight,
     ) -> None:
         lifetime = response.lifetime
-        refresh_at = response.sent.boot + self._refresh.refresh_after(lifetime, self._random)
+        response_time = self._registry.endpoint(entry.key).response_time
+        age = self._refresh.refresh_after(lifetime, self._random, response_time)
+        refresh_at = response.sent.boot + age
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if flight.is_awaited:
             entry.used = USED
@@ -463,6 +530,7 @@ class TokenManager:
         entry.failed_renewals += 1
         entry.error = error
         wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
+        wait = max(wait, self._retry.requested_wait(error, now.wall))
         last_chance = self._last_chance(entry)
         entry.renew_after = now.boot + wait
         if now.boot < last_chance < entry.renew_after:
@@ -492,6 +560,7 @@ class TokenManager:
         """Begin the cool-down, in which later callers get the error."""
         entry.failed_fetches += 1
         cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
+        cooldown = max(cooldown, self._retry.requested_wait(error, now.wall))
         # For renewals too: a wall clock that is set right again may make a token usable again.
         entry.refuse_until = entry.renew_after = now.boot + cooldown
         entry.error = error
@@ -542,12 +611,15 @@ class TokenManager:
         """Start a renewal, unless one is under way, in back-off, or the domain is paused."""
         if now.boot < entry.renew_after or self.flights.under_way.get(entry.key) is not None:
             return
-        if self._registry.endpoint(entry.key).paused_until(entry.key) > now.boot:
+        last_chance = self._last_chance(entry)
+        urgent = entry.token is not None and now.boot >= last_chance
+        endpoint = self._registry.endpoint(entry.key)
+        if endpoint.paused_until(entry.key, urgent=urgent) > now.boot:
             self._postpone(entry, now)
         else:
             if entry.token is not None:
-                self._set_timer(entry, self._last_chance(entry))
-            self.flights.start(entry.key)
+                self._set_timer(entry, last_chance)
+            self.flights.start(entry.key, urgent=urgent)
 
     def _urge(self, entry: Entry, flight: TokenFlight, now: Instant) -> None:
         """Make a renewal urgent once it is in its last chance."""
@@ -558,10 +630,17 @@ class TokenManager:
         self._set_timer(entry, instant)
 
     def _postpone(self, entry: Entry, now: Instant) -> None:
-        """Move a renewal to the end of a pause plus a random time, so that renewals spread out."""
-        pause_end = self._registry.endpoint(entry.key).paused_until(entry.key)
+        """Move a renewal to the end of a pause plus a random time, so that renewals spread out.
+
+        The last renewal before the token becomes unusable waits for no outage.
+        """
+        endpoint = self._registry.endpoint(entry.key)
         spread = self._refresh.spread(entry.lifetime, self._random)
-        entry.renew_after = max(pause_end, now.boot) + spread
+        entry.renew_after = max(endpoint.paused_until(entry.key), now.boot) + spread
+        rate_limited_until = endpoint.paused_until(entry.key, urgent=True)
+        last_chance = self._last_chance(entry)
+        if max(rate_limited_until, now.boot) < last_chance < entry.renew_after:
+            entry.renew_after = last_chance
         self._emit(RenewalPostponed(key=entry.key, after=entry.renew_after - now.boot))
         self._set_timer(entry, entry.renew_after)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cachetools import LRUCache
@@ -18,7 +19,7 @@ from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.clock_offset import ClockOffset
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
-from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit
+from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit, retry_after
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_request import (
     FetchOperation,
@@ -37,6 +38,7 @@ from okta_tokens.errors import (
     CredentialError,
     FetchError,
     RateLimitedError,
+    ServerError,
     TransportError,
 )
 from okta_tokens.events import AttemptFailed, RequestsPaused
@@ -107,6 +109,8 @@ class Endpoint:
         self._org_pause = Pause()
         self._custom_pause = Pause()
         self._clock_offset = ClockOffset()
+        self.response_time = 0.0
+        """How long the latest token responses took, in seconds: quick to rise, slow to fall."""
 
     @property
     def clock_offset(self) -> float:
@@ -116,14 +120,20 @@ class Endpoint:
     @property
     def is_idle(self) -> bool:
         """Whether no operation is under way, and no pause lasts."""
-        pause_end = max(self._org_pause.until, self._custom_pause.until)
+        pauses = (self._org_pause, self._custom_pause)
+        pause_end = max(pause.end(urgent=False) for pause in pauses)
         return not self._under_way and pause_end <= self._clock.boot_time()
 
-    def paused_until(self, key: TokenKey) -> float:
-        """Return when the pause of a key's half of the domain ends, in seconds of boot time."""
-        return self._pause_of(key).until
+    def paused_until(self, key: TokenKey, *, urgent: bool = False) -> float:
+        """Return when the pause of a key's half of the domain ends, in seconds of boot time.
 
-    def pause_error(self, key: TokenKey, deadline: float) -> RateLimitedError | None:
+        Args:
+            key: The key of a token.
+            urgent: Whether the request cannot wait for the end of an outage.
+        """
+        return self._pause_of(key).end(urgent=urgent)
+
+    def pause_error(self, key: TokenKey, deadline: float) -> RateLimitedError | ServerError | None:
         """Return the error for a caller whose deadline comes before the end of the pause.
 
         Args:
@@ -131,13 +141,24 @@ class Endpoint:
             deadline: How long the caller may wait, in seconds of boot time.
         """
         pause, now = self._pause_of(key), self._clock.boot_time()
-        if pause.until <= now or pause.until <= deadline:
+        end = pause.end(urgent=False)
+        if end <= now or end <= deadline:
             return None
-        left = pause.until - now
+        left = end - now
+        retry_at = datetime.fromtimestamp(self._clock.wall_time() + left, UTC)
+        if end > pause.until:
+            return ServerError(
+                f"Okta asked for no request for another {left:.0f} s; this is a failure of the "
+                "server, so try again later",
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                retry_at=retry_at,
+                key=key,
+                retryable=True,
+            )
         return RateLimitedError(
             f"Okta's rate limit allows no request for another {left:.0f} s; send fewer requests, "
             "or raise the limit",
-            retry_at=datetime.fromtimestamp(self._clock.wall_time() + left, UTC),
+            retry_at=retry_at,
             key=key,
             retryable=True,
         )
@@ -213,7 +234,7 @@ class Endpoint:
                 error = None if self._enters_at_once(operation) else await self._enter(operation)
                 if error is not None:
                     error.attempts = operation.requests_sent
-                    return result if isinstance(result, RateLimitedError) else error
+                    return _error_of_pause(result, error)
                 entered_at = clock.boot_time()
                 attempt += 1
                 deadline = entered_at + policy.total_timeout - spent
@@ -226,8 +247,7 @@ class Endpoint:
                 if not isinstance(result, FetchError):
                     return result
                 spent += clock.boot_time() - entered_at
-                rate_limited = isinstance(result, RateLimitedError)
-                delay = 0.0 if rate_limited else policy.delay(attempt, self._random)
+                delay = self._delay(operation, result, attempt)
                 spent += delay
                 is_final = not result.retryable or spent >= policy.total_timeout
                 if is_final or not flight.wanted or attempt >= policy.attempts:
@@ -236,9 +256,20 @@ class Endpoint:
         finally:
             self._under_way -= 1
 
+    def _pause_end(self, operation: Operation[T]) -> float:
+        return self._pause_of(operation.key).end(urgent=operation.flight.urgent)
+
+    def _delay(self, operation: Operation[T], error: FetchError, attempt: int) -> float:
+        """Return how long to wait after a failed attempt, in seconds, beside the pause if any."""
+        now = self._clock.boot_time()
+        if isinstance(error, RateLimitedError) or self._pause_end(operation) > now:
+            return 0.0
+        delay = self._policy.delay(attempt, self._random)
+        return max(delay, self._policy.requested_wait(error, self._clock.wall_time()))
+
     def _enters_at_once(self, operation: Operation[T]) -> bool:
         """Take a place if a request can be sent now, and none waits: the usual case."""
-        if self._pause_of(operation.key).until > self._clock.boot_time():
+        if self._pause_end(operation) > self._clock.boot_time():
             return False
         return self._gate.try_enter(operation.flight, _lane_of(operation.flight))
 
@@ -248,17 +279,17 @@ class Endpoint:
         Two cases: a pause outlasts the last waiter; every waiter gave up before there was a place
         for the fetch, and other flights need the place.
         """
-        pause, flight = self._pause_of(operation.key), operation.flight
+        flight = operation.flight
         while True:
-            while pause.until > self._clock.boot_time():
+            while (end := self._pause_end(operation)) > self._clock.boot_time():
                 error = self.pause_error(operation.key, flight.deadline)
                 if error is not None:
                     return error
-                await self._clock.sleep_until(pause.until)
+                await self._clock.sleep_until(end)
             await self._gate.enter(flight, _lane_of(flight), operation.owner)
             now = self._clock.boot_time()
             abandoned = len(self._gate) > 0 and operation.is_abandoned(now)
-            if pause.until <= now and not abandoned:
+            if self._pause_end(operation) <= now and not abandoned:
                 return None
             self._gate.leave(flight)
             if abandoned:
@@ -378,9 +409,29 @@ class Endpoint:
         if isinstance(result, RateLimitedError):
             seconds = self._begin_pause(key, response, result.request_id)
             result.retry_at = datetime.fromtimestamp(response.received_at + seconds, UTC)
-        else:
-            self._pause_of(key).consecutive_429s = 0
+            return result
+        self._pause_of(key).consecutive_429s = 0
+        if isinstance(result, TokenResponse):
+            seconds = self._clock.boot_time() - response.sent.boot
+            self.response_time = max(seconds, (3 * self.response_time + seconds) / 4)
+        elif isinstance(result, ServerError):
+            self._obey_retry_after(key, response, result)
         return result
+
+    def _obey_retry_after(self, key: TokenKey, response: Response, error: ServerError) -> None:
+        """Note when the server wants the next request; pause the domain if the server is Okta's.
+
+        A middlebox speaks for itself: another request may take another way.
+        """
+        asked = retry_after(response, self.clock_offset)
+        if asked is None:
+            return
+        seconds = min(asked, self._policy.max_pause)
+        error.retry_at = datetime.fromtimestamp(response.received_at + seconds, UTC)
+        pause, now = self._pause_of(key), self._clock.boot_time()
+        if response.is_oktas() and now + seconds > pause.end(urgent=False):
+            pause.outage_until = now + seconds
+            self._emit_pause(key, response, seconds, error.request_id)
 
     def _learn(
         self,
@@ -408,18 +459,24 @@ class Endpoint:
             clock_offset=self.clock_offset,
             max_pause=self._policy.max_pause,
         )
+        self._emit_pause(key, response, seconds, request_id)
+        if self._store is not None:
+            self._store.publish_pause(key, seconds, until=self.server_time() + seconds)
+        return seconds
+
+    def _emit_pause(
+        self, key: TokenKey, response: Response, seconds: float, request_id: str | None
+    ) -> None:
         self._emit(
             RequestsPaused(
                 origin=self._origin,
                 org_server=key.authorization_server is None,
                 seconds=seconds,
                 concurrency=is_concurrency_limit(response),
+                status=response.status,
                 request_id=request_id,
             )
         )
-        if self._store is not None:
-            self._store.publish_pause(key, seconds, until=self.server_time() + seconds)
-        return seconds
 
     def _pause_of(self, key: TokenKey) -> Pause:
         is_org = key.client.authorization_server is None
@@ -437,6 +494,19 @@ class _Refusal(NamedTuple):
         """Tell whether Okta would refuse another request for the same credential."""
         is_about_credential = self.change is ImmediateRetry.CREDENTIAL
         return is_about_credential and request.credential == self.request.credential
+
+
+def _error_of_pause(last: object, error: FetchError) -> FetchError:
+    """Return the error of a fetch that a pause ends.
+
+    Args:
+        last: The error of its last attempt, which says more if it began the pause; None if there
+            was no attempt.
+        error: Why no other attempt is made.
+    """
+    if isinstance(last, RateLimitedError | ServerError) and last.retry_at is not None:
+        return last
+    return error
 
 
 def _lane_of(flight: TokenFlight | RevocationFlight) -> Lane:

@@ -1,13 +1,13 @@
-"""Okta's rate limits: what a 429 asks for, and the pause that follows."""
+"""Rate limits and overload: what a 429 or a 503 asks for, and the pause that follows."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from okta_tokens._endpoint.response import Response
+from okta_tokens._endpoint.response import Response, parse_date
 
 MAX_REQUESTED_PAUSE = 86_400.0
 """Seconds: a longer pause in a 429 is cut to this. Okta's own windows are minutes."""
@@ -27,13 +27,23 @@ class Pause:
     them apart.
     """
 
-    __slots__ = ("consecutive_429s", "until")
+    __slots__ = ("consecutive_429s", "outage_until", "until")
 
     def __init__(self) -> None:
         self.until = -math.inf
-        """When the pause ends, in seconds of boot time."""
+        """When the pause after a 429 ends, in seconds of boot time."""
+        self.outage_until = -math.inf
+        """When the pause ends for which Okta asked in a server error, in seconds of boot time."""
         self.consecutive_429s = 0
         """How many 429s arrived in a row."""
+
+    def end(self, *, urgent: bool) -> float:
+        """Return when a request may be sent, in seconds of boot time.
+
+        Args:
+            urgent: Whether the request cannot wait for the end of an outage.
+        """
+        return self.until if urgent else max(self.until, self.outage_until)
 
     def extend(
         self, response: Response, *, now: float, clock_offset: float, max_pause: float
@@ -80,14 +90,35 @@ def requested_pause(response: Response, clock_offset: float) -> float | None:
     Returns:
         The seconds, or None if the response names no pause.
     """
-    now = response.server_time
-    if now is None:
-        now = response.received_at + clock_offset
     resets = header_integers(response.headers.getall("X-Rate-Limit-Reset", []))
     if resets:
+        now = _server_time(response, clock_offset)
         return min(max(0.0, max(resets) - now + 1), MAX_REQUESTED_PAUSE)
-    waits = header_integers(response.headers.getall("Retry-After", []))
-    return min(float(max(waits)), MAX_REQUESTED_PAUSE) if waits else None
+    return retry_after(response, clock_offset)
+
+
+def retry_after(response: Response, clock_offset: float) -> float | None:
+    """Return the wait that `Retry-After` asks for: seconds or a date (RFC 9110 section 10.2.3).
+
+    Args:
+        response: A response of any status.
+        clock_offset: As for `requested_pause`.
+
+    Returns:
+        The seconds, at most `MAX_REQUESTED_PAUSE`; None if the response names no wait. If there are
+        several values, the longest wait counts.
+    """
+    values = [*_short(response.headers.getall("Retry-After", []))]
+    waits = [float(seconds) for seconds in header_integers(values)]
+    dates = [date for value in values if (date := parse_date(value)) is not None]
+    if dates:
+        waits.append(max(0.0, max(dates) - _server_time(response, clock_offset)))
+    return min(max(waits), MAX_REQUESTED_PAUSE) if waits else None
+
+
+def _server_time(response: Response, clock_offset: float) -> float:
+    now = response.server_time
+    return response.received_at + clock_offset if now is None else now
 
 
 def is_concurrency_limit(response: Response) -> bool:
@@ -108,6 +139,9 @@ def header_integers(values: Iterable[str]) -> list[int]:
         values: The values of the header. Those after the sixteenth, and those of more than 256
             characters, are ignored.
     """
-    short = (value for value in islice(values, _MAX_VALUES) if len(value) <= _MAX_VALUE)
-    parts = (part.strip() for value in short for part in value.split(","))
+    parts = (part.strip() for value in _short(values) for part in value.split(","))
     return [int(part) for part in parts if _DIGITS.fullmatch(part)]
+
+
+def _short(values: Iterable[str]) -> Iterator[str]:
+    return (value for value in islice(values, _MAX_VALUES) if len(value) <= _MAX_VALUE)

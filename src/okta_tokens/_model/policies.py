@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from okta_tokens._runtime.arguments import configuration_error, number_of
 from okta_tokens._runtime.record import Record
-from okta_tokens.errors import ConfigurationError
+from okta_tokens.errors import ConfigurationError, ServerError
 
 Random = Callable[[], float]
 """Returns a random number from 0.0 to 1.0, as `random.random` does."""
@@ -25,7 +25,8 @@ class RefreshPolicy(Record):
     are uniform; all times are in seconds::
 
         lead      = min(max(lead_fraction·L, min_lead), max_lead, L/2)
-        refresh   = expiry - lead + U(0, ½)·lead          drawn once per token
+        refresh   = expiry - max((1 - U(0, ½))·lead, floor)         drawn once per token
+        floor     = min(2·response time, L/2)             as the domain takes for token responses
         refresh   = request + 1                           if L < 1
         leeway    = min(max_leeway, L/20)
         unusable  = expiry - leeway
@@ -83,15 +84,23 @@ class RefreshPolicy(Record):
         """Return the seconds before expiry from which callers do not get the token."""
         return min(self.max_leeway, lifetime / 20)
 
-    def refresh_after(self, lifetime: float, random: Random) -> float:
+    def refresh_after(self, lifetime: float, random: Random, response_time: float = 0.0) -> float:
         """Return the age of the token, in seconds, at which its renewal is due.
 
         The age is drawn from the first half of the lead, so processes that started together do not
-        renew together. For a lifetime of less than a second it is a second.
+        renew together. Where responses take long, the renewal starts twice that time before expiry,
+        but not in the first half of the lifetime. For a lifetime of less than a second the age is a
+        second.
+
+        Args:
+            lifetime: The lifetime of the token, in seconds.
+            random: Draws from the unit interval.
+            response_time: How long the latest token responses of the domain took, in seconds.
         """
         if lifetime < _MIN_LIFETIME:
             return _MIN_LIFETIME
-        return lifetime - self.lead(lifetime) * (1 - random() / 2)
+        lead = self.lead(lifetime) * (1 - random() / 2)
+        return lifetime - max(lead, min(2 * response_time, lifetime / 2))
 
     def backoff(self, failures: int, lifetime: float, random: Random) -> float:
         """Return the wait, in seconds, after the k-th consecutive failed renewal."""
@@ -123,7 +132,8 @@ class RetryPolicy(Record):
         total_timeout: The time for all attempts of a fetch, in seconds. It starts when the gate
             admits the fetch, and stops while the fetch waits for a place or the end of a pause.
         max_wait: The longest time that a caller waits, in seconds, including gate and pause.
-        max_pause: The longest pause that a 429 may cause, in seconds (Okta: "Rate limits").
+        max_pause: The longest pause that a 429 or a `Retry-After` may cause, in seconds (Okta:
+            "Rate limits").
         max_cooldown: The longest time, in seconds, during which callers get the error of the last
             fetch at once, without another request.
 
@@ -132,7 +142,7 @@ class RetryPolicy(Record):
             each other.
     """
 
-    attempts: int = 3
+    attempts: int = 6
     request_timeout: float = 10.0
     total_timeout: float = 30.0
     max_wait: float = 60.0
@@ -152,6 +162,17 @@ class RetryPolicy(Record):
     def delay(self, attempt: int, random: Random) -> float:
         """Return the wait, in seconds, after the k-th failed attempt of a flight."""
         return _jittered_doubling(0.25, 5.0, attempt, random)
+
+    def requested_wait(self, error: Exception, wall_time: float) -> float:
+        """Return for how many seconds a server that is overloaded wants no other request.
+
+        Args:
+            error: Why there is no token.
+            wall_time: The present moment, in seconds since the epoch.
+        """
+        if not isinstance(error, ServerError) or error.retry_at is None:
+            return 0.0
+        return min(max(0.0, error.retry_at.timestamp() - wall_time), self.max_pause)
 
     def cooldown(self, failures: int, random: Random) -> float:
         """Return the seconds during which later callers get the error of the k-th failed fetch."""

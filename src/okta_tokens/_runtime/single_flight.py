@@ -25,6 +25,7 @@ class Flight(Timer, Generic[K, T]):
         "_deadlines",
         "_waiters",
         "deadline",
+        "forced",
         "interrupted",
         "key",
         "landed",
@@ -46,6 +47,8 @@ class Flight(Timer, Generic[K, T]):
         """Whether a caller has ever waited for this flight."""
         self.urgent = False
         """Whether the work is of no use if it does not begin now."""
+        self.forced = False
+        """Whether the work must be done, even if its result is at hand."""
         self.deadline = float("-inf")
         """When the last waiter gives up, in seconds of boot time."""
         # The waiters in the order of their deadlines. Two lists, because a list of pairs would give
@@ -88,16 +91,29 @@ class SingleFlight(Generic[K, T]):
         self.context = Context()
         """The context of which every flight gets a copy."""
         self.under_way: dict[K, Flight[K, T]] = {}
-        """Every flight that has not landed, by its key; read-only for users of this class."""
+        """Every flight that has not landed and is not disowned, by its key; read-only for users of
+        this class."""
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order in which they started
 
-    def start(self, key: K, deadline: float | None = None) -> Flight[K, T]:
+    def start(
+        self,
+        key: K,
+        deadline: float | None = None,
+        *,
+        urgent: bool = False,
+        forced: bool = False,
+    ) -> Flight[K, T]:
         """Start the flight for a key that has none under way.
+
+        What the work depends on is an argument, because an eager task starts the work inside this
+        call.
 
         Args:
             key: The key.
             deadline: When the first waiter gives up, in seconds of boot time; `None` if no caller
-                waits. It is an argument because an eager task starts the work inside this call.
+                waits.
+            urgent: Whether the work is of no use if it does not begin now.
+            forced: Whether the work must be done, even if its result is at hand.
 
         Returns:
             The flight; if its task was eager, it may have landed.
@@ -106,6 +122,7 @@ class SingleFlight(Generic[K, T]):
         self.under_way[key] = flight
         if deadline is not None:
             flight.wanted, flight.deadline = True, deadline
+        flight.urgent, flight.forced = urgent, forced
         work = self._run(flight)
         try:
             task = asyncio.get_running_loop().create_task(work, context=self.context.copy())
@@ -148,6 +165,22 @@ class SingleFlight(Generic[K, T]):
             self._set_timer(flight)
         return waiter
 
+    def disown(self, key: K) -> None:
+        """Let later callers of a key start another flight; the one under way goes on, if any.
+
+        Args:
+            key: The key.
+        """
+        self.under_way.pop(key, None)
+
+    def owns(self, flight: Flight[K, T]) -> bool:
+        """Tell whether a flight is the one under way for its key.
+
+        Args:
+            flight: A flight that has not landed.
+        """
+        return self.under_way.get(flight.key) is flight
+
     async def aclose(self) -> None:
         """Cancel every flight and wait until each is over; its waiters find no result.
 
@@ -180,7 +213,8 @@ class SingleFlight(Generic[K, T]):
     def _land(self, flight: Flight[K, T]) -> None:
         """Remove a flight from those under way, and wake its waiters."""
         flight.landed = True
-        del self.under_way[flight.key]
+        if self.owns(flight):
+            del self.under_way[flight.key]
         self._schedule.cancel(flight)
         for waiter in flight._waiters:
             if not waiter.done():
