@@ -266,7 +266,7 @@ def test_what_editors_leave_around_a_value(name: str, around: str, problem: str)
 def test_a_variable_that_means_nothing_is_a_warning(name: str, advice: str) -> None:
     """A variable of the prefix that means nothing is a warning with the nearest name."""
     with pytest.warns(
-        UserWarning, match=f"^{name} is not a variable of a client; {re.escape(advice)}$"
+        UserWarning, match=f"^{name} is not a setting of a client; {re.escape(advice)}$"
     ):
         OktaClient.from_env({**ENVIRONMENT, name: SECRET})
 
