@@ -271,6 +271,14 @@ def test_a_variable_that_means_nothing_is_a_warning(name: str, advice: str) -> N
         OktaClient.from_env({**ENVIRONMENT, name: SECRET})
 
 
+def test_a_misspelt_variable_is_named_before_the_error() -> None:
+    """If a variable is missing because it is misspelt, the warning comes, too."""
+    environ = {name: text for name, text in ENVIRONMENT.items() if name != "OKTA_CLIENT_CLIENTID"}
+
+    with pytest.warns(UserWarning, match=r"do you mean OKTA_CLIENT_CLIENTID\?"):
+        refusal({**environ, "OKTA_CLIENT_CLIENT_ID": "0oa1"})
+
+
 def test_variables_of_other_programs_are_no_warning() -> None:
     """Variables of Okta's SDKs that mean nothing here, and those of others, are no warning."""
     names = ("SCOPES", "AUTHORIZATIONMODE", "RATELIMIT_MAXRETRIES", "PROXY_HOST", "CACHE_ENABLED")

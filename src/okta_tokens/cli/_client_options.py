@@ -64,6 +64,8 @@ _ERROR_PREFIXES = {
 }
 """How an error of the package begins, and the setting that it is about here."""
 _NEXT_PROBLEM = re.compile(r"; (?=OKTA_CLIENT_[A-Z_]+: )")
+_FILES = ("~/.okta/okta.yaml", "./okta.yaml")
+"""Where Okta's SDKs look for the settings of a client."""
 _PLACEHOLDERS = {
     "OKTA_CLIENT_ORGURL": "acme.okta.com",
     "OKTA_CLIENT_CLIENTID": "0oa",
@@ -112,7 +114,8 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--private-key-file",
         metavar="FILE",
-        help="sign with this private key instead of sending a secret; PEM, DER or a JWK",
+        help="sign with this private key instead of sending a secret: a file with PEM, DER, a JWK, "
+        "a JWK Set, PKCS #12 or OpenSSH, without a password",
     )
     add("--kid", metavar="ID", help="the key's id in Okta; needed if the app has several keys")
     add(
@@ -147,6 +150,16 @@ def configuration(arguments: argparse.Namespace) -> tuple[OktaClient, str]:
         _client({**variables, _SECRET: _PLACEHOLDERS[_SECRET]}, scopes, arguments)
         variables[_SECRET] = _prompt_for_secret()
     return _client(variables, scopes, arguments), scopes
+
+
+def unused_files() -> list[str]:
+    """Return a line for each file with settings for Okta's SDKs, which no command reads."""
+    # Unlike `Path.expanduser`, this function does not fail for a user without a home directory.
+    found = [name for name in _FILES if Path(os.path.expanduser(name)).is_file()]  # noqa: PTH111
+    return [
+        f"{name} exists and is not used: only OktaClient.from_file() reads it; set the variables"
+        for name in found
+    ]
 
 
 def name_setting(problem: str, arguments: argparse.Namespace) -> str:
