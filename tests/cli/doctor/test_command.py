@@ -115,9 +115,13 @@ def test_a_file_that_is_not_used_is_named(
         path.touch()
         main(["doctor", "--json", *flags])
         *_, line = printed_document(capsys)[2]["configuration"]["detail"].splitlines()
+        main(["doctor", "--json", "--file", "no.yaml"])
+        assert "exists" not in printed_document(capsys)[2]["configuration"]["detail"]
         path.unlink()
 
-        assert line.startswith(f"{name} exists and is not used: ")
+        assert (
+            line == f"{name} exists and is not used; to take the client from it, give --file {name}"
+        )
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])

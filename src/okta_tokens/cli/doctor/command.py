@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, resolver: Resolver = look_up) -> int:
         report.add(
             failed(
                 _CONFIGURATION,
-                "\n".join([*error.problems, *unused_files()]),
+                "\n".join([*error.problems, *unused_files(arguments)]),
                 "see okta-tokens doctor --help",
             )
         )
@@ -110,7 +110,9 @@ def run(arguments: argparse.Namespace, resolver: Resolver = look_up) -> int:
         return MISCONFIGURED
     names = check_names(scope_sets(scopes))
     report = Report([_CONFIGURATION, *names], as_json=arguments.json)
-    report.add(passed(_CONFIGURATION, "\n".join([_summary(client, scopes), *unused_files()])))
+    report.add(
+        passed(_CONFIGURATION, "\n".join([_summary(client, scopes), *unused_files(arguments)]))
+    )
     diagnosis = Diagnosis(
         client, scopes, step_timeout=arguments.timeout, on_result=report.add, resolver=resolver
     )
