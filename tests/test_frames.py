@@ -172,6 +172,7 @@ CALLS: dict[tuple[str, str], Make] = {
         )
         for name in ("OKTA_CLIENT_PRIVATEKEY", "OKTA_CLIENT_PRIVATEKEYID")
     },
+    ("from_file", "path"): OktaClient.from_file,
     ("ClientSecretBasic", "secret"): ClientSecretBasic,
     ("ClientSecretPost", "secret"): ClientSecretPost,
     ("ClientSecretJWT", "secret"): ClientSecretJWT,
@@ -223,6 +224,7 @@ OPTIONAL = {
     "dpop",
     "environ",
     "kid",
+    "path",
     "refresh",
     "retry",
     "session",

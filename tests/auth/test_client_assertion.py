@@ -270,6 +270,19 @@ async def test_a_key_file_is_read_every_time(
     assert repr(method) == f"PrivateKeyJWT({path!r})"
 
 
+async def test_a_rotated_key_file_brings_its_id(tmp_path: Path) -> None:
+    """If no `kid` is passed, each JWK that the file has in turn is used with its own `kid`."""
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(jwk(ec_key(), kid="1")))
+    method = PrivateKeyJWT(file)
+
+    for key, kid in ((ec_key(), "1"), (ec_key(number=1), "2"), (ec_key(number=1), "3")):
+        file.write_text(json.dumps(jwk(key, kid=kid)))
+        made = await request(method)
+
+        assert verified(made.form["client_assertion"], key).header["kid"] == kid
+
+
 @pytest.mark.parametrize(
     ("result", "problem"),
     [

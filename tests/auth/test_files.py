@@ -5,7 +5,7 @@ from typing import Self
 
 import pytest
 
-from okta_tokens._auth.files import UnreadableFile, read_file
+from okta_tokens._auth.files import UnreadableFile, is_open_to_others, read_file
 from okta_tokens._auth.signing import load_thumbprint, read_material
 from tests.keys import ec_key, pem
 
@@ -52,6 +52,11 @@ def test_a_file_that_cannot_be_used_is_named(
     assert problem_of(path) == f"is missing: {path} is empty; check what writes the file"
     path.write_bytes(b"x" * 65_537)
     assert problem_of(path) == f"is too long: {path} has more than 64 KiB; check the path"
+
+
+def test_a_file_that_is_gone_is_not_open_to_others() -> None:
+    """A file that is removed after it was read is no warning."""
+    assert not is_open_to_others(Path("/nowhere/key"))
 
 
 def test_a_long_path_is_shown_by_its_last_name() -> None:

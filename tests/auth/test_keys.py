@@ -6,18 +6,26 @@ import asyncio
 import copy
 import json
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okta_tokens._auth.key_forms import CERTIFICATE, ENCRYPTED, PUBLIC
-from okta_tokens._auth.keys import LoadedKey, new_key, parse_key, public_thumbprint
+from okta_tokens._auth.keys import _LOADED, LoadedKey, new_key, parse_key, public_thumbprint
 from okta_tokens._auth.signing import sign_jwt
 from tests.keys import (
     CURVES,
@@ -177,6 +185,54 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
 def test_what_cannot_sign_is_refused(make: Callable[[], object], problem: str) -> None:
     """An invalid key is refused with a message that does not repeat the key."""
     assert parse_key(make(), kid=None, algorithm=None) == problem
+
+
+def test_a_key_with_one_wrong_byte_is_refused() -> None:
+    """The numbers of an RSA key belong together, so each wrong byte of its file is noticed."""
+    traditional = PrivateFormat.TraditionalOpenSSL
+    text = rsa_key().private_bytes(Encoding.DER, traditional, NoEncryption())
+    wrong = (text[:i] + bytes([text[i] ^ 1]) + text[i + 1 :] for i in range(len(text)))
+
+    problems = [parse_key(each, kid=None, algorithm=None) for each in wrong]
+
+    assert all(isinstance(problem, str) for problem in problems)
+    assert "has numbers that do not belong together; export the key again" in problems
+
+
+@pytest.mark.parametrize("form", ["PEM", "DER", "JWK", "OpenSSH"])
+def test_to_load_an_rsa_key_is_no_longer_than_a_few_signatures(form: str) -> None:
+    """No form of an RSA key is tested for primes, which takes as long as 60 signatures."""
+    key = rsa_key()
+    forms: dict[str, object] = {"PEM": pem(key), "DER": der(key), "JWK": jwk(key)}
+    forms["OpenSSH"] = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+
+    def load() -> None:
+        _LOADED.clear()
+        loaded(forms[form])
+
+    def sign() -> None:
+        key.sign(b"x", PKCS1v15(), SHA256())
+
+    assert shortest(load) < 15 * shortest(sign)
+
+
+def shortest(step: Callable[[], None]) -> float:
+    """Return the CPU time of the fastest of ten runs, in seconds."""
+    times: list[float] = []
+    for _ in range(10):
+        began = time.thread_time()
+        step()
+        times.append(time.thread_time() - began)
+    return min(times)
+
+
+def test_a_jwk_needs_no_factors() -> None:
+    """The modulus and the two exponents are a key; one factor alone is not."""
+    full = jwk(rsa_key())
+    numbers = {name: full[name] for name in ("kty", "n", "e", "d")}
+
+    assert loaded(numbers) == loaded(full)
+    assert parse_key({**numbers, "p": full["p"]}, kid=None, algorithm=None) == BROKEN
 
 
 def test_an_algorithm_that_does_not_fit_is_refused() -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -29,8 +30,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove Okta's variables from the environment."""
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Remove Okta's variables from the environment, and make a home directory without files."""
+    monkeypatch.setenv("HOME", str(tmp_path))
     for name in [*os.environ]:
         if name.startswith("OKTA_"):
             monkeypatch.delenv(name)

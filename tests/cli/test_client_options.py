@@ -105,6 +105,52 @@ async def as_coroutine(client: OktaClient, request: TokenRequest) -> None:
     await client.authentication(request)
 
 
+FILE = f"""\
+okta:
+  client:
+    orgUrl: https://file.okta.com
+    clientId: 0oafile
+    clientSecret: {SECRET}
+"""
+
+
+def test_the_client_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--file` the client is that of the file: no variable counts, no person is asked."""
+    path = tmp_path / "okta.yaml"
+    path.write_text(FILE)
+    path.chmod(0o600)
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("okta_tokens.cli._client_options.getpass", None)
+
+    client, scopes = configuration(parsed("--file", str(path), "--scope", "a"))
+
+    assert (client, scopes) == (OktaClient.from_file(path), "a")
+
+
+def test_another_flag_of_the_client_contradicts_a_file() -> None:
+    """With `--file` the other flags of the client are problems, beside those of the file."""
+    alone = "the client comes from --file alone; remove one of the two flags"
+
+    assert problems("--file", "no.yaml", "--domain", "x", "--auth-method", "private_key_jwt") == (
+        f"--auth-method: {alone}",
+        f"--domain: {alone}",
+        "--file: the client cannot be read from no.yaml: no such file or directory; check the path",
+    )
+
+
+def test_each_problem_of_a_file_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wrong field is a problem of its own."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("okta.yaml")
+    path.write_text(FILE.replace("0oafile", "").replace("https:", "ftp:"))
+    path.chmod(0o600)
+
+    assert problems("--file", "okta.yaml") == (
+        "okta.yaml: okta.client.orgUrl: has a scheme other than https; use https",
+        "okta.client.clientId: is empty; give the client id of your app",
+    )
+
+
 @pytest.mark.parametrize(
     ("method", "expected"),
     [

@@ -266,9 +266,17 @@ def test_what_editors_leave_around_a_value(name: str, around: str, problem: str)
 def test_a_variable_that_means_nothing_is_a_warning(name: str, advice: str) -> None:
     """A variable of the prefix that means nothing is a warning with the nearest name."""
     with pytest.warns(
-        UserWarning, match=f"^{name} is not a variable of a client; {re.escape(advice)}$"
+        UserWarning, match=f"^{name} is not a setting of a client; {re.escape(advice)}$"
     ):
         OktaClient.from_env({**ENVIRONMENT, name: SECRET})
+
+
+def test_a_misspelt_variable_is_named_before_the_error() -> None:
+    """If a variable is missing because it is misspelt, the warning comes, too."""
+    environ = {name: text for name, text in ENVIRONMENT.items() if name != "OKTA_CLIENT_CLIENTID"}
+
+    with pytest.warns(UserWarning, match=r"do you mean OKTA_CLIENT_CLIENTID\?"):
+        refusal({**environ, "OKTA_CLIENT_CLIENT_ID": "0oa1"})
 
 
 def test_variables_of_other_programs_are_no_warning() -> None:

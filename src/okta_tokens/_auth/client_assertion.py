@@ -278,7 +278,7 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
         else:
             return source
         if self._latest is None or self._latest[0] != (material, kid):
-            # The checks of an RSA key take milliseconds, so a worker thread does them.
+            # A worker thread loads the key, because the first one also loads the extra's packages.
             found = _Material(material, kid, self._algorithm)
             del material  # a cancellation passes the frames that await
             key = await asyncio.to_thread(found.load)

@@ -1,4 +1,4 @@
-"""Files that hold a key or a secret: read them, or say what is wrong with them."""
+"""Files that hold a key, a secret or a client: read them, or say what is wrong with them."""
 
 from __future__ import annotations
 
@@ -42,16 +42,18 @@ def read_file(path: Path) -> bytes | UnreadableFile:
             content = file.read(_MAX_FILE + 1)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else type(error).__name__
-        return UnreadableFile(f"cannot be read from {_shown(path)}: {reason}; check the path")
+        return UnreadableFile(f"cannot be read from {shown_path(path)}: {reason}; check the path")
     except Exception as error:  # noqa: BLE001 - RuntimeError, or whatever a subclass raises
         return UnreadableFile(
-            f"cannot be read from {_shown(path)}: {type(error).__name__}; check the path"
+            f"cannot be read from {shown_path(path)}: {type(error).__name__}; check the path"
         )
     if not content.strip():
-        return UnreadableFile(f"is missing: {_shown(path)} is empty; check what writes the file")
+        return UnreadableFile(
+            f"is missing: {shown_path(path)} is empty; check what writes the file"
+        )
     if len(content) > _MAX_FILE:
         return UnreadableFile(
-            f"is too long: {_shown(path)} has more than {_MAX_FILE // 1024} KiB; check the path"
+            f"is too long: {shown_path(path)} has more than {_MAX_FILE // 1024} KiB; check the path"
         )
     return content
 
@@ -70,15 +72,31 @@ def read_secret(path: Path) -> str | UnreadableFile:
     except UnicodeDecodeError:
         del content  # a debugger shows the locals of a frame with a chained error
         return UnreadableFile(
-            f"is no text: {_shown(path)} is not UTF-8; check what writes the file"
+            f"is no text: {shown_path(path)} is not UTF-8; check what writes the file"
         )
 
 
-def _shown(path: Path) -> str:
+def is_open_to_others(path: Path) -> bool:
+    """Tell whether other users of this machine may read or change a file.
+
+    Args:
+        path: The file.
+    """
+    try:
+        mode = path.expanduser().stat().st_mode
+    except Exception:  # noqa: BLE001 - the file is gone, or whatever a subclass raises
+        return False
+    return os.name == "posix" and mode & 0o077 != 0
+
+
+def shown_path(path: Path) -> str:
     """Return a path for a message, as far as it cannot be taken for a key or a secret.
 
     An error with a text that looks like a secret loses its text. So a long path, whose names are as
     mixed as a secret, is shown by its last name.
+
+    Args:
+        path: The path.
     """
     try:
         text, name = str(path), path.name

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Hashable, Mapping
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from okta_tokens._auth.authentication import ClientAuthentication
 from okta_tokens._auth.dpop import DPoP
@@ -22,6 +23,9 @@ from okta_tokens._model.key_identity import Identified, constructor_arguments
 from okta_tokens._model.parameters import Parameters, parse_parameters
 from okta_tokens._runtime.arguments import raise_problems, text_of
 from okta_tokens._runtime.unserializable import Unserializable
+
+if TYPE_CHECKING:
+    from okta_tokens._model.environment import ClientArguments
 
 
 class OktaClient(Identified, Unserializable):
@@ -162,10 +166,43 @@ class OktaClient(Identified, Unserializable):
         arguments = parse_environment(environ, prefix)
         unknown = unknown_variables(environ, prefix)
         del environ  # an error tracker records the locals of the frame that raises
-        if isinstance(arguments, list):
-            raise_problems("environment", arguments)
         for warning in unknown:
             warnings.warn(warning, stacklevel=2)
+        if isinstance(arguments, list):
+            raise_problems("environment", arguments)
+        return cls(**arguments)
+
+    @classmethod
+    def from_file(cls, path: str | Path | None = None) -> OktaClient:
+        """Make a client from a YAML file in the form of Okta's own SDKs. It needs the extra `yaml`.
+
+        The fields are below `okta.client`. They mean what the variables of `from_env` mean:
+        `orgUrl`, `clientId`, `authorizationServer`, `dpopEnabled`, `privateKeyId` or `kid`, and one
+        of `clientSecret`, `clientSecretFile`, `privateKey` and `privateKeyFile`. A `privateKey` may
+        also be a mapping, which is a JWK. A relative path begins at the current directory. Other
+        fields of the SDKs, such as `scopes`, mean nothing here.
+
+        A client comes from one source: no variable of the environment is read. A field that means
+        nothing is a `UserWarning`, and so is a file that other users of the machine may read.
+
+        Args:
+            path: The file (`~` is the home directory); `None` for `~/.okta/okta.yaml`, and never a
+                file of the current directory.
+
+        Returns:
+            The client.
+
+        Raises:
+            ConfigurationError: If the file cannot be read or is not YAML, if a field is missing,
+                invalid or there twice, or if the extra is not installed. The message names the
+                file, and lists every problem by its field or its line. It repeats no value.
+        """
+        source, arguments, found = _parse_file(path)
+        del path  # an error tracker records the locals of the frame that raises
+        for warning in found:
+            warnings.warn(warning, stacklevel=2)
+        if isinstance(arguments, list):
+            raise_problems(source, arguments)
         return cls(**arguments)
 
     @property
@@ -187,6 +224,15 @@ class OktaClient(Identified, Unserializable):
         server = f"authorization_server={arguments.pop('authorization_server')!r}"
         rest = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
         return f"OktaClient({', '.join([*positional, server, *rest])})"
+
+
+def _parse_file(path: object) -> tuple[str, ClientArguments | list[str], list[str]]:
+    try:
+        from okta_tokens._model.okta_yaml import parse_file  # noqa: PLC0415 - needs an extra
+    except ImportError:
+        problem = "needs the extra yaml: pip install 'okta-tokens[yaml]'"
+        return "OktaClient.from_file", [problem], []
+    return parse_file(path)
 
 
 _POSITIONAL = ("domain", "client_id", "authentication")

@@ -1,4 +1,4 @@
-"""Parse the environment variables that describe a client."""
+"""Parse the settings that describe a client: the environment's variables, or a file's fields."""
 
 from __future__ import annotations
 
@@ -28,30 +28,31 @@ ORG_SERVER = "org"
 DEFAULT_PREFIX = "OKTA_CLIENT_"
 """How the variables of Okta's SDKs begin."""
 
-_OWN = (
-    "ORGURL",
-    "CLIENTID",
-    "SECRET",
-    "SECRET_FILE",
-    "PRIVATEKEY",
-    "PRIVATEKEY_FILE",
-    "PRIVATEKEYID",
-    "KID",
-    "AUTHORIZATIONSERVER",
-    "DPOPENABLED",
-)
-"""The variables of a client, without their prefix."""
+FIELDS = {
+    "ORGURL": "orgUrl",
+    "CLIENTID": "clientId",
+    "SECRET": "clientSecret",
+    "SECRET_FILE": "clientSecretFile",
+    "PRIVATEKEY": "privateKey",
+    "PRIVATEKEY_FILE": "privateKeyFile",
+    "PRIVATEKEYID": "privateKeyId",
+    "KID": "kid",
+    "AUTHORIZATIONSERVER": "authorizationServer",
+    "DPOPENABLED": "dpopEnabled",
+}
+"""The variables of a client, without their prefix, and the same settings in a file."""
 _OF_SDKS = re.compile(
-    "SCOPES|TOKEN|AUTHORIZATIONMODE|USERAGENT|MAXRETRIES|RATELIMIT_MAXRETRIES"
-    "|(CONNECTION|REQUEST)TIMEOUT|(CACHE|PROXY|LOGGING|TESTING|RATELIMIT|OAUTH2?)_.*|LOGGING.*"
+    "SCOPES|TOKEN|AUTHORIZATIONMODE|USERAGENT|MAXRETRIES|RATELIMIT_MAXRETRIES|CLIENTASSERTION"
+    "|OAUTHTOKENRENEWALOFFSET|DPOPKEYROTATIONINTERVAL|(CONNECTION|REQUEST)TIMEOUT"
+    "|(CACHE|CACHEMANAGER|PROXY|LOGGING|TESTING|RATELIMIT|OAUTH2?)_.*|LOGGING.*"
 )
-"""The variables of Okta's SDKs that mean nothing here; the command reads `SCOPES`."""
+"""The settings of Okta's SDKs that mean nothing here; the command reads `SCOPES`."""
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTES = ("'", '"')
 _MAX_SHOWN = 64  # characters of a name
 _MAX_NAMES = 1_000  # variables that are looked at for wrong names
 
-EnvironmentAuthentication = ClientSecretBasic | PrivateKeyJWT
+ParsedAuthentication = ClientSecretBasic | PrivateKeyJWT
 
 
 class ClientArguments(TypedDict):
@@ -59,7 +60,7 @@ class ClientArguments(TypedDict):
 
     domain: str
     client_id: str
-    authentication: EnvironmentAuthentication
+    authentication: ParsedAuthentication
     authorization_server: str | None
     dpop: DPoP | None
 
@@ -78,11 +79,9 @@ def parse_environment(variables: object, prefix: object) -> ClientArguments | li
     if start is None or not _PREFIX.fullmatch(start):
         return ["prefix: must be the beginning of a name, such as OKTA_CLIENT_"]
     unreadable = ["environ: cannot be read; pass a mapping from names to strings, or None"]
-    found = checked(lambda: _read(cast("Mapping[str, object]", variables), start), unreadable)
-    if isinstance(found, list):
-        return found
-    parsed = _parse(found, start)
-    return [f"{start}{each}" for each in parsed] if isinstance(parsed, list) else parsed
+    names = {name: f"{start}{name}" for name in FIELDS}
+    found = checked(lambda: _read(cast("Mapping[str, object]", variables), names), unreadable)
+    return found if isinstance(found, list) else parse_settings(found, names)
 
 
 def unknown_variables(variables: object, prefix: object) -> list[str]:
@@ -95,49 +94,71 @@ def unknown_variables(variables: object, prefix: object) -> list[str]:
     start = text_of(prefix) or DEFAULT_PREFIX
     names = checked(lambda: [*islice(cast("Iterable[object]", variables), _MAX_NAMES)], [])
     texts = [text for name in names if (text := text_of(name)) and text.startswith(start)]
-    return [warning for text in texts if (warning := _unknown(text.removeprefix(start), start))]
+    suffixes = (text.removeprefix(start) for text in texts)
+    return [warning for name in suffixes if (warning := unknown_name(name, FIELDS, start))]
 
 
-def _unknown(name: str, prefix: str) -> str | None:
-    if name in _OWN or _OF_SDKS.fullmatch(name) or looks_secret(name):
+def unknown_name(name: str, known: Iterable[str], prefix: str) -> str | None:
+    """Return a warning for a setting that means nothing, with the nearest name.
+
+    Args:
+        name: The name of the setting, without its prefix.
+        known: The names of the settings of a client.
+        prefix: What stands before each name.
+    """
+    names = {each.upper(): each for each in known}
+    if name in names.values() or _OF_SDKS.fullmatch(name.upper()) or looks_secret(name):
         return None
-    nearest = get_close_matches(name.upper(), _OWN, 1)
-    advice = f"do you mean {prefix}{nearest[0]}?" if nearest else "remove it, or correct its name"
-    return f"{prefix}{name[:_MAX_SHOWN]} is not a variable of a client; {advice}"
+    nearest = get_close_matches(name.upper(), names, 1)
+    advice = "remove it, or correct its name"
+    if nearest:
+        advice = f"do you mean {prefix}{names[nearest[0]]}?"
+    return f"{prefix}{name[:_MAX_SHOWN]} is not a setting of a client; {advice}"
 
 
-def _read(variables: Mapping[str, object], prefix: str) -> Mapping[str, str] | list[str]:
+def _read(variables: Mapping[str, object], names: Mapping[str, str]) -> dict[str, str] | list[str]:
     """Return the text of each variable, empty if it is not set, or which of them are not texts."""
-    values = {name: variables.get(f"{prefix}{name}") for name in _OWN}
+    values = {name: variables.get(shown) for name, shown in names.items()}
     texts = {name: "" if value is None else text_of(value) for name, value in values.items()}
-    problems = [f"{prefix}{name}: is not a string" for name, text in texts.items() if text is None]
+    problems = [f"{names[name]}: is not a string" for name, text in texts.items() if text is None]
     return problems or {name: text or "" for name, text in texts.items()}
 
 
-def _parse(variables: Mapping[str, str], prefix: str) -> ClientArguments | list[str]:
-    """Return the arguments, or the problems, each with the name of its variable."""
+def parse_settings(
+    values: Mapping[str, str], names: Mapping[str, str]
+) -> ClientArguments | list[str]:
+    """Return the arguments of a client, or what is wrong with its settings.
+
+    Args:
+        values: The text of each setting of `FIELDS`, empty if it is not set.
+        names: How the messages name each of them.
+    """
     spelling = [
-        f"{name}: {problem}"
-        for name, text in variables.items()
+        f"{names[name]}: {problem}"
+        for name, text in values.items()
         if name != "PRIVATEKEY" and (problem := _spelling_problem(text))
     ]
     if spelling:
         return spelling
-    domain, client_id = variables["ORGURL"], variables["CLIENTID"]
-    server = variables["AUTHORIZATIONSERVER"] or "default"
+    domain, client_id = values["ORGURL"], values["CLIENTID"]
+    server = values["AUTHORIZATIONSERVER"] or "default"
     server_id = None if server == ORG_SERVER else server
-    authentication = _parse_authentication(variables, prefix)
-    dpop = _parse_dpop(variables["DPOPENABLED"])
+    authentication = _parse_authentication(values, names)
+    dpop = _parse_dpop(values["DPOPENABLED"])
     problems = [
-        *(f"ORGURL: {problem}" for problem in parse_domain(domain)[1]),
-        *(f"CLIENTID: {problem}" for problem in client_id_problems(client_id)),
+        *(f"{names['ORGURL']}: {problem}" for problem in parse_domain(domain)[1]),
+        *(f"{names['CLIENTID']}: {problem}" for problem in client_id_problems(client_id)),
         *([authentication] if isinstance(authentication, str) else []),
-        *(f"AUTHORIZATIONSERVER: {problem}" for problem in server_problems(server_id, ORG_SERVER)),
-        *([f"DPOPENABLED: {dpop}"] if isinstance(dpop, str) else []),
+        *(
+            f"{names['AUTHORIZATIONSERVER']}: {problem}"
+            for problem in server_problems(server_id, ORG_SERVER)
+        ),
+        *([f"{names['DPOPENABLED']}: {dpop}"] if isinstance(dpop, str) else []),
     ]
     if not problems and swap_problems(client_id, authentication):
         problems.append(
-            f"CLIENTID: holds the secret, and {prefix}SECRET the client id; exchange them"
+            f"{names['CLIENTID']}: holds the secret, and {names['SECRET']} the client id; "
+            "exchange them"
         )
     if problems or isinstance(authentication, str) or isinstance(dpop, str):
         return problems
@@ -170,39 +191,39 @@ def _parse_dpop(enabled: str) -> DPoP | str | None:
 
 
 def _parse_authentication(
-    variables: Mapping[str, str], prefix: str
-) -> EnvironmentAuthentication | str:
-    """Return the method of authentication, or what is wrong with its variables."""
+    values: Mapping[str, str], names: Mapping[str, str]
+) -> ParsedAuthentication | str:
+    """Return the method of authentication, or what is wrong with its settings."""
     credentials = {
-        name: variables[name]
+        name: values[name]
         for name in ("SECRET", "SECRET_FILE", "PRIVATEKEY", "PRIVATEKEY_FILE")
-        if variables[name]
+        if values[name]
     }
     if not credentials:
-        return f"SECRET: is not set, and neither is {prefix}PRIVATEKEY; set one of them"
+        key = names["PRIVATEKEY"]
+        return f"{names['SECRET']}: is not set, and neither is {key}; set one of them"
     if len(credentials) > 1:
-        first, *others = credentials
-        rest = " and ".join(f"{prefix}{name}" for name in others)
-        return f"{first}: is set, and so is {rest}; set only one of them"
+        first, *others = (names[name] for name in credentials)
+        return f"{first}: is set, and so is {' and '.join(others)}; set only one of them"
     ((name, value),) = credentials.items()
     if name.startswith("SECRET"):
-        return _parse_secret(name, value)
-    kid = variables["PRIVATEKEYID"] or variables["KID"] or None
-    if variables["KID"] not in {"", kid}:
-        return f"KID: differs from {prefix}PRIVATEKEYID; set only one of them"
+        return _parse_secret(name, value, names)
+    kid = values["PRIVATEKEYID"] or values["KID"] or None
+    if values["KID"] not in {"", kid}:
+        return f"{names['KID']}: differs from {names['PRIVATEKEYID']}; set only one of them"
     is_path = name == "PRIVATEKEY_FILE" or is_key_path(value)
     try:
         return PrivateKeyJWT(Path(value) if is_path else value, kid=kid)
     except ConfigurationError as error:
         problem = str(error).removeprefix("PrivateKeyJWT: ")
         if problem.startswith("kid "):
-            name = "PRIVATEKEYID" if variables["PRIVATEKEYID"] else "KID"
-        return f"{name}: {problem}"
+            name = "PRIVATEKEYID" if values["PRIVATEKEYID"] else "KID"
+        return f"{names[name]}: {problem}"
 
 
-def _parse_secret(name: str, value: str) -> ClientSecretBasic | str:
+def _parse_secret(name: str, value: str, names: Mapping[str, str]) -> ClientSecretBasic | str:
     try:
         return ClientSecretBasic(Path(value) if name == "SECRET_FILE" else value)
     except ConfigurationError as error:
         problem = str(error).removeprefix("ClientSecretBasic: the secret ")
-        return f"{name}: {problem}"
+        return f"{names[name]}: {problem}"

@@ -30,6 +30,7 @@ A value that is not given by a flag is taken from the environment:
                                     machine could read it. On a terminal the command prompts for it.
   OKTA_CLIENT_SECRET_FILE           a file with the client secret
 
+With --file, the client comes from that file alone; the scopes do not.
 HTTPS_PROXY names a proxy, and SSL_CERT_FILE names a file of trusted certificates.
 """
 
@@ -57,13 +58,16 @@ _SETTING_NAMES = {
 """How a problem begins, and how it begins for a user of the command."""
 _ERROR_PREFIXES = {
     "environment: ": "",
+    "OktaClient.from_file: ": "--file: ",
     "OktaClient: client_id: ": "OKTA_CLIENT_CLIENTID: ",  # exchanged with the secret
     "PrivateKeyJWT: ": f"{_KEY}: ",
     "DPoP: ": "OKTA_CLIENT_DPOPENABLED: ",
     **{f"{method.__name__}: ": f"{_SECRET}: " for method in SECRET_METHODS.values()},
 }
 """How an error of the package begins, and the setting that it is about here."""
-_NEXT_PROBLEM = re.compile(r"; (?=OKTA_CLIENT_[A-Z_]+: )")
+_NEXT_PROBLEM = re.compile(r"; (?=(?:OKTA_CLIENT_[A-Z_]+|okta\.client\.\w+): )")
+_FILES = ("~/.okta/okta.yaml", "./okta.yaml")
+"""Where Okta's SDKs look for the settings of a client."""
 _PLACEHOLDERS = {
     "OKTA_CLIENT_ORGURL": "acme.okta.com",
     "OKTA_CLIENT_CLIENTID": "0oa",
@@ -94,6 +98,12 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
         parser: The command's parser.
     """
     add = parser.add_argument
+    add(
+        "--file",
+        metavar="FILE",
+        help="take the client from this file, which has the form of Okta's okta.yaml, and nothing "
+        "of the client from other flags or the environment; needs the extra yaml",
+    )
     add("--domain", metavar="HOST", help="the Okta domain, for example acme.okta.com")
     add("--client-id", metavar="ID", help="the app's client id, for example 0oa1b2c3")
     add(
@@ -112,7 +122,8 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--private-key-file",
         metavar="FILE",
-        help="sign with this private key instead of sending a secret; PEM, DER or a JWK",
+        help="sign with this private key instead of sending a secret: a file with PEM, DER, a JWK, "
+        "a JWK Set, PKCS #12 or OpenSSH, without a password",
     )
     add("--kid", metavar="ID", help="the key's id in Okta; needed if the app has several keys")
     add(
@@ -147,6 +158,22 @@ def configuration(arguments: argparse.Namespace) -> tuple[OktaClient, str]:
         _client({**variables, _SECRET: _PLACEHOLDERS[_SECRET]}, scopes, arguments)
         variables[_SECRET] = _prompt_for_secret()
     return _client(variables, scopes, arguments), scopes
+
+
+def unused_files(arguments: argparse.Namespace) -> list[str]:
+    """Return a line for each file of Okta's SDKs that exists, if the client comes from no file.
+
+    Args:
+        arguments: The parsed command line.
+    """
+    if arguments.file is not None:
+        return []
+    # Unlike `Path.expanduser`, this function does not fail for a user without a home directory.
+    found = [name for name in _FILES if Path(os.path.expanduser(name)).is_file()]  # noqa: PTH111
+    return [
+        f"{name} exists and is not used; to take the client from it, give --file {name}"
+        for name in found
+    ]
 
 
 def name_setting(problem: str, arguments: argparse.Namespace) -> str:
@@ -185,6 +212,8 @@ def _scopes(arguments: argparse.Namespace) -> str:
 
 
 def _lacks_secret(variables: Mapping[str, str], arguments: argparse.Namespace) -> bool:
+    if arguments.file is not None:
+        return False
     method, file = arguments.auth_method, arguments.private_key_file
     has_credential = any(map(variables.get, _CREDENTIALS))
     if method in SECRET_METHODS:
@@ -200,7 +229,7 @@ def _prompt_for_secret() -> str:
 
 
 def _client(variables: Mapping[str, str], scopes: str, arguments: argparse.Namespace) -> OktaClient:
-    """Return the client of the flags and variables, after a check of everything at once.
+    """Return the client, after a check of everything at once.
 
     The identity, the credential and the scopes are checked separately, so that a problem in one of
     them does not hide the problems in the others.
@@ -214,23 +243,26 @@ def _client(variables: Mapping[str, str], scopes: str, arguments: argparse.Names
             problems.extend(_problems_in(error))
             return None
 
-    identity = collect(
-        lambda: OktaClient.from_env(
-            {**variables, **dict.fromkeys(_CREDENTIALS, ""), _SECRET: _PLACEHOLDERS[_SECRET]}
-        )
-    )
-    authentication = collect(lambda: _authentication(variables, arguments))
     client: OktaClient | None = None
-    if identity is not None and authentication is not None:
-        client = collect(
-            lambda: OktaClient(
-                identity.origin,
-                identity.client_id,
-                authentication,
-                authorization_server=identity.authorization_server,
-                dpop=identity.dpop,
+    if arguments.file is not None:
+        client = collect(lambda: OktaClient.from_file(arguments.file))
+    else:
+        identity = collect(
+            lambda: OktaClient.from_env(
+                {**variables, **dict.fromkeys(_CREDENTIALS, ""), _SECRET: _PLACEHOLDERS[_SECRET]}
             )
         )
+        authentication = collect(lambda: _authentication(variables, arguments))
+        if identity is not None and authentication is not None:
+            client = collect(
+                lambda: OktaClient(
+                    identity.origin,
+                    identity.client_id,
+                    authentication,
+                    authorization_server=identity.authorization_server,
+                    dpop=identity.dpop,
+                )
+            )
     client = client or _PLACEHOLDER_CLIENT
     collect(lambda: TokenProvider().source(client, scopes))
     if problems:
@@ -267,6 +299,12 @@ def _authentication(
 
 
 def _contradictions(variables: Mapping[str, str], arguments: argparse.Namespace) -> Iterator[str]:
+    if arguments.file is not None:
+        for name in ("auth_method", *_FLAGS.values()):
+            if getattr(arguments, name) is not None:
+                flag = f"--{name.replace('_', '-')}"
+                yield f"{flag}: the client comes from --file alone; remove one of the two flags"
+        return
     method, file = arguments.auth_method, arguments.private_key_file
     needs_secret = method in SECRET_METHODS
     if needs_secret and file is not None:

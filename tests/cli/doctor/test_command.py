@@ -99,6 +99,31 @@ def test_a_failure_exits_with_1(configured: Sandbox, capsys: pytest.CaptureFixtu
     assert configured.token_requests == 3
 
 
+@pytest.mark.parametrize("flags", [(), ("--client-id", "{clientId}")])
+def test_a_file_that_is_not_used_is_named(
+    flags: tuple[str, ...],
+    configured: Sandbox,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The doctor names the files of Okta's SDKs, whether the configuration is valid or not."""
+    monkeypatch.chdir(tmp_path)
+    paths = {"~/.okta/okta.yaml": tmp_path / ".okta/okta.yaml", "./okta.yaml": Path("okta.yaml")}
+    for name, path in paths.items():
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        main(["doctor", "--json", *flags])
+        *_, line = printed_document(capsys)[2]["configuration"]["detail"].splitlines()
+        main(["doctor", "--json", "--file", "no.yaml"])
+        assert "exists" not in printed_document(capsys)[2]["configuration"]["detail"]
+        path.unlink()
+
+        assert (
+            line == f"{name} exists and is not used; to take the client from it, give --file {name}"
+        )
+
+
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_an_invalid_configuration_exits_with_2(
     flags: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ from okta_tokens.cli._client_options import (
     MisconfiguredError,
     add_client_options,
     configuration,
+    unused_files,
 )
 from okta_tokens.cli._console import EXIT_CODES, FAILED, MISCONFIGURED, print_error
 from okta_tokens.cli.doctor.authentication_methods import method_of
@@ -27,7 +28,7 @@ _DESCRIPTION = f"""\
 Find out why a token cannot be fetched, or what may fail soon. The doctor runs these checks and says
 what to do about each problem. It skips the checks that depend on a failed one:
 
-  configuration    values that are missing or invalid, all at once
+  configuration    values that are missing or invalid, all at once; files that are not used
   dns, tcp, tls    whether Okta or the proxy can be reached; how long the certificate is valid
   clock            the difference between this machine's clock and Okta's
   endpoint         whether the token endpoint exists and is Okta's
@@ -97,7 +98,11 @@ def run(arguments: argparse.Namespace, resolver: Resolver = look_up) -> int:
         names = check_names({})
         report = Report([_CONFIGURATION, *names], as_json=arguments.json)
         report.add(
-            failed(_CONFIGURATION, "\n".join(error.problems), "see okta-tokens doctor --help")
+            failed(
+                _CONFIGURATION,
+                "\n".join([*error.problems, *unused_files(arguments)]),
+                "see okta-tokens doctor --help",
+            )
         )
         for name in names:
             report.add(skipped(name, f"{_CONFIGURATION} failed"))
@@ -105,7 +110,9 @@ def run(arguments: argparse.Namespace, resolver: Resolver = look_up) -> int:
         return MISCONFIGURED
     names = check_names(scope_sets(scopes))
     report = Report([_CONFIGURATION, *names], as_json=arguments.json)
-    report.add(passed(_CONFIGURATION, _summary(client, scopes)))
+    report.add(
+        passed(_CONFIGURATION, "\n".join([_summary(client, scopes), *unused_files(arguments)]))
+    )
     diagnosis = Diagnosis(
         client, scopes, step_timeout=arguments.timeout, on_result=report.add, resolver=resolver
     )
