@@ -199,6 +199,15 @@ def has_private_key(method: ClientAuthentication) -> bool:
     return isinstance(method, CredentialMethod) and method._has_private_key
 
 
+def has_secret(method: ClientAuthentication) -> bool:
+    """Tell whether a method is one of this package's three that need a client secret.
+
+    Args:
+        method: The client's authentication.
+    """
+    return isinstance(method, CredentialMethod) and not method._has_private_key
+
+
 def is_resolved(method: ClientAuthentication) -> bool:
     """Tell whether `resolve` would return the method itself.
 
