@@ -275,6 +275,16 @@ def test_an_echo_in_the_causes_is_withheld(parts: int) -> None:
     assert not any(SECRET[at : at + 8] in text_of(error) for at in range(len(SECRET) - 7))
 
 
+def test_character_codes_in_the_causes_are_withheld() -> None:
+    """A secret is withheld if the causes together are a list of its characters' codes."""
+    codes = [str(ord(character)) for character in SECRET[:12]]
+    causes = [{"errorSummary": ", ".join(codes[at : at + 3])} for at in range(0, 12, 3)]
+    error = error_in(new_response(okta_error("You sent", *causes), 400))
+
+    assert isinstance(error, OAuthError)
+    assert error.description == f"You sent {WITHHELD}"
+
+
 # Refusals that are not in the body of a 4xx
 
 
@@ -359,15 +369,18 @@ def test_a_challenge_that_requires_a_nonce_is_obeyed(headers: list[str], descrip
         assert response.is_oktas()
 
 
-@pytest.mark.parametrize("body", [b"", HTML, {"error": "Unauthorized"}])
-def test_a_code_that_only_a_challenge_has_is_the_error(body: object) -> None:
+@pytest.mark.parametrize(
+    ("body", "description"),
+    [(b"", ""), (HTML, ""), ({"error": "Unauthorized", "error_description": "No."}, "No.")],
+)
+def test_a_code_that_only_a_challenge_has_is_the_error(body: object, description: str) -> None:
     """A code of a token endpoint in `WWW-Authenticate` counts if the body has none."""
     headers = {"WWW-Authenticate": 'Basic realm="a", error="invalid_client"'}
     response = new_response(body, 401, headers)
     error = error_in(response)
 
     assert isinstance(error, OAuthError)
-    assert error.error == "invalid_client"
+    assert (error.error, error.description) == ("invalid_client", description)
     assert error.advice.startswith("check the client id and the secret")
     assert change_for(response, proof=False) is ImmediateRetry.CREDENTIAL
 

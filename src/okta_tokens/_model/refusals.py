@@ -80,7 +80,6 @@ _ACTIVE = "in Okta that the app is active"
 
 _TABLE = (
     # The client
-    _Row(_CLIENT, *SECRET_AT_ORG, r"private_key_jwt"),
     _Row(
         _CLIENT,
         "check the client id and the domain: no app of this org has this id",
