@@ -196,7 +196,8 @@ def has_private_key(method: ClientAuthentication) -> bool:
     Args:
         method: The client's authentication.
     """
-    return isinstance(method, CredentialMethod) and method._has_private_key
+    kind = type(method)
+    return issubclass(kind, CredentialMethod) and kind._has_private_key
 
 
 def has_secret(method: ClientAuthentication) -> bool:
@@ -205,7 +206,8 @@ def has_secret(method: ClientAuthentication) -> bool:
     Args:
         method: The client's authentication.
     """
-    return isinstance(method, CredentialMethod) and not method._has_private_key
+    kind = type(method)
+    return issubclass(kind, CredentialMethod) and not kind._has_private_key
 
 
 def is_resolved(method: ClientAuthentication) -> bool:
