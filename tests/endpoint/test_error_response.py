@@ -253,13 +253,32 @@ def test_the_causes_are_bounded() -> None:
     assert len(error.description) == len("Failed") + 4 * len("; ") + 4 * 200
 
 
-def test_the_causes_decide_about_the_advice() -> None:
-    """The advice is about what a cause says, if the description does not say it."""
-    body = okta_error("Failed", {"errorSummary": "The client_assertion JWT kid is invalid."})
-    error = error_in(new_response({**body, "errorCode": "invalid_client"}, 401))
+@pytest.mark.parametrize(
+    ("cause", "advice", "change"),
+    [
+        ("The client_assertion JWT kid is invalid.", "set kid ", "CREDENTIAL"),
+        ("The client_assertion token is expired.", "set this machine's clock ", "TIME"),
+        ("x" * 200 + " kid", "check the client id and the secret", "CREDENTIAL"),
+    ],
+)
+def test_the_causes_decide_as_the_description_does(cause: str, advice: str, change: str) -> None:
+    """Advice and immediate retry are about what a cause says, as far as it is shown."""
+    body = {**okta_error("Failed", {"errorSummary": cause}), "errorCode": "invalid_client"}
+    response = new_response(body, 401)
+    error = error_in(response)
 
     assert isinstance(error, OAuthError)
-    assert error.advice.startswith("set kid ")
+    assert error.advice.startswith(advice)
+    assert change_for(response, proof=False) is ImmediateRetry[change]
+
+
+def test_only_the_shown_part_of_a_description_decides() -> None:
+    """What stands after 500 characters of a description decides nothing."""
+    body = {"error": "invalid_client", "error_description": "x" * 500 + " kid"}
+    error = error_in(new_response(body, 401))
+
+    assert isinstance(error, OAuthError)
+    assert error.advice.startswith("check the client id and the secret")
 
 
 @pytest.mark.parametrize("parts", [1, 2, 4])

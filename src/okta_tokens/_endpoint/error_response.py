@@ -67,6 +67,12 @@ class _SentError(NamedTuple):
     description: str
     causes: tuple[str, ...]
 
+    @property
+    def words(self) -> str:
+        """The description and the causes, as far as they are looked at."""
+        causes = (cause[:_MAX_CAUSE] for cause in self.causes)
+        return " ".join((self.description[:_MAX_DESCRIPTION], *causes))
+
 
 def is_refusal(response: Response, fields: Mapping[str, object]) -> bool:
     """Tell whether a response is a refusal by Okta.
@@ -119,7 +125,7 @@ def parse_error_response(
         )
     if _refuses(response.status, sent.code):
         facts["retryable"] = sent.code in _TRANSIENT or timed_out
-        advice = _advice_for(sent.code, " ".join((sent.description, *sent.causes)), key)
+        advice = _advice_for(sent.code, sent.words, key)
         return OAuthError(
             f"Okta refused ({response.status} {code}): {reason}; {advice}",
             error=code,
@@ -152,7 +158,7 @@ def immediate_retry_for(
         return None
     sent = _error_of(response, response.json_object())
     if sent.code == "invalid_client":
-        wrong_time = mistimed or _WRONG_TIME.search(sent.description, 0, _MAX_DESCRIPTION)
+        wrong_time = mistimed or _WRONG_TIME.search(sent.words)
         return ImmediateRetry.TIME if wrong_time else ImmediateRetry.CREDENTIAL
     for_proofs = {
         "use_dpop_nonce": ImmediateRetry.NONCE,
@@ -251,15 +257,15 @@ def _shown_description(sent: _SentError, search: SecretSearch) -> str:
         return description
     joined = f"{description.rstrip('.')}: {causes}" if description else causes
     # The parts may be harmless where all of them, or what they are pieces of, reveal a secret.
-    whole = "".join((sent.description, *(cause[:_MAX_CAUSE] for cause in sent.causes)))
+    whole = "".join(cause[:_MAX_CAUSE] for cause in sent.causes)
     reveals = any(map(search.finds, (joined, whole)))
     return f"{description} {WITHHELD}".strip() if reveals else joined
 
 
-def _advice_for(code: str, description: str, key: TokenKey) -> str:
+def _advice_for(code: str, words: str, key: TokenKey) -> str:
     from okta_tokens._model.refusals import advice_for_refusal  # noqa: PLC0415 - rarely needed
 
-    return advice_for_refusal(code, description, key)
+    return advice_for_refusal(code, words, key)
 
 
 def _first_text(fields: Mapping[str, object], *names: str) -> str:

@@ -106,8 +106,8 @@ class Response:
     def challenge(self) -> tuple[str, str]:
         """The error code and the description in `WWW-Authenticate`, as sent; empty without a code.
 
-        Some servers name the error only there, in a 400 or 401. Only codes of a token endpoint
-        count: `invalid_token` (RFC 6750 section 3.1) is the code of an API gateway.
+        Some servers name the error of a 4xx only there. Only codes of a token endpoint count:
+        `invalid_token` (RFC 6750 section 3.1) is the code of an API gateway.
         """
         if not HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return "", ""
@@ -131,8 +131,8 @@ class Response:
     def is_oktas(self) -> bool:
         """Tell whether Okta sent the response, and not a middlebox in front of Okta.
 
-        Two cases: the body has Okta's fields; or the response, which then is no server error, has
-        an `X-Okta-Request-Id`, or an error code of a token endpoint in `WWW-Authenticate`.
+        Three cases: the body has Okta's fields; the response, which then is no server error, has an
+        `X-Okta-Request-Id`; `WWW-Authenticate` has an error code of a token endpoint.
         """
         sent_id = self.header("X-Okta-Request-Id") or ""
         if self.status < HTTPStatus.INTERNAL_SERVER_ERROR and (

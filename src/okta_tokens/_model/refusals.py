@@ -22,9 +22,6 @@ from okta_tokens._model.advice import (
 )
 from okta_tokens._model.token_key import TokenKey
 
-_MAX_WORDS = 500
-"""Characters of a description that are looked at."""
-
 
 def _any(_: TokenKey) -> bool:
     return True
@@ -61,7 +58,7 @@ class _Row(NamedTuple):
         codes: The error codes, of OAuth or in Okta's own format, separated by spaces.
         advice: What to do.
         applies: Which requests the advice is for.
-        words: A pattern of Okta's description; empty if the description does not matter.
+        words: A pattern of Okta's words; empty if they do not matter.
     """
 
     codes: str
@@ -104,12 +101,7 @@ _TABLE = (
         _with_key,
         r"signature",
     ),
-    _Row(
-        _CLIENT,
-        "compare the secret with the app's: they differ",
-        _with_secret,
-        r"signature",
-    ),
+    _Row(_CLIENT, "compare the secret with the app's: they differ", _with_secret, r"signature"),
     _Row(
         _CLIENT,
         f"check the domain, and {MIDDLEBOXES}: one of them rewrites the host",
@@ -122,15 +114,9 @@ _TABLE = (
         r"too short",
     ),
     _Row(
-        _CLIENT,
-        f"check {MIDDLEBOXES}: one of them sends requests twice",
-        words=r"\bused\b|\bjti\b",
+        _CLIENT, f"check {MIDDLEBOXES}: one of them sends requests twice", words=r"\bused\b|\bjti\b"
     ),
-    _Row(
-        _CLIENT,
-        "set this machine's clock by NTP, and keep NTP running",
-        words=WRONG_TIME,
-    ),
+    _Row(_CLIENT, "set this machine's clock by NTP, and keep NTP running", words=WRONG_TIME),
     _Row(
         _CLIENT,
         "compare the secret with the app's: it may be rotated or inactive",
@@ -185,11 +171,7 @@ _TABLE = (
         "grant each scope to the app under Okta API Scopes, and assign the app an admin role",
         _at_org,
     ),
-    _Row(
-        _SCOPE,
-        "grant each scope to the app under Okta API Scopes",
-        _at_org,
-    ),
+    _Row(_SCOPE, "grant each scope to the app under Okta API Scopes", _at_org),
     _Row(
         "invalid_scope",
         "check that each scope exists on this authorization server: Security > API in Okta lists "
@@ -212,34 +194,18 @@ _TABLE = (
         "access policy of the authorization server",
     ),
     # The URL
-    _Row(
-        _PATH,
-        "check the domain (OKTA_CLIENT_ORGURL)",
-        _at_org,
-    ),
+    _Row(_PATH, "check the domain (OKTA_CLIENT_ORGURL)", _at_org),
     _Row(
         _PATH,
         "check the domain (OKTA_CLIENT_ORGURL) and the authorization server's id "
         "(OKTA_CLIENT_AUTHORIZATIONSERVER): Security > API in Okta lists the ids",
     ),
-    _Row(
-        NO_PATH,
-        f"check the domain, and {MIDDLEBOXES}",
-        _at_org,
-    ),
-    _Row(
-        NO_PATH,
-        f"check the domain, the authorization server's id, and {MIDDLEBOXES}",
-    ),
+    _Row(NO_PATH, f"check the domain, and {MIDDLEBOXES}", _at_org),
+    _Row(NO_PATH, f"check the domain, the authorization server's id, and {MIDDLEBOXES}"),
+    _Row("E0000015", "enable the feature for the org", _at_org),
     _Row(
         "E0000015",
-        "enable the feature for the org",
-        _at_org,
-    ),
-    _Row(
-        "E0000015",
-        "enable the feature API Access Management for the org, which custom authorization servers "
-        "need, or use the org's own authorization server",
+        "enable the feature API Access Management, which custom authorization servers need",
     ),
     _Row(
         "E0000005 E0000011",
@@ -252,10 +218,7 @@ _TABLE = (
         "set OKTA_CLIENT_DPOPENABLED=true",
         _without_proofs,
     ),
-    _Row(
-        "use_dpop_nonce",
-        f"the server keeps asking for another nonce; check {MIDDLEBOXES}",
-    ),
+    _Row("use_dpop_nonce", f"the server keeps asking for another nonce; check {MIDDLEBOXES}"),
     _Row(
         "invalid_dpop_proof",
         f"check {MIDDLEBOXES}: one of them removes the header DPoP",
@@ -266,10 +229,7 @@ _TABLE = (
         f"check the domain, and {MIDDLEBOXES}: one of them rewrites the URL or the method",
         words=r"\bht[mu]\b",
     ),
-    _Row(
-        "invalid_dpop_proof",
-        f"check this machine's clock, and {MIDDLEBOXES}",
-    ),
+    _Row("invalid_dpop_proof", f"check this machine's clock, and {MIDDLEBOXES}"),
     # The form of the request
     _Row(
         "invalid_request",
@@ -281,19 +241,10 @@ _TABLE = (
         "correct the client's parameters: the server does not take one of them, or its value",
         _with_parameters,
     ),
-    _Row(
-        "E0000001",
-        "correct what Okta names",
-    ),
-    _Row(
-        "E0000003 E0000021",
-        f"check {MIDDLEBOXES}: one of them changes the headers or the body",
-    ),
+    _Row("E0000001", "correct what Okta names"),
+    _Row("E0000003 E0000021", f"check {MIDDLEBOXES}: one of them changes the headers or the body"),
     # Failures of the server
-    _Row(
-        "E0000047",
-        "send fewer requests, or raise the limit",
-    ),
+    _Row("E0000047", "send fewer requests, or raise the limit"),
     _Row(
         "server_error temporarily_unavailable E0000009 E0000010",
         "this is a failure of the server, so try again later",
@@ -304,15 +255,14 @@ _TABLE = (
 _OTHERWISE = "look the request id up in Okta's System Log"
 
 
-def advice_for_refusal(code: str, description: str, key: TokenKey) -> str:
+def advice_for_refusal(code: str, words: str, key: TokenKey) -> str:
     """Return what to do about a refusal.
 
     Args:
         code: The error code, of OAuth or in Okta's own format, as the server sent it; or `NO_PATH`.
-        description: The description, as the server sent it.
+        words: The beginning of the description and of the causes, as the server sent them.
         key: The requested client and scopes.
     """
-    words = description[:_MAX_WORDS]
     fitting = (
         row.advice
         for row in _TABLE
