@@ -98,7 +98,7 @@ CUTS = {
 }
 SEPARATORS = ["", "\n", "\r\n ", " ", "-", ".", "\u200b", "', '"]
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-PLACES = ["description", "code", "value of a header"]
+PLACES = ["description", "causes", "code", "value of a header"]
 
 
 class Echo(NamedTuple):
@@ -148,6 +148,10 @@ def response(place: str, text: str) -> web.Response:
     match place:
         case "description":
             body |= {"error_description": f"you sent {text}, which is wrong", "errorId": text}
+        case "causes":
+            parts = [text[at : at + 60] for at in range(0, len(text), 60)]
+            causes = [{"errorSummary": part} for part in parts]
+            return web.json_response({**body, "errorCauses": causes}, status=400)
         case "code":
             body |= {"error": text, "errorId": text}
         case _:

@@ -49,7 +49,7 @@ SHARED_WITH_LEAVES = {
     "okta_tokens._endpoint.http_session": "which way the requests of a client go",
     "okta_tokens._endpoint.rate_limits": "how the rate-limit headers are parsed",
     "okta_tokens._endpoint.response": "how the Date header is parsed",
-    "okta_tokens._model.advice": "which scopes belong to OpenID Connect",
+    "okta_tokens._model.advice": "what stands between this machine and Okta",
     "okta_tokens._model.urls": "default ports, and which hosts are this machine",
 }
 """The internal modules that the command and the adapters may import, each with what they share.
@@ -75,6 +75,7 @@ LOADED_LATER = {
     "okta_tokens._cache.shared_fetch": "only a provider with a store needs it",
     "okta_tokens._model.environment": "only `OktaClient.from_env` and `from_file` need it",
     "okta_tokens._model.okta_yaml": "it needs an extra",
+    "okta_tokens._model.refusals": "only a refusal needs it",
     "okta_tokens._sharing.circuit_breaker": "only a provider with a store needs it",
     "okta_tokens._sharing.guarded_store": "only a provider with a store needs it",
 }

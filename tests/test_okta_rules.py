@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import aiohttp
 import pytest
+from aiohttp import web
 from yarl import URL
 
 from okta_tokens import (
@@ -25,12 +26,15 @@ from okta_tokens import (
     PrivateKeyJWT,
     RetryPolicy,
     TokenKey,
+    TokenProvider,
     TokenSource,
 )
+from okta_tokens._model.advice import OTHER_SCOPES_AT_ORG, SECRET_AT_ORG, USER_SCOPES
 from okta_tokens.errors import ConfigurationError, InvalidResponseError, OAuthError
 from okta_tokens.events import AttemptFailed, UnusualRequest
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.clock import ManualClock, settle
+from tests.endpoint.servers import token_server
 from tests.keys import CURVES, PrivateKey, ec_key, public_jwk, rsa_key
 from tests.support import CLIENT_ID, SCOPES, SECRET, World, at_once, world
 
@@ -256,18 +260,11 @@ async def test_the_org_server_requires_a_private_key() -> None:
 
         assert "must use the private_key_jwt" in error.description
         await refused(here, org(here), "openid")
-        advice = (
-            "the org authorization server accepts only PrivateKeyJWT, except from API service "
-            "integrations; set authentication to PrivateKeyJWT(…)"
-        )
-        more = (
-            "the org authorization server grants only okta.* scopes; set authorization_server to a "
-            f"custom one; {advice}; OpenID Connect scopes need a signed-in user, and the "
-            "client-credentials grant has none; remove them"
-        )
+        assert error.advice == SECRET_AT_ORG.text
+        more = f"{OTHER_SCOPES_AT_ORG.text}; {SECRET_AT_ORG.text}; {USER_SCOPES.text}"
         assert here.seen(UnusualRequest) == [
             UnusualRequest(key=TokenKey(org(here), frozenset({scope})), advice=told)
-            for scope, told in (("okta.users.read", advice), ("openid", more))
+            for scope, told in (("okta.users.read", error.advice), ("openid", more))
         ]
 
 
@@ -562,6 +559,35 @@ async def test_a_429_has_a_nonce_too() -> None:
         await caller
 
         assert [request.error for request in here.sandbox.received] == ["E0000047", None]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (400, "", {"WWW-Authenticate": 'DPoP error="use_dpop_nonce"'}),
+        (401, "<p>No</p>", {"WWW-Authenticate": 'Basic realm=a, DPoP error="use_dpop_nonce"'}),
+        (200, '{"error": "use_dpop_nonce"}', {}),
+    ],
+)
+async def test_a_server_may_require_the_nonce_in_another_place(
+    status: int, body: str, headers: dict[str, str]
+) -> None:
+    """A nonce that `WWW-Authenticate` or a 200 requires is repeated at once in one request."""
+    nonces: list[object] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        payload = request.headers["DPoP"].split(".")[1]
+        nonces.append(json.loads(urlsafe_b64decode(f"{payload}==")).get("nonce"))
+        if nonces[-1] == "n1":
+            return web.json_response({**GRANT, "token_type": "DPoP"})
+        return web.Response(text=body, status=status, headers={**headers, "DPoP-Nonce": "n1"})
+
+    async with token_server(handler) as origin, TokenProvider() as provider:
+        client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET), dpop=DPoP())
+        token = await provider.get_token(client, "a")
+
+    assert token.token_type == "DPoP"
+    assert nonces == [None, "n1"]
 
 
 async def test_a_server_that_always_requires_another_nonce_is_an_error() -> None:

@@ -170,7 +170,7 @@ protocol KeyDescription
     domain: str
     scopes: frozenset[str]
 class OAuthError(message: str, *, error: str, description: str, status: int,
-        **facts: Unpack[FetchFacts])
+        advice: str = '', **facts: Unpack[FetchFacts])
 class ProviderStateError
 class RateLimitedError(message: str, *, retry_at: datetime, **facts: Unpack[FetchFacts])
 class ServerError(message: str, *, status: int, **facts: Unpack[FetchFacts])

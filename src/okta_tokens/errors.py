@@ -205,8 +205,11 @@ class OAuthError(FetchError):
     Args:
         message: What is wrong, and what to do.
         error: The code: `error`, or `errorCode` in Okta's own format.
-        description: Okta's description: `error_description` or `errorSummary`; may be empty.
-        status: The HTTP status.
+        description: Okta's description: `error_description` or `errorSummary`, with the
+            `errorCauses` after it; may be empty.
+        status: The HTTP status. It may be 200: some servers send refusals so.
+        advice: What to do, by the code, the description, the client's authentication and the kind
+            of its authorization server. The message ends with it.
         **facts: See `FetchError`.
     """
 
@@ -217,12 +220,14 @@ class OAuthError(FetchError):
         error: str,
         description: str,
         status: int,
+        advice: str = "",
         **facts: Unpack[FetchFacts],
     ) -> None:
         super().__init__(message, **facts)
         self.error = error
         self.description = description
         self.status = status
+        self.advice = advice
 
 
 class InvalidResponseError(FetchError):

@@ -266,8 +266,22 @@ def test_a_refusal_is_reported_in_full(
     ):
         assert f"{line}\n" in shown.err
     assert shown.err.endswith("\n  (to find out more, run okta-tokens doctor with these flags)\n")
-    assert "check the client id, the secret" in shown.err
+    assert "compare the secret with the app's" in shown.err
     assert wrong not in shown.err
+
+
+def test_okta_scopes_at_the_default_server_name_the_setting(
+    configured: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Okta's SDKs know only the org's own server, so their variables do not choose a server."""
+    monkeypatch.setenv("OKTA_CLIENT_SCOPES", "okta.users.read,okta.groups.read")
+    code = main(["get"])
+    shown = capsys.readouterr().err
+
+    assert code == 1
+    assert configured.token_requests == 1
+    assert "use the org's own authorization server: " in shown
+    assert "OKTA_CLIENT_AUTHORIZATIONSERVER=org" in shown
 
 
 def test_an_outage_is_reported_in_full(

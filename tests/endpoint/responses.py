@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_response import TokenResponse, parse_token_response
 from okta_tokens._runtime.clock import Instant
@@ -49,16 +50,22 @@ def new_response(
     return Response(status, CIMultiDict(headers), raw, SENT, NOW, secrets)
 
 
+def key_for(requested: str = REQUESTED, dpop: DPoP | None = None) -> TokenKey:
+    """Return the key of a client with a secret."""
+    client = OktaClient("acme.okta.com", "0oa", ClientSecretBasic(SECRET), dpop=dpop)
+    return TokenKey(client, frozenset(requested.split()))
+
+
 def token_in(response: Response, requested: str = REQUESTED) -> TokenResponse:
     """Return the token response that a response means."""
-    result = parse_token_response(response, requested)
+    result = parse_token_response(response, key_for(requested))
     assert isinstance(result, TokenResponse), result
     return result
 
 
-def error_in(response: Response) -> FetchError:
+def error_in(response: Response, key: TokenKey | None = None) -> FetchError:
     """Return the error that a response means."""
-    result = parse_token_response(response, REQUESTED)
+    result = parse_token_response(response, key or key_for())
     assert isinstance(result, FetchError), result
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from urllib.parse import quote_plus
 
@@ -25,8 +26,10 @@ from tests.endpoint.responses import (
     VALUE,
     error_in,
     invalid_error_in,
+    key_for,
     new_response,
     text_of,
+    token_in,
 )
 
 TEST_SECRETS = ["s", "client", "my-client-secret", SECRET]
@@ -71,7 +74,7 @@ def test_a_redirect_is_invalid(status: int, body: object) -> None:
         (400, b""),
         (401, HTML),
         (403, {"message": "x"}),
-        (404, {"error": 5}),
+        (405, {"error": 5}),
         (499, {"error": ""}),
     ],
 )
@@ -80,6 +83,18 @@ def test_a_refusal_without_an_error_code_is_invalid(status: int, body: object) -
     error = invalid_error_in(new_response(body, status))
 
     assert error.args == (f"the response ({status}) is invalid: {NOT_JSON}",)
+    assert not error.retryable
+
+
+@pytest.mark.parametrize("body", [HTML, b"", {"message": "no route"}])
+def test_a_404_that_is_not_oktas_names_the_settings_of_the_url(body: object) -> None:
+    """A 404 without an error code names the settings that make up the URL."""
+    error = invalid_error_in(new_response(body, 404))
+
+    assert error.args[0].startswith(
+        "the response (404) is invalid: it is not Okta's JSON; check the domain, the authorization "
+        "server's id, and the proxies"
+    )
     assert not error.retryable
 
 
@@ -155,26 +170,286 @@ def test_both_error_formats_are_parsed(
     assert not error.retryable
 
 
+def test_a_refusal_says_what_to_do() -> None:
+    """The message of a refusal ends with the advice for the code, the description and the key."""
+    body = {"error": "invalid_client", "error_description": "The JWT kid is invalid."}
+    error = error_in(new_response(body, 401))
+
+    assert isinstance(error, OAuthError)
+    assert error.advice.startswith("set kid (OKTA_CLIENT_PRIVATEKEYID)")
+    assert str(error) == (
+        f"Okta refused (401 invalid_client): The JWT kid is invalid; {error.advice}"
+    )
+
+
+@pytest.mark.parametrize("secret", TEST_SECRETS)
+def test_the_advice_is_for_what_the_server_sent(secret: str) -> None:
+    """A description that is withheld decides about the advice nevertheless."""
+    body = {"error": "invalid_client", "error_description": f"kid s client {secret} is invalid"}
+    error = error_in(new_response(body, 401, secrets=[secret]))
+
+    assert isinstance(error, OAuthError)
+    assert error.description == WITHHELD
+    assert error.advice.startswith("set kid ")
+
+
+def test_the_advice_depends_on_the_client() -> None:
+    """A client that named no scopes is not told to check them."""
+    response = new_response({"error": "invalid_scope"}, 400)
+    named, default = error_in(response), error_in(response, key_for(""))
+
+    assert "check that each scope exists" in str(named)
+    assert "the authorization server has no default scopes" in str(default)
+
+
+# The causes in Okta's own format
+
+
+def okta_error(summary: str, *causes: object) -> dict[str, object]:
+    """Return the body of an error in Okta's own format."""
+    return {"errorCode": "E0000001", "errorSummary": summary, "errorCauses": [*causes]}
+
+
 @pytest.mark.parametrize(
-    ("code", "advice"),
+    ("body", "description"),
     [
-        ("invalid_client", "check the client id, the secret, and that the app is active and"),
-        ("invalid_scope", "check that each scope exists on this authorization server and is"),
-        ("access_denied", "check the access policies and network zones of the authorization"),
-        ("unauthorized_client", "allow the client-credentials grant in the app's settings"),
-        ("unsupported_grant_type", "allow the client-credentials grant in the app's settings"),
-        ("invalid_dpop_proof", "if the app requires DPoP, give the client dpop=DPoP(); if"),
-        ("use_dpop_nonce", "the server keeps asking for another nonce; check the"),
-        ("E0000007", "check the domain and the authorization server's id"),
-        ("E0000022", "check the domain and the authorization server's id"),
-        ("invalid_request", "look the request id up in Okta's System Log"),
+        (okta_error("Api validation failed: scope", {"errorSummary": "too long"}), "{}: too long"),
+        (okta_error("Failed.", {"errorSummary": "a: b"}, {"errorSummary": "c"}), "Failed: a: b; c"),
+        (okta_error("", {"errorSummary": "c"}), "c"),
+        (okta_error("Failed."), "Failed."),
+        (okta_error("Failed", "c", 5, None, {}, {"errorSummary": 5}, []), "Failed"),
+        (okta_error("Failed") | {"errorCauses": {"errorSummary": "c"}}, "Failed"),
+        (okta_error("Failed") | {"errorCauses": "cause"}, "Failed"),
+        ({"error": "a", "errorCauses": [{"errorSummary": "c"}]}, "c"),
     ],
 )
-def test_a_refusal_says_what_to_do(code: str, advice: str) -> None:
-    """The message of a refusal ends with the advice for its error code."""
-    error = error_in(new_response({"error": code, "error_description": "No."}, 400))
+def test_the_causes_follow_the_description(body: dict[str, object], description: str) -> None:
+    """The `errorCauses` stand after the description, and what is not a cause is ignored."""
+    error = error_in(new_response(body, 400))
+    expected = description.format("Api validation failed: scope")
 
-    assert str(error).startswith(f"Okta refused (400 {code}): No; {advice}")
+    assert isinstance(error, OAuthError)
+    assert error.description == expected
+    assert f"(400 {error.error}): {expected.rstrip('.')}; " in str(error)
+
+
+def test_a_5xx_shows_its_causes() -> None:
+    """The causes of a failure of the server are shown, too."""
+    body = okta_error("Internal Server Error", {"errorSummary": "the database is away"})
+
+    assert "(E0000001: Internal Server Error: the database is away); " in str(
+        error_in(new_response(body, 500))
+    )
+
+
+def test_the_causes_are_bounded() -> None:
+    """Only the first four causes are shown, each in one line of at most 200 characters."""
+    causes = [{"errorSummary": f"{number}\n{'x' * 1_000}"} for number in range(9)]
+    error = error_in(new_response(okta_error("Failed", *causes), 400))
+
+    assert isinstance(error, OAuthError)
+    assert error.description.isprintable()
+    assert re.findall(r"\b[0-9] x", error.description) == ["0 x", "1 x", "2 x", "3 x"]
+    assert len(error.description) == len("Failed") + 4 * len("; ") + 4 * 200
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice", "change"),
+    [
+        ("The client_assertion JWT kid is invalid.", "set kid ", "CREDENTIAL"),
+        ("The client_assertion token is expired.", "set this machine's clock ", "TIME"),
+        ("x" * 200 + " kid", "check the client id and the secret", "CREDENTIAL"),
+    ],
+)
+def test_the_causes_decide_as_the_description_does(cause: str, advice: str, change: str) -> None:
+    """Advice and immediate retry are about what a cause says, as far as it is shown."""
+    body = {**okta_error("Failed", {"errorSummary": cause}), "errorCode": "invalid_client"}
+    response = new_response(body, 401)
+    error = error_in(response)
+
+    assert isinstance(error, OAuthError)
+    assert error.advice.startswith(advice)
+    assert change_for(response, proof=False) is ImmediateRetry[change]
+
+
+def test_only_the_shown_part_of_a_description_decides() -> None:
+    """What stands after 500 characters of a description decides nothing."""
+    body = {"error": "invalid_client", "error_description": "x" * 500 + " kid"}
+    error = error_in(new_response(body, 401))
+
+    assert isinstance(error, OAuthError)
+    assert error.advice.startswith("check the client id and the secret")
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_an_echo_in_the_causes_is_withheld(parts: int) -> None:
+    """A secret that the causes repeat is withheld, also if each has only a part of it."""
+    size = len(SECRET) // parts
+    causes = [{"errorSummary": SECRET[at : at + size]} for at in range(0, len(SECRET), size)]
+    error = error_in(new_response(okta_error("You sent", *causes), 400))
+
+    assert isinstance(error, OAuthError)
+    assert error.description.startswith("You sent")
+    assert WITHHELD in error.description
+    assert not any(SECRET[at : at + 8] in text_of(error) for at in range(len(SECRET) - 7))
+
+
+def test_character_codes_in_the_causes_are_withheld() -> None:
+    """A secret is withheld if the causes together are a list of its characters' codes."""
+    codes = [str(ord(character)) for character in SECRET[:12]]
+    causes = [{"errorSummary": ", ".join(codes[at : at + 3])} for at in range(0, 12, 3)]
+    error = error_in(new_response(okta_error("You sent", *causes), 400))
+
+    assert isinstance(error, OAuthError)
+    assert error.description == f"You sent {WITHHELD}"
+
+
+# Refusals that are not in the body of a 4xx
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize(
+    ("body", "code", "description"),
+    [
+        ({"error": "invalid_client", "error_description": "No."}, "invalid_client", "No."),
+        ({"error": "invalid_scope", "access_token": None}, "invalid_scope", ""),
+        ({"error": "access_denied", "access_token": "", "token_type": "B"}, "access_denied", ""),
+        ({"errorCode": "E0000007", "errorSummary": "Not found"}, "E0000007", "Not found"),
+        ({"errorCode": "invalid_client", "errorSummary": "No."}, "invalid_client", "No."),
+        (okta_error("Failed", {"errorSummary": "c"}), "E0000001", "Failed: c"),
+    ],
+)
+def test_an_error_inside_a_success_is_that_error(
+    status: int, body: object, code: str, description: str
+) -> None:
+    """A successful status with an error code and without a token is a refusal."""
+    error = error_in(new_response(body, status))
+
+    assert isinstance(error, OAuthError)
+    assert (error.error, error.description, error.status) == (code, description, status)
+    assert str(error).endswith(f"; {error.advice}")
+    assert not error.retryable
+
+
+def test_a_transient_error_inside_a_success_is_retryable() -> None:
+    """A code decides about a retry whatever the status is."""
+    assert error_in(new_response({"error": "server_error"}, 200)).retryable
+
+
+@pytest.mark.parametrize("code", ["Bad Gateway", "Unauthorized", "E1", "invalid-client", 5, ""])
+def test_another_text_inside_a_success_is_no_error_code(code: object) -> None:
+    """A middlebox's `error` in a 200 is not Okta's, so the response is invalid."""
+    invalid_error_in(new_response({"error": code}, 200))
+
+
+def test_a_token_beside_an_error_code_is_used() -> None:
+    """A token wins over an error code in the same body."""
+    assert token_in(new_response({**TOKEN_FIELDS, "error": "invalid_scope"})).value == VALUE
+
+
+def test_what_looks_like_a_token_in_a_success_is_withheld() -> None:
+    """A successful response may hold a token in any field, so no field shows it."""
+    body = okta_error(f"made {VALUE}", {"errorSummary": VALUE}, {"errorSummary": "c"})
+    error = error_in(new_response(body, 200))
+
+    assert isinstance(error, OAuthError)
+    assert error.description == f"{WITHHELD}: {WITHHELD}; c"
+
+
+CHALLENGE = 'DPoP error="use_dpop_nonce", error_description="Nonce, please"'
+
+
+@pytest.mark.parametrize(
+    ("headers", "description"),
+    [
+        ([CHALLENGE], "Nonce, please"),
+        (["Basic realm=x", CHALLENGE], "Nonce, please"),
+        ([f'Basic realm="Okta", {CHALLENGE}'], "Nonce, please"),
+        (["DPoP algs=ES256,error=use_dpop_nonce"], ""),
+        (['dpop ERROR = "use_dpop_nonce"'], ""),
+        (['Bearer error="invalid_token"', 'DPoP error="use_dpop_nonce"'], ""),
+    ],
+)
+def test_a_challenge_that_requires_a_nonce_is_obeyed(headers: list[str], description: str) -> None:
+    """`use_dpop_nonce` counts if only `WWW-Authenticate` has it, and Okta's nonce is learned."""
+    for status, body in (
+        (400, b""),
+        (401, HTML),
+        (401, {"error": "Unauthorized"}),
+        (401, {"error": "invalid_request"}),
+    ):
+        response = new_response(body, status, [("WWW-Authenticate", value) for value in headers])
+        error = error_in(response)
+
+        assert isinstance(error, OAuthError)
+        assert (error.error, error.description) == ("use_dpop_nonce", description)
+        assert error.retryable
+        assert change_for(response, proof=True) is ImmediateRetry.NONCE
+        assert response.is_oktas()
+
+
+@pytest.mark.parametrize(
+    ("body", "description"),
+    [(b"", ""), (HTML, ""), ({"error": "Unauthorized", "error_description": "No."}, "No.")],
+)
+def test_a_code_that_only_a_challenge_has_is_the_error(body: object, description: str) -> None:
+    """A code of a token endpoint in `WWW-Authenticate` counts if the body has none."""
+    headers = {"WWW-Authenticate": 'Basic realm="a", error="invalid_client"'}
+    response = new_response(body, 401, headers)
+    error = error_in(response)
+
+    assert isinstance(error, OAuthError)
+    assert (error.error, error.description) == ("invalid_client", description)
+    assert error.advice.startswith("check the client id and the secret")
+    assert change_for(response, proof=False) is ImmediateRetry.CREDENTIAL
+
+
+def test_the_body_comes_before_the_challenge() -> None:
+    """If body and challenge have a code, the body's counts, with its description."""
+    body = {"error": "invalid_client", "error_description": "No."}
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_request", error_description="x"'}
+    error = error_in(new_response(body, 401, headers))
+
+    assert isinstance(error, OAuthError)
+    assert (error.error, error.description) == ("invalid_client", "No.")
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        "Basic realm=x",
+        'Bearer error="invalid_token"',
+        'Bearer error="insufficient_scope"',
+        'Bearer xerror="invalid_client"',
+        'Bearer error_uri="invalid_client"',
+        "a," * 3_000 + 'error="invalid_client"',
+    ],
+)
+def test_a_challenge_of_a_gateway_is_no_refusal(challenge: str) -> None:
+    """A code that no token endpoint sends is an API gateway's, and says nothing of the client."""
+    response = new_response(HTML, 401, {"WWW-Authenticate": challenge})
+
+    invalid_error_in(response)
+    assert not response.is_oktas()
+
+
+@pytest.mark.parametrize("status", [200, 302, 503])
+def test_only_a_4xx_has_a_challenge(status: int) -> None:
+    """`WWW-Authenticate` means nothing in another response than a 4xx."""
+    response = new_response(HTML, status, {"WWW-Authenticate": CHALLENGE})
+
+    assert not isinstance(error_in(response), OAuthError)
+    assert not response.is_oktas()
+
+
+def test_an_echo_in_a_challenge_is_withheld() -> None:
+    """A secret that the description of a challenge repeats is withheld."""
+    value = f'DPoP error="use_dpop_nonce", error_description="you sent {SECRET}"'
+    error = error_in(new_response(b"", 401, {"WWW-Authenticate": value}))
+
+    assert isinstance(error, OAuthError)
+    assert error.description == WITHHELD
+    assert SECRET not in text_of(error)
 
 
 def test_a_refusal_without_a_description_says_so() -> None:
@@ -408,12 +683,13 @@ def test_a_refusal_says_what_to_change(
     """The code and the description tell what to change, also if they are not shown."""
     body = {"error": error, "error_description": description}
     for secret in TEST_SECRETS:
-        response = new_response(body, 400, secrets=[secret])
+        for status in (400, 200):
+            response = new_response(body, status, secrets=[secret])
 
-        assert change_for(response, proof=proof) == (change and ImmediateRetry[change])
+            assert change_for(response, proof=proof) == (change and ImmediateRetry[change])
 
 
-@pytest.mark.parametrize("status", [500, 429, 200])
+@pytest.mark.parametrize("status", [500, 429, 302])
 def test_only_a_refusal_is_retried_immediately(status: int) -> None:
     """An error that is not a refusal by Okta gets no immediate retry."""
     response = new_response({"error": "invalid_client"}, status)

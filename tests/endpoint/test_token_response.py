@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from okta_tokens import DPoP
 from okta_tokens._endpoint.token_response import (
     MAX_LIFETIME,
     TokenResponse,
@@ -29,6 +30,7 @@ from tests.endpoint.responses import (
     error_in,
     header_lists,
     invalid_error_in,
+    key_for,
     new_response,
     text_of,
     token_in,
@@ -37,6 +39,8 @@ from tests.endpoint.responses import (
 THOROUGH = settings(QUICK, max_examples=100)
 
 CANARY = "canary-of-the-body"
+
+KEY = key_for()
 
 INVALID_TOKEN = "access_token is missing or holds forbidden characters; check the domain"
 INVALID_TYPE = "token_type is neither Bearer nor DPoP; check the domain"
@@ -64,7 +68,7 @@ def test_a_token_response_is_parsed() -> None:
     """A token response holds the token, its scopes, and the moment before the request was sent."""
     response = new_response(TOKEN_FIELDS, headers={"X-Okta-Request-Id": "reqAb12"})
 
-    assert parse_token_response(response, REQUESTED) == TokenResponse(
+    assert parse_token_response(response, key_for()) == TokenResponse(
         value=VALUE,
         token_type="Bearer",
         lifetime=3_600.0,
@@ -100,7 +104,7 @@ def test_an_unrequested_bound_token_is_invalid(token_type: str) -> None:
 def test_a_requested_bound_token_is_parsed(token_type: str) -> None:
     """A token that is bound to a key is valid if a bound token was requested."""
     response = new_response({**TOKEN_FIELDS, "token_type": token_type})
-    result = parse_token_response(response, "", "DPoP")
+    result = parse_token_response(response, key_for("", DPoP()))
 
     assert isinstance(result, TokenResponse)
     assert result.token_type == "DPoP"
@@ -108,7 +112,7 @@ def test_a_requested_bound_token_is_parsed(token_type: str) -> None:
 
 def test_a_bearer_token_in_place_of_a_bound_token_is_invalid() -> None:
     """A bearer token is invalid if a token that is bound to a key was requested."""
-    error = parse_token_response(new_response(TOKEN_FIELDS), "", "DPoP")
+    error = parse_token_response(new_response(TOKEN_FIELDS), key_for("", DPoP()))
 
     assert isinstance(error, InvalidResponseError)
     assert error.args == (f"the response (200) is invalid: {NOT_BOUND}",)
@@ -305,19 +309,27 @@ def test_granted_scopes_have_at_most_8_kib() -> None:
 # Revocation
 
 
-@pytest.mark.parametrize("body", [b"", {"anything": "else"}])
+@pytest.mark.parametrize("body", [b"", {"anything": "else"}, {"error": "Not an error code"}])
 def test_a_200_means_that_the_token_is_revoked(body: object) -> None:
-    """Whatever the body of a 200 holds, the token is revoked (RFC 7009 section 2.2)."""
-    assert parse_revocation_response(new_response(body, 200)) is None
+    """A 200 without an error code means that the token is revoked (RFC 7009 section 2.2)."""
+    assert parse_revocation_response(new_response(body, 200), KEY) is None
+
+
+def test_a_revocation_error_inside_a_200_is_that_error() -> None:
+    """A token whose revocation Okta refuses is not revoked, whatever the status is."""
+    error = parse_revocation_response(new_response({"error": "invalid_client"}, 200), KEY)
+
+    assert isinstance(error, OAuthError)
+    assert error.error == "invalid_client"
 
 
 def test_any_other_revocation_response_is_an_error() -> None:
     """Another status than 200 is the same error as for the token endpoint."""
-    error = parse_revocation_response(new_response({"error": "invalid_client"}, 401))
+    error = parse_revocation_response(new_response({"error": "invalid_client"}, 401), KEY)
 
     assert isinstance(error, OAuthError)
-    assert isinstance(parse_revocation_response(new_response(b"", 503)), ServerError)
-    assert isinstance(parse_revocation_response(new_response(b"", 204)), InvalidResponseError)
+    assert isinstance(parse_revocation_response(new_response(b"", 503), KEY), ServerError)
+    assert isinstance(parse_revocation_response(new_response(b"", 204), KEY), InvalidResponseError)
 
 
 # Any response
@@ -363,7 +375,7 @@ def test_any_response_is_a_token_or_an_error_and_shows_no_secret(
     body: bytes, status: int, headers: list[tuple[str, str]]
 ) -> None:
     """Any response is a token response or an error, and shows neither the secret nor the token."""
-    result = parse_token_response(new_response(body, status, headers), REQUESTED)
+    result = parse_token_response(new_response(body, status, headers), KEY)
 
     if isinstance(result, TokenResponse):
         assert status == 200

@@ -273,9 +273,11 @@ def bodies(draw: st.DrawFn, base: _Members, secret: str, token: str) -> bytes:
     if draw(st.booleans()):  # if a name occurs twice, JSON parsers use the last value
         members.append((draw(st.sampled_from(_TOKENS)), json.dumps(token)))
         known.append(token)
-    texts = draw(st.lists(st.sampled_from(_TEXT_FIELDS), max_size=2))
+    texts = draw(st.lists(st.sampled_from((*_TEXT_FIELDS, "errorCauses")), max_size=2))
     for name in texts:
-        members.append((name, json.dumps(draw(echoes(draw(st.sampled_from(known)))))))
+        echo = draw(echoes(draw(st.sampled_from(known))))
+        value = [{"errorSummary": echo}, echo] if name == "errorCauses" else echo
+        members.append((name, json.dumps(value)))
     text = ",".join(f"{json.dumps(name)}:{literal}" for name, literal in members)
     # A damaged secret cannot be recognized, so a body that repeats one is not damaged.
     return draw(_encoded(f"{{{text}}}", intact=bool(texts)))
@@ -307,6 +309,9 @@ def headers(draw: st.DrawFn, secret: str) -> CIMultiDict[str]:
     pairs = draw(st.lists(st.tuples(_header_names, _header_values), max_size=4))
     for name in draw(st.lists(_header_names, max_size=1)):
         pairs.append((name, draw(echoes(secret))))
+    if draw(st.booleans()):
+        challenge = f'DPoP error="use_dpop_nonce", error_description="{draw(echoes(secret))}"'
+        pairs.append(("WWW-Authenticate", challenge))
     if draw(st.booleans()):
         pairs.append((f"X-{quote(secret, safe='')}", "1"))
     return CIMultiDict(pairs)

@@ -18,9 +18,11 @@ from okta_tokens._endpoint.token_response import parse_token_response
 from okta_tokens._model.scopes import parse_scopes
 from okta_tokens._runtime.redaction import sanitize, scrub
 from okta_tokens.errors import ConfigurationError
+from tests.endpoint.responses import key_for
 from tests.fuzz.inputs import TOKEN_RESPONSE, new_response
 from tests.fuzz.test_validators import BASIC
 
+KEY = key_for()
 SECRETS = ["Kq7vR2mXw9/+ 1", "S3E3dlIybVh3OS8rIDE="]
 MAX_HEADER = 8_190  # aiohttp's limit
 
@@ -77,6 +79,9 @@ ERROR_BODIES = {
     "nearly the secret": description("Kq7vR2mXw9/+ "),
     "the secret": description(json.dumps(SECRETS[0])[1:-1]),
     "unprintable": description("\\u0000a"),
+    "causes": repeated(
+        '{"errorCode": "E0000001", "errorCauses": [', '{"errorSummary":"a"},', "0]}"
+    ),
 }
 
 HEADERS = {
@@ -90,6 +95,8 @@ HEADERS = {
     "escapes": ("Location", "%2525"),
     "mixed escapes": ("Location", "%26%23x5c;u0026\\x25&#x26;"),
     "id": ("X-Okta-Request-Id", "a"),
+    "challenges": ("WWW-Authenticate", "error=invalid_client,"),
+    "spaces of challenges": ("WWW-Authenticate", "error" + " " * 99),
 }
 
 
@@ -124,7 +131,7 @@ def response(body: str, status: int, headers: CIMultiDict[str] | None = None) ->
 def test_no_body_is_expensive(status: int, body: str) -> None:
     """Any body of 64 KiB is parsed in bounded time and memory."""
     assert MAX_BODY - 6_000 < len(body) <= MAX_BODY
-    check_cost(lambda: parse_token_response(response(body, status), ""))
+    check_cost(lambda: parse_token_response(response(body, status), KEY))
 
 
 @pytest.mark.parametrize(("name", "piece"), HEADERS.values(), ids=HEADERS)
@@ -133,7 +140,8 @@ def test_no_header_is_expensive(name: str, piece: str) -> None:
     value = repeated("", piece, "", MAX_HEADER)
     headers = CIMultiDict([(name, value)] * 8)
 
-    check_cost(lambda: parse_token_response(response("", 429, headers), ""))
+    check_cost(lambda: parse_token_response(response("", 401, headers), KEY))
+    check_cost(lambda: parse_token_response(response("", 429, headers), KEY))
     check_cost(lambda: requested_pause(response("", 429, headers), 0.0))
 
 

@@ -22,6 +22,7 @@ from okta_tokens._endpoint.token_response import (
     parse_token_response,
 )
 from okta_tokens.errors import FetchError
+from tests.endpoint.responses import key_for
 from tests.fuzz.inputs import (
     FUZZ,
     SECRET,
@@ -76,7 +77,7 @@ def check_result(response: Response, result: TokenResponse | FetchError) -> None
 @given(responses(), st.sampled_from(["", "a", "a b", "a b c"]))
 def test_any_response_is_parsed(response: Response, requested: str) -> None:
     """Any response becomes a token response or an error, and neither reveals a secret."""
-    check_result(response, parse_token_response(response, requested))
+    check_result(response, parse_token_response(response, key_for(requested)))
 
 
 @FUZZ
@@ -87,7 +88,7 @@ def test_any_member_is_parsed(name: str, literal: str) -> None:
     body = ",".join(f'"{key}":{value}' for key, value in members.items()).encode()
     response = new_response(200, CIMultiDict(), b"{%b}" % body)
 
-    check_result(response, parse_token_response(response, ""))
+    check_result(response, parse_token_response(response, key_for("")))
 
 
 @FUZZ

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from okta_tokens import ClientAuthentication, ClientSecretBasic, OktaClient, PrivateKeyJWT, TokenKey
+from okta_tokens import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    OktaClient,
+    PrivateKeyJWT,
+    TokenKey,
+    TokenRequest,
+)
 from okta_tokens._model.advice import OPENID_SCOPES, advice_for
 from tests.keys import ec_key
 
@@ -31,6 +38,18 @@ def test_the_org_server_grants_okta_scopes_to_private_keys() -> None:
     assert scopes.startswith("the org authorization server grants only okta.* scopes")
     assert method.startswith("the org authorization server accepts only PrivateKeyJWT")
     assert advice(None, BASIC, "orders:read") == [scopes, method]
+
+
+def test_a_method_of_the_user_is_not_advised_against() -> None:
+    """What a class of the user sends is not known: it may sign with a key."""
+
+    class Own:
+        """A method that sends nothing."""
+
+        async def __call__(self, request: TokenRequest, /) -> None:
+            """Send nothing."""
+
+    assert advice(None, Own(), "okta.users.read") == []
 
 
 def test_a_custom_server_grants_no_okta_scopes() -> None:

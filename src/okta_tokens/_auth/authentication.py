@@ -196,7 +196,18 @@ def has_private_key(method: ClientAuthentication) -> bool:
     Args:
         method: The client's authentication.
     """
-    return isinstance(method, CredentialMethod) and method._has_private_key
+    kind = type(method)
+    return issubclass(kind, CredentialMethod) and kind._has_private_key
+
+
+def has_secret(method: ClientAuthentication) -> bool:
+    """Tell whether a method is one of this package's three that need a client secret.
+
+    Args:
+        method: The client's authentication.
+    """
+    kind = type(method)
+    return issubclass(kind, CredentialMethod) and not kind._has_private_key
 
 
 def is_resolved(method: ClientAuthentication) -> bool:

@@ -21,6 +21,10 @@ _OAUTH_CODES = frozenset(
         "temporarily_unavailable",
         "unauthorized_client",
         "unsupported_grant_type",
+        # OpenID Connect Core section 3.1.2.6; Okta sends it if no scope is granted to the app
+        "consent_required",
+        # RFC 8707 section 2
+        "invalid_target",
         # RFC 7009 section 2.2.1
         "unsupported_token_type",
         # RFC 9449 sections 5 and 8
@@ -91,6 +95,10 @@ _DESCRIPTIONS = frozenset(
         # Scopes and policies
         "Cannot request 'openid' scopes using client credentials.",
         "Custom scopes are not allowed for this request.",
+        (
+            "The authorization server resource does not have any configured default scopes, "
+            "'scope' must be provided."
+        ),
         "No scopes were requested.",
         "One or more scopes are not configured for the authorization server resource.",
         "Policy evaluation failed for this request, please check the policy configurations.",
@@ -100,6 +108,7 @@ _DESCRIPTIONS = frozenset(
             "Configured grant types: [client_credentials]."
         ),
         "The requested scope is invalid, unknown, or malformed.",
+        "You are not allowed any of the requested scopes.",
         # Paths and media types
         ("Bad request. Accept and/or Content-Type headers likely do not match supported values."),
         "The endpoint does not support the provided HTTP method",
@@ -133,6 +142,15 @@ _HEADERS = frozenset(
         "x-rate-limit-reset",
     }
 )
+
+
+def is_oauth_code(text: str) -> bool:
+    """Tell whether a text is one of the error codes that a token endpoint may send.
+
+    Args:
+        text: An error code, as the server sent it.
+    """
+    return text in _OAUTH_CODES
 
 
 def is_known_text(text: str) -> bool:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from okta_tokens._auth.dpop import is_nonce
-from okta_tokens._endpoint.known_texts import is_known_text
+from okta_tokens._endpoint.known_texts import is_known_text, is_oauth_code
 from okta_tokens._runtime.clock import Instant
 from okta_tokens._runtime.redaction import SecretSearch, contains_secret, may_reveal, scrub
 from okta_tokens.errors import FetchFacts
@@ -34,6 +34,10 @@ _OKTA_FIELDS = {
     "errorCode": re.compile(r"E[0-9]{7}"),
 }
 """The fields of Okta's JSON, and their shapes: middleboxes send `"error": "Bad Gateway"`."""
+_MAX_CHALLENGES = 16
+_MAX_CHALLENGE = 4096  # characters
+_CHALLENGE_ERROR = re.compile(r'(?<![^\s,])(?i:error)\s*=\s*"?([a-z_]+)')
+_CHALLENGE_DESCRIPTION = re.compile(r'(?i:error_description)\s*=\s*"([^"]*)"')
 _COOKIES = {"set-cookie", "set-cookie2"}
 
 
@@ -98,6 +102,22 @@ class Response:
         """The `Date` header in seconds since the epoch; None if it is missing or invalid."""
         return parse_date((self.header("Date") or "")[:_MAX_DATE])
 
+    @property
+    def challenge(self) -> tuple[str, str]:
+        """The error code and the description in `WWW-Authenticate`, as sent; empty without a code.
+
+        Some servers name the error of a 4xx only there. Only codes of a token endpoint count:
+        `invalid_token` (RFC 6750 section 3.1) is the code of an API gateway.
+        """
+        if not HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "", ""
+        for value in self.headers.getall("WWW-Authenticate", [])[:_MAX_CHALLENGES]:
+            found = _CHALLENGE_ERROR.search(value, 0, _MAX_CHALLENGE)
+            if found is not None and is_oauth_code(found[1]):
+                described = _CHALLENGE_DESCRIPTION.search(value, 0, _MAX_CHALLENGE)
+                return found[1], described[1] if described else ""
+        return "", ""
+
     def json_object(self) -> Mapping[str, object]:
         """Return the body as a JSON object; an empty one if the body is anything else."""
         if len(self.body) > MAX_BODY:
@@ -111,11 +131,13 @@ class Response:
     def is_oktas(self) -> bool:
         """Tell whether Okta sent the response, and not a middlebox in front of Okta.
 
-        Two cases: the body has Okta's fields; or the response, which then is no server error, has
-        an `X-Okta-Request-Id`.
+        Three cases: the body has Okta's fields; the response, which then is no server error, has an
+        `X-Okta-Request-Id`; `WWW-Authenticate` has an error code of a token endpoint.
         """
         sent_id = self.header("X-Okta-Request-Id") or ""
-        if self.status < HTTPStatus.INTERNAL_SERVER_ERROR and _IDENTIFIER.fullmatch(sent_id):
+        if self.status < HTTPStatus.INTERNAL_SERVER_ERROR and (
+            _IDENTIFIER.fullmatch(sent_id) or self.challenge[0]
+        ):
             return True
         fields = self.json_object()
         values = ((fields.get(name), shape) for name, shape in _OKTA_FIELDS.items())

@@ -184,7 +184,7 @@ class FetchOperation(Operation[TokenResponse]):
 
     def parse(self, response: Response) -> TokenResponse | FetchError:
         """Return the token, or the error that says why there is none."""
-        return parse_token_response(response, self.key.scope, self.key.token_type)
+        return parse_token_response(response, self.key)
 
     def count_request(self, emit: Emitter) -> None:
         """Count a request that is about to be sent, and emit that a token is requested."""
@@ -226,4 +226,4 @@ class RevokeOperation(Operation[bool]):
 
     def parse(self, response: Response) -> bool | FetchError:
         """Return True, or the error that says why the token is not revoked."""
-        return parse_revocation_response(response) or True
+        return parse_revocation_response(response, self.key) or True

@@ -11,12 +11,14 @@ from http import HTTPStatus
 
 from okta_tokens._endpoint.error_response import (
     invalid_response,
+    is_refusal,
     parse_error_response,
     why_invalid,
 )
 from okta_tokens._endpoint.response import Response
 from okta_tokens._model.scopes import format_scopes
 from okta_tokens._model.store_identity import StoreIdentity
+from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Instant
 from okta_tokens._runtime.redaction import SecretSearch
 from okta_tokens.errors import FetchError
@@ -72,20 +74,16 @@ class TokenResponse:
         return None if self.response is None else self.response.request_id(self.value)
 
 
-def parse_token_response(
-    response: Response,
-    requested: str,
-    token_type: str = "Bearer",  # noqa: S107 - a scheme
-) -> TokenResponse | FetchError:
+def parse_token_response(response: Response, key: TokenKey) -> TokenResponse | FetchError:
     """Parse a response of the token endpoint (RFC 6749 sections 5.1 and 5.2).
 
     Okta sends errors in two formats from one endpoint, a gateway before Okta sends HTML, and the
-    content type is not reliable. So a body counts as JSON if it parses as a JSON object.
+    content type is not reliable. So a body counts as JSON if it parses as a JSON object. A 200
+    without a token that has an error code is that error.
 
     Args:
         response: The response.
-        requested: The requested scopes in alphabetical order, joined by spaces.
-        token_type: The requested type of token, `Bearer` or `DPoP`.
+        key: The key of the token: the requested scopes, and the type of the token.
 
     Returns:
         The token response, or the error that says why there is none. It is returned, not raised,
@@ -93,22 +91,26 @@ def parse_token_response(
     """
     fields = response.json_object()
     if response.status == HTTPStatus.OK:
-        return _parse_success(response, fields, requested, token_type)
-    return parse_error_response(_with_tokens(response, fields), fields)
+        return _parse_success(response, fields, key)
+    return parse_error_response(_with_tokens(response, fields), fields, key)
 
 
-def parse_revocation_response(response: Response) -> FetchError | None:
+def parse_revocation_response(response: Response, key: TokenKey) -> FetchError | None:
     """Parse a response of the revocation endpoint (RFC 7009 section 2.2).
+
+    A 200 means that the token is revoked, unless its body is an error.
 
     Args:
         response: The response.
+        key: The key of the token.
 
     Returns:
         None if the token is revoked, or the error, as `parse_token_response` returns it.
     """
-    if response.status == HTTPStatus.OK:
+    fields = response.json_object()
+    if response.status == HTTPStatus.OK and not is_refusal(response, fields):
         return None
-    return parse_error_response(response, response.json_object())
+    return parse_error_response(response, fields, key)
 
 
 def _with_tokens(response: Response, fields: Mapping[str, object]) -> Response:
@@ -119,13 +121,16 @@ def _with_tokens(response: Response, fields: Mapping[str, object]) -> Response:
 
 
 def _parse_success(
-    response: Response, fields: Mapping[str, object], requested: str, token_type: str
+    response: Response, fields: Mapping[str, object], key: TokenKey
 ) -> TokenResponse | FetchError:
+    requested, token_type = key.scope, key.token_type
     value, kind = fields.get("access_token"), fields.get("token_type")
     lifetime, scope = _parse_lifetime(fields.get("expires_in")), fields.get("scope", "")
     why, retryable = "", False
     if not fields:
-        why, retryable = why_invalid(response), True
+        why, retryable = why_invalid(response, key), True
+    elif not value and is_refusal(response, fields):
+        return parse_error_response(_with_tokens(response, fields), fields, key)
     elif not isinstance(value, str) or not _is_token(value):
         why = "access_token is missing or holds forbidden characters; check the domain"
     elif not isinstance(kind, str) or kind.lower() not in {"bearer", "dpop"}:

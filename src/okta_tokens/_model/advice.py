@@ -1,42 +1,91 @@
-"""Advice: what Okta will probably refuse, and what to do about a refusal."""
+"""Advice: what Okta will probably refuse. What to do about a refusal is in `refusals`."""
 
 from __future__ import annotations
 
-from okta_tokens._auth.authentication import has_private_key
+from collections.abc import Callable
+from typing import NamedTuple
+
+from okta_tokens._auth.authentication import has_secret
 from okta_tokens._model.token_key import TokenKey
 
 OPENID_SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 """The scopes of OpenID Connect. They need a signed-in user."""
 
+MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
+
+WRONG_TIME = (
+    r"expir|too far|future|issued before|not yet|not valid yet|already been used"
+    r"|\b(?:exp|iat|jti|nbf)\b"
+)
+"""How Okta describes an assertion whose time or id it rejects: a pattern."""
 
 _MAX_SCOPE = 1024
 """Characters of the `scope` parameter (Okta: "Token request parameters")."""
 
-MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
 
-_ADVICE_BY_CODE = {
-    "invalid_client": "check the client id, the secret, and that the app is active and registered "
-    "for this method of authentication",
-    "invalid_scope": "check that each scope exists on this authorization server and is granted to "
-    "the client by an access policy",
-    "access_denied": "check the access policies and network zones of the authorization server",
-    "unauthorized_client": "allow the client-credentials grant in the app's settings",
-    "unsupported_grant_type": "allow the client-credentials grant in the app's settings",
-    "invalid_dpop_proof": "if the app requires DPoP, give the client dpop=DPoP(); if the client "
-    f"has it, check this machine's clock, and {MIDDLEBOXES}",
-    "use_dpop_nonce": f"the server keeps asking for another nonce; check {MIDDLEBOXES}",
-    "E0000007": "check the domain and the authorization server's id",
-    "E0000022": "check the domain and the authorization server's id",
-}
+def _secret_at_org(key: TokenKey) -> bool:
+    return key.authorization_server is None and has_secret(key.client.authentication)
 
 
-def advice_for_code(code: str) -> str:
-    """Return what to do about a refusal.
+def _other_scopes_at_org(key: TokenKey) -> bool:
+    return key.authorization_server is None and not all(map(_is_okta_scope, key.scope.split()))
+
+
+def _okta_scopes_at_custom(key: TokenKey) -> bool:
+    return key.authorization_server is not None and any(map(_is_okta_scope, key.scope.split()))
+
+
+def _too_many_scopes(key: TokenKey) -> bool:
+    return len(key.scope) > _MAX_SCOPE
+
+
+def _user_scopes(key: TokenKey) -> bool:
+    return not OPENID_SCOPES.isdisjoint(key.scope.split())
+
+
+def _is_okta_scope(scope: str) -> bool:
+    return scope.startswith("okta.")
+
+
+class Advice(NamedTuple):
+    """Why Okta will probably refuse a request.
 
     Args:
-        code: The error code, of OAuth or in Okta's own format.
+        text: The reason, and what to do.
+        applies: Tells whether the advice is for a key.
     """
-    return _ADVICE_BY_CODE.get(code, "look the request id up in Okta's System Log")
+
+    text: str
+    applies: Callable[[TokenKey], bool]
+
+
+OTHER_SCOPES_AT_ORG = Advice(
+    "the org authorization server grants only okta.* scopes; set authorization_server "
+    "(OKTA_CLIENT_AUTHORIZATIONSERVER) to a custom one",
+    _other_scopes_at_org,
+)
+SECRET_AT_ORG = Advice(
+    "the org authorization server accepts only PrivateKeyJWT, except from API service "
+    "integrations; set authentication to PrivateKeyJWT(…) (OKTA_CLIENT_PRIVATEKEY), or "
+    "authorization_server (OKTA_CLIENT_AUTHORIZATIONSERVER) to a custom one",
+    _secret_at_org,
+)
+OKTA_SCOPES_AT_CUSTOM = Advice(
+    "a custom authorization server grants no okta.* scopes; use the org's own authorization "
+    "server: authorization_server=None (OKTA_CLIENT_AUTHORIZATIONSERVER=org)",
+    _okta_scopes_at_custom,
+)
+TOO_MANY_SCOPES = Advice(
+    f"Okta allows {_MAX_SCOPE} characters of scopes, and more are requested; request fewer scopes, "
+    "or split them between clients",
+    _too_many_scopes,
+)
+USER_SCOPES = Advice(
+    "OpenID Connect scopes need a signed-in user, and the client-credentials grant has none; "
+    "remove them",
+    _user_scopes,
+)
+_ADVICE = (OTHER_SCOPES_AT_ORG, SECRET_AT_ORG, OKTA_SCOPES_AT_CUSTOM, TOO_MANY_SCOPES, USER_SCOPES)
 
 
 def advice_for(key: TokenKey) -> list[str]:
@@ -51,32 +100,4 @@ def advice_for(key: TokenKey) -> list[str]:
     Returns:
         The reasons, each with what to do; an empty list if the request looks right.
     """
-    found, scopes = [], key.scope.split()
-    okta_scopes = [scope for scope in scopes if scope.startswith("okta.")]
-    if key.authorization_server is None:
-        if okta_scopes != scopes:
-            found.append(
-                "the org authorization server grants only okta.* scopes; set authorization_server "
-                "to a custom one"
-            )
-        if not has_private_key(key.client.authentication):
-            found.append(
-                "the org authorization server accepts only PrivateKeyJWT, except from API service "
-                "integrations; set authentication to PrivateKeyJWT(…)"
-            )
-    elif okta_scopes:
-        found.append(
-            "a custom authorization server grants no okta.* scopes; use authorization_server=None, "
-            "the org authorization server"
-        )
-    if len(key.scope) > _MAX_SCOPE:
-        found.append(
-            f"Okta allows {_MAX_SCOPE} characters of scopes, and more are requested; request fewer "
-            "scopes, or split them between clients"
-        )
-    if not OPENID_SCOPES.isdisjoint(scopes):
-        found.append(
-            "OpenID Connect scopes need a signed-in user, and the client-credentials grant has "
-            "none; remove them"
-        )
-    return found
+    return [advice.text for advice in _ADVICE if advice.applies(key)]

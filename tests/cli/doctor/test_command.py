@@ -94,7 +94,7 @@ def test_a_failure_exits_with_1(configured: Sandbox, capsys: pytest.CaptureFixtu
 
     assert code == 1
     assert "  FAIL  scope unknown   One or more scopes are not configured" in shown
-    assert f"\n{' ' * 24}-> check the name; " in shown
+    assert f"\n{' ' * 24}-> check that each scope exists on this " in shown
     assert shown.endswith("\n2 failed; begin with: scope unknown (3 token requests)\n")
     assert configured.token_requests == 3
 

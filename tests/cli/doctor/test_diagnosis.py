@@ -487,7 +487,7 @@ async def test_an_unknown_authorization_server_fails_the_endpoint() -> None:
         results = await diagnose(okta.origin, server="ausNone")
 
     assert results["endpoint"].outcome is FAIL
-    assert "--authorization-server" in (results["endpoint"].remedy or "")
+    assert "OKTA_CLIENT_AUTHORIZATIONSERVER" in (results["endpoint"].remedy or "")
     assert results["authentication"].outcome is SKIP
 
 
@@ -516,7 +516,7 @@ async def test_a_secret_at_the_org_server_has_a_remedy() -> None:
         results = await diagnose(okta.origin, "okta.users.read", server=None)
 
     assert results["authentication"].outcome is FAIL
-    assert "accepts only private_key_jwt" in (results["authentication"].remedy or "")
+    assert "accepts only PrivateKeyJWT" in (results["authentication"].remedy or "")
 
 
 async def test_an_unregistered_key_fails_the_authentication() -> None:

@@ -1,15 +1,16 @@
-"""Check whether Okta grants the scopes: each check is a function from facts to a result."""
+"""Check whether Okta grants the scopes: each check is a function from facts to a result.
+
+What to do about a refusal is the advice of its error.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from okta_tokens import OktaClient
-from okta_tokens._model.advice import OPENID_SCOPES
-from okta_tokens.cli.doctor.authentication_methods import PRIVATE_KEY_JWT, method_of
+from okta_tokens.cli.doctor.authentication_methods import method_of
 from okta_tokens.cli.doctor.result import Result, failed, passed, skipped, warned
 from okta_tokens.errors import CredentialError, FetchError, OAuthError, RateLimitedError
 from okta_tokens.events import TokenFetched
@@ -30,40 +31,9 @@ _CLIENT_CODES = {
     "unauthorized_client",
     "unsupported_grant_type",
 }
-_ORG_REMEDY = (
-    "the org authorization server accepts only private_key_jwt, except from API service "
-    "integrations: use --private-key-file, or choose a custom server with --authorization-server"
-)
-_CLIENT_REMEDIES = (
-    ("private_key_jwt", _ORG_REMEDY),
-    ("client_id", "check --client-id and --domain: no app of this domain has this id"),
-    ("grant", "allow the grant type Client Credentials in the app's General Settings"),
-    ("kid", "check --kid, or add the public key to the app: no key of the app has this id"),
-    ("JWKSet", "add this key's public key to the app, or choose another --auth-method"),
-    ("signature", "compare the key or the secret with the app's: they differ"),
-    ("audience", "check the proxies between this machine and Okta: one of them rewrites the host"),
-    ("too short", "make a longer secret, or choose --auth-method client_secret_basic"),
-    (r"expir|future|issued|valid yet|\bused\b", "set this machine's clock, and try again"),
-    ("secret", "compare the secret with the app's: it may be rotated or inactive"),
-)
-"""Patterns of Okta's reason to refuse a client, and what to do; the first match wins."""
-
-_OMIT_OPENID = (
-    "remove the OpenID Connect scopes: they need a signed-in user, and the client-credentials "
-    "grant has none"
-)
-_GRANT_TO_APP = (
-    "grant the scope in the app's Okta API Scopes; for a scope that does not begin with okta. "
-    "choose a custom server with --authorization-server"
-)
-_USE_ORG_SERVER = "use --authorization-server org: only that server grants okta.* scopes"
-_NAME_SCOPES = "give --scope, or make a scope a default scope of the authorization server"
-_CHECK_NAME = "check the name; Security > API in Okta lists the scopes of a server"
-_ADD_RULE = "add a rule to an access policy of the authorization server that grants it to this app"
 _RATE_REMEDY = (
     "send fewer requests, or raise the limit; Reports > Rate Limits in Okta shows the senders"
 )
-_URL_REMEDY = "check --domain and --authorization-server; Security > API in Okta lists them"
 _NOT_KNOWN_AFTER_429 = "not known: the rate limit was reached first"
 
 
@@ -125,7 +95,7 @@ def check_endpoint(client: OktaClient, first: ScopeRequest) -> Result:
         case CredentialError():
             return skipped(ENDPOINT, "no request was sent, because there is no credential")
         case OAuthError(status=HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED) as refusal:
-            return failed(ENDPOINT, _words_of(refusal), _URL_REMEDY)
+            return failed(ENDPOINT, _words_of(refusal), refusal.advice)
         case TokenFetched() | OAuthError() | RateLimitedError():
             return passed(ENDPOINT, f"{client.token_url} responds")
         case error:
@@ -148,7 +118,7 @@ def check_authentication(client: OktaClient, first: ScopeRequest) -> Result:
             return skipped(AUTHENTICATION, f"not known: {_words_of(refusal)}")
         case OAuthError() as refusal if _is_about_client(refusal):
             detail = f"{method_of(client)}: {_words_of(refusal)}"
-            return failed(AUTHENTICATION, detail, _client_remedy(client, refusal))
+            return failed(AUTHENTICATION, detail, refusal.advice)
         case _:
             return passed(AUTHENTICATION, f"{method_of(client)} is accepted")
 
@@ -163,7 +133,7 @@ def check_scope(request: ScopeRequest) -> Result:
         case RateLimitedError():
             return skipped(request.name, _NOT_KNOWN_AFTER_429)
         case OAuthError() as refusal:
-            return failed(request.name, _words_of(refusal), _scope_remedy(request, refusal))
+            return failed(request.name, _words_of(refusal), refusal.advice)
         case FetchError() as error:
             return failed(request.name, *_detail_and_remedy(error))
         case TokenFetched(missing_scopes=missing) if missing:
@@ -217,15 +187,10 @@ def check_dpop(
         detail = f"the app requires proofs, and the client makes none: {words}"
         if requests[-1] is not without_proof:
             detail = f"{detail}\nthe other results are of requests with proofs by the doctor"
-        remedy = (
-            "give the client dpop=DPoP() (pip install 'okta-tokens[jwt]'); for this command, give "
-            "--dpop or set OKTA_CLIENT_DPOPENABLED=true"
-        )
-        return failed(DPOP, detail, remedy)
+        return failed(DPOP, detail, without_proof.refusal.advice)
     refusal = next((request.refusal for request in requests if request.needs_proof), None)
     if refusal is not None:
-        remedy = "check this machine's clock, and the proxies between this machine and Okta"
-        return failed(DPOP, _words_of(refusal), remedy)
+        return failed(DPOP, _words_of(refusal), refusal.advice)
     if not any(isinstance(request.result, TokenFetched) for request in requests):
         return skipped(DPOP, "no token was granted")
     if client.dpop is not None:
@@ -277,32 +242,3 @@ def _detail_and_remedy(error: FetchError) -> tuple[str, str]:
 
 def _request_id(error: FetchError) -> str:
     return "" if error.request_id is None else f", request id {error.request_id}"
-
-
-def _client_remedy(client: OktaClient, refusal: OAuthError) -> str:
-    method = method_of(client)
-    for pattern, remedy in _CLIENT_REMEDIES:
-        if re.search(pattern, refusal.description):
-            return remedy
-    if client.authorization_server is None and method != PRIVATE_KEY_JWT:
-        return _ORG_REMEDY
-    return (
-        "check in Okta that the app is active, and which Client authentication it has; the client "
-        f"uses {method}, and --auth-method chooses another"
-    )
-
-
-def _scope_remedy(request: ScopeRequest, refusal: OAuthError) -> str:
-    if "zone" in refusal.description:
-        return "call from a network that the app permits, or extend the app's network zones in Okta"
-    if refusal.error not in {"invalid_scope", "access_denied"}:
-        return _detail_and_remedy(refusal)[1]
-    applies = {
-        _OMIT_OPENID: not OPENID_SCOPES.isdisjoint(request.scopes),
-        _GRANT_TO_APP: refusal.key is not None and refusal.key.authorization_server is None,
-        _USE_ORG_SERVER: any(scope.startswith("okta.") for scope in request.scopes),
-        _NAME_SCOPES: not request.scopes,
-        _CHECK_NAME: refusal.error == "invalid_scope",
-        _ADD_RULE: True,
-    }
-    return next(remedy for remedy, fits in applies.items() if fits)
