@@ -275,11 +275,11 @@ def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
 """,
     "okta_tokens.adapters.httpx": """
 class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
-        trust_env: bool = True)
+        trust_env: bool = True, token_timeout: float | None = None)
 """,
     "okta_tokens.adapters.httpx2": """
 class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
-        trust_env: bool = True)
+        trust_env: bool = True, token_timeout: float | None = None)
 """,
     "okta_tokens.stores": """
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,

@@ -129,14 +129,18 @@ class RequestAuthorization:
         self._proof_matches = self._token_was_sent = True
         self._rejections: tuple[Rejection, ...] = ()
 
-    async def new_headers(self, method: str, path: str) -> dict[str, str]:
+    async def new_headers(
+        self, method: str, path: str, *, max_wait: float | None = None
+    ) -> dict[str, str]:
         """Return the headers to add to a request: the token, and a proof if the token is bound.
 
         Args:
             method: The HTTP method of the request.
             path: The path of the request as it is sent; a query does not matter.
+            max_wait: How long to wait for a token, in seconds; `None` for no limit of its own.
 
         Raises:
+            TimeoutError: If no token arrived within `max_wait`; the fetch continues.
             TokenProviderError: As for `TokenSource.get_token` and `TokenSource.proof`.
         """
         # No frame here has the headers of the request while it waits: an error tracker would
@@ -144,7 +148,8 @@ class RequestAuthorization:
         authorizer = self._authorizer
         token = self._token
         if token is None:
-            token = self._token = await authorizer.source.get_token()
+            async with asyncio.timeout(max_wait):
+                token = self._token = await authorizer.source.get_token()
         self._proof_matches = self._token_was_sent = True
         if not authorizer.bound:
             return {"Authorization": token.authorization}

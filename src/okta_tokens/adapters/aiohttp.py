@@ -54,8 +54,9 @@ class TokenMiddleware:
       and looks up no name; its `Host` header has the name.
     - A plain http request through a proxy raises an error before it is sent.
 
-    Waiting for the token counts against the time-out of the session. Cancellation closes the
-    connection; a fetch of the token continues for the other callers.
+    Waiting for the token counts against the time-out `total` of the session or the request; if that
+    is `None`, `RetryPolicy.max_wait` limits the wait. Cancellation closes the connection; a fetch
+    of the token continues for the other callers.
 
     Args:
         source: Provides the tokens. Its provider may use the same session, because token requests

@@ -98,7 +98,8 @@ def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]:
       `UNAVAILABLE`, because the proxy would get the token.
     - A call that has `authorization` metadata or `credentials` of its own raises an error, too.
     - Without a token nothing is sent; the error of the fetch is raised where the call's own errors
-      are raised. Waiting for the token counts against the `timeout` of the call.
+      are raised. Waiting for the token counts against the `timeout` of the call; without one,
+      `RetryPolicy.max_wait` limits the wait.
     - After `UNAUTHENTICATED` the call is retried once with another token, within the remaining
       `timeout`, if it has a single request and no response has arrived. A stream of requests cannot
       be sent again, but the token is invalidated all the same. A second `UNAUTHENTICATED`, and

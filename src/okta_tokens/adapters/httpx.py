@@ -11,6 +11,8 @@ Example:
 
 from __future__ import annotations
 
+from typing import Any
+
 try:
     import httpx
 except ModuleNotFoundError as error:
@@ -60,8 +62,10 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
     A 401 that is followed by a retry is in the history of the response, without its body if that is
     longer than 64 KiB, is compressed, or takes more than a second to arrive.
 
-    Waiting for a token counts against no time-out of httpx; `RetryPolicy.max_wait` limits it.
-    After cancellation a fetch of the token continues for the other callers.
+    A request waits for a token no longer than for a connection: as long as its `connect` time-out.
+    Then it raises `httpx.ConnectTimeout`, also if it waits for another token after a 401. Every
+    time-out of httpx is for one step, so the other steps have their whole time afterwards. After a
+    time-out or a cancellation a fetch of the token continues for the other callers.
 
     Args:
         source: Provides the tokens.
@@ -71,13 +75,18 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
             an error: for a client that calls several APIs.
         trust_env: Whether the client may use the proxies of the environment, as for `AsyncClient`.
             Pass `False` if you pass it to the client.
+        token_timeout: How long a request waits for a token, in seconds. `None` for as long as the
+            `connect` time-out of the request; if that is `None`, too, `RetryPolicy.max_wait` limits
+            the wait.
 
     Raises:
-        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, if an
-            http origin lacks its https origin, or if the environment names a proxy for it; for a
-            request, as the list above says.
+        ConfigurationError: If the source or the time-out is invalid, if there is no origin or an
+            invalid one, if an http origin lacks its https origin, or if the environment names a
+            proxy for it; for a request, as the list above says.
+        httpx.ConnectTimeout: For a request, if no token arrived in time.
         TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
     _BYTE_STREAM: type = httpx.ByteStream
     _TRANSPORT_ERROR: type[Exception] = httpx.TransportError
+    _CONNECT_TIMEOUT: type[Any] = httpx.ConnectTimeout
