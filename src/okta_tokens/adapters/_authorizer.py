@@ -1,4 +1,4 @@
-"""What the adapters of HTTP clients share: which requests carry a token, and how a 401 is handled.
+"""What the adapters of HTTP clients share: which requests carry a token, and what follows a 401.
 
 Only the source does I/O here, and nothing here knows an HTTP client.
 """
@@ -21,6 +21,8 @@ MAX_DISCARDED = 65_536
 again; a longer one is closed."""
 DISCARD_TIME = 1.0
 """The most seconds that this may take."""
+_REJECTING = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
+"""The statuses with which a server may reject a token or a proof."""
 
 
 class Authorizer:
@@ -102,7 +104,7 @@ class Authorizer:
 
 
 class RequestAuthorization:
-    """The authorization of one request: its token, its proof, and its retries after a 401.
+    """The authorization of one request: its token, its proof, and its retries after a rejection.
 
     A request is retried at most once with another token, and at most once with another proof.
 
@@ -189,19 +191,18 @@ class RequestAuthorization:
             status: The status of the response.
             challenges: The values of `WWW-Authenticate` of the response.
         """
-        # Four cases of a 401:
+        # Four cases of a rejection:
         # - The server rejects the token: invalidate it, and retry with another one.
         # - The server rejects the proof, or the client dropped the token during a redirect: retry
         #   with another proof, unless it would have the same URL and the same nonce.
         # - The server rejects something else: do not retry.
         # - The retry for the same rejection was made already: do not retry.
         token = self._token
-        if status != HTTPStatus.UNAUTHORIZED or token is None:
+        if status not in _REJECTING or token is None:
             return False
-        if self._token_was_sent:
-            rejection = parse_rejection(challenges, token.token_type)
-        else:
-            rejection = Rejection.PROOF
+        rejection = self._rejection(status, challenges, token.token_type)
+        if rejection is None:
+            return False
         if rejection is Rejection.TOKEN:
             self._authorizer.source.invalidate(token)
         elif rejection is Rejection.PROOF and self._proof_matches and not self._has_new_nonce():
@@ -209,6 +210,24 @@ class RequestAuthorization:
         is_new = rejection is not Rejection.OTHER and rejection not in self._rejections
         self._rejections += (rejection,)
         return is_new
+
+    def _rejection(self, status: int, challenges: Iterable[str], scheme: str) -> Rejection | None:
+        """Return what a 400 or 401 rejects; `None` for a 400 that does not ask for another proof.
+
+        A 401 without a reason may be about the proof. Another proof is tried before another token,
+        because it costs no token request.
+        """
+        is_bound = self._authorizer.bound
+        if not self._token_was_sent and status == HTTPStatus.UNAUTHORIZED:
+            return Rejection.PROOF
+        rejection = parse_rejection(challenges, scheme)
+        if status == HTTPStatus.BAD_REQUEST:
+            return Rejection.PROOF if is_bound and rejection is Rejection.PROOF else None
+        if rejection is not Rejection.UNSTATED:
+            return rejection
+        may_be_proof = is_bound and Rejection.PROOF not in self._rejections
+        has_other_proof = not self._proof_matches or self._has_new_nonce()
+        return Rejection.PROOF if may_be_proof and has_other_proof else Rejection.TOKEN
 
     async def prepare_retry(self) -> bool:
         """Get ready for the retry; `False` if it would repeat the rejected token.

@@ -46,9 +46,10 @@ class TokenMiddleware:
       credentials.
     - Without a token nothing is sent; the error of the fetch is raised.
     - After a 401 the request is retried once: with another token if the server rejected the token,
-      with another proof if the server wants its nonce in the proof. A body that can be read only
-      once is not sent again, but the token is invalidated all the same. A second 401, and a 403,
-      are returned unchanged.
+      with another proof if the server wants its nonce in the proof (RFC 9449 section 9; then also
+      after a 400). If a 401 gives no reason and brings a new nonce, the proof comes first. A body
+      that can be read only once is not sent again, but the token is invalidated all the same. A
+      second 401, and a 403, are returned unchanged.
     - Afterwards the headers are removed from the request, because aiohttp's errors show them.
     - A plain http request to `localhost`, or to a name under `.localhost`, goes to 127.0.0.1 or ::1
       and looks up no name; its `Host` header has the name.

@@ -35,9 +35,10 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
       credentials.
     - Without a token nothing is sent; the error of the fetch is raised.
     - After a 401 the request is retried once: with another token if the server rejected the token,
-      with another proof if the server wants its nonce in the proof or if a redirect led to another
-      URL than that of the proof. A streamed body is not sent again, but the token is invalidated
-      all the same. A second 401, and a 403, are returned unchanged.
+      with another proof if the server wants its nonce in the proof (RFC 9449 section 9; then also
+      after a 400) or if a redirect led to another URL than that of the proof. If a 401 gives no
+      reason and brings a new nonce, the proof comes first. A streamed body is not sent again, but
+      the token is invalidated all the same. A second 401, and a 403, are returned unchanged.
     - Afterwards the headers are removed from the requests, so that a request can be sent again and
       no error shows a token. Event hooks run before that and see the token. A hook that raises for
       a 401 prevents the retry.
