@@ -202,7 +202,7 @@ CALLS: dict[tuple[str, str], Make] = {
         ("TokenProvider", name): lambda value, name=name: TokenProvider(**{name: value})  # type: ignore[misc]
         for name in (
             *("refresh", "retry", "session", "store", "observers", "clock"),
-            *("max_tokens", "max_concurrent_requests"),
+            *("max_tokens", "max_concurrent_requests", "user_agent"),
         )
     },
     **{
@@ -227,6 +227,7 @@ OPTIONAL = {
     "retry",
     "session",
     "store",
+    "user_agent",
 }
 NUMBERS = {"timeout", "lease", "max_tokens", "max_concurrent_requests"}
 CALLABLES = {"secret", "key", "sign"}

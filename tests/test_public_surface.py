@@ -127,8 +127,8 @@ class TokenKey(client: OktaClient, scopes: frozenset[str])
 class TokenProvider(*, refresh: RefreshPolicy | None = None,
         retry: RetryPolicy | None = None, session: aiohttp.ClientSession | None = None,
         store: TokenStore | None = None, max_tokens: int = 10000,
-        max_concurrent_requests: int = 8, observers: Iterable[Observer] = (),
-        clock: Clock | None = None)
+        max_concurrent_requests: int = 8, user_agent: str | None = None,
+        observers: Iterable[Observer] = (), clock: Clock | None = None)
     async def __aenter__(self) -> Self
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None) -> None

@@ -134,6 +134,7 @@ MISPLACED: dict[str, Callable[[str], object]] = {
     "url": lambda secret: RedisTokenStore(secret, keys=generate_key()),
     "keys": lambda secret: RedisTokenStore("redis://localhost", keys=secret),
     "store": lambda secret: TokenProvider(store=secret),  # type: ignore[arg-type]  # deliberately
+    "user_agent": lambda secret: TokenProvider(user_agent=secret),
     "session": lambda secret: TokenProvider(session=secret),  # type: ignore[arg-type]  # deliberately
 }
 """Makes with a secret in the place of another value."""

@@ -21,6 +21,7 @@ from okta_tokens._endpoint.http_session import (
     environment_proxy,
     open_session,
 )
+from okta_tokens._endpoint.token_request import USER_AGENT
 from okta_tokens._model.policies import RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
@@ -48,6 +49,7 @@ class EndpointRegistry:
         max_concurrent_requests: How many requests may be under way at once, for each domain.
         emit: Called with every event.
         store: Shares pauses with other processes; None if there is no store.
+        user_agent: The beginning of the `User-Agent` of each request; None for the usual one.
 
     Raises:
         ConfigurationError: If the given session carries credentials of its own.
@@ -63,6 +65,7 @@ class EndpointRegistry:
         max_concurrent_requests: int,
         emit: Emitter,
         store: GuardedStore | None = None,
+        user_agent: str | None = None,
     ) -> None:
         if session is not None:
             check_session(session)
@@ -75,6 +78,7 @@ class EndpointRegistry:
         self._max_concurrent_requests = max_concurrent_requests
         self._emit = emit
         self._store = store
+        self._user_agent = None if user_agent is None else f"{user_agent} {USER_AGENT}"
         # In the order in which they were last asked for.
         self._endpoints: OrderedDict[str, Endpoint] = OrderedDict()
 
@@ -132,9 +136,10 @@ class EndpointRegistry:
     def _make_endpoint(self, origin: str) -> Endpoint:
         assert self._session is not None  # noqa: S101 - narrows the type
         proxy = environment_proxy(origin) if self._given_session is None else None
+        routes, user_agent = self._routes, self._user_agent
         return Endpoint(
             origin,
-            exchange=Exchange(self._session, proxy, self._clock, self._routes),
+            exchange=Exchange(self._session, proxy, self._clock, routes, user_agent),
             clock=self._clock,
             schedule=self._schedule,
             policy=self._policy,
