@@ -87,9 +87,10 @@ class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str
         waiters: int, kept_fresh: bool, used: bool)
 class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
         authorization_server: str | None = 'default', dpop: DPoP | None = None,
-        parameters: Mapping[str, str | tuple[str, ...]] | None = None)
+        parameters: Mapping[str, str | tuple[str, ...]] | None = None,
+        allow_http: bool = False)
     classmethod def from_env(cls, environ: Mapping[str, str] | None = None, *,
-        prefix: str = 'OKTA_CLIENT_') -> OktaClient
+        prefix: str = 'OKTA_CLIENT_', allow_http: bool = False) -> OktaClient
     origin: str
     revocation_url: str
     token_url: str
@@ -202,6 +203,9 @@ class KeyIdle(*, key: TokenKey)
     name = 'okta_tokens.key_idle'
 protocol Observer
     def __call__(self, event: Event, /) -> None
+class PlainHttpUsed(*, origin: str)
+    level = 'warning'
+    name = 'okta_tokens.plain_http_used'
 class ProviderClosed()
     level = 'info'
     name = 'okta_tokens.provider_closed'
@@ -262,7 +266,7 @@ class UnusualRequest(*, key: TokenKey, advice: str)
 """,
     "okta_tokens.adapters.aiohttp": """
 class TokenMiddleware(source: TokenSource, *, origins: Iterable[str],
-        pass_others: bool = False)
+        pass_others: bool = False, allow_http: bool = False)
     async def __call__(self, request: ClientRequest,
         handler: ClientHandlerType) -> ClientResponse
 """,
@@ -275,11 +279,13 @@ def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
 """,
     "okta_tokens.adapters.httpx": """
 class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
-        trust_env: bool = True, token_timeout: float | None = None)
+        trust_env: bool = True, token_timeout: float | None = None,
+        allow_http: bool = False)
 """,
     "okta_tokens.adapters.httpx2": """
 class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
-        trust_env: bool = True, token_timeout: float | None = None)
+        trust_env: bool = True, token_timeout: float | None = None,
+        allow_http: bool = False)
 """,
     "okta_tokens.stores": """
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,

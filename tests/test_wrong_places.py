@@ -121,6 +121,7 @@ MISPLACED: dict[str, Callable[[str], object]] = {
     "authentication": lambda secret: client(authentication=secret),
     "authorization_server": lambda secret: client(authorization_server=secret),
     "dpop": lambda secret: client(dpop=secret),
+    "allow_http": lambda secret: client(allow_http=secret),
     "algorithm": lambda secret: PrivateKeyJWT(ec_key(), algorithm=secret),
     "algorithm of a secret": lambda secret: ClientSecretJWT(ORDINARY * 2, algorithm=secret),
     "algorithm of DPoP": lambda secret: DPoP(algorithm=secret),

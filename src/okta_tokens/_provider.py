@@ -51,9 +51,9 @@ class TokenProvider(Unserializable):
         refresh: When tokens are renewed.
         retry: How often a fetch tries, and how long callers wait.
         session: Sends the token requests: for proxies and TLS settings of your own. Each request
-            has a connection of its own, and plain http, which is only for this machine, must not
-            go through a proxy. The provider never closes the session. None opens a session that
-            honours the proxy variables of the environment and uses connections again.
+            has a connection of its own, and plain http must not go through a proxy. The provider
+            never closes the session. None opens a session that honours the proxy variables of the
+            environment and uses connections again.
         store: Shares tokens with other processes; see `okta_tokens.stores`. The provider never
             closes it. None shares nothing.
         max_tokens: How many keys are held; a key that was not used lately is evicted for a new one.

@@ -166,6 +166,11 @@ class TokenSource(Unserializable):
         self._lifecycle.observe()
         return self._manager.invalidate(self.key, value)
 
+    def _warn_of_plain_http(self, origin: str) -> None:
+        """Emit, once for each origin, that an adapter sends tokens there in clear text."""
+        self._lifecycle.observe()
+        self._manager.warn_of_plain_http(origin)
+
     def __repr__(self) -> str:
         """Return the key of the source, without a secret."""
         return f"<TokenSource {self.key!r}>"

@@ -124,6 +124,14 @@ class TokenManager:
         """
         return self._registry.endpoint(key).server_time()
 
+    def warn_of_plain_http(self, origin: str) -> None:
+        """Emit, once for each origin, that tokens go there in clear text.
+
+        Args:
+            origin: An origin that is not this machine.
+        """
+        self._registry.warn_of_plain_http(origin)
+
     def get_or_join(
         self, entry: Entry, deadline: float
     ) -> AccessToken | asyncio.Future[TokenFlight | None]:

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import aiohttp
+from cachetools import LRUCache
 
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.endpoint import Endpoint
@@ -26,6 +27,7 @@ from okta_tokens._model.policies import RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens.events import PlainHttpUsed
 
 if TYPE_CHECKING:
     from okta_tokens._sharing.guarded_store import GuardedStore
@@ -79,6 +81,8 @@ class EndpointRegistry:
         self._emit = emit
         self._store = store
         self._user_agent = None if user_agent is None else f"{user_agent} {USER_AGENT}"
+        # The origins for which an event about plain http was emitted.
+        self._plain_http: LRUCache[str, None] = LRUCache(MAX_IDLE_ENDPOINTS)
         # In the order in which they were last asked for.
         self._endpoints: OrderedDict[str, Endpoint] = OrderedDict()
 
@@ -110,12 +114,24 @@ class EndpointRegistry:
         origin = key.client.origin
         endpoint = self._endpoints.get(origin)
         if endpoint is None:
+            if key.client.allow_http:
+                self.warn_of_plain_http(origin)
             endpoint = self._make_endpoint(origin)
             self._drop_idle_endpoints()
             self._endpoints[origin] = endpoint
         else:
             self._endpoints.move_to_end(origin)
         return endpoint
+
+    def warn_of_plain_http(self, origin: str) -> None:
+        """Emit, once for each origin, that secrets or tokens go there in clear text.
+
+        Args:
+            origin: An origin that is not this machine.
+        """
+        if origin not in self._plain_http:
+            self._plain_http[origin] = None
+            self._emit(PlainHttpUsed(origin=origin))
 
     def clock_offsets(self) -> Mapping[str, float]:
         """Return by origin how many seconds Okta's clock is ahead of this machine's."""

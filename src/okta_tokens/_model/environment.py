@@ -62,9 +62,12 @@ class ClientArguments(TypedDict):
     authentication: EnvironmentAuthentication
     authorization_server: str | None
     dpop: DPoP | None
+    allow_http: bool
 
 
-def parse_environment(variables: object, prefix: object) -> ClientArguments | list[str]:
+def parse_environment(
+    variables: object, prefix: object, *, allow_http: object = False
+) -> ClientArguments | list[str]:
     """Return the arguments of the client that environment variables describe, or what is wrong.
 
     The problems are returned, not raised, because this frame has seen secrets.
@@ -73,7 +76,10 @@ def parse_environment(variables: object, prefix: object) -> ClientArguments | li
     Args:
         variables: The environment.
         prefix: How the names of the variables begin.
+        allow_http: Whether `http://` is valid for another machine, as the user gave it.
     """
+    if type(allow_http) is not bool:
+        return ["allow_http: must be True or False"]
     start = text_of(prefix)
     if start is None or not _PREFIX.fullmatch(start):
         return ["prefix: must be the beginning of a name, such as OKTA_CLIENT_"]
@@ -81,7 +87,7 @@ def parse_environment(variables: object, prefix: object) -> ClientArguments | li
     found = checked(lambda: _read(cast("Mapping[str, object]", variables), start), unreadable)
     if isinstance(found, list):
         return found
-    parsed = _parse(found, start)
+    parsed = _parse(found, start, allow_http=allow_http)
     return [f"{start}{each}" for each in parsed] if isinstance(parsed, list) else parsed
 
 
@@ -114,7 +120,9 @@ def _read(variables: Mapping[str, object], prefix: str) -> Mapping[str, str] | l
     return problems or {name: text or "" for name, text in texts.items()}
 
 
-def _parse(variables: Mapping[str, str], prefix: str) -> ClientArguments | list[str]:
+def _parse(
+    variables: Mapping[str, str], prefix: str, *, allow_http: bool
+) -> ClientArguments | list[str]:
     """Return the arguments, or the problems, each with the name of its variable."""
     spelling = [
         f"{name}: {problem}"
@@ -129,7 +137,7 @@ def _parse(variables: Mapping[str, str], prefix: str) -> ClientArguments | list[
     authentication = _parse_authentication(variables, prefix)
     dpop = _parse_dpop(variables["DPOPENABLED"])
     problems = [
-        *(f"ORGURL: {problem}" for problem in parse_domain(domain)[1]),
+        *(f"ORGURL: {problem}" for problem in parse_domain(domain, allow_http=allow_http)[1]),
         *(f"CLIENTID: {problem}" for problem in client_id_problems(client_id)),
         *([authentication] if isinstance(authentication, str) else []),
         *(f"AUTHORIZATIONSERVER: {problem}" for problem in server_problems(server_id, ORG_SERVER)),
@@ -147,6 +155,7 @@ def _parse(variables: Mapping[str, str], prefix: str) -> ClientArguments | list[
         authentication=authentication,
         authorization_server=server_id,
         dpop=dpop,
+        allow_http=allow_http,
     )
 
 

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from okta_tokens import AccessToken, TokenSource
 from okta_tokens._auth.dpop import is_nonce
+from okta_tokens._model.urls import leaves_in_clear_text
 from okta_tokens.adapters._challenge import Rejection, parse_rejection
 from okta_tokens.adapters._origins import Origin, addresses_of_name, parse_origins
 from okta_tokens.adapters._sources import check_source
@@ -34,21 +35,31 @@ class Authorizer:
         origins: Where tokens may be sent.
         pass_others: Whether requests to other origins continue without a token, instead of raising
             an error.
+        allow_http: Whether plain http origins need not be on this machine.
 
     Raises:
-        ConfigurationError: If the source is invalid, or if there is no origin or an invalid one.
+        ConfigurationError: If the source or `allow_http` is invalid, or if there is no origin or an
+            invalid one.
     """
 
     def __init__(
-        self, adapter: str, source: TokenSource, origins: Iterable[str], *, pass_others: bool
+        self,
+        adapter: str,
+        source: TokenSource,
+        origins: Iterable[str],
+        *,
+        pass_others: bool,
+        allow_http: bool = False,
     ) -> None:
         check_source(adapter, source)
         self._adapter = adapter
         self.source = source
-        self.origins = parse_origins(adapter, origins)
+        self.origins = parse_origins(adapter, origins, allow_http=allow_http)
         """Where tokens may be sent."""
         self.addresses = {origin: addresses_of_name(origin) for origin in self.origins}
         """The addresses to which a request goes instead of to a name; none for most origins."""
+        self.in_clear_text = {each for each in self.origins if leaves_in_clear_text(str(each))}
+        """The origins that get tokens in clear text, and for which no event was emitted yet."""
         self._pass_others = pass_others
         self.bound = source.key.client.dpop is not None
         """Whether the tokens are bound to a key, so that each request needs a proof."""
@@ -60,6 +71,12 @@ class Authorizer:
     def allows(self, origin: Origin) -> bool:
         """Tell whether tokens may be sent to an origin."""
         return origin in self.origins
+
+    def warn_of_plain_http(self, origin: Origin) -> None:
+        """Emit, once for each origin, that tokens go there in clear text."""
+        if origin in self.in_clear_text:
+            self.in_clear_text.remove(origin)
+            self.source._warn_of_plain_http(str(origin))
 
     def needs_token(
         self, origin: Origin, headers: Mapping[str, str], *, by_proxy: bool = False
@@ -152,6 +169,8 @@ class RequestAuthorization:
         if token is None:
             async with asyncio.timeout(max_wait):
                 token = self._token = await authorizer.source.get_token()
+        if authorizer.in_clear_text:  # empty for most adapters
+            authorizer.warn_of_plain_http(self._origin)
         self._proof_matches = self._token_was_sent = True
         if not authorizer.bound:
             return {"Authorization": token.authorization}

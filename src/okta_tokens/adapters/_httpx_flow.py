@@ -104,6 +104,7 @@ class TokenFlow(Generic[RequestT]):
         pass_others: bool = False,
         trust_env: bool = True,
         token_timeout: float | None = None,
+        allow_http: bool = False,
     ) -> None:
         adapter = type(self).__name__
         if token_timeout is not None and not (number_of(token_timeout) or 0) > 0:
@@ -112,7 +113,9 @@ class TokenFlow(Generic[RequestT]):
                 f"{adapter}: token_timeout must be a positive, finite number of seconds, or None"
             )
             raise ConfigurationError(message)
-        self._authorizer = Authorizer(adapter, source, origins, pass_others=pass_others)
+        self._authorizer = Authorizer(
+            adapter, source, origins, pass_others=pass_others, allow_http=allow_http
+        )
         self._trust_env = trust_env
         self._token_timeout = token_timeout
         _check_upgrades(adapter, self._authorizer)
@@ -254,7 +257,7 @@ class TokenFlow(Generic[RequestT]):
 
 
 class _Connection:
-    """How a plain http request reaches this machine: by its address, and through no proxy.
+    """How a plain http request reaches its server: through no proxy, and this machine by address.
 
     While httpx sends the request, its URL has the address in place of the name, and its `Host`
     header has the name.
@@ -265,11 +268,11 @@ class _Connection:
         addresses: The addresses of the name; none if the URL has an address, or is https.
     """
 
-    __slots__ = ("_address", "_host", "_is_local", "_watcher")
+    __slots__ = ("_address", "_host", "_is_plain_http", "_watcher")
 
     def __init__(self, request: Any, origin: Origin, addresses: Sequence[str]) -> None:  # noqa: ANN401
-        self._is_local = origin.scheme == "http"
-        if self._is_local:
+        self._is_plain_http = origin.scheme == "http"
+        if self._is_plain_http:
             self._host = self._address = request.url.host
             if addresses:
                 self._address = addresses[0]
@@ -279,7 +282,7 @@ class _Connection:
 
     def restore(self, request: Any) -> None:  # noqa: ANN401 - it is changed
         """Undo the changes to the request, which httpx copies into redirected ones."""
-        if self._is_local:
+        if self._is_plain_http:
             request.extensions.pop("trace", None)
             if self._watcher is not None:
                 request.extensions["trace"] = self._watcher

@@ -63,9 +63,13 @@ class TokenMiddleware:
         source: Provides the tokens. Its provider may use the same session, because token requests
             bypass every middleware.
         origins: Where tokens may be sent, such as `https://api.acme.com`: at least one origin, with
-            https unless it is on this machine.
+            https unless it is on this machine or `allow_http` is true.
         pass_others: Whether requests to other origins, also redirected ones, continue without a
             token, instead of raising an error: for a session that calls several APIs.
+        allow_http: Whether an origin may be `http://` although it is not on this machine, so that
+            the token leaves the process in clear text: for a service mesh that adds TLS outside the
+            process. It does not allow a proxy. The first request to such an origin emits an event,
+            `PlainHttpUsed`.
 
     Raises:
         ConfigurationError: If the source is invalid, or if there is no origin or an invalid one;
@@ -74,9 +78,16 @@ class TokenMiddleware:
     """
 
     def __init__(
-        self, source: TokenSource, *, origins: Iterable[str], pass_others: bool = False
+        self,
+        source: TokenSource,
+        *,
+        origins: Iterable[str],
+        pass_others: bool = False,
+        allow_http: bool = False,
     ) -> None:
-        self._authorizer = Authorizer(type(self).__name__, source, origins, pass_others=pass_others)
+        self._authorizer = Authorizer(
+            type(self).__name__, source, origins, pass_others=pass_others, allow_http=allow_http
+        )
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request with a token, as the class's docstring says."""
