@@ -271,10 +271,11 @@ class TokenMiddleware(source: TokenSource, *, origins: Iterable[str],
         handler: ClientHandlerType) -> ClientResponse
 """,
     "okta_tokens.adapters.grpc": """
-def token_channel(source: TokenSource, target: str, credentials: grpc.ChannelCredentials, *,
-        options: Sequence[tuple[str, str | int]] | None = None,
-        compression: grpc.Compression | None = None,
-        interceptors: Iterable[aio.ClientInterceptor] = ()) -> aio.Channel
+def token_channel(source: TokenSource, target: str,
+        credentials: grpc.ChannelCredentials | None, *, options: Sequence[tuple[str,
+        str | int]] | None = None, compression: grpc.Compression | None = None,
+        interceptors: Iterable[aio.ClientInterceptor] = (),
+        allow_http: bool = False) -> aio.Channel
 def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
 """,
     "okta_tokens.adapters.httpx": """

@@ -102,13 +102,12 @@ async def run_client(
         name: The package.
         source: Provides the tokens.
         origin: Where tokens may be sent.
-        options: Options of the client, and `allow_http` of the adapter.
+        options: Options of the client, and of the adapter: `allow_http`, and `others` for more
+            origins.
     """
-    allow_http = options.pop("allow_http", False)
+    allow_http, origins = options.pop("allow_http", False), [origin, *options.pop("others", ())]
     if name == "aiohttp":
-        middleware = aiohttp_adapter.TokenMiddleware(
-            source, origins=[origin], allow_http=allow_http
-        )
+        middleware = aiohttp_adapter.TokenMiddleware(source, origins=origins, allow_http=allow_http)
         async with aiohttp.ClientSession(middlewares=[middleware], **options) as session:
 
             async def send(url: str, **more: Any) -> tuple[int, bytes]:  # noqa: ANN401
@@ -118,7 +117,7 @@ async def run_client(
             yield send
         return
     package, adapter = PACKAGES[name]
-    auth = adapter.TokenAuth(source, origins=[origin], allow_http=allow_http)
+    auth = adapter.TokenAuth(source, origins=origins, allow_http=allow_http)
     options.setdefault("trust_env", False)
     async with package.AsyncClient(auth=auth, **options) as client:
 
@@ -311,8 +310,9 @@ async def test_plain_http_to_another_machine_may_be_allowed(name: str, lookups: 
         source = running.source()
         token = await source.get_token()
         origin = f"http://api.internal:{server.port}"
+        options = {"allow_http": True, "others": ["http://unused.internal:81"]}
         for _ in range(2):
-            async with run_client(name, source, origin, allow_http=True) as send:
+            async with run_client(name, source, origin, **options) as send:
                 assert [(await send(f"{origin}/"))[0] for _ in range(2)] == [200, 200]
                 for other in ("http://b.internal", "http://api.internal:1"):
                     with pytest.raises(ConfigurationError, match="is not one of the origins"):

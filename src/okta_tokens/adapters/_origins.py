@@ -79,9 +79,7 @@ def parse_origins(
         ConfigurationError: If there is no origin, or if one is invalid, or is plain http and
             neither on this machine nor allowed; or if `allow_http` is not `True` or `False`.
     """
-    if type(allow_http) is not bool:
-        message = f"{adapter}: allow_http must be True or False"
-        raise ConfigurationError(message)
+    check_allow_http(adapter, allow_http)
     texts = [origins] if isinstance(origins, str) else [*origins]
     if not texts:
         message = (
@@ -89,12 +87,27 @@ def parse_origins(
             "that may receive it, such as https://api.acme.com"
         )
         raise ConfigurationError(message)
-    parsed = [_parse_origin(text, allow_http=allow_http) for text in texts]
+    parsed = [_parse_origin(text, allow_http=allow_http is True) for text in texts]
     problems = [result for result in parsed if isinstance(result, str)]
     if problems:
         message = f"{adapter}: each of the origins {'; '.join(dict.fromkeys(problems))}"
         raise ConfigurationError(message)
     return frozenset(result for result in parsed if isinstance(result, Origin))
+
+
+def check_allow_http(adapter: str, allow_http: object) -> None:
+    """Check a setting that allows plain http: no other value counts as true.
+
+    Args:
+        adapter: The name of the adapter, for the message.
+        allow_http: What the user gave.
+
+    Raises:
+        ConfigurationError: If it is neither `True` nor `False`.
+    """
+    if type(allow_http) is not bool:
+        message = f"{adapter}: allow_http must be True or False"
+        raise ConfigurationError(message)
 
 
 def _parse_origin(text: object, *, allow_http: bool) -> Origin | str:
