@@ -523,7 +523,7 @@ async def test_waiting_for_a_token_counts_against_the_connect_time_out(setup: Se
     for requests in (1, 2):
         request = setup.client.build_request("GET", setup.api.url(), timeout=limits)
         setup.api.responses.append((401, INVALID_TOKEN))
-        with pytest.raises(setup.package.ConnectTimeout, match=r"^no token .* 0\.1 s,") as late:
+        with pytest.raises(setup.package.ConnectTimeout, match=r"^no token .* 0\.1 s;") as late:
             await setup.client.send(request, auth=auth)
 
         assert late.value.request is request

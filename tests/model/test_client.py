@@ -30,7 +30,7 @@ SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 BASIC = ClientSecretBasic(SECRET)
 CLEAR_TEXT = (
     "plain http would send the secret in clear text; use https (http is for a server on this "
-    "machine), or pass allow_http=True for a service mesh or a container's sandbox"
+    "machine), or, in code, pass allow_http=True for a service mesh or a container's sandbox"
 )
 
 

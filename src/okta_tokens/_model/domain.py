@@ -80,7 +80,8 @@ def _problems(domain: str, url: SplitResult, *, allow_http: bool) -> list[str]:
     if url.scheme == "http" and not is_loopback(host) and not allow_http:
         problems.append(
             "plain http would send the secret in clear text; use https (http is for a server on "
-            "this machine), or pass allow_http=True for a service mesh or a container's sandbox"
+            "this machine), or, in code, pass allow_http=True for a service mesh or a container's "
+            "sandbox"
         )
     if "@" in url.netloc:
         problems.append(

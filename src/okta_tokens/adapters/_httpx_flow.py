@@ -188,9 +188,8 @@ class TokenFlow(Generic[RequestT]):
             )
         except TimeoutError:
             message = (
-                f"no token arrived within {limit:g} s, so the request was not sent; the fetch "
-                "continues, so send the request again later, or raise TokenAuth's token_timeout or "
-                "the request's connect time-out"
+                f"no token arrived within {limit:g} s; the fetch continues, so send the request "
+                "again later, or raise TokenAuth's token_timeout or the request's connect time-out"
             )
             raise self._CONNECT_TIMEOUT(message, request=request) from None
 
