@@ -21,6 +21,7 @@ from okta_tokens.events import (
     KeyEvicted,
     KeyForgotten,
     KeyIdle,
+    PlainHttpUsed,
     ProviderClosed,
     ProviderFailed,
     RenewalFailed,
@@ -112,6 +113,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
         "warning",
         "scopes_not_granted",
     ),
+    (PlainHttpUsed(origin="http://okta.internal"), "warning", "plain_http_used"),
     (StoreFailed(reason="ConnectionError", after=1.5), "warning", "store_failed"),
     (StoreRecovered(seconds=61.0), "info", "store_recovered"),
     (StoreEntryIgnored(key=KEY), "warning", "store_entry_ignored"),
@@ -232,7 +234,7 @@ def test_events_about_a_key() -> None:
     others = {type_name(event) for event in EVENTS if not isinstance(event, KeyEvent)}
 
     assert others == {
-        *("ProviderClosed", "ProviderFailed", "RequestsPaused"),
+        *("PlainHttpUsed", "ProviderClosed", "ProviderFailed", "RequestsPaused"),
         *("StoreFailed", "StoreRecovered"),
     }
 

@@ -153,6 +153,10 @@ CALLS: dict[tuple[str, str], Make] = {
         "acme.okta.com", ID, basic(), authorization_server=value
     ),
     ("OktaClient", "dpop"): lambda value: OktaClient("acme.okta.com", ID, basic(), dpop=value),
+    ("OktaClient", "allow_http"): lambda value: OktaClient(
+        "acme.okta.com", ID, basic(), allow_http=value
+    ),
+    ("from_env", "allow_http"): lambda value: OktaClient.from_env(allow_http=value),
     ("from_env", "environ"): OktaClient.from_env,
     **{
         ("from_env", name): lambda value, name=name: OktaClient.from_env(  # type: ignore[misc]
@@ -203,7 +207,7 @@ CALLS: dict[tuple[str, str], Make] = {
         ("TokenProvider", name): lambda value, name=name: TokenProvider(**{name: value})  # type: ignore[misc]
         for name in (
             *("refresh", "retry", "session", "store", "observers", "clock"),
-            *("max_tokens", "max_concurrent_requests"),
+            *("max_tokens", "max_concurrent_requests", "user_agent"),
         )
     },
     **{
@@ -229,6 +233,7 @@ OPTIONAL = {
     "retry",
     "session",
     "store",
+    "user_agent",
 }
 NUMBERS = {"timeout", "lease", "max_tokens", "max_concurrent_requests"}
 CALLABLES = {"secret", "key", "sign"}
@@ -244,6 +249,8 @@ def is_allowed(function: str, parameter: str, wrong: str) -> bool:
         is_variable = parameter.startswith("OKTA_CLIENT_")
         default = parameter in {*OPTIONAL, "clock"} or (function, parameter) in by_function
         return default or (is_variable and parameter.endswith(("ID", "SERVER", "ENABLED")))
+    if wrong == "bool" and parameter == "allow_http":
+        return True
     return wrong == "class" and parameter in CALLABLES and function != "DPoP"
 
 

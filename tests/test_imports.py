@@ -51,6 +51,7 @@ SHARED_WITH_LEAVES = {
     "okta_tokens._endpoint.response": "how the Date header is parsed",
     "okta_tokens._model.advice": "what stands between this machine and Okta",
     "okta_tokens._model.urls": "default ports, and which hosts are this machine",
+    "okta_tokens._runtime.arguments": "what a number is",
 }
 """The internal modules that the command and the adapters may import, each with what they share.
 The alternative would be a copy."""

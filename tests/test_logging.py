@@ -78,6 +78,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "TokenAdopted": KEY_FIELDS
     | {"lifetime": 300.0, "remaining": 200.0, "scopes": "a", "waiters": 2},
     "ScopesNotGranted": KEY_FIELDS | {"missing_scopes": "b", "scopes": "a"},
+    "PlainHttpUsed": {"origin": "http://okta.internal"},
     "StoreFailed": {"reason": "ConnectionError", "after": 1.5},
     "StoreRecovered": {"seconds": 61.0},
     "StoreEntryIgnored": KEY_FIELDS,

@@ -66,6 +66,17 @@ def test_invalid_options_are_refused(options: dict[str, Any], problems: str) -> 
     assert str(caught.value) == f"TokenProvider: {problems}"
 
 
+@pytest.mark.parametrize(
+    "text", ["", " a/1", "a/1 ", "a/1\r\nX: y", "a\t1", "bücher/1", "a" * 257, 1, b"a/1"]
+)
+def test_a_user_agent_is_printable_ascii(text: Any) -> None:  # noqa: ANN401 - invalid, too
+    """The `user_agent` is 1 to 256 printable characters without a line break, or an error."""
+    TokenProvider(user_agent="a")
+    TokenProvider(user_agent="a" * 256)
+    with pytest.raises(ConfigurationError, match=r"^TokenProvider: user_agent must be a name"):
+        TokenProvider(user_agent=text)
+
+
 async def test_the_org_server_needs_scopes() -> None:
     """A key of the org authorization server without scopes is refused."""
     org = OktaClient(

@@ -87,10 +87,12 @@ class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str
         waiters: int, kept_fresh: bool, used: bool)
 class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
         authorization_server: str | None = 'default', dpop: DPoP | None = None,
-        parameters: Mapping[str, str | tuple[str, ...]] | None = None)
+        parameters: Mapping[str, str | tuple[str, ...]] | None = None,
+        allow_http: bool = False)
     classmethod def from_env(cls, environ: Mapping[str, str] | None = None, *,
-        prefix: str = 'OKTA_CLIENT_') -> OktaClient
-    classmethod def from_file(cls, path: str | Path | None = None) -> OktaClient
+        prefix: str = 'OKTA_CLIENT_', allow_http: bool = False) -> OktaClient
+    classmethod def from_file(cls, path: str | Path | None = None, *,
+        allow_http: bool = False) -> OktaClient
     origin: str
     revocation_url: str
     token_url: str
@@ -105,9 +107,10 @@ class RefreshPolicy(*, lead_fraction: float = 0.2, min_lead: float = 10.0,
     def final_call(self, lifetime: float, request_timeout: float) -> float
     def lead(self, lifetime: float) -> float
     def leeway(self, lifetime: float) -> float
-    def refresh_after(self, lifetime: float, random: Random) -> float
+    def refresh_after(self, lifetime: float, random: Random,
+        response_time: float = 0.0) -> float
     def spread(self, lifetime: float, random: Random) -> float
-class RetryPolicy(*, attempts: int = 3, request_timeout: float = 10.0,
+class RetryPolicy(*, attempts: int = 6, request_timeout: float = 10.0,
         total_timeout: float = 30.0, max_wait: float = 60.0, max_pause: float = 90.0,
         max_cooldown: float = 30.0)
     def cooldown(self, failures: int, random: Random) -> float
@@ -128,12 +131,13 @@ class TokenKey(client: OktaClient, scopes: frozenset[str])
 class TokenProvider(*, refresh: RefreshPolicy | None = None,
         retry: RetryPolicy | None = None, session: aiohttp.ClientSession | None = None,
         store: TokenStore | None = None, max_tokens: int = 10000,
-        max_concurrent_requests: int = 8, observers: Iterable[Observer] = (),
-        clock: Clock | None = None)
+        max_concurrent_requests: int = 8, user_agent: str | None = None,
+        observers: Iterable[Observer] = (), clock: Clock | None = None)
     async def __aenter__(self) -> Self
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None) -> None
     async def aclose(self) -> None
+    async def clear(self, client: OktaClient | None = None) -> None
     async def get_token(self, client: OktaClient,
         scopes: str | Iterable[str] = ()) -> AccessToken
     def inspect(self) -> list[KeyStatus]
@@ -156,6 +160,7 @@ class TokenSource, made by the provider
     key: TokenKey
     async def proof(self, token: AccessToken, method: str, url: str,
         nonce: str | None = None) -> str
+    async def refresh(self) -> AccessToken
 module errors
 module events
 """,
@@ -173,7 +178,8 @@ class OAuthError(message: str, *, error: str, description: str, status: int,
         advice: str = '', **facts: Unpack[FetchFacts])
 class ProviderStateError
 class RateLimitedError(message: str, *, retry_at: datetime, **facts: Unpack[FetchFacts])
-class ServerError(message: str, *, status: int, **facts: Unpack[FetchFacts])
+class ServerError(message: str, *, status: int, retry_at: datetime | None = None,
+        **facts: Unpack[FetchFacts])
 class TokenProviderError
 class TransportError(message: str, **facts: Unpack[FetchFacts])
 """,
@@ -203,6 +209,9 @@ class KeyIdle(*, key: TokenKey)
     name = 'okta_tokens.key_idle'
 protocol Observer
     def __call__(self, event: Event, /) -> None
+class PlainHttpUsed(*, origin: str)
+    level = 'warning'
+    name = 'okta_tokens.plain_http_used'
 class ProviderClosed()
     level = 'info'
     name = 'okta_tokens.provider_closed'
@@ -220,7 +229,7 @@ class RenewalScheduled(*, key: TokenKey, after: float)
     level = 'debug'
     name = 'okta_tokens.renewal_scheduled'
 class RequestsPaused(*, origin: str, org_server: bool, seconds: float, concurrency: bool,
-        request_id: str | None)
+        status: int, request_id: str | None)
     level = 'warning'
     name = 'okta_tokens.requests_paused'
 class ScopesNotGranted(*, key: TokenKey, missing_scopes: frozenset[str],
@@ -263,24 +272,27 @@ class UnusualRequest(*, key: TokenKey, advice: str)
 """,
     "okta_tokens.adapters.aiohttp": """
 class TokenMiddleware(source: TokenSource, *, origins: Iterable[str],
-        pass_others: bool = False)
+        pass_others: bool = False, allow_http: bool = False)
     async def __call__(self, request: ClientRequest,
         handler: ClientHandlerType) -> ClientResponse
 """,
     "okta_tokens.adapters.grpc": """
-def token_channel(source: TokenSource, target: str, credentials: grpc.ChannelCredentials, *,
-        options: Sequence[tuple[str, str | int]] | None = None,
-        compression: grpc.Compression | None = None,
-        interceptors: Iterable[aio.ClientInterceptor] = ()) -> aio.Channel
+def token_channel(source: TokenSource, target: str,
+        credentials: grpc.ChannelCredentials | None, *, options: Sequence[tuple[str,
+        str | int]] | None = None, compression: grpc.Compression | None = None,
+        interceptors: Iterable[aio.ClientInterceptor] = (),
+        allow_http: bool = False) -> aio.Channel
 def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
 """,
     "okta_tokens.adapters.httpx": """
 class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
-        trust_env: bool = True)
+        trust_env: bool = True, token_timeout: float | None = None,
+        allow_http: bool = False)
 """,
     "okta_tokens.adapters.httpx2": """
 class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
-        trust_env: bool = True)
+        trust_env: bool = True, token_timeout: float | None = None,
+        allow_http: bool = False)
 """,
     "okta_tokens.stores": """
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,

@@ -122,6 +122,7 @@ MISPLACED: dict[str, Callable[[str], object]] = {
     "authorization_server": lambda secret: client(authorization_server=secret),
     "dpop": lambda secret: client(dpop=secret),
     "path": OktaClient.from_file,
+    "allow_http": lambda secret: client(allow_http=secret),
     "algorithm": lambda secret: PrivateKeyJWT(ec_key(), algorithm=secret),
     "algorithm of a secret": lambda secret: ClientSecretJWT(ORDINARY * 2, algorithm=secret),
     "algorithm of DPoP": lambda secret: DPoP(algorithm=secret),
@@ -135,6 +136,7 @@ MISPLACED: dict[str, Callable[[str], object]] = {
     "url": lambda secret: RedisTokenStore(secret, keys=generate_key()),
     "keys": lambda secret: RedisTokenStore("redis://localhost", keys=secret),
     "store": lambda secret: TokenProvider(store=secret),  # type: ignore[arg-type]  # deliberately
+    "user_agent": lambda secret: TokenProvider(user_agent=secret),
     "session": lambda secret: TokenProvider(session=secret),  # type: ignore[arg-type]  # deliberately
 }
 """Makes with a secret in the place of another value."""

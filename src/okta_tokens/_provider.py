@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from functools import partial
@@ -24,7 +25,7 @@ from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import token_key
-from okta_tokens._runtime.arguments import checked, number_of
+from okta_tokens._runtime.arguments import checked, looks_secret, number_of, text_of
 from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.unserializable import Unserializable
@@ -50,9 +51,9 @@ class TokenProvider(Unserializable):
         refresh: When tokens are renewed.
         retry: How often a fetch tries, and how long callers wait.
         session: Sends the token requests: for proxies and TLS settings of your own. Each request
-            has a connection of its own, and plain http, which is only for this machine, must not
-            go through a proxy. The provider never closes the session. None opens a session that
-            honours `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, and uses connections again.
+            has a connection of its own, and plain http must not go through a proxy. The provider
+            never closes the session. None opens a session that honours `HTTPS_PROXY`, `ALL_PROXY`
+            and `NO_PROXY`, and uses connections again.
         store: Shares tokens with other processes; see `okta_tokens.stores`. The provider never
             closes it. None shares nothing.
         max_tokens: How many keys are held; a key that was not used lately is evicted for a new one.
@@ -61,6 +62,9 @@ class TokenProvider(Unserializable):
         max_concurrent_requests: How many token requests may be under way at once, for each domain.
             One of them is always left to renewals, and clients take turns. All domains together
             have at most 100, or this number if it is greater.
+        user_agent: What the `User-Agent` of token and revocation requests begins with, such as
+            `orders/1.2`, before the package's own (RFC 9110 section 10.1.5), so that logs of Okta
+            and of gateways name the service. At most 256 characters of printable ASCII.
         observers: Called with every event, in this order; see `okta_tokens.events`.
         clock: Tells the time and waits, for tests.
 
@@ -69,7 +73,7 @@ class TokenProvider(Unserializable):
             The message lists every problem.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every option of a provider, by keyword
         self,
         *,
         refresh: RefreshPolicy | None = None,
@@ -78,6 +82,7 @@ class TokenProvider(Unserializable):
         store: TokenStore | None = None,
         max_tokens: int = 10_000,
         max_concurrent_requests: int = 8,
+        user_agent: str | None = None,
         observers: Iterable[Observer] = (),
         clock: Clock | None = None,
     ) -> None:
@@ -89,6 +94,7 @@ class TokenProvider(Unserializable):
                 "refresh": refresh,
                 "retry": retry,
                 "session": session,
+                "user_agent": user_agent,
                 "observers": observers,
                 "store": store,
                 "clock": clock,
@@ -96,7 +102,7 @@ class TokenProvider(Unserializable):
         )
         if problems:
             del self, refresh, retry, session, store, max_tokens, max_concurrent_requests
-            del observers, clock
+            del observers, clock, user_agent
             message = f"TokenProvider: {'; '.join(problems)}"
             raise ConfigurationError(message)
         refresh = RefreshPolicy() if refresh is None else refresh
@@ -125,6 +131,7 @@ class TokenProvider(Unserializable):
             max_concurrent_requests=max_concurrent_requests,
             emit=emit,
             store=self._store,
+            user_agent=text_of(user_agent),
         )
         sharing = None
         if self._store is not None:
@@ -515,12 +522,24 @@ def _is_remembered(scopes: Iterable[str]) -> bool:
     return is_plain and len(" ".join(scopes)) <= _MAX_SPELLING
 
 
+_USER_AGENT = re.compile(r"[!-~]([ -~]{0,254}[!-~])?")
+
+
+def _is_user_agent(value: object) -> bool:
+    text = text_of(value)
+    return text is not None and bool(_USER_AGENT.fullmatch(text)) and not looks_secret(text)
+
+
 _CLOCK = ("boot_time", "wall_time", "sleep_until")
 _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "refresh": (lambda value: isinstance(value, RefreshPolicy), "a RefreshPolicy"),
     "retry": (lambda value: isinstance(value, RetryPolicy), "a RetryPolicy"),
     # Not by type: tests of applications pass stand-ins.
     "session": (lambda value: callable(value.post), "an aiohttp.ClientSession"),
+    "user_agent": (
+        _is_user_agent,
+        "a name and a version like orders/1.2: printable ASCII, 256 characters at most, no secret",
+    ),
     "observers": (lambda value: all(map(callable, value)), "callables that take an event"),
     "store": (
         lambda value: isinstance(value, TokenStore),

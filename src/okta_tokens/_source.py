@@ -185,6 +185,19 @@ class TokenSource(Unserializable):
         self._lifecycle.observe()
         return self._manager.invalidate(self.key, value)
 
+    def _held_token(self) -> AccessToken | None:
+        """Return the token that `get_token` would return at once, for the adapters; else `None`."""
+        entry = self._entry
+        if entry.opens <= self._wall_time() < entry.closes:
+            entry.used = USED
+            return entry.token
+        return None
+
+    def _warn_of_plain_http(self, origin: str) -> None:
+        """Emit, once for each origin, that an adapter sends tokens there in clear text."""
+        self._lifecycle.observe()
+        self._manager.warn_of_plain_http(origin)
+
     def __repr__(self) -> str:
         """Return the key of the source, without a secret."""
         return f"<TokenSource {self.key!r}>"

@@ -25,6 +25,7 @@ __all__ = [
     "KeyForgotten",
     "KeyIdle",
     "Observer",
+    "PlainHttpUsed",
     "ProviderClosed",
     "ProviderFailed",
     "RenewalFailed",
@@ -233,6 +234,18 @@ class RequestsPaused(Event, level="warning"):
     """The HTTP status of the response."""
     request_id: str | None
     """The response's `X-Okta-Request-Id`."""
+
+
+class PlainHttpUsed(Event, level="warning"):
+    """Secrets or tokens leave this machine in clear text, because `allow_http=True` allows it.
+
+    It happens before the first token request to an `http://` domain, and before the first request
+    with a token to an `http://` origin of an adapter: once for each origin, and not for this
+    machine.
+    """
+
+    origin: str
+    """The origin: scheme, host and port."""
 
 
 class StoreFailed(Event, level="warning"):

@@ -7,6 +7,7 @@ import io
 import json
 import traceback
 from base64 import urlsafe_b64decode
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -492,6 +493,42 @@ async def test_a_proof_is_replaced_once(
     assert await bound.get() == 401
 
     assert len(bound.api.received) == requests
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_a_server_that_asks_for_a_nonce_keeps_the_token(bound: Setup, status: int) -> None:
+    """A 400 or 401 that asks for a nonce gets another proof with the same token, once."""
+    challenge = {"WWW-Authenticate": 'DPoP error="use_dpop_nonce"'}
+    answers = [(status, challenge | {"DPoP-Nonce": nonce}) for nonce in ("one", "two")]
+    bound.api.responses.extend([answers[0], (204, {}), *reversed(answers)])
+
+    assert [await bound.get(), await bound.get()] == [204, status]
+
+    assert len({*bound.api.authorizations()}) == 1
+    assert (
+        len(bound.api.received) == len({sent.headers["DPoP"] for sent in bound.api.received}) == 4
+    )
+
+
+async def test_a_401_without_a_reason_gets_another_proof_first(bound: Setup) -> None:
+    """With a new nonce, another proof is tried before the token is given up; only once."""
+    for nonces, tokens in ((["one"], 1), (["two", "three"], 2)):
+        bare = [(401, {"WWW-Authenticate": "DPoP", "DPoP-Nonce": nonce}) for nonce in nonces]
+        bound.api.responses.extend([*bare, (204, {})])
+
+        assert await bound.get() == 204
+
+        assert (bound.api.responses, len({*bound.api.authorizations()})) == (deque(), tokens)
+
+
+@pytest.mark.parametrize("error", ["invalid_token", "invalid_request", "use_dpop_nonce"])
+async def test_another_400_is_returned(bound: Setup, error: str) -> None:
+    """A 400 for another reason, or without a new nonce, is returned, and the token is kept."""
+    bound.api.responses.extend([(400, {"WWW-Authenticate": f'DPoP error="{error}"'}), (204, {})])
+
+    assert [await bound.get(), await bound.get()] == [400, 204]
+
+    assert len({*bound.api.authorizations()}) == 1
 
 
 async def test_both_the_token_and_the_proof_can_be_replaced(bound: Setup) -> None:

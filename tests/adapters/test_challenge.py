@@ -14,25 +14,36 @@ from okta_tokens.adapters._challenge import Rejection, parse_rejection
 @pytest.mark.parametrize(
     "challenges",
     [
-        [],
-        ["Bearer"],
         ['Bearer realm="acme", error="invalid_token", error_description="expired, sorry"'],
         ["bearer error=invalid_token"],
         ['Bearer error = "invalid_token"'],
         ['Basic realm="x", Bearer error="invalid_token"'],
         ['Basic realm="x"', 'Bearer error="invalid_token"'],
         ['Bearer error="invalid_token", DPoP algs="ES256", error="use_dpop_nonce"'],
+        ['Bearer x="error=insufficient_scope", error="invalid_token"'],
+    ],
+    ids=str,
+)
+def test_an_error_rejects_the_token(challenges: list[str]) -> None:
+    """A response rejects the token if its error is `invalid_token`."""
+    assert parse_rejection(challenges, "Bearer") is Rejection.TOKEN
+
+
+@pytest.mark.parametrize(
+    "challenges",
+    [
+        [],
+        ["Bearer"],
         ["Negotiate abc=="],
         ['JWT error="token_expired"'],
         ['Bearer realm="error=\\"insufficient_scope\\""'],
-        ['Bearer x="error=insufficient_scope", error="invalid_token"'],
         ['Bearer error="'],
     ],
     ids=str,
 )
-def test_a_401_without_another_reason_rejects_the_token(challenges: list[str]) -> None:
-    """A 401 rejects the token if its error is `invalid_token` or unknown, or if it has none."""
-    assert parse_rejection(challenges, "Bearer") is Rejection.TOKEN
+def test_a_response_may_give_no_reason(challenges: list[str]) -> None:
+    """A response without an error, or with an unknown one, gives no reason."""
+    assert parse_rejection(challenges, "Bearer") is Rejection.UNSTATED
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from okta_tokens import ClientSecretBasic, DPoP, OktaClient, RetryPolicy, TokenS
 from okta_tokens.adapters._grpc_credentials import TokenPlugin
 from okta_tokens.adapters.grpc import token_channel, token_interceptors
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
-from okta_tokens.events import InvalidationIgnored, TokenInvalidated
+from okta_tokens.events import InvalidationIgnored, PlainHttpUsed, TokenInvalidated
 from okta_tokens.sandbox import Fault
 from tests.support import CLIENT_ID, SECRET, World, until, world
 from tests.test_secrets import assert_clean, assert_clean_error, everything_logged
@@ -235,7 +235,8 @@ def make_channel(
     """Return a channel that carries tokens.
 
     Args:
-        factory: `channel` for `token_channel`, or `interceptors` for `token_interceptors`.
+        factory: `channel` or `insecure channel` for `token_channel`, or `interceptors` for
+            `token_interceptors`.
         source: Provides the tokens.
         target: The server.
         credentials: The credentials of the channel.
@@ -244,6 +245,8 @@ def make_channel(
     """
     if factory == "channel":
         return token_channel(source, target, credentials, interceptors=outer)
+    if factory == "insecure channel":
+        return token_channel(source, target, None, interceptors=outer, allow_http=True)
     adapter = token_interceptors(source)
     return aio.secure_channel(target, credentials, interceptors=[*outer, *adapter, *inner])
 
@@ -282,6 +285,7 @@ async def run_setup(
         await server.start()
         stack.push_async_callback(server.stop, 1)  # without a grace period it writes to stderr
         source = running.source()
+        target = plaintext if factory == "insecure channel" else target
         channel = make_channel(factory, source, target, clients, outer=outer, inner=inner)
         await stack.enter_async_context(channel)
         yield Setup(running, service, source, target, plaintext, clients, channel, Stub(channel))
@@ -295,6 +299,7 @@ async def status_of(call: Awaitable[object]) -> grpc.StatusCode:
 
 
 factories = pytest.mark.parametrize("factory", ["channel", "interceptors"])
+all_factories = pytest.mark.parametrize("factory", ["channel", "interceptors", "insecure channel"])
 kinds = pytest.mark.parametrize("kind", KINDS)
 unary_requests = pytest.mark.parametrize("kind", KINDS[:2])
 streamed_requests = pytest.mark.parametrize("kind", KINDS[2:])
@@ -303,7 +308,7 @@ streamed_requests = pytest.mark.parametrize("kind", KINDS[2:])
 # Tokens
 
 
-@factories
+@all_factories
 @pytest.mark.parametrize("transport", ["tls", "loopback"])
 async def test_a_call_carries_the_token(factory: str, transport: str) -> None:
     """Calls of every kind carry the token, over TLS and on this machine; it is fetched once."""
@@ -315,7 +320,7 @@ async def test_a_call_carries_the_token(factory: str, transport: str) -> None:
         assert setup.world.sandbox.token_requests == 1
 
 
-@factories
+@all_factories
 async def test_the_metadata_of_the_call_are_sent(factory: str) -> None:
     """The metadata of a call reach the server, together with the token."""
     received: list[object] = []
@@ -427,6 +432,43 @@ async def test_insecure_channel_credentials_get_no_token(factory: str) -> None:
         assert setup.world.seen(TokenInvalidated) == []
 
 
+@kinds
+async def test_an_insecure_channel_may_be_allowed(kind: str) -> None:
+    """With `allow_http` a token goes in clear text, and is replaced if the server rejects it."""
+    async with run_setup("insecure channel") as setup:
+        assert await setup.stub.result(kind) == b"ab"
+        setup.revoke_all()
+        if kind in KINDS[:2]:
+            assert await setup.stub.result(kind) == b"ab"
+        else:
+            assert await status_of(setup.stub.result(kind)) is UNAUTHENTICATED
+        await setup.world.quiet()
+
+        assert len(setup.world.seen(TokenInvalidated)) == 1
+        assert setup.world.seen(PlainHttpUsed) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "origin"),
+    [
+        ("orders.invalid:1", "http://orders.invalid:1"),
+        ("dns:///Orders.invalid:1", "http://orders.invalid:1"),
+        ("dns:orders.invalid", "http://orders.invalid"),
+    ],
+)
+async def test_an_insecure_channel_to_another_machine_is_an_event(target: str, origin: str) -> None:
+    """There is one event for the server, before its first call with a token."""
+    async with world() as running:
+        source = running.source()
+        await source.get_token()
+        async with token_channel(source, target, None, allow_http=True) as channel:
+            for _ in range(2):
+                await status_of(Stub(channel).result("unary_unary", timeout=0))
+        await running.quiet()
+
+        assert running.seen(PlainHttpUsed) == [PlainHttpUsed(origin=origin)]
+
+
 async def test_an_untrusted_server_gets_no_token() -> None:
     """A server without a trusted certificate gets no token."""
     async with run_setup(transport="tls") as setup:
@@ -464,7 +506,9 @@ async def test_a_channel_needs_credentials() -> None:
     """Without channel credentials there is an error that names the possible ones."""
     async with world() as setup:
         with pytest.raises(ConfigurationError, match="ssl_channel_credentials"):
-            token_channel(setup.source(), "localhost:1", None)  # type: ignore[arg-type]  # deliberately
+            token_channel(setup.source(), "localhost:1", None)
+        with pytest.raises(ConfigurationError, match="allow_http must be True or False"):
+            token_channel(setup.source(), "localhost:1", None, allow_http="true")  # type: ignore[arg-type]  # deliberately
 
 
 async def test_other_errors_of_grpc_are_raised_unchanged() -> None:
@@ -1047,7 +1091,7 @@ def all_locals(error: BaseException) -> Iterable[str]:
         trace = trace.tb_next
 
 
-@factories
+@all_factories
 @kinds
 async def test_nothing_shows_a_token(kind: str, factory: str) -> None:
     """No error, call, log line or frame, also of gRPC itself, shows a token."""

@@ -314,6 +314,28 @@ async def test_no_proxy_gets_the_token_of_interceptors(
         assert (await setup.source.get_token()).value.encode() not in received
 
 
+@pytest.mark.parametrize("variable", VARIABLES)
+async def test_no_proxy_gets_the_token_of_an_insecure_channel(
+    environment: pytest.MonkeyPatch, variable: str
+) -> None:
+    """With `allow_http` a channel ignores proxies, or the call fails, and options with one fail."""
+    async with run_setup() as setup, proxy() as (address, received):
+        source, target = setup.source, setup.plaintext
+        for option in ("grpc.http_proxy", "grpc.address_http_proxy"):
+            with pytest.raises(ConfigurationError, match="the options name a proxy"):
+                token_channel(source, target, None, options=[(option, address)], allow_http=True)
+        async with token_channel(source, target, None, allow_http=True) as channel:
+            environment.setenv(variable, VARIABLES[variable].format(address))
+            call = Stub(channel).result("unary_unary", timeout=5)
+            if variable == "GRPC_ADDRESS_HTTP_PROXY":
+                with pytest.raises(ConfigurationError, match="so nothing was sent"):
+                    await call
+            else:
+                assert await call == b"ab"
+
+    assert received == b""
+
+
 async def test_a_proxy_may_tunnel_an_encrypted_channel(environment: pytest.MonkeyPatch) -> None:
     """A call over TLS is not refused if the environment names a proxy, which cannot read it."""
     async with run_setup("interceptors", transport="tls") as setup:

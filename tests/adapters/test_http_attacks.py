@@ -31,6 +31,7 @@ from okta_tokens.adapters import httpx2 as httpx2_adapter
 from okta_tokens.adapters._authorizer import RequestAuthorization
 from okta_tokens.adapters._challenge import parse_rejection
 from okta_tokens.errors import ConfigurationError
+from okta_tokens.events import PlainHttpUsed
 from tests.adapters.support import DPOP_APP
 from tests.support import listen, world
 
@@ -101,10 +102,12 @@ async def run_client(
         name: The package.
         source: Provides the tokens.
         origin: Where tokens may be sent.
-        options: Options of httpx's client.
+        options: Options of the client, and of the adapter: `allow_http`, and `others` for more
+            origins.
     """
+    allow_http, origins = options.pop("allow_http", False), [origin, *options.pop("others", ())]
     if name == "aiohttp":
-        middleware = aiohttp_adapter.TokenMiddleware(source, origins=[origin])
+        middleware = aiohttp_adapter.TokenMiddleware(source, origins=origins, allow_http=allow_http)
         async with aiohttp.ClientSession(middlewares=[middleware], **options) as session:
 
             async def send(url: str, **more: Any) -> tuple[int, bytes]:  # noqa: ANN401
@@ -114,7 +117,7 @@ async def run_client(
             yield send
         return
     package, adapter = PACKAGES[name]
-    auth = adapter.TokenAuth(source, origins=[origin])
+    auth = adapter.TokenAuth(source, origins=origins, allow_http=allow_http)
     options.setdefault("trust_env", False)
     async with package.AsyncClient(auth=auth, **options) as client:
 
@@ -295,6 +298,43 @@ async def test_a_name_of_this_machine_is_not_looked_up(name: str, lookups: list[
         for number, head in enumerate(server.received):
             assert f"\r\nHost: {NAMES[number // 3].lower()}:{server.port}\r\n" in head
             assert token.authorization in head
+
+
+# Other machines that are allowed
+
+
+@every_client
+async def test_plain_http_to_another_machine_may_be_allowed(name: str, lookups: list[str]) -> None:
+    """With `allow_http` the named origin, and no other, gets the token, with one event for it."""
+    async with world() as running, Peer(respond_ok, "127.0.0.66").run() as server:
+        source = running.source()
+        token = await source.get_token()
+        origin = f"http://api.internal:{server.port}"
+        options = {"allow_http": True, "others": ["http://unused.internal:81"]}
+        for _ in range(2):
+            async with run_client(name, source, origin, **options) as send:
+                assert [(await send(f"{origin}/"))[0] for _ in range(2)] == [200, 200]
+                for other in ("http://b.internal", "http://api.internal:1"):
+                    with pytest.raises(ConfigurationError, match="is not one of the origins"):
+                        await send(f"{other}/")
+        await running.quiet()
+
+    assert {*lookups} == {"api.internal"}
+    assert all(token.authorization in head for head in server.received)
+    assert len(server.received) == 4
+    assert running.seen(PlainHttpUsed) == [PlainHttpUsed(origin=origin)]
+
+
+@every_client
+async def test_plain_http_that_is_allowed_goes_through_no_proxy(name: str) -> None:
+    """A plain http request through a proxy raises an error, also with `allow_http`."""
+    async with world() as running, peer().run() as proxy:
+        url, origin = f"http://127.0.0.1:{proxy.port}", "http://api.internal:81"
+        async with run_client(name, running.source(), origin, allow_http=True, proxy=url) as send:
+            with pytest.raises(ConfigurationError, match=r"through a proxy"):
+                await send(f"{origin}/")
+
+    assert proxy.received == []
 
 
 @both

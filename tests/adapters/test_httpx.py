@@ -51,7 +51,7 @@ class Setup:
         response = await self.client.post(self.api.url(), **options)
         return int(response.status_code)
 
-    def auth(self, source: TokenSource, *origins: str, **options: bool) -> Any:  # noqa: ANN401
+    def auth(self, source: TokenSource, *origins: str, **options: Any) -> Any:  # noqa: ANN401
         """Return a `TokenAuth` of the package."""
         return self.adapter.TokenAuth(source, origins=origins, **options)
 
@@ -500,11 +500,74 @@ async def test_a_failed_request_has_no_token_afterwards(setup: Setup) -> None:
     assert "Authorization" not in request.headers
 
 
-async def test_waiting_for_a_token_counts_against_no_time_out(setup: Setup) -> None:
-    """The time-outs of a client apply to the API only."""
-    setup.world.sandbox.latency = 0.6
+class SlowSecret:
+    """A source of another client, whose secret is there only while it is released."""
 
-    assert await setup.get(timeout=0.5) == 200
+    def __init__(self, setup: Setup) -> None:
+        self.available = asyncio.Event()
+        client = OktaClient(setup.world.sandbox.origin, CLIENT_ID, ClientSecretBasic(self._secret))
+        self.source = setup.world.provider.source(client, "a")
+
+    async def _secret(self) -> str:
+        await self.available.wait()
+        return SECRET
+
+
+async def test_waiting_for_a_token_counts_against_the_connect_time_out(setup: Setup) -> None:
+    """A request whose token does not arrive in time raises `ConnectTimeout`; the fetch continues.
+
+    That holds for the first token, and for another one after a 401.
+    """
+    slow = SlowSecret(setup)
+    auth, limits = setup.auth(slow.source, setup.api.origin), setup.package.Timeout(60, connect=0.1)
+    for requests in (1, 2):
+        request = setup.client.build_request("GET", setup.api.url(), timeout=limits)
+        setup.api.responses.append((401, INVALID_TOKEN))
+        with pytest.raises(setup.package.ConnectTimeout, match=r"^no token .* 0\.1 s;") as late:
+            await setup.client.send(request, auth=auth)
+
+        assert late.value.request is request
+        assert setup.requests == len(setup.api.received) == requests - 1
+        slow.available.set()
+        setup.api.responses.clear()
+        await slow.source.get_token()
+        slow.available.clear()
+        assert setup.requests == requests
+
+
+@one_package
+async def test_the_time_out_of_the_adapter_wins(setup: Setup) -> None:
+    """With `token_timeout` a request waits as long as that for a token, whatever the client has."""
+    slow = SlowSecret(setup)
+    none, short = setup.package.Timeout(None), setup.package.Timeout(60, connect=0.01)
+    with pytest.raises(setup.package.ConnectTimeout, match=r"within 0\.1 s"):
+        await setup.get(
+            auth=setup.auth(slow.source, setup.api.origin, token_timeout=0.1), timeout=none
+        )
+    await setup.get("/", auth=None)  # opens the connection, so that no later request has to
+    patient = setup.auth(slow.source, setup.api.origin, token_timeout=60)
+
+    waiting = asyncio.create_task(setup.get(auth=patient, timeout=short))
+    with pytest.raises(setup.package.ConnectTimeout):
+        await setup.get(auth=setup.auth(slow.source, setup.api.origin), timeout=0.1)
+    slow.available.set()
+
+    assert await waiting == 200
+
+
+async def test_a_request_may_have_no_time_outs(setup: Setup) -> None:
+    """A request that the client did not build, and that has no time-outs, gets its token, too."""
+    request = setup.package.Request("GET", setup.api.url())
+
+    assert (await setup.client.send(request)).status_code == 200
+
+
+@one_package
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), "5", True])
+async def test_an_invalid_time_out_raises_an_error(setup: Setup, seconds: Any) -> None:  # noqa: ANN401
+    """A time-out for the token that is not a positive number of seconds raises an error."""
+    with pytest.raises(ConfigurationError, match=r"^TokenAuth: token_timeout must be a positive"):
+        setup.auth(setup.source, setup.api.origin, token_timeout=seconds)
 
 
 async def test_a_request_that_timed_out_can_be_sent_again(setup: Setup) -> None:
@@ -566,11 +629,13 @@ async def test_a_redirect_has_a_proof_of_its_own(bound: Setup) -> None:
     resource = f"{bound.world.sandbox.origin}/resource/new"
 
     assert await bound.get(f"/old?to={resource}", follow_redirects=True) == 200
-    bad_proof = {"WWW-Authenticate": 'DPoP error="invalid_dpop_proof"'}
-    bound.api.responses.extend([(307, {"Location": "/new"}), (401, bad_proof), (204, {})])
-    assert await bound.get("/old", follow_redirects=True) == 204
+    for challenge in ('DPoP error="invalid_dpop_proof"', "DPoP"):
+        rejection = (401, {"WWW-Authenticate": challenge})
+        bound.api.responses.extend([(307, {"Location": "/new"}), rejection, (204, {})])
+        assert await bound.get("/old", follow_redirects=True) == 204
 
-    assert [claim["htu"].rpartition("/")[2] for claim in claims(bound)] == [*["old"] * 3, "new"]
+    paths = ["old", *["old", "old", "new"] * 2]
+    assert [claim["htu"].rpartition("/")[2] for claim in claims(bound)] == paths
     assert bound.requests == 2  # one for Okta's nonce, one for the token
 
 
@@ -591,7 +656,7 @@ async def test_each_origin_has_its_own_nonce(bound: Setup) -> None:
     nonce_required = {"WWW-Authenticate": 'DPoP error="use_dpop_nonce"'}
     bound.world.sandbox.resource_nonce = True
     await bound.client.get(f"{bound.world.sandbox.origin}/resource")
-    bound.api.responses.extend([(401, nonce_required | {"DPoP-Nonce": "theirs"}), (204, {})])
+    bound.api.responses.extend([(400, nonce_required | {"DPoP-Nonce": "theirs"}), (204, {})])
 
     assert await bound.get() == 204
 

@@ -78,6 +78,23 @@ def test_a_token_does_not_travel_in_clear_text(text: str) -> None:
         parse_origins("Adapter", [text])
 
 
+def test_plain_http_may_be_allowed() -> None:
+    """With `allow_http` an origin may be plain http, except a name of this machine in disguise."""
+    (allowed,) = parse_origins("Adapter", ["http://api.acme.com:8080"], allow_http=True)
+
+    assert str(allowed) == "http://api.acme.com:8080"
+    for name in ("localhost.", "api.localhost.", "127.0.0.1."):
+        with pytest.raises(ConfigurationError, match="must be https"):
+            parse_origins("Adapter", [f"http://{name}"], allow_http=True)
+
+
+@pytest.mark.parametrize("flag", ["false", 1, None])
+def test_only_true_allows_plain_http(flag: object) -> None:
+    """A value that is only true in a condition is refused."""
+    with pytest.raises(ConfigurationError, match=r"^Adapter: allow_http must be True or False$"):
+        parse_origins("Adapter", ["https://api.acme.com"], allow_http=flag)
+
+
 def test_no_origin_does_not_mean_every_origin() -> None:
     """An adapter without an origin raises an error."""
     with pytest.raises(ConfigurationError, match=r"Adapter: origins is empty.* name the origins"):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from okta_tokens import ClientSecretBasic, ClientSecretPost, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens._endpoint.exchange import _encode
+from okta_tokens._endpoint.token_request import USER_AGENT
 from okta_tokens.errors import (
     CredentialError,
     FetchError,
@@ -67,6 +68,24 @@ async def test_the_request_is_what_okta_documents(
     assert headers["Accept"] == "application/json"
     assert headers["User-Agent"].startswith("okta-tokens/")
     assert "scope" not in without
+
+
+async def test_the_user_agent_may_begin_with_that_of_the_service() -> None:
+    """With `user_agent`, token and revocation requests name the service, and then this package."""
+    received: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        received.append(request.headers["User-Agent"])
+        return web.json_response(GOOD)
+
+    async with (
+        token_server(handler) as origin,
+        TokenProvider(user_agent="orders/1.2 (eu; 7)") as provider,
+    ):
+        client = OktaClient(origin, "0oa1", ClientSecretBasic(SECRET))
+        await provider.revoke(await provider.get_token(client, "a"))
+
+    assert received == [f"orders/1.2 (eu; 7) {USER_AGENT}"] * 2
 
 
 async def test_the_callable_for_the_secret_is_called_for_every_request() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from okta_tokens import ClientSecretPost, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens.errors import ConfigurationError, TransportError
-from okta_tokens.events import RenewalFailed
+from okta_tokens.events import Event, PlainHttpUsed, RenewalFailed
 from tests.runtime.test_redaction import locals_with
 from tests.support import world
 
@@ -24,7 +24,7 @@ ELSEWHERE = "127.0.0.9"
 """The address that stands for another machine: a server there must receive nothing."""
 
 TOKEN = json.dumps({"access_token": "t", "token_type": "Bearer", "expires_in": 3600}).encode()
-REFUSED = "session: it sends plain http, which is only for this machine, through a proxy"
+REFUSED = "session: it sends plain http through a proxy"
 
 
 class Listener:
@@ -86,9 +86,10 @@ async def opened(session: aiohttp.ClientSession | None) -> AsyncIterator[TokenPr
         yield await stack.enter_async_context(TokenProvider(session=session, retry=policy))
 
 
-def client_of(host: str, port: int) -> OktaClient:
+def client_of(host: str, port: int, *, allow_http: bool = False) -> OktaClient:
     """Return a client of a server that is reached by plain http."""
-    return OktaClient(f"http://{host}:{port}", "0oa1", ClientSecretPost(SECRET))
+    origin = f"http://{host}:{port}"
+    return OktaClient(origin, "0oa1", ClientSecretPost(SECRET), allow_http=allow_http)
 
 
 @pytest.fixture(autouse=True)
@@ -248,7 +249,9 @@ async def test_a_proxy_that_appears_later_gets_nothing(monkeypatch: pytest.Monke
     assert here.received.count(SECRET.encode()) == 1
 
 
+@pytest.mark.parametrize("host", ["localhost", "okta.internal"])
 async def test_a_proxy_that_appears_at_the_last_moment_gets_nothing(
+    host: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If the environment names a proxy just before a request is sent, the attempt fails."""
@@ -261,7 +264,9 @@ async def test_a_proxy_that_appears_at_the_last_moment_gets_nothing(
             monkeypatch.setenv("HTTP_PROXY", proxy.url)
             return SECRET
 
-        client = OktaClient(f"http://localhost:{proxy.port}", "0oa1", ClientSecretPost(secret))
+        client = OktaClient(
+            f"http://{host}:{proxy.port}", "0oa1", ClientSecretPost(secret), allow_http=True
+        )
         with pytest.raises(TransportError) as caught:
             await provider.get_token(client, "a")
 
@@ -307,6 +312,60 @@ async def test_the_own_session_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) ->
     assert SECRET.encode() in here.received
 
 
+# Another machine that is allowed
+
+
+@pytest.fixture
+def name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every name an address of the other machine."""
+
+    def find(host: str, port: int, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ELSEWHERE, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+
+
+@pytest.mark.usefixtures("name_server")
+@pytest.mark.parametrize("own_session", [True, False])
+async def test_plain_http_may_be_allowed(
+    monkeypatch: pytest.MonkeyPatch, *, own_session: bool
+) -> None:
+    """With `allow_http` requests go to the domain, by its name and through no proxy.
+
+    There is one event for the origin, whatever the number of requests and clients.
+    """
+    events: list[Event] = []
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with listening(ELSEWHERE) as there, AsyncExitStack() as stack:
+        session = None if own_session else await stack.enter_async_context(aiohttp.ClientSession())
+        provider = TokenProvider(session=session, observers=[events.append])
+        await stack.enter_async_context(provider)
+        client = client_of("okta.internal", there.port, allow_http=True)
+        source = provider.source(client, "a")
+        await asyncio.sleep(0)
+        assert events == []
+        await provider.revoke(await source.get_token())
+        await provider.get_token(client, "b")
+
+    assert there.received.count(SECRET.encode()) == 3
+    assert f"Host: okta.internal:{there.port}\r\n".encode() in there.received
+    warnings = [event for event in events if isinstance(event, PlainHttpUsed)]
+    assert warnings == [PlainHttpUsed(origin=f"http://okta.internal:{there.port}")]
+
+
+async def test_plain_http_that_is_allowed_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that would send plain http through a proxy is refused, also with `allow_http`."""
+    async with listening(ELSEWHERE) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        client = client_of("okta.internal", 80, allow_http=True)
+        for options in ({"proxy": proxy.url}, {"trust_env": True}, {"connector": Detour()}):
+            async with opened(aiohttp.ClientSession(**options)) as provider:
+                with pytest.raises(ConfigurationError, match="plain http"):
+                    await provider.get_token(client, "a")
+
+    assert proxy.received == b""
+
+
 # Connectors
 
 
@@ -320,9 +379,8 @@ async def test_a_foreign_connector_is_refused() -> None:
         message = await refusal(provider, "127.0.0.1", 9)
 
     assert message == (
-        "session: its connector is not one of aiohttp's own, so it may send plain http, which is "
-        "only for this machine, to another one; use https, or give the provider a session with an "
-        "aiohttp.TCPConnector"
+        "session: its connector is not one of aiohttp's own, so it may send plain http to another "
+        "machine; use https, or give the provider a session with an aiohttp.TCPConnector"
     )
 
 

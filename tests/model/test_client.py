@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +18,7 @@ from okta_tokens import (
     ClientSecretPost,
     DPoP,
     OktaClient,
+    TokenKey,
 )
 from okta_tokens.errors import ConfigurationError
 from tests.keys import ec_key
@@ -25,11 +28,19 @@ QUICK = settings(max_examples=100, deadline=None, database=None, derandomize=Tru
 CANARY = "canary4f9b2c7d8e1a6f3b"
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 BASIC = ClientSecretBasic(SECRET)
+CLEAR_TEXT = (
+    "plain http would send the secret in clear text; use https (http is for a server on this "
+    "machine), or, in code, pass allow_http=True for a service mesh or a container's sandbox"
+)
 
 
-def client(domain: str = "acme.okta.com", server: str | None = "default") -> OktaClient:
+def client(
+    domain: str = "acme.okta.com",
+    server: str | None = "default",
+    **options: Any,  # noqa: ANN401 - invalid values, too
+) -> OktaClient:
     """Return a client of a domain."""
-    return OktaClient(domain, "0oa1", BASIC, authorization_server=server)
+    return OktaClient(domain, "0oa1", BASIC, authorization_server=server, **options)
 
 
 def refusal(make: Callable[..., OktaClient], *args: object, **options: object) -> str:
@@ -98,7 +109,7 @@ def test_all_problems_in_one_message() -> None:
         part.partition(":")[0] for part in message.removeprefix("OktaClient: ").split("; ")
     ] == [
         "domain",
-        "use https (http is for a server on this machine)",
+        CLEAR_TEXT.partition("; ")[2],
         "client_id",
         "give the client id of your app",
         "authentication",
@@ -234,6 +245,38 @@ def test_inequality(other: OktaClient) -> None:
 def test_schemes_are_domains_apart() -> None:
     """Plain http and https to one host are two clients."""
     assert client("http://localhost:8080") != client("https://localhost:8080")
+
+
+def test_plain_http_to_another_machine_has_to_be_allowed() -> None:
+    """With `allow_http` the domain may be plain http; for any other domain it changes nothing."""
+    here, secure = client("http://localhost:1"), client("https://acme.internal:1")
+    allowed = client("http://acme.internal:1", allow_http=True)
+
+    assert refusal(client, "http://acme.internal:1") == f"OktaClient: domain: {CLEAR_TEXT}"
+    assert allowed.token_url == "http://acme.internal:1/oauth2/default/v1/token"
+    assert [each.allow_http for each in (here, secure, allowed)] == [False, False, True]
+    assert client("http://localhost:1", allow_http=True) == here
+    assert client("acme.internal:1", allow_http=True) == secure
+    assert repr(allowed).endswith(", allow_http=True)")
+    assert "allow_http" not in repr(secure)
+
+
+def test_only_true_allows_plain_http() -> None:
+    """A value that is only true in a condition, such as a text of the environment, is refused."""
+    for flag in ("false", 1, None):
+        message = refusal(client, "http://acme.internal", allow_http=flag)
+        assert "plain http would send" in message
+        assert message.endswith("allow_http: must be True or False")
+
+
+def test_a_pickled_key_may_have_a_plain_http_domain() -> None:
+    """The key of a client with `allow_http` can be pickled."""
+    key = TokenKey(client("http://acme.internal", allow_http=True), frozenset({"a"}))
+
+    twin = pickle.loads(pickle.dumps(key))  # noqa: S301 - our own bytes
+
+    assert twin.client.allow_http
+    assert repr(twin) == repr(key)
 
 
 def test_equality_with_a_shared_hash() -> None:

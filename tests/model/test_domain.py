@@ -20,7 +20,7 @@ NO_HOST_PORT = "is not host[:port]; give the Okta host, like acme.okta.com"
 SCHEME = "has a scheme other than https; use https"
 CLEAR = (
     "plain http would send the secret in clear text; use https (http is for a server on this "
-    "machine)"
+    "machine), or, in code, pass allow_http=True for a service mesh or a container's sandbox"
 )
 USER = "contains a user name or password; remove it, and pass the credential as authentication"
 PATH = "contains a path; give only the host, and authorization_server separately"

@@ -290,6 +290,18 @@ def test_variables_of_other_programs_are_no_warning() -> None:
         OktaClient.from_env(ENVIRONMENT | {f"OKTA_CLIENT_{SECRET * 2}": "x"})
 
 
+def test_only_code_allows_plain_http() -> None:
+    """`allow_http` of `from_env` allows an `http://` domain, and no variable does."""
+    environ = {**ENVIRONMENT, "OKTA_CLIENT_ORGURL": "http://okta.internal"}
+
+    with (
+        pytest.warns(UserWarning, match="OKTA_CLIENT_ALLOWHTTP is not a setting of a client"),
+        pytest.raises(ConfigurationError, match="ORGURL: plain http would send the secret"),
+    ):
+        OktaClient.from_env({**environ, "OKTA_CLIENT_ALLOWHTTP": "true", "allow_http": "true"})
+    assert OktaClient.from_env(environ, allow_http=True).origin == "http://okta.internal"
+
+
 def test_an_environment_that_is_not_one_of_strings() -> None:
     """A value that is no string, and an object that is no mapping, are refused by name."""
     assert refusal({**ENVIRONMENT, "OKTA_CLIENT_SECRET": 5}) == (  # type: ignore[dict-item]  # deliberately

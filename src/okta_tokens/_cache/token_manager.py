@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from okta_tokens._cache.entry import FOR_RENEWAL, MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
 from okta_tokens._emitter import Emitter
+from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
@@ -124,6 +125,14 @@ class TokenManager:
             key: A key of the domain.
         """
         return self._registry.endpoint(key).server_time()
+
+    def warn_of_plain_http(self, origin: str) -> None:
+        """Emit, once for each origin, that tokens go there in clear text.
+
+        Args:
+            origin: An origin that is not this machine.
+        """
+        self._registry.warn_of_plain_http(origin)
 
     def get_or_join(
         self, entry: Entry, deadline: float
@@ -530,7 +539,7 @@ class TokenManager:
         entry.failed_renewals += 1
         entry.error = error
         wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
-        wait = max(wait, self._retry.requested_wait(error, now.wall))
+        wait = max(wait, requested_wait(error, now.wall, self._retry.max_pause))
         last_chance = self._last_chance(entry)
         entry.renew_after = now.boot + wait
         if now.boot < last_chance < entry.renew_after:
@@ -560,7 +569,7 @@ class TokenManager:
         """Begin the cool-down, in which later callers get the error."""
         entry.failed_fetches += 1
         cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
-        cooldown = max(cooldown, self._retry.requested_wait(error, now.wall))
+        cooldown = max(cooldown, requested_wait(error, now.wall, self._retry.max_pause))
         # For renewals too: a wall clock that is set right again may make a token usable again.
         entry.refuse_until = entry.renew_after = now.boot + cooldown
         entry.error = error

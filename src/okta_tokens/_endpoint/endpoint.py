@@ -19,7 +19,12 @@ from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.clock_offset import ClockOffset
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
-from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit, retry_after
+from okta_tokens._endpoint.rate_limits import (
+    Pause,
+    is_concurrency_limit,
+    requested_wait,
+    retry_after,
+)
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_request import (
     FetchOperation,
@@ -265,7 +270,7 @@ class Endpoint:
         if isinstance(error, RateLimitedError) or self._pause_end(operation) > now:
             return 0.0
         delay = self._policy.delay(attempt, self._random)
-        return max(delay, self._policy.requested_wait(error, self._clock.wall_time()))
+        return max(delay, requested_wait(error, self._clock.wall_time(), self._policy.max_pause))
 
     def _enters_at_once(self, operation: Operation[T]) -> bool:
         """Take a place if a request can be sent now, and none waits: the usual case."""

@@ -36,15 +36,22 @@ class Exchange:
         proxy: The URL of the proxy; None leaves the choice to the session.
         clock: Tells the time.
         routes: The routes of the session's clients.
+        user_agent: The `User-Agent` of each request; None for that of the request.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, proxy: str | None, clock: Clock, routes: Routes
+        self,
+        session: aiohttp.ClientSession,
+        proxy: str | None,
+        clock: Clock,
+        routes: Routes,
+        user_agent: str | None = None,
     ) -> None:
         self._session = session
         self._proxy = proxy
         self._clock = clock
         self._routes = routes
+        self._user_agent = user_agent
 
     async def send(self, request: TokenRequest, client: OktaClient) -> Response | TransportError:
         """Send a request and read the response to its last byte.
@@ -60,6 +67,8 @@ class Exchange:
         """
         route = self._routes.route(client)
         route.begin()
+        if self._user_agent is not None:
+            request.headers["User-Agent"] = self._user_agent
         sent = current_instant(self._clock)
         try:
             async with self._session.post(

@@ -29,16 +29,15 @@ _KEPT_SECONDS = 5.0
 is repeated with a nonce. The renewal of a token comes much later."""
 
 _VIA_PROXY = (
-    "session: it sends plain http, which is only for this machine, through a proxy, which could "
-    "read the secret and the token; use https, or give the provider a session without proxy and "
-    "trust_env"
+    "session: it sends plain http through a proxy, which could read the secret and the token; use "
+    "https, or give the provider a session without proxy and trust_env"
 )
 
 _CONNECTORS = (aiohttp.TCPConnector, aiohttp.UnixConnector, aiohttp.NamedPipeConnector)
 
 
 class RefusedRouteError(Exception):
-    """A request would not go straight to this machine; the message holds no secret."""
+    """A request by plain http would not go straight to where it may; the message has no secret."""
 
 
 class _Request(aiohttp.ClientRequest):
@@ -89,7 +88,8 @@ class Route:
 
     - No request of another client, and no other request of the session, uses its connections.
     - Plain http goes to an address of this machine, without a look-up and without a proxy. Only the
-      `Host` header has the name.
+      `Host` header has the name. If it is allowed to another machine, it goes there without a
+      proxy.
 
     In the provider's own session, requests see to the first themselves. In a given session, and for
     plain http to a name, the route is a client middleware.
@@ -99,11 +99,15 @@ class Route:
         origin: The client's domain with its scheme.
         given: Whether the user gave the session.
         kept: Whether its connections are used again.
+        allow_http: Whether plain http may go to another machine.
     """
 
-    def __init__(self, number: int, origin: str, *, given: bool, kept: bool) -> None:
+    def __init__(
+        self, number: int, origin: str, *, given: bool, kept: bool, allow_http: bool = False
+    ) -> None:
         self.number = number
         self.kept = kept
+        self._allow_http = allow_http
         self._host = urlsplit(origin).hostname or ""
         self._addresses = loopback_addresses(self._host)
         has_name = origin.startswith("http:") and self._addresses != (self._host,)
@@ -120,8 +124,8 @@ class Route:
         """Send a request.
 
         Raises:
-            RefusedRouteError: If the request is plain http and would not go straight to this
-                machine.
+            RefusedRouteError: If the request is plain http and would go through a proxy, or to
+                another machine to which it is not allowed.
         """
         # aiohttp looks for an idle connection by these two values, among others. It sends none of
         # them: a request without a proxy has no headers for one, and a fragment stays here.
@@ -133,9 +137,9 @@ class Route:
             request.response_class = _LastResponse
         if request.url.scheme == "https":
             return await handler(request)
-        if request.proxy is not None or not self._addresses:
+        if request.proxy is not None or not (self._addresses or self._allow_http):
             raise RefusedRouteError(_VIA_PROXY)
-        if self._addresses == (self._host,):
+        if self._addresses in {(), (self._host,)}:
             return await handler(request)
         return await self._try_each_address(request, handler)
 
@@ -182,7 +186,13 @@ class Routes:
         route = self._kept.get(client)
         if route is None:
             kept = not self._given and len(self._kept) < _MAX_KEPT
-            route = Route(next(self._numbers), client.origin, given=self._given, kept=kept)
+            route = Route(
+                next(self._numbers),
+                client.origin,
+                given=self._given,
+                kept=kept,
+                allow_http=client.allow_http,
+            )
             if kept:
                 self._kept[client] = route
         return route
@@ -243,7 +253,7 @@ def check_netrc(session: aiohttp.ClientSession, origin: str) -> None:
 
 
 def check_plain_http(session: aiohttp.ClientSession, origin: str) -> None:
-    """Refuse a session that may send plain http, which is only for this machine, elsewhere.
+    """Refuse a session that may send plain http to another machine than the domain.
 
     Each request is checked again, since the environment may change.
 
@@ -263,9 +273,9 @@ def check_plain_http(session: aiohttp.ClientSession, origin: str) -> None:
         raise ConfigurationError(_VIA_PROXY)
     if session.connector is not None and type(session.connector) not in _CONNECTORS:
         message = (
-            "session: its connector is not one of aiohttp's own, so it may send plain http, which "
-            "is only for this machine, to another one; use https, or give the provider a session "
-            "with an aiohttp.TCPConnector"
+            "session: its connector is not one of aiohttp's own, so it may send plain http to "
+            "another machine; use https, or give the provider a session with an "
+            "aiohttp.TCPConnector"
         )
         raise ConfigurationError(message)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from okta_tokens._endpoint.response import Response, parse_date
+from okta_tokens.errors import ServerError
 
 MAX_REQUESTED_PAUSE = 86_400.0
 """Seconds: a longer pause in a 429 is cut to this. Okta's own windows are minutes."""
@@ -114,6 +115,19 @@ def retry_after(response: Response, clock_offset: float) -> float | None:
     if dates:
         waits.append(max(0.0, max(dates) - _server_time(response, clock_offset)))
     return min(max(waits), MAX_REQUESTED_PAUSE) if waits else None
+
+
+def requested_wait(error: Exception, wall_time: float, max_pause: float) -> float:
+    """Return for how many seconds a server that is overloaded wants no other request.
+
+    Args:
+        error: Why there is no token.
+        wall_time: The present moment, in seconds since the epoch.
+        max_pause: The longest wait that the policy allows, in seconds.
+    """
+    if not isinstance(error, ServerError) or error.retry_at is None:
+        return 0.0
+    return min(max(0.0, error.retry_at.timestamp() - wall_time), max_pause)
 
 
 def _server_time(response: Response, clock_offset: float) -> float:

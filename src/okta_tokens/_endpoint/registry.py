@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import aiohttp
+from cachetools import LRUCache
 
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.endpoint import Endpoint
@@ -22,12 +23,14 @@ from okta_tokens._endpoint.http_session import (
     check_session,
     open_session,
 )
+from okta_tokens._endpoint.token_request import USER_AGENT
 from okta_tokens._model.policies import RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.gate import Gate
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens.errors import ConfigurationError
+from okta_tokens.events import PlainHttpUsed
 
 if TYPE_CHECKING:
     from okta_tokens._sharing.guarded_store import GuardedStore
@@ -56,6 +59,7 @@ class EndpointRegistry:
             all domains it is 100, or this number if it is greater.
         emit: Called with every event.
         store: Shares pauses with other processes; None if there is no store.
+        user_agent: The beginning of the `User-Agent` of each request; None for the usual one.
 
     Raises:
         ConfigurationError: If the given session carries credentials of its own.
@@ -71,6 +75,7 @@ class EndpointRegistry:
         max_concurrent_requests: int,
         emit: Emitter,
         store: GuardedStore | None = None,
+        user_agent: str | None = None,
     ) -> None:
         if session is not None:
             check_session(session)
@@ -84,6 +89,9 @@ class EndpointRegistry:
         self._gate = Gate(max(MAX_REQUESTS, max_concurrent_requests))
         self._emit = emit
         self._store = store
+        self._user_agent = None if user_agent is None else f"{user_agent} {USER_AGENT}"
+        # The origins for which an event about plain http was emitted.
+        self._plain_http: LRUCache[str, None] = LRUCache(MAX_IDLE_ENDPOINTS)
         # In the order in which they were last asked for.
         self._endpoints: OrderedDict[str, Endpoint] = OrderedDict()
 
@@ -118,12 +126,24 @@ class EndpointRegistry:
         origin = key.client.origin
         endpoint = self._endpoints.get(origin)
         if endpoint is None:
+            if key.client.allow_http:
+                self.warn_of_plain_http(origin)
             endpoint = self._make_endpoint(origin)
             self._drop_idle_endpoints()
             self._endpoints[origin] = endpoint
         else:
             self._endpoints.move_to_end(origin)
         return endpoint
+
+    def warn_of_plain_http(self, origin: str) -> None:
+        """Emit, once for each origin, that secrets or tokens go there in clear text.
+
+        Args:
+            origin: An origin that is not this machine.
+        """
+        if origin not in self._plain_http:
+            self._plain_http[origin] = None
+            self._emit(PlainHttpUsed(origin=origin))
 
     def clock_offsets(self) -> Mapping[str, float]:
         """Return by origin how many seconds Okta's clock is ahead of this machine's."""
@@ -146,9 +166,10 @@ class EndpointRegistry:
         proxy = environment_proxy(origin) if self._given_session is None else None
         error = proxy if isinstance(proxy, ConfigurationError) else None
         url = None if isinstance(proxy, ConfigurationError) else proxy
+        routes, user_agent = self._routes, self._user_agent
         return Endpoint(
             origin,
-            exchange=Exchange(self._session, url, self._clock, self._routes),
+            exchange=Exchange(self._session, url, self._clock, routes, user_agent),
             clock=self._clock,
             schedule=self._schedule,
             policy=self._policy,

@@ -15,12 +15,14 @@ from okta_tokens._model.client_settings import (
     authentication_problems,
     client_id_problems,
     dpop_problems,
+    flag_problems,
     server_problems,
     swap_problems,
 )
 from okta_tokens._model.domain import parse_domain
 from okta_tokens._model.key_identity import Identified, constructor_arguments
 from okta_tokens._model.parameters import Parameters, parse_parameters
+from okta_tokens._model.urls import leaves_in_clear_text
 from okta_tokens._runtime.arguments import raise_problems, text_of
 from okta_tokens._runtime.unserializable import Unserializable
 
@@ -38,7 +40,7 @@ class OktaClient(Identified, Unserializable):
     Args:
         domain: The Okta host, `acme.okta.com` or a custom domain, as `host[:port]`. A leading
             `https://` and a trailing slash are dropped; upper case becomes lower case. `http://` is
-            for a server on this machine.
+            for a server on this machine, unless `allow_http` is true.
         client_id: The id of the app, `0oa…`.
         authentication: How the client authenticates: `ClientSecretBasic`, `ClientSecretPost`,
             `ClientSecretJWT` or `PrivateKeyJWT`.
@@ -48,6 +50,10 @@ class OktaClient(Identified, Unserializable):
         parameters: Additional fields of each token request, such as `resource` (RFC 8707) or
             `audience`: strings, or tuples of strings for a field that is sent several times. They
             are part of the key, so that other values get other tokens. Only the names are shown.
+        allow_http: Whether the domain may be `http://` although it is not on this machine, so that
+            the secret and the tokens leave the process in clear text: for a service mesh that adds
+            TLS outside the process, and for a sandbox in a container. It does not allow a proxy,
+            and changes nothing for https. The first request emits an event, `PlainHttpUsed`.
 
     Raises:
         ConfigurationError: If a value is invalid. The message lists every problem and repeats no
@@ -55,6 +61,7 @@ class OktaClient(Identified, Unserializable):
     """
 
     __slots__ = (
+        "allow_http",
         "authentication",
         "authorization_server",
         "client_id",
@@ -75,6 +82,8 @@ class OktaClient(Identified, Unserializable):
     dpop: DPoP | None
     parameters: Parameters | None
     """The additional fields of each token request; the repr shows only their names."""
+    allow_http: bool
+    """Whether the domain is plain http to another machine, which has to be allowed."""
     token_url: str
     """The URL of the token endpoint, exactly as it is requested."""
 
@@ -87,8 +96,9 @@ class OktaClient(Identified, Unserializable):
         authorization_server: str | None = "default",
         dpop: DPoP | None = None,
         parameters: Mapping[str, str | tuple[str, ...]] | None = None,
+        allow_http: bool = False,
     ) -> None:
-        origin, domain_problems = parse_domain(domain)
+        origin, domain_problems = parse_domain(domain, allow_http=allow_http is True)
         problems = {
             "domain": domain_problems,
             "client_id": client_id_problems(client_id) or swap_problems(client_id, authentication),
@@ -96,12 +106,13 @@ class OktaClient(Identified, Unserializable):
             "authorization_server": server_problems(authorization_server, "None"),
             "dpop": dpop_problems(dpop),
             "parameters": (fields := parse_parameters(parameters))[1],
+            "allow_http": flag_problems(allow_http),
         }
         if any(problems.values()):
             # An error tracker records the locals of the frame that raises, and users do put
             # a password into a URL or a secret into the wrong argument.
             del self, domain, client_id, authentication, authorization_server, dpop, origin
-            del parameters, fields
+            del parameters, fields, allow_http
             raise_problems(
                 "OktaClient", [f"{name}: {each}" for name in problems for each in problems[name]]
             )
@@ -112,6 +123,7 @@ class OktaClient(Identified, Unserializable):
             authorization_server=text_of(authorization_server),
             dpop=dpop,
             parameters=fields[0],
+            allow_http=allow_http and leaves_in_clear_text(origin),
         )
 
     @classmethod
@@ -130,7 +142,11 @@ class OktaClient(Identified, Unserializable):
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str] | None = None, *, prefix: str = "OKTA_CLIENT_"
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        prefix: str = "OKTA_CLIENT_",
+        allow_http: bool = False,
     ) -> OktaClient:
         """Make a client from environment variables: those of Okta's own SDKs, and more.
 
@@ -149,6 +165,7 @@ class OktaClient(Identified, Unserializable):
         Args:
             environ: The environment; `None` for the environment of the process.
             prefix: How the names begin, for services that have several clients.
+            allow_http: As for `OktaClient`; no variable can set it.
 
         Returns:
             The client.
@@ -163,9 +180,9 @@ class OktaClient(Identified, Unserializable):
         )
 
         environ = os.environ if environ is None else environ
-        arguments = parse_environment(environ, prefix)
+        arguments = parse_environment(environ, prefix, allow_http=allow_http)
         unknown = unknown_variables(environ, prefix)
-        del environ  # an error tracker records the locals of the frame that raises
+        del environ, allow_http  # an error tracker records the locals of the frame that raises
         for warning in unknown:
             warnings.warn(warning, stacklevel=2)
         if isinstance(arguments, list):
@@ -173,7 +190,7 @@ class OktaClient(Identified, Unserializable):
         return cls(**arguments)
 
     @classmethod
-    def from_file(cls, path: str | Path | None = None) -> OktaClient:
+    def from_file(cls, path: str | Path | None = None, *, allow_http: bool = False) -> OktaClient:
         """Make a client from a YAML file in the form of Okta's own SDKs. It needs the extra `yaml`.
 
         The fields are below `okta.client`. They mean what the variables of `from_env` mean:
@@ -188,6 +205,7 @@ class OktaClient(Identified, Unserializable):
         Args:
             path: The file (`~` is the home directory); `None` for `~/.okta/okta.yaml`, and never a
                 file of the current directory.
+            allow_http: As for `OktaClient`; no field can set it.
 
         Returns:
             The client.
@@ -197,8 +215,8 @@ class OktaClient(Identified, Unserializable):
                 invalid or there twice, or if the extra is not installed. The message names the
                 file, and lists every problem by its field or its line. It repeats no value.
         """
-        source, arguments, found = _parse_file(path)
-        del path  # an error tracker records the locals of the frame that raises
+        source, arguments, found = _parse_file(path, allow_http)
+        del path, allow_http  # an error tracker records the locals of the frame that raises
         for warning in found:
             warnings.warn(warning, stacklevel=2)
         if isinstance(arguments, list):
@@ -222,17 +240,21 @@ class OktaClient(Identified, Unserializable):
         arguments = constructor_arguments(self, key_identity.CLIENT_IDENTITY)
         positional = [repr(arguments.pop(name)) for name in _POSITIONAL]
         server = f"authorization_server={arguments.pop('authorization_server')!r}"
-        rest = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
+        rest = [
+            f"{name}={value!r}" for name, value in arguments.items() if value not in {None, False}
+        ]
         return f"OktaClient({', '.join([*positional, server, *rest])})"
 
 
-def _parse_file(path: object) -> tuple[str, ClientArguments | list[str], list[str]]:
+def _parse_file(
+    path: object, allow_http: object
+) -> tuple[str, ClientArguments | list[str], list[str]]:
     try:
         from okta_tokens._model.okta_yaml import parse_file  # noqa: PLC0415 - needs an extra
     except ImportError:
         problem = "needs the extra yaml: pip install 'okta-tokens[yaml]'"
         return "OktaClient.from_file", [problem], []
-    return parse_file(path)
+    return parse_file(path, allow_http=allow_http)
 
 
 _POSITIONAL = ("domain", "client_id", "authentication")

@@ -86,6 +86,15 @@ def authentication_problems(authentication: object) -> list[str]:
     ]
 
 
+def flag_problems(flag: object) -> list[str]:
+    """Return what is wrong with a setting that is on or off.
+
+    Args:
+        flag: What the user gave.
+    """
+    return [] if type(flag) is bool else ["must be True or False"]
+
+
 def dpop_problems(dpop: object) -> list[str]:
     """Return what is wrong with the `dpop` of a client.
 

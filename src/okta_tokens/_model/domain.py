@@ -23,11 +23,12 @@ _MAX_URL = 1024  # characters that are parsed
 _PLACEHOLDER = re.compile(r"[{}<>$]|your-?okta-?domain", re.IGNORECASE)
 
 
-def parse_domain(domain: object) -> tuple[str, list[str]]:
+def parse_domain(domain: object, *, allow_http: bool = False) -> tuple[str, list[str]]:
     """Return the origin of a domain, and the problems of the domain.
 
     Args:
         domain: What the user gave: `host[:port]`, with or without `https://`.
+        allow_http: Whether `http://` is valid for another machine.
 
     Returns:
         The origin, such as `https://acme.okta.com`, and what is wrong with the domain, as the ends
@@ -48,7 +49,7 @@ def parse_domain(domain: object) -> tuple[str, list[str]]:
     if parsed is None:
         return "", ["is not host[:port]; give the Okta host, like acme.okta.com"]
     parts, origin = parsed
-    return origin, _problems(text, parts)
+    return origin, _problems(text, parts, allow_http=allow_http)
 
 
 def is_placeholder(text: str) -> bool:
@@ -71,15 +72,16 @@ def is_okta(origin: str, domain: str) -> bool:
     return origin == domain or host.endswith(tuple(f".{base}" for base in _OKTA_DOMAINS))
 
 
-def _problems(domain: str, url: SplitResult) -> list[str]:
+def _problems(domain: str, url: SplitResult, *, allow_http: bool) -> list[str]:
     host = url.hostname or ""
     problems = []
     if url.scheme not in {"https", "http"}:
         problems.append("has a scheme other than https; use https")
-    if url.scheme == "http" and not is_loopback(host):
+    if url.scheme == "http" and not is_loopback(host) and not allow_http:
         problems.append(
             "plain http would send the secret in clear text; use https (http is for a server on "
-            "this machine)"
+            "this machine), or, in code, pass allow_http=True for a service mesh or a container's "
+            "sandbox"
         )
     if "@" in url.netloc:
         problems.append(

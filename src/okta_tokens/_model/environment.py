@@ -63,9 +63,12 @@ class ClientArguments(TypedDict):
     authentication: ParsedAuthentication
     authorization_server: str | None
     dpop: DPoP | None
+    allow_http: bool
 
 
-def parse_environment(variables: object, prefix: object) -> ClientArguments | list[str]:
+def parse_environment(
+    variables: object, prefix: object, *, allow_http: object = False
+) -> ClientArguments | list[str]:
     """Return the arguments of the client that environment variables describe, or what is wrong.
 
     The problems are returned, not raised, because this frame has seen secrets.
@@ -74,14 +77,17 @@ def parse_environment(variables: object, prefix: object) -> ClientArguments | li
     Args:
         variables: The environment.
         prefix: How the names of the variables begin.
+        allow_http: Whether `http://` is valid for another machine, as the user gave it.
     """
+    if type(allow_http) is not bool:
+        return ["allow_http: must be True or False"]
     start = text_of(prefix)
     if start is None or not _PREFIX.fullmatch(start):
         return ["prefix: must be the beginning of a name, such as OKTA_CLIENT_"]
     unreadable = ["environ: cannot be read; pass a mapping from names to strings, or None"]
     names = {name: f"{start}{name}" for name in FIELDS}
     found = checked(lambda: _read(cast("Mapping[str, object]", variables), names), unreadable)
-    return found if isinstance(found, list) else parse_settings(found, names)
+    return found if isinstance(found, list) else parse_settings(found, names, allow_http=allow_http)
 
 
 def unknown_variables(variables: object, prefix: object) -> list[str]:
@@ -125,14 +131,16 @@ def _read(variables: Mapping[str, object], names: Mapping[str, str]) -> dict[str
 
 
 def parse_settings(
-    values: Mapping[str, str], names: Mapping[str, str]
+    values: Mapping[str, str], names: Mapping[str, str], *, allow_http: bool
 ) -> ClientArguments | list[str]:
     """Return the arguments of a client, or what is wrong with its settings.
 
     Args:
         values: The text of each setting of `FIELDS`, empty if it is not set.
         names: How the messages name each of them.
+        allow_http: Whether `http://` is valid for another machine.
     """
+    domain_problems = parse_domain(values["ORGURL"], allow_http=allow_http)[1]
     spelling = [
         f"{names[name]}: {problem}"
         for name, text in values.items()
@@ -140,13 +148,13 @@ def parse_settings(
     ]
     if spelling:
         return spelling
-    domain, client_id = values["ORGURL"], values["CLIENTID"]
+    client_id = values["CLIENTID"]
     server = values["AUTHORIZATIONSERVER"] or "default"
     server_id = None if server == ORG_SERVER else server
     authentication = _parse_authentication(values, names)
     dpop = _parse_dpop(values["DPOPENABLED"])
     problems = [
-        *(f"{names['ORGURL']}: {problem}" for problem in parse_domain(domain)[1]),
+        *(f"{names['ORGURL']}: {problem}" for problem in domain_problems),
         *(f"{names['CLIENTID']}: {problem}" for problem in client_id_problems(client_id)),
         *([authentication] if isinstance(authentication, str) else []),
         *(
@@ -163,11 +171,12 @@ def parse_settings(
     if problems or isinstance(authentication, str) or isinstance(dpop, str):
         return problems
     return ClientArguments(
-        domain=domain,
+        domain=values["ORGURL"],
         client_id=client_id,
         authentication=authentication,
         authorization_server=server_id,
         dpop=dpop,
+        allow_http=allow_http,
     )
 
 

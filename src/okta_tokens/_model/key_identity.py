@@ -177,6 +177,17 @@ IDENTITY: tuple[IdentityField, ...] = (
         log=None,  # Error texts and `TokenProvider.inspect` name them.
         text=lambda key: f"parameters {key.client.parameters!r}" if key.client.parameters else "",
     ),
+    IdentityField(
+        owner="client",
+        parameter="allow_http",
+        attribute="allow_http",
+        pickled=_unchanged,
+        public=None,
+        stored=None,  # The origin has the scheme; so it is with the other consumers.
+        status=None,
+        log=None,
+        text=None,
+    ),
 )
 CLIENT_IDENTITY = tuple(field for field in IDENTITY if field.owner == "client")
 KEY_IDENTITY = tuple(field for field in IDENTITY if field.owner == "key")

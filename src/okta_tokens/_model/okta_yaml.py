@@ -32,7 +32,9 @@ _NO_TEXT = "is a list, a mapping or a value with a tag; write one text"
 Fields = Mapping[str, yaml.Node]
 
 
-def parse_file(path: object) -> tuple[str, ClientArguments | list[str], list[str]]:
+def parse_file(
+    path: object, *, allow_http: object = False
+) -> tuple[str, ClientArguments | list[str], list[str]]:
     """Return the name of a file, the arguments of its client or what is wrong, and warnings.
 
     The problems are returned, not raised, because this frame has seen secrets.
@@ -40,7 +42,10 @@ def parse_file(path: object) -> tuple[str, ClientArguments | list[str], list[str
 
     Args:
         path: The file; `None` for `~/.okta/okta.yaml`.
+        allow_http: Whether `http://` is valid for another machine, as the user gave it.
     """
+    if type(allow_http) is not bool:
+        return "OktaClient.from_file", ["allow_http: must be True or False"], []
     file = _file(path)
     if file is None:
         return "OktaClient.from_file", [_WRONG_PATH], []
@@ -55,7 +60,8 @@ def parse_file(path: object) -> tuple[str, ClientArguments | list[str], list[str
     warnings = [unknown_name(name, FIELDS.values(), _PREFIX) for name in names]
     if is_open_to_others(file):
         warnings.append("other users of this machine may read or change it; run `chmod 600` on it")
-    return shown, _arguments(fields), [f"{shown}: {each}" for each in warnings if each]
+    arguments = _arguments(fields, allow_http=allow_http)
+    return shown, arguments, [f"{shown}: {each}" for each in warnings if each]
 
 
 def _file(path: object) -> Path | None:
@@ -110,10 +116,13 @@ def _fields(node: yaml.Node | None, text: str) -> Fields | str:
     return fields
 
 
-def _arguments(fields: Fields) -> ClientArguments | list[str]:
+def _arguments(fields: Fields, *, allow_http: bool) -> ClientArguments | list[str]:
     texts = {name: _text(name, fields.get(field)) for name, field in FIELDS.items()}
     problems = [f"{_NAMES[name]}: {_NO_TEXT}" for name, text in texts.items() if text is None]
-    return problems or parse_settings({name: text or "" for name, text in texts.items()}, _NAMES)
+    if problems:
+        return problems
+    values = {name: text or "" for name, text in texts.items()}
+    return parse_settings(values, _NAMES, allow_http=allow_http)
 
 
 def _text(name: str, node: yaml.Node | None) -> str | None:

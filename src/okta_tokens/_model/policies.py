@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from okta_tokens._runtime.arguments import configuration_error, number_of
 from okta_tokens._runtime.record import Record
-from okta_tokens.errors import ConfigurationError, ServerError
+from okta_tokens.errors import ConfigurationError
 
 Random = Callable[[], float]
 """Returns a random number from 0.0 to 1.0, as `random.random` does."""
@@ -162,17 +162,6 @@ class RetryPolicy(Record):
     def delay(self, attempt: int, random: Random) -> float:
         """Return the wait, in seconds, after the k-th failed attempt of a flight."""
         return _jittered_doubling(0.25, 5.0, attempt, random)
-
-    def requested_wait(self, error: Exception, wall_time: float) -> float:
-        """Return for how many seconds a server that is overloaded wants no other request.
-
-        Args:
-            error: Why there is no token.
-            wall_time: The present moment, in seconds since the epoch.
-        """
-        if not isinstance(error, ServerError) or error.retry_at is None:
-            return 0.0
-        return min(max(0.0, error.retry_at.timestamp() - wall_time), self.max_pause)
 
     def cooldown(self, failures: int, random: Random) -> float:
         """Return the seconds during which later callers get the error of the k-th failed fetch."""

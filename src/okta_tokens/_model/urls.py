@@ -110,6 +110,16 @@ def loopback_addresses(host: str) -> tuple[str, ...]:
     return ()
 
 
+def leaves_in_clear_text(origin: str) -> bool:
+    """Tell whether what is sent to an origin leaves this machine in clear text.
+
+    Args:
+        origin: A valid origin in lower case.
+    """
+    url = urlsplit(origin)
+    return url.scheme == "http" and not is_loopback(url.hostname or "")
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine, as `loopback_addresses` finds it.
 

@@ -1,4 +1,4 @@
-"""What the adapters of HTTP clients share: which requests carry a token, and how a 401 is handled.
+"""What the adapters of HTTP clients share: which requests carry a token, and what follows a 401.
 
 Only the source does I/O here, and nothing here knows an HTTP client.
 """
@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from okta_tokens import AccessToken, TokenSource
 from okta_tokens._auth.dpop import is_nonce
+from okta_tokens._model.urls import leaves_in_clear_text
 from okta_tokens.adapters._challenge import Rejection, parse_rejection
 from okta_tokens.adapters._origins import Origin, addresses_of_name, parse_origins
 from okta_tokens.adapters._sources import check_source
@@ -21,6 +22,8 @@ MAX_DISCARDED = 65_536
 again; a longer one is closed."""
 DISCARD_TIME = 1.0
 """The most seconds that this may take."""
+_REJECTING = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
+"""The statuses with which a server may reject a token or a proof."""
 
 
 class Authorizer:
@@ -32,21 +35,31 @@ class Authorizer:
         origins: Where tokens may be sent.
         pass_others: Whether requests to other origins continue without a token, instead of raising
             an error.
+        allow_http: Whether plain http origins need not be on this machine.
 
     Raises:
-        ConfigurationError: If the source is invalid, or if there is no origin or an invalid one.
+        ConfigurationError: If the source or `allow_http` is invalid, or if there is no origin or an
+            invalid one.
     """
 
     def __init__(
-        self, adapter: str, source: TokenSource, origins: Iterable[str], *, pass_others: bool
+        self,
+        adapter: str,
+        source: TokenSource,
+        origins: Iterable[str],
+        *,
+        pass_others: bool,
+        allow_http: bool = False,
     ) -> None:
         check_source(adapter, source)
         self._adapter = adapter
         self.source = source
-        self.origins = parse_origins(adapter, origins)
+        self.origins = parse_origins(adapter, origins, allow_http=allow_http)
         """Where tokens may be sent."""
         self.addresses = {origin: addresses_of_name(origin) for origin in self.origins}
         """The addresses to which a request goes instead of to a name; none for most origins."""
+        self.in_clear_text = {each for each in self.origins if leaves_in_clear_text(str(each))}
+        """The origins that get tokens in clear text, and for which no event was emitted yet."""
         self._pass_others = pass_others
         self.bound = source.key.client.dpop is not None
         """Whether the tokens are bound to a key, so that each request needs a proof."""
@@ -58,6 +71,12 @@ class Authorizer:
     def allows(self, origin: Origin) -> bool:
         """Tell whether tokens may be sent to an origin."""
         return origin in self.origins
+
+    def warn_of_plain_http(self, origin: Origin) -> None:
+        """Emit, once for each origin, that tokens go there in clear text."""
+        if origin in self.in_clear_text:
+            self.in_clear_text.remove(origin)
+            self.source._warn_of_plain_http(str(origin))
 
     def needs_token(
         self, origin: Origin, headers: Mapping[str, str], *, by_proxy: bool = False
@@ -102,7 +121,7 @@ class Authorizer:
 
 
 class RequestAuthorization:
-    """The authorization of one request: its token, its proof, and its retries after a 401.
+    """The authorization of one request: its token, its proof, and its retries after a rejection.
 
     A request is retried at most once with another token, and at most once with another proof.
 
@@ -129,14 +148,18 @@ class RequestAuthorization:
         self._proof_matches = self._token_was_sent = True
         self._rejections: tuple[Rejection, ...] = ()
 
-    async def new_headers(self, method: str, path: str) -> dict[str, str]:
+    async def new_headers(
+        self, method: str, path: str, *, max_wait: float | None = None
+    ) -> dict[str, str]:
         """Return the headers to add to a request: the token, and a proof if the token is bound.
 
         Args:
             method: The HTTP method of the request.
             path: The path of the request as it is sent; a query does not matter.
+            max_wait: How long to wait for a token, in seconds; `None` for no limit of its own.
 
         Raises:
+            TimeoutError: If no token arrived within `max_wait`; the fetch continues.
             TokenProviderError: As for `TokenSource.get_token` and `TokenSource.proof`.
         """
         # No frame here has the headers of the request while it waits: an error tracker would
@@ -144,7 +167,12 @@ class RequestAuthorization:
         authorizer = self._authorizer
         token = self._token
         if token is None:
-            token = self._token = await authorizer.source.get_token()
+            token = self._token = authorizer.source._held_token()  # most requests need no timer
+        if token is None:
+            async with asyncio.timeout(max_wait):
+                token = self._token = await authorizer.source.get_token()
+        if authorizer.in_clear_text:  # empty for most adapters
+            authorizer.warn_of_plain_http(self._origin)
         self._proof_matches = self._token_was_sent = True
         if not authorizer.bound:
             return {"Authorization": token.authorization}
@@ -184,19 +212,18 @@ class RequestAuthorization:
             status: The status of the response.
             challenges: The values of `WWW-Authenticate` of the response.
         """
-        # Four cases of a 401:
+        # Four cases of a rejection:
         # - The server rejects the token: invalidate it, and retry with another one.
         # - The server rejects the proof, or the client dropped the token during a redirect: retry
         #   with another proof, unless it would have the same URL and the same nonce.
         # - The server rejects something else: do not retry.
         # - The retry for the same rejection was made already: do not retry.
         token = self._token
-        if status != HTTPStatus.UNAUTHORIZED or token is None:
+        if status not in _REJECTING or token is None:
             return False
-        if self._token_was_sent:
-            rejection = parse_rejection(challenges, token.token_type)
-        else:
-            rejection = Rejection.PROOF
+        rejection = self._rejection(status, challenges, token.token_type)
+        if rejection is None:
+            return False
         if rejection is Rejection.TOKEN:
             self._authorizer.source.invalidate(token)
         elif rejection is Rejection.PROOF and self._proof_matches and not self._has_new_nonce():
@@ -204,6 +231,24 @@ class RequestAuthorization:
         is_new = rejection is not Rejection.OTHER and rejection not in self._rejections
         self._rejections += (rejection,)
         return is_new
+
+    def _rejection(self, status: int, challenges: Iterable[str], scheme: str) -> Rejection | None:
+        """Return what a 400 or 401 rejects; `None` for a 400 that does not ask for another proof.
+
+        A 401 without a reason may be about the proof. Another proof is tried before another token,
+        because it costs no token request.
+        """
+        is_bound = self._authorizer.bound
+        if not self._token_was_sent and status == HTTPStatus.UNAUTHORIZED:
+            return Rejection.PROOF
+        rejection = parse_rejection(challenges, scheme)
+        if status == HTTPStatus.BAD_REQUEST:
+            return Rejection.PROOF if is_bound and rejection is Rejection.PROOF else None
+        if rejection is not Rejection.UNSTATED:
+            return rejection
+        may_be_proof = is_bound and Rejection.PROOF not in self._rejections
+        has_other_proof = not self._proof_matches or self._has_new_nonce()
+        return Rejection.PROOF if may_be_proof and has_other_proof else Rejection.TOKEN
 
     async def prepare_retry(self) -> bool:
         """Get ready for the retry; `False` if it would repeat the rejected token.

@@ -1,4 +1,4 @@
-"""Parse the `WWW-Authenticate` header of a 401: why a resource server rejects a request."""
+"""Parse `WWW-Authenticate`: why a resource server rejects a request with a 401 or a 400."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _OTHER_ERRORS = {
     "insufficient_user_authentication",  # RFC 9470 section 3
     "invalid_request",  # RFC 6750 section 3.1
 }
+_TOKEN_ERROR = "invalid_token"  # noqa: S105 - RFC 6750 section 3.1
 _PROOF_ERRORS = {"use_dpop_nonce", "invalid_dpop_proof"}  # RFC 9449 sections 9 and 7.1
 
 
 class Rejection(enum.Enum):
-    """What a server rejects with a 401."""
+    """What a server rejects."""
 
     TOKEN = "token"  # noqa: S105 - not a password
     """The token: the server may accept another one."""
@@ -32,13 +33,12 @@ class Rejection(enum.Enum):
     """The proof: the server may accept one with the nonce of this response."""
     OTHER = "other"
     """Something else: neither another token nor another proof helps."""
+    UNSTATED = "unstated"
+    """The server gives no reason, or an unknown one: most servers mean the token."""
 
 
 def parse_rejection(challenges: Iterable[str], scheme: str) -> Rejection:
-    """Return what a 401 rejects.
-
-    Most servers mean the token if they give no reason or an unknown one, so that is the result
-    for both.
+    """Return what a response rejects.
 
     Args:
         challenges: The values of `WWW-Authenticate`, with any number of challenges in each
@@ -51,7 +51,9 @@ def parse_rejection(challenges: Iterable[str], scheme: str) -> Rejection:
     errors = by_scheme.get(scheme.lower(), set()) or {*chain.from_iterable(by_scheme.values())}
     if errors & _PROOF_ERRORS:
         return Rejection.PROOF
-    return Rejection.OTHER if errors & _OTHER_ERRORS else Rejection.TOKEN
+    if errors & _OTHER_ERRORS:
+        return Rejection.OTHER
+    return Rejection.TOKEN if _TOKEN_ERROR in errors else Rejection.UNSTATED
 
 
 def _parse_errors(challenges: Iterable[str]) -> dict[str, set[str]]:

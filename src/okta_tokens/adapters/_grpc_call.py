@@ -24,8 +24,19 @@ _INSUFFICIENT_SECURITY = "sufficient security level"
 _PLAINTEXT = (
     "the channel is not encrypted, so nothing was sent: a token must not travel in clear text; "
     "make the channel with secure_channel and grpc.ssl_channel_credentials(), or, for a server on "
-    "this machine, grpc.local_channel_credentials()"
+    "this machine, grpc.local_channel_credentials(), or, for a service mesh that adds TLS, with "
+    "token_channel(…, None, allow_http=True)"
 )
+
+
+class _Masked(str):
+    """A text that is not shown: gRPC's frames have the metadata of their calls as locals."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return no part of the text."""
+        return "<token>"
 
 
 class AuthorizedCall:
@@ -105,15 +116,18 @@ class AuthorizedCall:
             The call as gRPC returns it.
 
         Raises:
-            ConfigurationError: If the channel is not encrypted.
+            ConfigurationError: If the channel is not encrypted and that is not allowed, or if a
+                proxy could read the token.
         """
+        if self._plugin.clear_text_to is not None:
+            self._plugin.check_clear_text()
         self._last_request = self._plugin.last_request
         try:
             return await continuation(
                 aio.ClientCallDetails(
                     method=self._details.method,
                     timeout=self._remaining_time(),
-                    metadata=self._details.metadata,
+                    metadata=self._metadata(),
                     credentials=self._credentials,
                     wait_for_ready=self._details.wait_for_ready,
                 ),
@@ -169,9 +183,17 @@ class AuthorizedCall:
         keys = {os.fsdecode(key).lower() for key, _ in self._details.metadata or ()}  # or bytes
         return AUTHORIZATION in keys
 
+    def _metadata(self) -> aio.Metadata | None:
+        """Return the metadata of the call, with the token if gRPC's core does not request it."""
+        metadata = self._details.metadata
+        if self._plugin.clear_text_to is None:
+            return metadata
+        return aio.Metadata(*(metadata or ()), (AUTHORIZATION, _Masked(self._token.authorization)))
+
     def _was_sent(self) -> bool:
         """Tell whether gRPC may have sent the token: it has requested a token since `send`."""
-        return self._plugin.last_request is not self._last_request
+        is_in_metadata = self._plugin.clear_text_to is not None
+        return is_in_metadata or self._plugin.last_request is not self._last_request
 
     def _remaining_time(self) -> float | None:
         if self._deadline is None:

@@ -41,6 +41,8 @@ class TokenPlugin(grpc.AuthMetadataPlugin):
         source: Provides the tokens.
         has_proxy: Whether the channel was given a proxy.
         is_direct: Whether the channel ignores `grpc_proxy`, `https_proxy` and `http_proxy`.
+        clear_text_to: The origin of a server to which the user allows tokens in clear text, empty
+            for this machine; `None` for every other channel.
 
     Raises:
         ConfigurationError: If the source is invalid, or if its tokens are bound to a key.
@@ -56,7 +58,13 @@ class TokenPlugin(grpc.AuthMetadataPlugin):
     reaches gRPC."""
 
     def __init__(
-        self, adapter: str, source: TokenSource, *, has_proxy: bool = False, is_direct: bool = False
+        self,
+        adapter: str,
+        source: TokenSource,
+        *,
+        has_proxy: bool = False,
+        is_direct: bool = False,
+        clear_text_to: str | None = None,
     ) -> None:
         check_source(adapter, source)
         if source.key.client.dpop is not None:
@@ -68,6 +76,9 @@ class TokenPlugin(grpc.AuthMetadataPlugin):
         self.source = source
         self._proxies = _PROXIES_BY_ADDRESS if is_direct else _PROXIES_BY_NAME + _PROXIES_BY_ADDRESS
         self._has_proxy = has_proxy
+        self.clear_text_to = clear_text_to
+        """The origin to which each call takes its token in clear text, empty for this machine;
+        `None` if gRPC's core requests the token."""
         self._check_proxies()
 
     async def get_token(self) -> AccessToken:
@@ -79,6 +90,18 @@ class TokenPlugin(grpc.AuthMetadataPlugin):
         token = await self.source.get_token()
         self._held = token, asyncio.get_running_loop()
         return token
+
+    def check_clear_text(self) -> None:
+        """Emit, once, that tokens go to the server in clear text.
+
+        Raises:
+            ConfigurationError: If a proxy could read them.
+        """
+        self._check_proxies()
+        if self._has_proxy:
+            raise ConfigurationError(_PROXY)
+        if self.clear_text_to:
+            self.source._warn_of_plain_http(self.clear_text_to)
 
     def __call__(
         self,

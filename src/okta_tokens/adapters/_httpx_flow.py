@@ -19,6 +19,7 @@ from urllib.request import getproxies
 
 from okta_tokens import TokenSource
 from okta_tokens._model.urls import DEFAULT_PORTS
+from okta_tokens._runtime.arguments import number_of
 from okta_tokens.adapters._authorizer import (
     DISCARD_TIME,
     MAX_DISCARDED,
@@ -92,6 +93,8 @@ class TokenFlow(Generic[RequestT]):
     """The package's class of bodies that can be sent again."""
     _TRANSPORT_ERROR: type[Exception]
     """The package's class of errors of connections."""
+    _CONNECT_TIMEOUT: type[Any]
+    """The package's class of errors for a request that could not be sent in time."""
 
     def __init__(
         self,
@@ -100,10 +103,21 @@ class TokenFlow(Generic[RequestT]):
         origins: Iterable[str],
         pass_others: bool = False,
         trust_env: bool = True,
+        token_timeout: float | None = None,
+        allow_http: bool = False,
     ) -> None:
         adapter = type(self).__name__
-        self._authorizer = Authorizer(adapter, source, origins, pass_others=pass_others)
+        if token_timeout is not None and not (number_of(token_timeout) or 0) > 0:
+            del token_timeout
+            message = (
+                f"{adapter}: token_timeout must be a positive, finite number of seconds, or None"
+            )
+            raise ConfigurationError(message)
+        self._authorizer = Authorizer(
+            adapter, source, origins, pass_others=pass_others, allow_http=allow_http
+        )
         self._trust_env = trust_env
+        self._token_timeout = token_timeout
         _check_upgrades(adapter, self._authorizer)
         for origin in self._authorizer.origins:
             self._check_environment(origin)
@@ -125,6 +139,7 @@ class TokenFlow(Generic[RequestT]):
 
         Raises:
             ConfigurationError: If the request must not be sent.
+            ConnectTimeout: The package's own error, if no token arrived in time.
             TokenProviderError: As for `TokenSource.get_token`.
         """
         origin = _origin(request)
@@ -133,8 +148,7 @@ class TokenFlow(Generic[RequestT]):
             return
         authorization = RequestAuthorization(self._authorizer, origin)
         while True:
-            path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-            request.headers.update(await authorization.new_headers(request.method, path))
+            await self._add_headers(request, authorization)
             connection = _Connection(request, origin, self._authorizer.addresses[origin])
             try:
                 response = yield request
@@ -158,6 +172,26 @@ class TokenFlow(Generic[RequestT]):
                 authorization.remove_headers(sent.headers)
             if not is_allowed or not await self._prepare_retry(authorization, response):
                 return
+
+    async def _add_headers(self, request: RequestT, authorization: RequestAuthorization) -> None:
+        """Add the token to a request, and a proof if the token is bound.
+
+        Without a token the request has no connection, so its `connect` time-out limits the wait.
+        """
+        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+        limit = self._token_timeout
+        if limit is None:
+            limit = request.extensions.get("timeout", {}).get("connect")
+        try:
+            request.headers.update(
+                await authorization.new_headers(request.method, path, max_wait=limit)
+            )
+        except TimeoutError:
+            message = (
+                f"no token arrived within {limit:g} s; the fetch continues, so send the request "
+                "again later, or raise TokenAuth's token_timeout or the request's connect time-out"
+            )
+            raise self._CONNECT_TIMEOUT(message, request=request) from None
 
     async def _prepare_retry(
         self, authorization: RequestAuthorization, response: _Response[RequestT]
@@ -222,7 +256,7 @@ class TokenFlow(Generic[RequestT]):
 
 
 class _Connection:
-    """How a plain http request reaches this machine: by its address, and through no proxy.
+    """How a plain http request reaches its server: through no proxy, and this machine by address.
 
     While httpx sends the request, its URL has the address in place of the name, and its `Host`
     header has the name.
@@ -233,11 +267,11 @@ class _Connection:
         addresses: The addresses of the name; none if the URL has an address, or is https.
     """
 
-    __slots__ = ("_address", "_host", "_is_local", "_watcher")
+    __slots__ = ("_address", "_host", "_is_plain_http", "_watcher")
 
     def __init__(self, request: Any, origin: Origin, addresses: Sequence[str]) -> None:  # noqa: ANN401
-        self._is_local = origin.scheme == "http"
-        if self._is_local:
+        self._is_plain_http = origin.scheme == "http"
+        if self._is_plain_http:
             self._host = self._address = request.url.host
             if addresses:
                 self._address = addresses[0]
@@ -247,7 +281,7 @@ class _Connection:
 
     def restore(self, request: Any) -> None:  # noqa: ANN401 - it is changed
         """Undo the changes to the request, which httpx copies into redirected ones."""
-        if self._is_local:
+        if self._is_plain_http:
             request.extensions.pop("trace", None)
             if self._watcher is not None:
                 request.extensions["trace"] = self._watcher

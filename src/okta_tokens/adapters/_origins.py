@@ -19,7 +19,7 @@ _ORIGIN = re.compile(
 _INVALID = "must be a scheme, a host and an optional port; write it like https://api.acme.com:8443"
 _PLAINTEXT = (
     "must be https, because a token must not travel in clear text; use https (http is for a "
-    "server on this machine)"
+    "server on this machine), or pass allow_http=True for a service mesh that adds TLS"
 )
 
 
@@ -65,17 +65,21 @@ def addresses_of_name(origin: Origin) -> tuple[str, ...]:
     return () if is_address(origin.host) else addresses
 
 
-def parse_origins(adapter: str, origins: Iterable[str]) -> frozenset[Origin]:
+def parse_origins(
+    adapter: str, origins: Iterable[str], *, allow_http: object = False
+) -> frozenset[Origin]:
     """Return the origins that a user allows.
 
     Args:
         adapter: The name of the adapter, for the message.
         origins: What the user gave, such as `https://api.acme.com` and `http://127.0.0.1:8080`.
+        allow_http: What the user gave: whether plain http is valid for another machine.
 
     Raises:
-        ConfigurationError: If there is no origin, or if one is invalid, or is plain http and not
-            on this machine.
+        ConfigurationError: If there is no origin, or if one is invalid, or is plain http and
+            neither on this machine nor allowed; or if `allow_http` is not `True` or `False`.
     """
+    check_allow_http(adapter, allow_http)
     texts = [origins] if isinstance(origins, str) else [*origins]
     if not texts:
         message = (
@@ -83,7 +87,7 @@ def parse_origins(adapter: str, origins: Iterable[str]) -> frozenset[Origin]:
             "that may receive it, such as https://api.acme.com"
         )
         raise ConfigurationError(message)
-    parsed = [_parse_origin(text) for text in texts]
+    parsed = [_parse_origin(text, allow_http=allow_http is True) for text in texts]
     problems = [result for result in parsed if isinstance(result, str)]
     if problems:
         message = f"{adapter}: each of the origins {'; '.join(dict.fromkeys(problems))}"
@@ -91,7 +95,22 @@ def parse_origins(adapter: str, origins: Iterable[str]) -> frozenset[Origin]:
     return frozenset(result for result in parsed if isinstance(result, Origin))
 
 
-def _parse_origin(text: object) -> Origin | str:
+def check_allow_http(adapter: str, allow_http: object) -> None:
+    """Check a setting that allows plain http: no other value counts as true.
+
+    Args:
+        adapter: The name of the adapter, for the message.
+        allow_http: What the user gave.
+
+    Raises:
+        ConfigurationError: If it is neither `True` nor `False`.
+    """
+    if type(allow_http) is not bool:
+        message = f"{adapter}: allow_http must be True or False"
+        raise ConfigurationError(message)
+
+
+def _parse_origin(text: object, *, allow_http: bool) -> Origin | str:
     """Return an origin, or what is wrong with it; the problem does not repeat the text."""
     match = _ORIGIN.fullmatch(text.lower()) if isinstance(text, str) else None
     if match is None:
@@ -100,6 +119,7 @@ def _parse_origin(text: object) -> Origin | str:
     origin = Origin(scheme, host, DEFAULT_PORTS[scheme] if port is None else int(port))
     if not 0 < origin.port < 65536 or (":" in host and not is_address(host)):  # noqa: PLR2004 - TCP
         return _INVALID
-    if scheme != "https" and not is_loopback(host):
-        return _PLAINTEXT
+    is_local = is_loopback(host)
+    if scheme == "http" and not is_local and (not allow_http or is_loopback(host.rstrip("."))):
+        return _PLAINTEXT  # `localhost.` would be looked up
     return origin._replace(host=ip_address(host).compressed) if ":" in host else origin

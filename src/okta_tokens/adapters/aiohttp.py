@@ -46,24 +46,30 @@ class TokenMiddleware:
       credentials.
     - Without a token nothing is sent; the error of the fetch is raised.
     - After a 401 the request is retried once: with another token if the server rejected the token,
-      with another proof if the server wants its nonce in the proof. A body that can be read only
-      once is not sent again, but the token is invalidated all the same. A second 401, and a 403,
-      are returned unchanged.
+      with another proof if the server wants its nonce in the proof (RFC 9449 section 9; then also
+      after a 400). If a 401 gives no reason and brings a new nonce, the proof comes first. A body
+      that can be read only once is not sent again, but the token is invalidated all the same. A
+      second 401, and a 403, are returned unchanged.
     - Afterwards the headers are removed from the request, because aiohttp's errors show them.
     - A plain http request to `localhost`, or to a name under `.localhost`, goes to 127.0.0.1 or ::1
       and looks up no name; its `Host` header has the name.
     - A plain http request through a proxy raises an error before it is sent.
 
-    Waiting for the token counts against the time-out of the session. Cancellation closes the
-    connection; a fetch of the token continues for the other callers.
+    Waiting for the token counts against the time-out `total` of the session or the request; if that
+    is `None`, `RetryPolicy.max_wait` limits the wait. Cancellation closes the connection; a fetch
+    of the token continues for the other callers.
 
     Args:
         source: Provides the tokens. Its provider may use the same session, because token requests
             bypass every middleware.
         origins: Where tokens may be sent, such as `https://api.acme.com`: at least one origin, with
-            https unless it is on this machine.
+            https unless it is on this machine or `allow_http` is true.
         pass_others: Whether requests to other origins, also redirected ones, continue without a
             token, instead of raising an error: for a session that calls several APIs.
+        allow_http: Whether an origin may be `http://` although it is not on this machine, so that
+            the token leaves the process in clear text: for a service mesh that adds TLS outside the
+            process. It does not allow a proxy. The first request to such an origin emits an event,
+            `PlainHttpUsed`.
 
     Raises:
         ConfigurationError: If the source is invalid, or if there is no origin or an invalid one;
@@ -72,9 +78,16 @@ class TokenMiddleware:
     """
 
     def __init__(
-        self, source: TokenSource, *, origins: Iterable[str], pass_others: bool = False
+        self,
+        source: TokenSource,
+        *,
+        origins: Iterable[str],
+        pass_others: bool = False,
+        allow_http: bool = False,
     ) -> None:
-        self._authorizer = Authorizer(type(self).__name__, source, origins, pass_others=pass_others)
+        self._authorizer = Authorizer(
+            type(self).__name__, source, origins, pass_others=pass_others, allow_http=allow_http
+        )
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request with a token, as the class's docstring says."""

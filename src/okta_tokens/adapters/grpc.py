@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 try:
     import grpc
@@ -25,6 +26,7 @@ from okta_tokens import TokenSource
 from okta_tokens._model.urls import is_loopback
 from okta_tokens.adapters._grpc_credentials import TokenPlugin
 from okta_tokens.adapters._grpc_interceptors import make_interceptors
+from okta_tokens.adapters._origins import check_allow_http
 from okta_tokens.errors import ConfigurationError
 
 __all__ = ["token_channel", "token_interceptors"]
@@ -32,17 +34,19 @@ __all__ = ["token_channel", "token_interceptors"]
 _LOCAL_TARGET = re.compile(
     r"unix(-abstract)?:.*|(dns:(///)?|ipv[46]:)?(?P<host>\[[^\]]+\]|[^:/\[\]]+)(:[0-9]+)?"
 )
+_NAME_SCHEME = re.compile(r"^(dns|ipv[46]):")
 _PROXY_OPTIONS = {"grpc.http_proxy", "grpc.address_http_proxy"}
 
 
 def token_channel(
     source: TokenSource,
     target: str,
-    credentials: grpc.ChannelCredentials,
+    credentials: grpc.ChannelCredentials | None,
     *,
     options: Sequence[tuple[str, str | int]] | None = None,
     compression: grpc.Compression | None = None,
     interceptors: Iterable[aio.ClientInterceptor] = (),
+    allow_http: bool = False,
 ) -> aio.Channel:
     """Return a channel on which every call carries a token.
 
@@ -56,25 +60,50 @@ def token_channel(
         source: Provides the tokens.
         target: The server, in gRPC's form: `api.acme.com:443`. Tokens are sent only there.
         credentials: How the connection is secured: `grpc.ssl_channel_credentials()`, or
-            `grpc.local_channel_credentials()` for a server on this machine.
+            `grpc.local_channel_credentials()` for a server on this machine. `None` for an insecure
+            channel, with `allow_http=True`.
         options: The options of the channel, as for gRPC.
         compression: The compression of the channel, as for gRPC.
         interceptors: Further interceptors. They see each call once, before it gets its token.
+        allow_http: Whether `credentials` may be `None`, so that the token leaves the process in
+            clear text: for a service mesh that adds TLS outside the process. The channel ignores
+            `grpc_proxy`, `https_proxy` and `http_proxy`, and another proxy is an error. The first
+            call to a server on another machine emits an event, `PlainHttpUsed`.
 
     Raises:
-        ConfigurationError: If the source or the credentials are invalid, or if the tokens of the
-            source are bound to a key.
+        ConfigurationError: If the source, the credentials or `allow_http` are invalid, if the
+            tokens of the source are bound to a key, or if the options of an insecure channel name a
+            proxy.
     """
-    is_direct = _is_local(target)
+    check_allow_http("token_channel", allow_http)
+    is_local, clear_text_to = _is_local(target), None
+    if credentials is None and allow_http:
+        clear_text_to = "" if is_local else _origin(target)
+    is_direct = is_local or clear_text_to is not None
     if is_direct:
         options = [("grpc.enable_http_proxy", 0), *(options or ())]  # gRPC uses the first value
     has_proxy = any(name in _PROXY_OPTIONS for name, _ in options or ())
-    plugin = TokenPlugin("token_channel", source, has_proxy=has_proxy, is_direct=is_direct)
+    plugin = TokenPlugin(
+        "token_channel",
+        source,
+        has_proxy=has_proxy,
+        is_direct=is_direct,
+        clear_text_to=clear_text_to,
+    )
+    interceptors = [*interceptors, *make_interceptors(plugin, None)]
+    if clear_text_to is not None:
+        if has_proxy:
+            message = (
+                "token_channel: the options name a proxy, which would get the token in clear text; "
+                "remove the option, or pass grpc.ssl_channel_credentials()"
+            )
+            raise ConfigurationError(message)
+        return aio.insecure_channel(target, options, compression, interceptors)
     if not _is_channel_credentials(credentials):
         message = (
             "token_channel: credentials must be a grpc.ChannelCredentials; pass "
             "grpc.ssl_channel_credentials(), or grpc.local_channel_credentials() for a server on "
-            "this machine"
+            "this machine, or None and allow_http=True for a service mesh that adds TLS"
         )
         raise ConfigurationError(message)
     return aio.secure_channel(
@@ -82,7 +111,7 @@ def token_channel(
         grpc.composite_channel_credentials(credentials, grpc.metadata_call_credentials(plugin)),
         options,
         compression,
-        [*interceptors, *make_interceptors(plugin, None)],
+        interceptors,
     )
 
 
@@ -98,7 +127,8 @@ def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]:
       `UNAVAILABLE`, because the proxy would get the token.
     - A call that has `authorization` metadata or `credentials` of its own raises an error, too.
     - Without a token nothing is sent; the error of the fetch is raised where the call's own errors
-      are raised. Waiting for the token counts against the `timeout` of the call.
+      are raised. Waiting for the token counts against the `timeout` of the call; without one,
+      `RetryPolicy.max_wait` limits the wait.
     - After `UNAUTHENTICATED` the call is retried once with another token, within the remaining
       `timeout`, if it has a single request and no response has arrived. A stream of requests cannot
       be sent again, but the token is invalidated all the same. A second `UNAUTHENTICATED`, and
@@ -131,5 +161,10 @@ def _is_local(target: str) -> bool:
     )
 
 
-def _is_channel_credentials(credentials: object) -> bool:
+def _origin(target: str) -> str:
+    """Return the origin of a target, as events name it."""
+    return f"http://{_NAME_SCHEME.sub('', target.rpartition('/')[2]).lower()}"
+
+
+def _is_channel_credentials(credentials: object) -> TypeGuard[grpc.ChannelCredentials]:
     return isinstance(credentials, grpc.ChannelCredentials)

@@ -11,6 +11,8 @@ Example:
 
 from __future__ import annotations
 
+from typing import Any
+
 try:
     import httpx
 except ModuleNotFoundError as error:
@@ -33,9 +35,10 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
       credentials.
     - Without a token nothing is sent; the error of the fetch is raised.
     - After a 401 the request is retried once: with another token if the server rejected the token,
-      with another proof if the server wants its nonce in the proof or if a redirect led to another
-      URL than that of the proof. A streamed body is not sent again, but the token is invalidated
-      all the same. A second 401, and a 403, are returned unchanged.
+      with another proof if the server wants its nonce in the proof (RFC 9449 section 9; then also
+      after a 400) or if a redirect led to another URL than that of the proof. If a 401 gives no
+      reason and brings a new nonce, the proof comes first. A streamed body is not sent again, but
+      the token is invalidated all the same. A second 401, and a 403, are returned unchanged.
     - Afterwards the headers are removed from the requests, so that a request can be sent again and
       no error shows a token. Event hooks run before that and see the token. A hook that raises for
       a 401 prevents the retry.
@@ -60,24 +63,35 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
     A 401 that is followed by a retry is in the history of the response, without its body if that is
     longer than 64 KiB, is compressed, or takes more than a second to arrive.
 
-    Waiting for a token counts against no time-out of httpx; `RetryPolicy.max_wait` limits it.
-    After cancellation a fetch of the token continues for the other callers.
+    A request waits for a token no longer than for a connection: as long as its `connect` time-out.
+    Then it raises `httpx.ConnectTimeout`, also if it waits for another token after a 401. Every
+    time-out of httpx is for one step, so the other steps have their whole time afterwards. After a
+    time-out or a cancellation a fetch of the token continues for the other callers.
 
     Args:
         source: Provides the tokens.
         origins: Where tokens may be sent, such as `https://api.acme.com`: at least one origin, with
-            https unless it is on this machine.
+            https unless it is on this machine or `allow_http` is true.
         pass_others: Whether requests to other origins continue without a token, instead of raising
             an error: for a client that calls several APIs.
         trust_env: Whether the client may use the proxies of the environment, as for `AsyncClient`.
             Pass `False` if you pass it to the client.
+        token_timeout: How long a request waits for a token, in seconds. `None` for as long as the
+            `connect` time-out of the request; if that is `None`, too, `RetryPolicy.max_wait` limits
+            the wait.
+        allow_http: Whether an origin may be `http://` although it is not on this machine, so that
+            the token leaves the process in clear text: for a service mesh that adds TLS outside the
+            process. It does not allow a proxy. The first request to such an origin emits an event,
+            `PlainHttpUsed`.
 
     Raises:
-        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, if an
-            http origin lacks its https origin, or if the environment names a proxy for it; for a
-            request, as the list above says.
+        ConfigurationError: If the source or the time-out is invalid, if there is no origin or an
+            invalid one, if an http origin lacks its https origin, or if the environment names a
+            proxy for it; for a request, as the list above says.
+        httpx.ConnectTimeout: For a request, if no token arrived in time.
         TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
     _BYTE_STREAM: type = httpx.ByteStream
     _TRANSPORT_ERROR: type[Exception] = httpx.TransportError
+    _CONNECT_TIMEOUT: type[Any] = httpx.ConnectTimeout

@@ -11,6 +11,8 @@ Example:
 
 from __future__ import annotations
 
+from typing import Any
+
 try:
     import httpx2
 except ModuleNotFoundError as error:
@@ -31,18 +33,27 @@ class TokenAuth(TokenFlow[httpx2.Request], httpx2.Auth):
     Args:
         source: Provides the tokens.
         origins: Where tokens may be sent, such as `https://api.acme.com`: at least one origin, with
-            https unless it is on this machine.
+            https unless it is on this machine or `allow_http` is true.
         pass_others: Whether requests to other origins continue without a token, instead of raising
             an error: for a client that calls several APIs.
         trust_env: Whether the client may use the proxies of the environment, as for `AsyncClient`.
             Pass `False` if you pass it to the client.
+        token_timeout: How long a request waits for a token, in seconds. `None` for as long as the
+            `connect` time-out of the request; if that is `None`, too, `RetryPolicy.max_wait` limits
+            the wait.
+        allow_http: Whether an origin may be `http://` although it is not on this machine, so that
+            the token leaves the process in clear text: for a service mesh that adds TLS outside the
+            process. It does not allow a proxy. The first request to such an origin emits an event,
+            `PlainHttpUsed`.
 
     Raises:
-        ConfigurationError: If the source is invalid, if there is no origin or an invalid one, if an
-            http origin lacks its https origin, or if the environment names a proxy for it; for a
-            request, if it must not be sent.
+        ConfigurationError: If the source or the time-out is invalid, if there is no origin or an
+            invalid one, if an http origin lacks its https origin, or if the environment names a
+            proxy for it; for a request, if it must not be sent.
+        httpx2.ConnectTimeout: For a request, if no token arrived in time.
         TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
     _BYTE_STREAM: type = httpx2.ByteStream
     _TRANSPORT_ERROR: type[Exception] = httpx2.TransportError
+    _CONNECT_TIMEOUT: type[Any] = httpx2.ConnectTimeout
