@@ -46,9 +46,11 @@ PUBLIC = {
 
 SHARED_WITH_LEAVES = {
     "okta_tokens._auth.dpop": "what a valid nonce is",
+    "okta_tokens._endpoint.environment_proxy": "which proxy the environment names",
     "okta_tokens._endpoint.http_session": "which way the requests of a client go",
     "okta_tokens._endpoint.rate_limits": "how the rate-limit headers are parsed",
     "okta_tokens._endpoint.response": "how the Date header is parsed",
+    "okta_tokens._endpoint.transport_error": "what to do about a certificate",
     "okta_tokens._model.advice": "what stands between this machine and Okta",
     "okta_tokens._model.urls": "default ports, and which hosts are this machine",
     "okta_tokens._runtime.arguments": "what a number is",

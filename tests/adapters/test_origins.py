@@ -7,6 +7,8 @@ import pytest
 from okta_tokens.adapters._origins import Origin, parse_origins
 from okta_tokens.errors import ConfigurationError
 
+SECRET = "Secret4f9B2c7D8e1A6f3B5c0D9e2F7a4B8c1D6e3Secret"
+
 
 @pytest.mark.parametrize(
     ("text", "origin", "normalized"),
@@ -39,11 +41,8 @@ def test_an_origin_is_a_scheme_a_host_and_a_port(
     "text",
     [
         "",
-        "api.acme.com",
         "https://",
-        "https://api.acme.com/orders",
-        "https://api.acme.com?x=1",
-        "https://api.acme.com#x",
+        "https:///orders",
         "https://user:secret@api.acme.com",
         "https://api.acme.com:",
         "https://api.acme.com:0",
@@ -62,11 +61,33 @@ def test_an_origin_is_a_scheme_a_host_and_a_port(
 def test_an_invalid_origin_raises_an_error(text: str) -> None:
     """Only a scheme, a host and an optional port are valid, and the error repeats no value."""
     with pytest.raises(
-        ConfigurationError, match="Adapter: each of the origins must be a scheme"
+        ConfigurationError, match="Adapter: origins: each must be a scheme"
     ) as invalid:
         parse_origins("Adapter", ["https://api.acme.com", text])
 
     assert "secret" not in str(invalid.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("https://api.acme.com/orders", "https://api.acme.com has a path"),
+        ("https://API.acme.com:8443//v1", "name only https://API.acme.com:8443"),
+        ("https://api.acme.com?key=secret", "https://api.acme.com has a path, a query"),
+        ("http://localhost:80#x", "name only http://localhost:80"),
+        ("api.acme.com", "api.acme.com has no scheme; write https://api.acme.com"),
+        ("10.0.0.1:8443", "10.0.0.1:8443 has no scheme; write https://10.0.0.1:8443"),
+        (f"https://api.acme.com/{SECRET}", "each must be a scheme"),
+        (f"{SECRET}.acme.com", "each must be a scheme"),
+    ],
+)
+def test_a_base_url_is_named_with_the_origin_to_use(text: str, problem: str) -> None:
+    """The error for a URL that is more or less than an origin says what to name instead."""
+    with pytest.raises(ConfigurationError) as invalid:
+        parse_origins("Adapter", [text])
+
+    assert problem in str(invalid.value)
+    assert "secret" not in str(invalid.value).lower()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from okta_tokens._model.urls import DEFAULT_PORTS, is_address, is_loopback, loopback_addresses
+from okta_tokens._runtime.arguments import looks_secret
 from okta_tokens.errors import ConfigurationError
 
 _HTTP_SCHEMES = {"wss": "https", "ws": "http"}
@@ -16,9 +17,13 @@ _HTTP_SCHEMES = {"wss": "https", "ws": "http"}
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[0-9]{1,5}))?/?"
 )
-_INVALID = "must be a scheme, a host and an optional port; write it like https://api.acme.com:8443"
+_WITH_PATH = re.compile(r"(https?://[0-9a-z._-]+(?::[0-9]{1,5})?)/?[/?#].+", re.IGNORECASE)
+_WITHOUT_SCHEME = re.compile(r"[0-9a-z_-]+(\.[0-9a-z_-]+)+(:[0-9]{1,5})?/?", re.IGNORECASE)
+_INVALID = (
+    "each must be a scheme, a host and an optional port; write it like https://api.acme.com:8443"
+)
 _PLAINTEXT = (
-    "must be https, because a token must not travel in clear text; use https (http is for a "
+    "each must be https, because a token must not travel in clear text; use https (http is for a "
     "server on this machine), or pass allow_http=True for a service mesh that adds TLS"
 )
 
@@ -90,7 +95,7 @@ def parse_origins(
     parsed = [_parse_origin(text, allow_http=allow_http is True) for text in texts]
     problems = [result for result in parsed if isinstance(result, str)]
     if problems:
-        message = f"{adapter}: each of the origins {'; '.join(dict.fromkeys(problems))}"
+        message = f"{adapter}: origins: {'; '.join(dict.fromkeys(problems))}"
         raise ConfigurationError(message)
     return frozenset(result for result in parsed if isinstance(result, Origin))
 
@@ -111,10 +116,15 @@ def check_allow_http(adapter: str, allow_http: object) -> None:
 
 
 def _parse_origin(text: object, *, allow_http: bool) -> Origin | str:
-    """Return an origin, or what is wrong with it; the problem does not repeat the text."""
-    match = _ORIGIN.fullmatch(text.lower()) if isinstance(text, str) else None
-    if match is None:
+    """Return an origin, or what is wrong with it.
+
+    The problem repeats no path, no user name, and no text that looks like a secret.
+    """
+    if not isinstance(text, str):
         return _INVALID
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        return _why_invalid(text)
     scheme, host, port = match["scheme"], match["host"].strip("[]"), match["port"]
     origin = Origin(scheme, host, DEFAULT_PORTS[scheme] if port is None else int(port))
     if not 0 < origin.port < 65536 or (":" in host and not is_address(host)):  # noqa: PLR2004 - TCP
@@ -123,3 +133,13 @@ def _parse_origin(text: object, *, allow_http: bool) -> Origin | str:
     if scheme == "http" and not is_local and (not allow_http or is_loopback(host.rstrip("."))):
         return _PLAINTEXT  # `localhost.` would be looked up
     return origin._replace(host=ip_address(host).compressed) if ":" in host else origin
+
+
+def _why_invalid(text: str) -> str:
+    if looks_secret(text):
+        return _INVALID
+    if match := _WITH_PATH.fullmatch(text):
+        return f"{match[1]} has a path, a query or a fragment; name only {match[1]}"
+    if _WITHOUT_SCHEME.fullmatch(text):
+        return f"{text} has no scheme; write https://{text}"
+    return _INVALID

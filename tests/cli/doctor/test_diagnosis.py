@@ -449,11 +449,11 @@ async def test_a_refusing_proxy_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_invalid_proxy_url_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`HTTPS_PROXY` without a scheme fails before any look-up."""
-    monkeypatch.setenv("HTTPS_PROXY", "proxy.example.com:3128")
+    """A `HTTPS_PROXY` that cannot be used fails before any look-up."""
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example.com:port")
     results = await diagnose("https://acme.okta.com", resolver=find_no_address)
 
-    assert "HTTPS_PROXY is not the URL of a proxy" in results["dns"].detail
+    assert results["dns"].detail == "HTTPS_PROXY: it is not the URL of a proxy"
 
 
 # Okta's responses

@@ -11,6 +11,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
+from okta_tokens._endpoint.transport_error import certificate_advice
 from okta_tokens.cli.doctor.network_checks import (
     FirstContact,
     Handshake,
@@ -43,8 +44,6 @@ VIA_PROXY = Route("https://acme.okta.com", "proxy", 3128, "http://me:pw@proxy:31
         ("https://acme.okta.com", "http://proxy:3128", "proxy", 3128),
         ("https://acme.okta.com", "http://me:pw@proxy", "proxy", 80),
         ("https://acme.okta.com", "https://proxy", "proxy", 443),
-        ("https://acme.okta.com", "proxy:3128", "", 80),
-        ("https://acme.okta.com", "http://proxy:port", "", 0),
     ],
 )
 def test_the_route_is_that_of_the_providers_session(
@@ -55,6 +54,13 @@ def test_the_route_is_that_of_the_providers_session(
 
     assert (route.host, route.port) == (host, port)
     assert route.proxy == (proxy if origin.startswith("https:") else None)
+
+
+def test_a_proxy_without_a_scheme_is_one_for_http() -> None:
+    """`HTTPS_PROXY=host:port` is read as the provider reads it."""
+    route = route_to(ACME.origin, lambda: {"https": "proxy:3128"}, lambda _: False)
+
+    assert (route.host, route.port, route.proxy) == ("proxy", 3128, "http://proxy:3128")
 
 
 def test_no_proxy_excludes_hosts() -> None:
@@ -105,12 +111,14 @@ def test_a_name_has_addresses(found: list[str] | Exception, outcome: Outcome, de
     assert ("name server" in (result.remedy or "")) is (outcome is Outcome.FAIL)
 
 
-def test_a_proxy_url_without_a_host_fails() -> None:
-    """An invalid `HTTPS_PROXY` fails before any look-up."""
-    result = check_dns(Route(ACME.origin, "", 0, "proxy:3128"), OSError())
+def test_a_proxy_that_cannot_be_used_fails() -> None:
+    """An invalid `HTTPS_PROXY` fails before any look-up, and the remedy says what to set."""
+    route = route_to(ACME.origin, lambda: {"https": "socks5://proxy:1080"}, lambda _: False)
+    result = check_dns(route, OSError())
 
     assert result.outcome is Outcome.FAIL
-    assert result.detail.startswith("HTTPS_PROXY is not the URL of a proxy")
+    assert "SOCKS proxies are not supported" in result.detail
+    assert (result.remedy or "").startswith("set it to http://host:port")
 
 
 # tcp
@@ -162,10 +170,6 @@ def with_certificate(
 
 DAY = timedelta(days=1)
 UNTRUSTED = "the certificate of acme.okta.com is not trusted"
-AUTHORITY = (
-    "check the domain; if a proxy inspects TLS, or the certificate authority is your own, put the "
-    "authority's certificate into the file that SSL_CERT_FILE names"
-)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +210,10 @@ def test_the_issuer_is_named(issuer: tuple[Any, ...], name: str) -> None:
     )
 
 
-def refused(why: str) -> aiohttp.ClientConnectorCertificateError:
-    """Return the error for a certificate that is not trusted."""
+def refused(why: str, code: int) -> aiohttp.ClientConnectorCertificateError:
+    """Return the error for a certificate that is not trusted, with OpenSSL's words and code."""
     cause = ssl.SSLCertVerificationError(1, "x")
-    cause.verify_message = why
+    cause.verify_message, cause.verify_code = why, code
     return aiohttp.ClientConnectorCertificateError(cast("Any", SimpleNamespace()), cause)
 
 
@@ -217,19 +221,14 @@ def refused(why: str) -> aiohttp.ClientConnectorCertificateError:
     ("error", "detail", "remedy"),
     [
         (
-            refused("certificate has expired"),
+            refused("certificate has expired", 10),
             f"{UNTRUSTED}: certificate has expired",
-            "check this machine's date; if it is right, ask the domain's owner to renew",
+            certificate_advice(10),
         ),
         (
-            refused("Hostname mismatch, certificate is not valid for 'x'."),
+            refused("Hostname mismatch, certificate is not valid for 'x'.", 62),
             f"{UNTRUSTED}: Hostname mismatch, certificate is not valid for 'x'",
-            "check the domain: the server there has a certificate for another name",
-        ),
-        (
-            refused("unable to get local issuer certificate"),
-            f"{UNTRUSTED}: unable to get local issuer certificate",
-            AUTHORITY,
+            certificate_advice(62),
         ),
         (
             TimeoutError(),

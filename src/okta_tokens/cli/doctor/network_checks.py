@@ -12,8 +12,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from okta_tokens._endpoint.environment_proxy import environment_proxy
+from okta_tokens._endpoint.transport_error import certificate_advice
 from okta_tokens._model.advice import MIDDLEBOXES
 from okta_tokens.cli.doctor.result import Result, failed, passed, skipped, warned
+from okta_tokens.errors import ConfigurationError
 
 DNS = "dns"
 TCP = "tcp"
@@ -33,15 +36,17 @@ class Route:
 
     Args:
         origin: The Okta domain, with its scheme.
-        host: The host to connect to; empty if the proxy's URL is invalid.
+        host: The host to connect to; empty if the proxy cannot be used.
         port: The port to connect to.
         proxy: The proxy's URL, which may hold a password; None without a proxy.
+        problem: Why the proxy cannot be used; None if it can be, or if there is no proxy.
     """
 
     origin: str
     host: str
     port: int
     proxy: str | None = None
+    problem: str | None = None
 
     @property
     def secure(self) -> bool:
@@ -76,17 +81,12 @@ def route_to(
         proxies: Returns the proxies of `HTTPS_PROXY` and its relatives, by scheme.
         bypass: Tells whether `NO_PROXY` names a host.
     """
-    url = urlsplit(origin)
-    proxy = None
-    if url.scheme == "https" and not bypass(url.netloc):
-        proxy = proxies().get("https")
-    if proxy is not None:
-        url = urlsplit(proxy)
-    try:
-        host, port = url.hostname or "", url.port
-    except ValueError:
-        return Route(origin, "", 0, proxy)
-    return Route(origin, host, port or (443 if url.scheme == "https" else 80), proxy)
+    proxy = environment_proxy(origin, proxies, bypass)
+    if isinstance(proxy, ConfigurationError):
+        return Route(origin, "", 0, problem=str(proxy))
+    url = urlsplit(origin if proxy is None else proxy)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return Route(origin, url.hostname or "", port, proxy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +128,9 @@ def check_dns(route: Route, found: Sequence[str] | BaseException) -> Result:
         route: The route to Okta.
         found: The addresses of the route's host, or the error of the look-up.
     """
-    if not route.host:
-        detail = "HTTPS_PROXY is not the URL of a proxy, for example http://proxy:3128"
-        return failed(DNS, detail, route.remedy)
+    if route.problem is not None:
+        problem, _, remedy = route.problem.partition("; ")
+        return failed(DNS, problem, remedy)
     if isinstance(found, BaseException):
         remedy = f"{route.remedy}; check this machine's name server"
         return failed(DNS, f"{route.host} has no address: {reason(found)}", remedy)
@@ -227,9 +227,8 @@ def _failed_handshake(route: Route, error: BaseException) -> Result:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
         why = str(getattr(cause, "verify_message", cause)).rstrip(".")
-        return failed(
-            TLS, f"the certificate of {host} is not trusted: {why}", _certificate_remedy(why)
-        )
+        remedy = certificate_advice(getattr(cause, "verify_code", 0))
+        return failed(TLS, f"the certificate of {host} is not trusted: {why}", remedy)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return failed(
             TLS,
@@ -239,17 +238,6 @@ def _failed_handshake(route: Route, error: BaseException) -> Result:
     if isinstance(error, TimeoutError):
         return failed(TLS, f"the TLS handshake with {host} timed out", remedy)
     return failed(TLS, f"the TLS handshake with {host} failed: {reason(error)}", remedy)
-
-
-def _certificate_remedy(why: str) -> str:
-    if "expired" in why or "not yet valid" in why:
-        return "check this machine's date; if it is right, ask the domain's owner to renew"
-    if "mismatch" in why:
-        return "check the domain: the server there has a certificate for another name"
-    return (
-        "check the domain; if a proxy inspects TLS, or the certificate authority is your own, put "
-        "the authority's certificate into the file that SSL_CERT_FILE names"
-    )
 
 
 def _issuer(certificate: Mapping[str, Any]) -> str:
