@@ -6,6 +6,7 @@ ROOT = Path(__file__).parent.parent
 
 PAGES = {
     "README": ROOT / "README.md",
+    "settings": ROOT / "src/okta_tokens/README.md",
     "adapters": ROOT / "src/okta_tokens/adapters/README.md",
     "cli": ROOT / "src/okta_tokens/cli/README.md",
     "sandbox": ROOT / "src/okta_tokens/sandbox/README.md",

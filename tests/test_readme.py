@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import trustme
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, errors
 from okta_tokens.cli import main
@@ -69,10 +70,27 @@ async def test_the_first_example_is_a_whole_program(
         assert okta.token_requests == 1
 
 
+def set_up_settings(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Set the variables and write the files that the examples read."""
+    for prefix in ("OKTA_CLIENT_", "ORDERS_"):
+        monkeypatch.setenv(f"{prefix}ORGURL", "https://acme.okta.com")
+        monkeypatch.setenv(f"{prefix}CLIENTID", "0oa1b2c3")
+        monkeypatch.setenv(f"{prefix}SECRET", SECRET)
+    monkeypatch.setenv("HOME", str(home))
+    client = f"{{orgUrl: https://acme.okta.com, clientId: 0oa1b2c3, clientSecret: {SECRET}}}"
+    for folder in (".okta", "secrets"):
+        (home / folder).mkdir()
+        (home / folder / "okta.yaml").touch(0o600)
+        (home / folder / "okta.yaml").write_text(f"okta: {{client: {client}}}")
+    authority = trustme.CA()
+    (home / "company-ca.pem").write_bytes(authority.cert_pem.bytes())
+
+
 @pytest.mark.parametrize(
     ("name", "requests"),
     [
         pytest.param("README", 3, id="README"),  # one of them for a nonce
+        pytest.param("settings", 0, id="settings"),
         pytest.param("sandbox", 0, id="sandbox"),  # the example has a sandbox of its own
     ],
 )
@@ -83,10 +101,12 @@ async def test_the_examples_of_a_page_run_in_order(
     monkeypatch.setenv("ACME_SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "key.pem").write_bytes(pem(ec_key()))
+    set_up_settings(monkeypatch, tmp_path)
     file = path_id(PAGES[name])
     async with sandbox() as okta:
         acme = OktaClient(okta.origin, "0oa1b2c3", ClientSecretBasic(SECRET))
-        names: dict[str, object] = {"acme": acme, "secret": SECRET}
+        vault = {"okta-key.pem": pem(ec_key()).decode(), "okta-kid": "k1"}
+        names: dict[str, object] = {"acme": acme, "secret": SECRET, "vault": vault}
         imports = "\n".join(re.findall(r"^(?:import|from) .*$", FIRST, re.MULTILINE))
         exec(compile(imports, file, "exec"), names)  # noqa: S102 - our own page
         for text in examples(page(name)):
@@ -109,7 +129,7 @@ def test_every_example_has_a_test() -> None:
     marked = {name for _, name in re.findall(MARKED, texts, flags=re.MULTILINE | re.DOTALL)}
     tests = "".join(path.read_text() for path in (ROOT / "tests/recipes").glob("test_*.py"))
 
-    assert unmarked == {"README", "sandbox"}
+    assert unmarked == {"README", "settings", "sandbox"}
     assert marked
     assert {name for name in marked if f'"{name}"' not in tests} == set()
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, PrivateKeyJWT
+from okta_tokens._model.environment import FIELDS
 from okta_tokens.errors import ConfigurationError
 from tests.keys import ec_key, jwk, pem, public_pem
+from tests.pages import page
 from tests.runtime.test_redaction import frames_of, locals_with
 
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
@@ -310,3 +312,10 @@ def test_an_environment_that_is_not_one_of_strings() -> None:
     assert refusal(5) == (  # type: ignore[arg-type]  # deliberately
         "environment: environ: cannot be read; pass a mapping from names to strings, or None"
     )
+
+
+def test_the_guide_names_every_setting() -> None:
+    """The guide names each variable and each field of a file."""
+    names = {f"OKTA_CLIENT_{name}" for name in FIELDS} | {*FIELDS.values()}
+
+    assert {name for name in names if f"`{name}`" not in page("settings")} == set()

@@ -315,4 +315,4 @@ def test_every_code_of_the_table_is_known() -> None:
 
 def test_the_guide_names_every_code() -> None:
     """The README says what to do about every code that has its own advice."""
-    assert {code for code in CODES if f"`{code}`" not in page("README")} == set()
+    assert {code for code in CODES if f"`{code}`" not in page("settings")} == set()
