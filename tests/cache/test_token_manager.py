@@ -1311,5 +1311,30 @@ async def test_scopes_that_are_not_granted_are_a_warning_once_for_each_change(
             told.append(len(here.seen(ScopesNotGranted)))
         missing = [event.missing_scopes for event in here.seen(ScopesNotGranted)]
 
+        granted = [event.scopes for event in here.seen(ScopesNotGranted)]
+        assert {event.key for event in here.seen(ScopesNotGranted)} == {source.key}
+
     assert told == [1, 1, 2, 2, 2, 3]
     assert missing == [{"b"}, {"a"}, {"a"}]
+    assert granted == [{"a"}, {"b"}, {"b"}]
+
+
+async def test_too_many_flights_are_an_error_that_says_what_to_raise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fetch beyond the limit of flights is refused at once, and a later call may succeed."""
+    async with world() as here:
+        monkeypatch.setattr(here.provider._manager, "_max_flights", 1)
+        here.sandbox.latency = 0.05
+        first = asyncio.ensure_future(here.source("a").get_token())
+        await here.requests(1)
+        with pytest.raises(TransportError) as caught:
+            await here.source("b").get_token()
+
+        assert caught.value.args[0] == (
+            "1 fetches are under way already; send fewer requests with different scopes at once, "
+            "or raise TokenProvider's max_tokens"
+        )
+        assert (caught.value.key, caught.value.retryable) == (here.source("b").key, True)
+        assert (await first).value
+        assert (await here.source("b").get_token()).value

@@ -127,6 +127,9 @@ async def test_a_fetch_whose_callers_gave_up_in_the_line_leaves_its_place_to_oth
 
         failed = here.seen(FetchFailed)
         assert [event.error.args[0] for event in failed] == [_ABANDONED] * 2
+        for event in failed:
+            assert isinstance(event.error, TransportError)
+            assert (event.error.key, event.error.retryable) == (event.key, True)
         assert here.sandbox.token_requests == 3
         await until(lambda: bool(here.seen(TokenRevoked)))
 

@@ -219,7 +219,13 @@ async def test_a_closed_session_is_not_retried() -> None:
 
         assert isinstance(error, TransportError)
         assert not error.retryable
-        assert "session" in str(error)
+        assert error.args[0] == (
+            "session: failed with RuntimeError before a response arrived; give the provider a "
+            "session that is open and belongs to this event loop"
+        )
+        assert str(error.__cause__) == "Session is closed"
+        assert error.__cause__ is not None
+        assert error.__cause__.__traceback__ is None
 
 
 # Connections
