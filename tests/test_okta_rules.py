@@ -418,7 +418,7 @@ async def test_an_immediate_retry_waits_for_a_pause() -> None:
         here.sandbox.fail_next(Fault.rate_limited(reset_in=20))
         other = asyncio.ensure_future(here.source("b").get_token())
         endpoint = here.provider._registry.endpoint(here.source("a").key)
-        endpoint._custom_pause.until = here.clock.boot + 20
+        endpoint.pauses._custom.until = here.clock.boot + 20
         await here.failures(1)
         await settle()
         assert here.sandbox.token_requests <= 2

@@ -949,7 +949,7 @@ async def test_renewals_move_to_the_end_of_a_pause() -> None:
         assert postponed
         assert not here.seen(RenewalFailed)
         endpoint = here.provider._registry.endpoint(sources[0].key)
-        pause_end = endpoint.paused_until(sources[0].key)
+        pause_end = endpoint.pauses.end(sources[0].key)
         for event in postponed:
             assert event.key in {source.key for source in sources}
             assert 0 < event.after <= 62 + 7.5

@@ -259,6 +259,6 @@ async def test_the_pause_of_a_429_is_measured_by_its_own_date() -> None:
         await fail(here, "b")
 
         key = here.source("b").key
-        pause = here.provider._registry.endpoint(key).paused_until(key) - here.clock.boot
+        pause = here.provider._registry.endpoint(key).pauses.end(key) - here.clock.boot
         assert pause == pytest.approx(31, abs=2)
         assert abs(known_offset(here)) <= 2

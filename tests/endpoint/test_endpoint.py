@@ -372,7 +372,7 @@ async def test_a_429_after_a_success_begins_a_full_pause() -> None:
         here.sandbox.fail_next(Fault.concurrency_limited())
         await endpoint._send(FetchOperation(Flight(key)), here.clock.boot + 10)
 
-        assert endpoint.paused_until(key) == here.clock.boot + 2
+        assert endpoint.pauses.end(key) == here.clock.boot + 2
         await here.clock.advance(2)
         assert (await callers[0]).value
 
@@ -487,7 +487,7 @@ async def test_a_429_without_a_date_is_measured_by_the_clock_offset() -> None:
         operation = FetchOperation(Flight(key))
         endpoint._handle(operation, operation.new_request(), response)
 
-        assert endpoint.paused_until(key) - here.clock.boot == pytest.approx(61, abs=2)
+        assert endpoint.pauses.end(key) - here.clock.boot == pytest.approx(61, abs=2)
 
 
 async def test_closing_frees_every_place() -> None:

@@ -1,4 +1,4 @@
-"""Rate limits: the pause that a 429 asks for, and the pause that follows."""
+"""Rate limits and overload: what the headers of a response ask for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from okta_tokens._endpoint.rate_limits import Pause, is_concurrency_limit, requested_pause
+from okta_tokens._endpoint.rate_limits import is_concurrency_limit, requested_pause
 from tests.endpoint.responses import DATE, QUICK, header_lists, new_response, reset_in
 
 LATER = format_datetime(parsedate_to_datetime(DATE) + timedelta(seconds=90), usegmt=True)
@@ -114,57 +114,3 @@ def test_any_other_limit_is_not_a_concurrency_limit(limit: str | None) -> None:
         headers["X-Rate-Limit-Limit"] = limit
 
     assert not is_concurrency_limit(new_response(b"", 429, headers))
-
-
-# The pause that follows
-
-
-def extended(pause: Pause, headers: dict[str, str], *, now: float = 0.0) -> float:
-    """Extend a pause after a 429, by a policy that allows a minute, and return its seconds."""
-    response = new_response(b"", 429, {"Date": DATE, **headers})
-    return pause.extend(response, now=now, clock_offset=0.0, max_pause=60.0)
-
-
-CONCURRENCY = {"X-Rate-Limit-Limit": "0", "X-Rate-Limit-Reset": reset_in(50)}
-
-
-def test_a_pause_is_as_long_as_requested() -> None:
-    """A pause is as long as the 429 asks for, up to what the policy allows."""
-    assert extended(Pause(), {"Retry-After": "59"}) == 59
-    assert extended(Pause(), {"Retry-After": "61"}) == 60
-
-
-def test_a_pause_without_a_request_doubles_with_each_429() -> None:
-    """The pause after a 429 that names none doubles from 2 s up to what the policy allows."""
-    pause = Pause()
-
-    assert [extended(pause, {}, now=number * 60.0) for number in range(6)] == [2, 4, 8, 16, 32, 60]
-    assert pause.consecutive_429s == 6
-
-
-def test_the_pause_of_a_concurrency_limit_is_short() -> None:
-    """After a concurrency limit the pause is the short default, not the suggested reset."""
-    pause = Pause()
-
-    assert [extended(pause, CONCURRENCY, now=number * 60.0) for number in range(3)] == [2, 4, 8]
-
-
-def test_a_429_during_a_pause_belongs_to_the_same_limit() -> None:
-    """A 429 that arrives during a pause does not count; one that arrives at its end does."""
-    pause = Pause()
-
-    assert extended(pause, CONCURRENCY, now=10.0) == 2
-    assert extended(pause, CONCURRENCY, now=11.0) == 2
-    assert pause.consecutive_429s == 1
-    assert pause.until == 13
-    assert extended(pause, CONCURRENCY, now=13.0) == 4
-    assert pause.consecutive_429s == 2
-
-
-def test_a_shorter_pause_does_not_end_a_longer_pause() -> None:
-    """A 429 with a shorter pause leaves the end of the pause where it is."""
-    pause = Pause()
-
-    assert extended(pause, {"Retry-After": "30"}) == 30
-    assert extended(pause, {"Retry-After": "5"}, now=10.0) == 20
-    assert pause.until == 30

@@ -105,16 +105,16 @@ async def test_no_endpoint_is_dropped_during_a_pause() -> None:
     )
     keys = [key_of("x.okta.com"), key_of("y.okta.com"), TokenKey(org, frozenset({"a"}))]
     for key in keys:
-        registry.endpoint(key).adopt_pause(key, 30)
+        registry.endpoint(key).pauses.adopt(key, 30)
     for number in range(10):
         registry.endpoint(key_of(f"d{number}.okta.com"))
-    assert all(registry.endpoint(key).paused_until(key) == 1_030 for key in keys)
+    assert all(registry.endpoint(key).pauses.end(key) == 1_030 for key in keys)
     registry._clock.boot += 31  # type: ignore[attr-defined]  # a manual clock
     for number in range(10):
         registry.endpoint(key_of(f"d{number}.okta.com"))
 
     assert len(registry.clock_offsets()) == 3
-    assert registry.endpoint(keys[0]).paused_until(keys[0]) < 0
+    assert registry.endpoint(keys[0]).pauses.end(keys[0]) < 0
     await registry.aclose()
 
 

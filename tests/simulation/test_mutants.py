@@ -159,7 +159,7 @@ MUTANTS = {
     ),
     "ignore pauses": (
         Rule.LIMITS,
-        "_endpoint/rate_limits",
+        "_endpoint/pauses",
         "self.until = max(self.until, now + min(seconds, max_pause))",
         "self.until = now",
     ),

@@ -173,7 +173,7 @@ class SharedFetch:
         if adopted is not None:
             return adopted, None
         pause = await self._shared_pause(key, deadline)
-        self._registry.endpoint(key).adopt_pause(key, pause)
+        self._registry.endpoint(key).pauses.adopt(key, pause)
         give_up, poll = clock.boot_time() + 2 * store.lease, _FIRST_POLL
         while True:
             lease = await store.acquire(identity, store.lease + pause, deadline)

@@ -269,7 +269,7 @@ class TokenManager:
         """
         key = entry.key
         self._registry.check(key)
-        pause_error = self._registry.endpoint(key).pause_error(key, deadline)
+        pause_error = self._registry.endpoint(key).pauses.error(key, deadline)
         if pause_error is not None:
             raise pause_error
         if len(self.flights.under_way) >= self._max_flights:
@@ -285,7 +285,7 @@ class TokenManager:
 
     def _deadline_error(self, key: TokenKey) -> FetchError:
         """Return the error for a caller who has waited for as long as the policy allows."""
-        pause_error = self._registry.endpoint(key).pause_error(key, -math.inf)
+        pause_error = self._registry.endpoint(key).pauses.error(key, -math.inf)
         return pause_error or TransportError(
             f"no token within RetryPolicy.max_wait ({self._retry.max_wait:g} s): requests to the "
             "domain are slow, or wait for a place; a request that was sent continues in the "
@@ -622,8 +622,8 @@ class TokenManager:
             return
         last_chance = self._last_chance(entry)
         urgent = entry.token is not None and now.boot >= last_chance
-        endpoint = self._registry.endpoint(entry.key)
-        if endpoint.paused_until(entry.key, urgent=urgent) > now.boot:
+        pauses = self._registry.endpoint(entry.key).pauses
+        if pauses.end(entry.key, urgent=urgent) > now.boot:
             self._postpone(entry, now)
         else:
             if entry.token is not None:
@@ -643,10 +643,10 @@ class TokenManager:
 
         The last renewal before the token becomes unusable waits for no outage.
         """
-        endpoint = self._registry.endpoint(entry.key)
+        pauses = self._registry.endpoint(entry.key).pauses
         spread = self._refresh.spread(entry.lifetime, self._random)
-        entry.renew_after = max(endpoint.paused_until(entry.key), now.boot) + spread
-        rate_limited_until = endpoint.paused_until(entry.key, urgent=True)
+        entry.renew_after = max(pauses.end(entry.key), now.boot) + spread
+        rate_limited_until = pauses.end(entry.key, urgent=True)
         last_chance = self._last_chance(entry)
         if max(rate_limited_until, now.boot) < last_chance < entry.renew_after:
             entry.renew_after = last_chance

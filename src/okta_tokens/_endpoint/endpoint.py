@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cachetools import LRUCache
@@ -19,12 +17,8 @@ from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.clock_offset import ClockOffset
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
-from okta_tokens._endpoint.rate_limits import (
-    Pause,
-    is_concurrency_limit,
-    requested_wait,
-    retry_after,
-)
+from okta_tokens._endpoint.pauses import Pauses
+from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_request import (
     FetchOperation,
@@ -34,7 +28,6 @@ from okta_tokens._endpoint.token_request import (
 )
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import Random, RetryPolicy
-from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.gate import Gate, Lane
 from okta_tokens._runtime.schedule import Deadline, Schedule
@@ -46,7 +39,7 @@ from okta_tokens.errors import (
     ServerError,
     TransportError,
 )
-from okta_tokens.events import AttemptFailed, RequestsPaused
+from okta_tokens.events import AttemptFailed
 
 if TYPE_CHECKING:
     from okta_tokens._sharing.guarded_store import GuardedStore
@@ -107,13 +100,18 @@ class Endpoint:
         self._gate = gate
         self._random = random
         self._emit = emit
-        self._store = store
         # By authorization server: the nonce that the next proof repeats (RFC 9449 section 8).
         self._nonces: LRUCache[str | None, str] = LRUCache(_MAX_NONCES)
         self._under_way = 0
-        self._org_pause = Pause()
-        self._custom_pause = Pause()
         self._clock_offset = ClockOffset()
+        self.pauses = Pauses(
+            origin,
+            clock=clock,
+            clock_offset=self._clock_offset,
+            max_pause=policy.max_pause,
+            emit=emit,
+            store=store,
+        )
         self.response_time = 0.0
         """How long the latest token responses took, in seconds: quick to rise, slow to fall."""
 
@@ -125,59 +123,7 @@ class Endpoint:
     @property
     def is_idle(self) -> bool:
         """Whether no operation is under way, and no pause lasts."""
-        pauses = (self._org_pause, self._custom_pause)
-        pause_end = max(pause.end(urgent=False) for pause in pauses)
-        return not self._under_way and pause_end <= self._clock.boot_time()
-
-    def paused_until(self, key: TokenKey, *, urgent: bool = False) -> float:
-        """Return when the pause of a key's half of the domain ends, in seconds of boot time.
-
-        Args:
-            key: The key of a token.
-            urgent: Whether the request cannot wait for the end of an outage.
-        """
-        return self._pause_of(key).end(urgent=urgent)
-
-    def pause_error(self, key: TokenKey, deadline: float) -> RateLimitedError | ServerError | None:
-        """Return the error for a caller whose deadline comes before the end of the pause.
-
-        Args:
-            key: The key of the wanted token.
-            deadline: How long the caller may wait, in seconds of boot time.
-        """
-        pause, now = self._pause_of(key), self._clock.boot_time()
-        end = pause.end(urgent=False)
-        if end <= now or end <= deadline:
-            return None
-        left = end - now
-        retry_at = datetime.fromtimestamp(self._clock.wall_time() + left, UTC)
-        if end > pause.until:
-            return ServerError(
-                f"Okta asked for no request for another {left:.0f} s; this is a failure of the "
-                "server, so try again later",
-                status=HTTPStatus.SERVICE_UNAVAILABLE,
-                retry_at=retry_at,
-                key=key,
-                retryable=True,
-            )
-        return RateLimitedError(
-            f"Okta's rate limit allows no request for another {left:.0f} s; send fewer requests, "
-            "or raise the limit",
-            retry_at=retry_at,
-            key=key,
-            retryable=True,
-        )
-
-    def adopt_pause(self, key: TokenKey, seconds: float) -> None:
-        """Pause a key's half of the domain, since another process received a 429.
-
-        Args:
-            key: A key of that half.
-            seconds: How long; never longer than the policy's `max_pause`.
-        """
-        pause = self._pause_of(key)
-        until = self._clock.boot_time() + min(seconds, self._policy.max_pause)
-        pause.until = max(pause.until, until)
+        return not self._under_way and self.pauses.are_over
 
     def promote(self, flight: TokenFlight) -> None:
         """Let a renewal through the gate as one of the callers' fetches: a caller waits for it."""
@@ -262,7 +208,7 @@ class Endpoint:
             self._under_way -= 1
 
     def _pause_end(self, operation: Operation[T]) -> float:
-        return self._pause_of(operation.key).end(urgent=operation.flight.urgent)
+        return self.pauses.end(operation.key, urgent=operation.flight.urgent)
 
     def _delay(self, operation: Operation[T], error: FetchError, attempt: int) -> float:
         """Return how long to wait after a failed attempt, in seconds, beside the pause if any."""
@@ -287,7 +233,7 @@ class Endpoint:
         flight = operation.flight
         while True:
             while (end := self._pause_end(operation)) > self._clock.boot_time():
-                error = self.pause_error(operation.key, flight.deadline)
+                error = self.pauses.error(operation.key, flight.deadline)
                 if error is not None:
                     return error
                 await self._clock.sleep_until(end)
@@ -393,7 +339,7 @@ class Endpoint:
         error: FetchError,
     ) -> ImmediateRetry | None:
         """Return what to change before the request is sent again at once, or None."""
-        if self.paused_until(operation.key) > self._clock.boot_time():
+        if self.pauses.end(operation.key) > self._clock.boot_time():
             return None
         return _change_for(operation, request, response, error, self.clock_offset)
 
@@ -408,35 +354,14 @@ class Endpoint:
         self, operation: Operation[T], request: TokenRequest, response: Response
     ) -> T | FetchError:
         """Update clock offset, nonce and pause from a response, and return what it means."""
-        key, result = operation.key, operation.parse(response)
+        result = operation.parse(response)
         if isinstance(result, TokenResponse) or response.is_oktas():
             self._learn(operation, request, response, result)
-        if isinstance(result, RateLimitedError):
-            seconds = self._begin_pause(key, response, result.request_id)
-            result.retry_at = datetime.fromtimestamp(response.received_at + seconds, UTC)
-            return result
-        self._pause_of(key).consecutive_429s = 0
         if isinstance(result, TokenResponse):
             seconds = self._clock.boot_time() - response.sent.boot
             self.response_time = max(seconds, (3 * self.response_time + seconds) / 4)
-        elif isinstance(result, ServerError):
-            self._obey_retry_after(key, response, result)
+        self.pauses.learn(operation.key, response, result)
         return result
-
-    def _obey_retry_after(self, key: TokenKey, response: Response, error: ServerError) -> None:
-        """Note when the server wants the next request; pause the domain if the server is Okta's.
-
-        A middlebox speaks for itself: another request may take another way.
-        """
-        asked = retry_after(response, self.clock_offset)
-        if asked is None:
-            return
-        seconds = min(asked, self._policy.max_pause)
-        error.retry_at = datetime.fromtimestamp(response.received_at + seconds, UTC)
-        pause, now = self._pause_of(key), self._clock.boot_time()
-        if response.is_oktas() and now + seconds > pause.end(urgent=False):
-            pause.outage_until = now + seconds
-            self._emit_pause(key, response, seconds, error.request_id)
 
     def _learn(
         self,
@@ -455,37 +380,6 @@ class Endpoint:
             if isinstance(result, FetchError):
                 change = _change_for(operation, request, response, result, offset)
             self._clock_offset.learn(offset, refused_for_time=change is ImmediateRetry.TIME)
-
-    def _begin_pause(self, key: TokenKey, response: Response, request_id: str | None) -> float:
-        """Begin or lengthen the pause after a 429, and share it; return its seconds."""
-        seconds = self._pause_of(key).extend(
-            response,
-            now=self._clock.boot_time(),
-            clock_offset=self.clock_offset,
-            max_pause=self._policy.max_pause,
-        )
-        self._emit_pause(key, response, seconds, request_id)
-        if self._store is not None:
-            self._store.publish_pause(key, seconds, until=self.server_time() + seconds)
-        return seconds
-
-    def _emit_pause(
-        self, key: TokenKey, response: Response, seconds: float, request_id: str | None
-    ) -> None:
-        self._emit(
-            RequestsPaused(
-                origin=self._origin,
-                org_server=key.authorization_server is None,
-                seconds=seconds,
-                concurrency=is_concurrency_limit(response),
-                status=response.status,
-                request_id=request_id,
-            )
-        )
-
-    def _pause_of(self, key: TokenKey) -> Pause:
-        is_org = key.client.authorization_server is None
-        return self._org_pause if is_org else self._custom_pause
 
 
 class _Refusal(NamedTuple):

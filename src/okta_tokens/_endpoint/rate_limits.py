@@ -1,8 +1,7 @@
-"""Rate limits and overload: what a 429 or a 503 asks for, and the pause that follows."""
+"""Rate limits and overload: what the headers of a 429 or a 503 ask for."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,63 +15,6 @@ MAX_REQUESTED_PAUSE = 86_400.0
 _MAX_VALUES = 16  # of one header
 _MAX_VALUE = 256  # characters
 _DIGITS = re.compile(r"[0-9]{1,15}")
-_DEFAULT_PAUSE = 2.0
-"""Seconds: the pause after a first 429 that names none. It doubles with each consecutive 429."""
-_MAX_DOUBLINGS = 16
-
-
-class Pause:
-    """The time for which one half of a domain gets no requests.
-
-    The halves are the org authorization server, and all custom ones together: Okta counts
-    them apart.
-    """
-
-    __slots__ = ("consecutive_429s", "outage_until", "until")
-
-    def __init__(self) -> None:
-        self.until = -math.inf
-        """When the pause after a 429 ends, in seconds of boot time."""
-        self.outage_until = -math.inf
-        """When the pause ends for which Okta asked in a server error, in seconds of boot time."""
-        self.consecutive_429s = 0
-        """How many 429s arrived in a row."""
-
-    def end(self, *, urgent: bool) -> float:
-        """Return when a request may be sent, in seconds of boot time.
-
-        Args:
-            urgent: Whether the request cannot wait for the end of an outage.
-        """
-        return self.until if urgent else max(self.until, self.outage_until)
-
-    def extend(
-        self, response: Response, *, now: float, clock_offset: float, max_pause: float
-    ) -> float:
-        """Begin or lengthen the pause after a 429.
-
-        A limit on concurrent requests is over as soon as another request has finished. Its reset
-        time is a suggestion that may be a minute away, so a shorter wait that doubles is used.
-
-        Args:
-            response: The 429.
-            now: The present moment, in seconds of boot time.
-            clock_offset: As for `requested_pause`.
-            max_pause: The longest pause that the policy allows, in seconds.
-
-        Returns:
-            The seconds that are left of the pause.
-        """
-        if self.until <= now:  # a 429 that arrives during the pause belongs to the same limit
-            self.consecutive_429s += 1
-        # A response to an earlier request may have reset the count in the meantime.
-        doublings = min(max(self.consecutive_429s - 1, 0), _MAX_DOUBLINGS)
-        default = _DEFAULT_PAUSE * 2.0**doublings
-        seconds = requested_pause(response, clock_offset) or default
-        if is_concurrency_limit(response):
-            seconds = min(seconds, default)
-        self.until = max(self.until, now + min(seconds, max_pause))
-        return self.until - now
 
 
 def requested_pause(response: Response, clock_offset: float) -> float | None:
