@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 REQUEST_TIMEOUT, TOTAL_TIMEOUT, MAX_WAIT = 10.0, 30.0, 60.0
-ATTEMPTS = 3
+ATTEMPTS = 6
 MAX_PAUSE, SPREAD = 90.0, 10.0
 MAX_COOLDOWN = 30.0
 FIRST_DAMPING, MAX_DAMPING = 5.0, 300.0
@@ -33,6 +33,13 @@ class Token:
     lifetime: float
     arrived: float
     replaces_rejected: bool
+    slowest: float
+    """How long a token response took at most until then, in seconds."""
+
+    @property
+    def floor(self) -> float:
+        """How long before its expiry the token may be renewed because of slow responses."""
+        return min(2 * min(self.slowest, REQUEST_TIMEOUT), self.lifetime / 2)
 
     @property
     def lead(self) -> float:
@@ -85,7 +92,8 @@ class Key:
         if token is None or (share == 1 and self.permanent):
             return math.inf
         if not self.failed_renewals:
-            return token.requested.boot + token.lifetime - token.lead * (1.5 - share)
+            earliest = max(token.lead, token.floor) if share < 1 else token.lead / 2
+            return token.requested.boot + token.lifetime - earliest
         cap = min(60.0, token.lead / 4)
         base = min(1.0, cap / 4)
         retry_at = self.renewal_failed_at + share * min(

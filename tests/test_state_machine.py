@@ -183,6 +183,7 @@ class ProviderMachine(RuleBasedStateMachine):
         self.okta = ManualOkta(self)
         sides = [(client.domain, org) for client in (A, B) for org in (True, False)]
         self.paused = dict.fromkeys(sides, -math.inf)
+        self.slowest = 0.0
         self.pause_ends = dict.fromkeys(sides, -math.inf)
         self.freed_at = {"a.example": -math.inf, "b.example": -math.inf}
         """When a place of a domain became free, in seconds of the event loop's time."""
@@ -303,12 +304,14 @@ class ProviderMachine(RuleBasedStateMachine):
             return
         record.last_reply = reply.kind
         if not reply.kind:
+            self.slowest = max(self.slowest, now.boot - record.requested.boot)
             record.latest = Token(
                 request.value,
                 record.requested,
                 float(reply.amount),
                 now.boot,
                 record.model.rejected,
+                self.slowest,
             )
             record.useful = record.latest.remaining(now) > 0
             record.values.append(request.value)
@@ -561,6 +564,8 @@ class ProviderMachine(RuleBasedStateMachine):
         """Respond to a request, and let the machine sleep before all tasks have run."""
         request = self.okta.pending[which % len(self.okta.pending)]
         requested, now = self.records[request.scope].requested, self.now()
+
+        self.slowest = max(self.slowest, REQUEST_TIMEOUT)
 
         async def main() -> None:
             request.reply.set_result(Reply(amount=3_600))

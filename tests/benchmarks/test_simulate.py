@@ -35,7 +35,7 @@ def test_a_broken_rule_is_printed_as_a_script(
     """A printed script fails when it is replayed, until the defect is repaired."""
     path = tmp_path / "script"
     with monkeypatch.context() as broken:
-        broken.setattr(RefreshPolicy, "refresh_after", lambda _, lifetime, __: lifetime / 3)
+        broken.setattr(RefreshPolicy, "refresh_after", lambda _, lifetime, *__: lifetime / 3)
         assert command.main(SHORT) == 1
         out, err = capsys.readouterr()
         path.write_text(out)

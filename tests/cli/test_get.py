@@ -295,7 +295,7 @@ def test_an_outage_is_reported_in_full(
     assert code == 1
     assert "  status       503\n" in shown.err
     assert "  error id     oae" in shown.err
-    assert "  attempts     3\n" in shown.err
+    assert "  attempts     6\n" in shown.err
     assert "  scopes       a\n" in shown.err
     assert "  try again    yes" in shown.err
 

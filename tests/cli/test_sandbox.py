@@ -214,7 +214,7 @@ def test_failures_affect_every_request(
     code, _ = run_sandbox(monkeypatch, *flags, visit=lambda _: codes.append(main(["get"])))
 
     assert (code, codes) == (0, [1])
-    assert "  token answers        3 x 503\n" in capsys.readouterr().err
+    assert "  token answers        6 x 503\n" in capsys.readouterr().err
 
 
 def test_the_exports_name_a_reachable_address(

@@ -666,3 +666,16 @@ async def test_a_renewal_that_is_first_due_during_an_outage_is_tried_in_its_last
 
         await here.clock.advance(30)
         assert (await other).value
+
+
+async def test_a_response_for_which_the_machine_slept_tells_nothing_about_the_server() -> None:
+    """A response that took longer than a request may take does not make renewals earlier."""
+    async with world() as here:
+        here.sandbox.latency = 0.05
+        caller = asyncio.ensure_future(here.source().get_token())
+        await here.requests(1)
+        here.clock.boot += 600  # no timer fires while the machine sleeps
+        here.clock.wall += 600
+        await caller
+
+        assert here.provider._registry.endpoint(here.source().key).response_time == 0

@@ -10,7 +10,7 @@ REQUEST_TIMEOUT = 10.0
 MAX_WAIT = 60.0
 MAX_PAUSE = 90.0
 MAX_COOLDOWN = 30.0
-ATTEMPTS = 3
+ATTEMPTS = 6
 MAX_QUEUE_TIME = 600.0
 """Seconds for which a renewal may wait at the gate while every request of its domain hangs."""
 MAX_CLOCK_SLEEP = 30.0

@@ -99,8 +99,8 @@ MUTANTS = {
         Rule.UNNOTICED,
         "_cache/token_manager",
         """\
-                self._set_timer(entry, self._last_chance(entry))
-            self.flights.start(entry.key)""",
+                self._set_timer(entry, last_chance)
+            self.flights.start(entry.key, urgent=urgent)""",
         "                self._set_timer(entry, entry.unusable_at)",
     ),
     "retry a failed renewal at once": (
@@ -142,7 +142,7 @@ MUTANTS = {
     "renew too early": (
         Rule.IN_TIME,
         "_model/policies",
-        "return lifetime - self.lead(lifetime) * (1 - random() / 2)",
+        "return lifetime - max(lead, min(2 * response_time, lifetime / 2))",
         "return lifetime / 3",
     ),
     "let every flight in": (

@@ -357,8 +357,9 @@ class Endpoint:
         result = operation.parse(response)
         if isinstance(result, TokenResponse) or response.is_oktas():
             self._learn(operation, request, response, result)
-        if isinstance(result, TokenResponse):
-            seconds = self._clock.boot_time() - response.sent.boot
+        seconds = self._clock.boot_time() - response.sent.boot
+        # A longer time is one for which the machine slept.
+        if isinstance(result, TokenResponse) and seconds <= self._policy.request_timeout:
             self.response_time = max(seconds, (3 * self.response_time + seconds) / 4)
         self.pauses.learn(operation.key, response, result)
         return result
