@@ -280,7 +280,7 @@ async def test_warm_times_out_and_the_requests_continue() -> None:
 
 
 async def test_warm_goes_on_until_its_timeout() -> None:
-    """With a timeout, `warm` asks again after errors that may pass, and needs no luck."""
+    """With a timeout, `warm` asks again after errors that may pass, until each token is there."""
     async with world(retry=RetryPolicy(attempts=1)) as here:
         here.sandbox.fault = Fault.status(503)
         sources = [here.source("a"), here.source("b")]
@@ -481,6 +481,20 @@ async def test_clear_disowns_a_request_that_is_under_way() -> None:
         assert first.value != second.value
         assert at_once(source.get_token()) is second
         assert here.is_idle()
+
+
+async def test_clear_leaves_the_requests_of_other_clients() -> None:
+    """A request of another client that is under way brings the token of its key."""
+    apps = [SandboxClient(name, [SECRET], scopes=SCOPES) for name in (CLIENT_ID, "0oa2")]
+    async with world(sandbox=Sandbox(apps)) as here:
+        here.sandbox.latency = 0.05
+        source = here.source()
+        waiting = asyncio.ensure_future(source.get_token())
+        await here.requests(1)
+        other = OktaClient(here.sandbox.origin, "0oa2", ClientSecretBasic(SECRET))
+        await here.provider.clear(other)
+
+        assert await waiting is at_once(source.get_token())
 
 
 async def test_clear_passes_on_the_error_of_a_request_that_is_under_way() -> None:

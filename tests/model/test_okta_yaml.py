@@ -267,3 +267,14 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(written(CLIENT)) == (
         "OktaClient.from_file: needs the extra yaml: pip install 'okta-tokens[yaml]'"
     )
+
+
+def test_only_code_allows_plain_http() -> None:
+    """`allow_http` of `from_file` allows an `http://` domain, and no other value does."""
+    file = written(CLIENT.replace("https://acme.okta.com", "http://okta.internal"))
+
+    assert OktaClient.from_file(file, allow_http=True).origin == "http://okta.internal"
+    with pytest.raises(ConfigurationError, match="orgUrl: plain http would send the secret"):
+        OktaClient.from_file(file)
+    with pytest.raises(ConfigurationError, match="allow_http: must be True or False"):
+        OktaClient.from_file(file, allow_http="yes")  # type: ignore[arg-type]
