@@ -13,10 +13,19 @@ from tests.support import UVLOOP
 if UVLOOP:
     import uvloop
 
+    class Loop(uvloop.Loop):
+        """A loop of uvloop whose methods a test can replace."""
+
+    class Policy(uvloop.EventLoopPolicy):  # type: ignore[misc]  # uvloop does not say what it is
+        """Make such loops."""
+
+        def _loop_factory(self) -> Loop:
+            return Loop()
+
     # A policy, because some code under test creates its own loop: threads and the command.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # from 3.14 on
         asyncio.set_event_loop_policy(  # type: ignore[deprecated]  # no other way affects all loops
-            uvloop.EventLoopPolicy()
+            Policy()
         )
 
 # The proxies of the environment must not be used for servers on this machine.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import pytest
+
 from okta_tokens import (
     AccessToken,
     ClientAuthentication,
@@ -218,6 +220,26 @@ def at_once(call: Coroutine[Any, Any, T]) -> T:
         return result
     call.close()
     raise AssertionError("the call suspended")
+
+
+def resolve_names(monkeypatch: pytest.MonkeyPatch, address: str) -> list[str]:
+    """Make every name an address of this machine, on the running loop; return the names asked for.
+
+    Args:
+        monkeypatch: Ends it with the test.
+        address: The address.
+    """
+    loop, names = asyncio.get_running_loop(), list[str]()
+    real = loop.getaddrinfo
+
+    async def find(host: Any, port: Any, **options: int) -> Any:  # noqa: ANN401 - asyncio's
+        if host in {"127.0.0.1", "::1", address}:
+            return await real(host, port, **options)
+        names.append(host if isinstance(host, str) else host.decode())
+        return await real(address, port, **options)
+
+    monkeypatch.setattr(loop, "getaddrinfo", find)
+    return names
 
 
 async def value_of(call: Coroutine[Any, Any, AccessToken]) -> str:

@@ -33,7 +33,7 @@ from okta_tokens.adapters._challenge import parse_rejection
 from okta_tokens.errors import ConfigurationError
 from okta_tokens.events import PlainHttpUsed
 from tests.adapters.support import DPOP_APP
-from tests.support import listen, world
+from tests.support import listen, resolve_names, world
 
 PACKAGES = {"httpx": (httpx, httpx_adapter), "httpx2": (httpx2, httpx2_adapter)}
 both = pytest.mark.parametrize("name", PACKAGES)
@@ -304,8 +304,11 @@ async def test_a_name_of_this_machine_is_not_looked_up(name: str, lookups: list[
 
 
 @every_client
-async def test_plain_http_to_another_machine_may_be_allowed(name: str, lookups: list[str]) -> None:
+async def test_plain_http_to_another_machine_may_be_allowed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With `allow_http` the named origin, and no other, gets the token, with one event for it."""
+    lookups = resolve_names(monkeypatch, "127.0.0.66")
     async with world() as running, Peer(respond_ok, "127.0.0.66").run() as server:
         source = running.source()
         token = await source.get_token()

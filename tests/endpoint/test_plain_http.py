@@ -17,7 +17,7 @@ from okta_tokens import ClientSecretPost, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens.errors import ConfigurationError, TransportError
 from okta_tokens.events import Event, PlainHttpUsed, RenewalFailed
 from tests.runtime.test_redaction import locals_with
-from tests.support import world
+from tests.support import resolve_names, world
 
 SECRET = "Canary-Secret-4f9b2c7d8e1a6f3b5c0d"
 ELSEWHERE = "127.0.0.9"
@@ -315,17 +315,6 @@ async def test_the_own_session_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) ->
 # Another machine that is allowed
 
 
-@pytest.fixture
-def name_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every name an address of the other machine."""
-
-    def find(host: str, port: int, *_: object, **__: object) -> list[tuple[Any, ...]]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ELSEWHERE, port))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", find)
-
-
-@pytest.mark.usefixtures("name_server")
 @pytest.mark.parametrize("own_session", [True, False])
 async def test_plain_http_may_be_allowed(
     monkeypatch: pytest.MonkeyPatch, *, own_session: bool
@@ -336,6 +325,7 @@ async def test_plain_http_may_be_allowed(
     """
     events: list[Event] = []
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    resolve_names(monkeypatch, ELSEWHERE)
     async with listening(ELSEWHERE) as there, AsyncExitStack() as stack:
         session = None if own_session else await stack.enter_async_context(aiohttp.ClientSession())
         provider = TokenProvider(session=session, observers=[events.append])
