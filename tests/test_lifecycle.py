@@ -11,7 +11,7 @@ from okta_tokens import (
     RetryPolicy,
     TokenProvider,
 )
-from okta_tokens._lifecycle import _stop_after_fork
+from okta_tokens._lifecycle import Lifecycle, State, _stop_after_fork
 from okta_tokens.errors import ProviderStateError
 from okta_tokens.events import (
     FetchFailed,
@@ -331,3 +331,24 @@ async def test_a_fork_comes_before_an_earlier_failure() -> None:
 
         with pytest.raises(ProviderStateError, match="after the fork"):
             await source.get_token()
+
+
+def test_a_loop_that_was_closed_is_noticed() -> None:
+    """The state of a running provider tells that its event loop was closed, and serving ends."""
+    ends: list[str] = []
+    lifecycle = Lifecycle(lambda: ends.append("stopped"))
+    loop = asyncio.new_event_loop()
+    lifecycle._loop, lifecycle.state = loop, State.RUNNING
+    assert lifecycle.observe() is State.RUNNING
+    loop.close()
+
+    assert lifecycle.observe() is State.LOOP_CLOSED
+    assert ends == ["stopped"]
+
+
+def test_a_repr_names_the_state_in_words() -> None:
+    """The repr of a provider names its state with spaces."""
+    provider = TokenProvider()
+    provider._lifecycle.state = State.LOOP_CLOSED
+
+    assert repr(provider) == "<TokenProvider loop closed: 0 keys, 0 in flight>"

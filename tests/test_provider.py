@@ -13,6 +13,7 @@ from okta_tokens import (
     AccessToken,
     ClientSecretBasic,
     OktaClient,
+    RefreshPolicy,
     RetryPolicy,
     TokenProvider,
 )
@@ -23,7 +24,7 @@ from okta_tokens.errors import (
     ProviderStateError,
     ServerError,
 )
-from okta_tokens.events import Event, KeyForgotten
+from okta_tokens.events import Event, KeyForgotten, RenewalScheduled
 from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox, SandboxClient
 from tests.clock import settle
 from tests.runtime.test_redaction import locals_with
@@ -52,6 +53,8 @@ NUMBER = "must be a whole number of at least 1"
             f"max_tokens {NUMBER}; max_concurrent_requests {NUMBER}",
         ),
         ({"observers": [print, "this"]}, "observers must be callables that take an event"),
+        ({"observers": 5}, "observers must be callables that take an event"),
+        ({"session": object()}, "session must be an aiohttp.ClientSession"),
         (
             {"store": "redis://localhost"},
             "store must be a TokenStore, such as RedisTokenStore(url, keys=…)",
@@ -227,6 +230,24 @@ async def test_invalidate_refuses_a_bare_value() -> None:
         "token: must be an AccessToken; pass the bare value of a token to a source's invalidate"
     )
     assert locals_with(caught.value, SECRET) == []
+
+
+async def test_the_given_policies_are_used() -> None:
+    """The provider renews and retries by the policies that it was given."""
+    refresh, retry = RefreshPolicy(max_lead=60), RetryPolicy(attempts=2)
+    async with world(refresh=refresh, retry=retry) as here:
+        await here.source().get_token()
+        [scheduled] = here.seen(RenewalScheduled)
+        assert 3540 <= scheduled.after <= 3570
+
+        here.sandbox.fault = Fault.status(503)
+        caller = asyncio.ensure_future(here.source("b").get_token())
+        for number in (1, 2):
+            await here.failures(number)
+            await here.clock.advance(1)
+        with pytest.raises(ServerError) as caught:
+            await caller
+        assert caught.value.attempts == 2
 
 
 # Warming up

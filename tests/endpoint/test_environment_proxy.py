@@ -130,4 +130,8 @@ def test_a_proxy_of_the_operating_system_is_named_as_such() -> None:
     error = environment_proxy(ORIGIN, lambda: {"https": "socks://proxy.example"}, lambda _: False)
 
     assert isinstance(error, ConfigurationError)
-    assert str(error).startswith("the proxy in this machine's settings: SOCKS")
+    assert str(error) == (
+        "the proxy in this machine's settings: SOCKS proxies are not supported; set it to "
+        "http://host:port, add the domain to NO_PROXY, or give the provider a session that uses "
+        "the proxy"
+    )

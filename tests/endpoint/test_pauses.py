@@ -1,6 +1,12 @@
 """Pauses: how long a domain gets no requests after a 429."""
 
-from okta_tokens._endpoint.pauses import Pause
+import pytest
+
+from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
+from okta_tokens._emitter import Emitter
+from okta_tokens._endpoint.clock_offset import ClockOffset
+from okta_tokens._endpoint.pauses import Pause, Pauses
+from tests.clock import ManualClock
 from tests.endpoint.responses import DATE, new_response, reset_in
 
 
@@ -53,3 +59,34 @@ def test_a_shorter_pause_does_not_end_a_longer_pause() -> None:
     assert extended(pause, {"Retry-After": "30"}) == 30
     assert extended(pause, {"Retry-After": "5"}, now=10.0) == 20
     assert pause.until == 30
+
+
+@pytest.mark.parametrize(("wait", "refused"), [(29.9, True), (30.0, False), (31.0, False)])
+def test_a_caller_who_cannot_wait_gets_the_end_of_the_pause(*, wait: float, refused: bool) -> None:
+    """The error names the seconds that are left, when to try again, and what to do."""
+    clock = ManualClock()
+    pauses = Pauses(
+        "https://acme.okta.com",
+        clock=clock,
+        clock_offset=ClockOffset(),
+        max_pause=60.0,
+        emit=Emitter(()),
+        store=None,
+    )
+    key = TokenKey(
+        OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("a-secret")), frozenset({"a"})
+    )
+    assert pauses.are_over
+    pauses.adopt(key, 30)
+    assert not pauses.are_over
+    error = pauses.error(key, clock.boot + wait)
+
+    assert (error is not None) == refused
+    if error is not None:
+        assert error.args[0] == (
+            "Okta's rate limit allows no request for another 30 s; send fewer requests, or raise "
+            "the limit"
+        )
+        assert error.retry_at is not None
+        assert error.retry_at.timestamp() == clock.wall + 30
+        assert (error.key, error.retryable) == (key, True)

@@ -151,7 +151,7 @@ async def test_each_caller_gets_the_refusal() -> None:
         callers = [asyncio.ensure_future(here.provider.revoke(token)) for _ in range(2)]
         errors = await asyncio.gather(*callers, return_exceptions=True)
 
-        assert all(isinstance(error, OAuthError) for error in errors)
+        assert all(isinstance(error, OAuthError) and error.attempts == 1 for error in errors)
         assert errors[0] is not errors[1]
         assert token.value not in f"{errors[0]} {errors[0]!r} {vars(errors[0])}"
         assert not here.seen(TokenRevoked)

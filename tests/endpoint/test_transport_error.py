@@ -3,18 +3,44 @@
 import asyncio
 import errno
 import socket
+import ssl
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import aiohttp
 import pytest
+from aiohttp.http_exceptions import LineTooLong
 
 from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
-from okta_tokens._endpoint.transport_error import certificate_advice
+from okta_tokens._endpoint.transport_error import certificate_advice, transport_error
 from okta_tokens.errors import FetchError, TransportError
 from tests.support import CLIENT_ID, SECRET
 
 TOKEN = b'{"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600}'
 UNKNOWN_AUTHORITY = 20
+
+
+ORIGIN = "https://acme.okta.com"
+MIDDLEBOXES = "the proxies and gateways between this machine and Okta"
+PLACE = cast("Any", SimpleNamespace(host="acme.okta.com", port=443, ssl=True, is_ssl=True))
+REQUEST = cast("Any", SimpleNamespace(real_url=ORIGIN))
+REFUSED = OSError(errno.ECONNREFUSED, "refused")
+
+
+def too_long() -> aiohttp.ClientResponseError:
+    """Return the error for a header that is too long, with aiohttp's chain of causes."""
+    error = aiohttp.ClientResponseError(REQUEST, ())
+    error.__cause__ = ValueError()
+    error.__cause__.__context__ = LineTooLong("X-Route", "65536")
+    return error
+
+
+def refused_certificate() -> aiohttp.ClientConnectorCertificateError:
+    """Return the error for a certificate that is for another host."""
+    cause = ssl.SSLCertVerificationError(1, "x")
+    cause.verify_message, cause.verify_code = "Hostname mismatch.", 62
+    return aiohttp.ClientConnectorCertificateError(PLACE, cause)
 
 
 async def attempt(origin: str, session: aiohttp.ClientSession | None = None) -> FetchError | None:
@@ -39,6 +65,93 @@ async def serve_once(response: bytes) -> tuple[asyncio.Server, int]:
 
     server = await asyncio.start_server(respond, "127.0.0.1", 0)
     return server, server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "final"),
+    [
+        (
+            refused_certificate(),
+            f"the certificate of {ORIGIN} is not trusted: Hostname mismatch; check the domain: the "
+            "server there has a certificate for another name (ClientConnectorCertificateError)",
+            True,
+        ),
+        (
+            aiohttp.ServerFingerprintMismatch(b"a", b"b", "acme.okta.com", 443),
+            f"the certificate of {ORIGIN} is not trusted: the session expects another one; check "
+            "the domain, and the session's fingerprint (ServerFingerprintMismatch)",
+            True,
+        ),
+        (
+            aiohttp.ClientConnectorSSLError(PLACE, ssl.SSLError(1, "x")),
+            f"TLS with {ORIGIN} failed; check the domain, and {MIDDLEBOXES} "
+            "(ClientConnectorSSLError: no reason given)",
+            False,
+        ),
+        (
+            aiohttp.ClientConnectorError(PLACE, REFUSED),
+            f"no connection to {ORIGIN}; check the network, the proxy and the firewall "
+            "(ClientConnectorError)",
+            False,
+        ),
+        (
+            aiohttp.ClientConnectorError(PLACE, OSError(errno.ENFILE, "too many")),
+            "this process has no file descriptor left for a connection; check which files and "
+            "sockets it keeps open, or raise the limit (ulimit -n) (ClientConnectorError)",
+            False,
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(PLACE, OSError(None, "no")),
+            f"{ORIGIN} has no address; check the domain and the name server "
+            "(ClientConnectorDNSError)",
+            False,
+        ),
+        (
+            aiohttp.ClientProxyConnectionError(PLACE, REFUSED),
+            f"no connection to the proxy for {ORIGIN}; check HTTPS_PROXY or the session's proxy, "
+            "and the network (ClientProxyConnectionError)",
+            False,
+        ),
+        (
+            aiohttp.ClientHttpProxyError(REQUEST, (), status=407),
+            "the proxy refused the connection (407); check address, user name and password of "
+            f"HTTPS_PROXY or the session's proxy, and that it lets requests to {ORIGIN} through "
+            "(ClientHttpProxyError)",
+            True,
+        ),
+        (
+            too_long(),
+            f"a header of the response of {ORIGIN} is longer than 64 KiB; check {MIDDLEBOXES} "
+            "(ClientResponseError)",
+            True,
+        ),
+        (
+            aiohttp.ClientResponseError(REQUEST, ()),
+            f"the response of {ORIGIN} is not valid HTTP; check the domain, and {MIDDLEBOXES} "
+            "(ClientResponseError)",
+            False,
+        ),
+        (
+            aiohttp.ClientPayloadError(),
+            f"the response of {ORIGIN} is incomplete or garbled; check {MIDDLEBOXES} "
+            "(ClientPayloadError)",
+            False,
+        ),
+        (
+            ConnectionResetError(),
+            f"the connection to {ORIGIN} broke before a response arrived; check {MIDDLEBOXES} "
+            "(ConnectionResetError)",
+            False,
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_each_failure_says_what_to_check(error: Exception, message: str, *, final: bool) -> None:
+    """The error names what failed and what to check, and is retried unless it would fail again."""
+    failure = transport_error(error, ORIGIN)
+
+    assert failure.args == (message,)
+    assert failure.retryable is not final
 
 
 @pytest.mark.parametrize("own_session", [True, False])

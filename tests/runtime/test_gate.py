@@ -333,6 +333,18 @@ async def test_only_an_earlier_lane_is_a_promotion() -> None:
         assert len(it.gate) == 1
 
 
+async def test_a_promotion_to_the_same_lane_changes_no_order() -> None:
+    """A ticket that waits, and is promoted to the lane in which it waits, keeps its turn."""
+    async with building(2) as it:
+        it.come(0, 1, 2, lane=BACKGROUND)
+        await settle()
+        it.promote(1, lane=BACKGROUND)
+        it.go(0)
+        await settle()
+
+        assert it.inside == [1]
+
+
 # A gate within another gate
 
 
