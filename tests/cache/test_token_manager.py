@@ -623,7 +623,7 @@ async def test_a_renewal_that_falls_due_late_is_retried() -> None:
         source = here.source()
         await source.get_token()
         entry = here.provider._manager.entries.get_or_add(source.key)
-        here.provider._manager._set_timer(entry, here.clock.boot + 89)
+        here.provider._manager._renewals.set_timer(entry, here.clock.boot + 89)
         entry.refresh_at = here.clock.boot + 89
         here.sandbox.fail_next(Fault.status(503))
         await here.advance(91)

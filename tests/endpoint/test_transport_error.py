@@ -72,79 +72,117 @@ async def serve_once(response: bytes) -> tuple[asyncio.Server, int]:
     [
         (
             refused_certificate(),
-            f"the certificate of {ORIGIN} is not trusted: Hostname mismatch; check the domain: the "
-            "server there has a certificate for another name (ClientConnectorCertificateError)",
+            (
+                f"the certificate of {ORIGIN} is not trusted: Hostname mismatch; check the domain: "
+                "the server there has a certificate for another name "
+                "(ClientConnectorCertificateError)"
+            ),
             True,
         ),
         (
             aiohttp.ServerFingerprintMismatch(b"a", b"b", "acme.okta.com", 443),
-            f"the certificate of {ORIGIN} is not trusted: the session expects another one; check "
-            "the domain, and the session's fingerprint (ServerFingerprintMismatch)",
+            (
+                f"the certificate of {ORIGIN} is not trusted: the session expects another one; "
+                "check the domain, and the session's fingerprint (ServerFingerprintMismatch)"
+            ),
             True,
         ),
         (
             aiohttp.ClientConnectorSSLError(PLACE, ssl.SSLError(1, "x")),
-            f"TLS with {ORIGIN} failed; check the domain, and {MIDDLEBOXES} "
-            "(ClientConnectorSSLError: no reason given)",
+            (
+                f"TLS with {ORIGIN} failed; check the domain, and {MIDDLEBOXES} "
+                "(ClientConnectorSSLError: no reason given)"
+            ),
             False,
         ),
         (
             aiohttp.ClientConnectorError(PLACE, REFUSED),
-            f"no connection to {ORIGIN}; check the network, the proxy and the firewall "
-            "(ClientConnectorError)",
+            (
+                f"no connection to {ORIGIN}; check the network, the proxy and the firewall "
+                "(ClientConnectorError)"
+            ),
             False,
         ),
         (
             aiohttp.ClientConnectorError(PLACE, OSError(errno.ENFILE, "too many")),
-            "this process has no file descriptor left for a connection; check which files and "
-            "sockets it keeps open, or raise the limit (ulimit -n) (ClientConnectorError)",
+            (
+                "this process has no file descriptor left for a connection; check which files and "
+                "sockets it keeps open, or raise the limit (ulimit -n) (ClientConnectorError)"
+            ),
             False,
         ),
         (
             aiohttp.ClientConnectorDNSError(PLACE, OSError(None, "no")),
-            f"{ORIGIN} has no address; check the domain and the name server "
-            "(ClientConnectorDNSError)",
+            (
+                f"{ORIGIN} has no address; check the domain and the name server "
+                "(ClientConnectorDNSError)"
+            ),
             False,
         ),
         (
             aiohttp.ClientProxyConnectionError(PLACE, REFUSED),
-            f"no connection to the proxy for {ORIGIN}; check HTTPS_PROXY or the session's proxy, "
-            "and the network (ClientProxyConnectionError)",
+            (
+                f"no connection to the proxy for {ORIGIN}; check HTTPS_PROXY or the session's "
+                "proxy, and the network (ClientProxyConnectionError)"
+            ),
             False,
         ),
         (
             aiohttp.ClientHttpProxyError(REQUEST, (), status=407),
-            "the proxy refused the connection (407); check address, user name and password of "
-            f"HTTPS_PROXY or the session's proxy, and that it lets requests to {ORIGIN} through "
-            "(ClientHttpProxyError)",
+            (
+                "the proxy refused the connection (407); check address, user name and password of "
+                f"HTTPS_PROXY or the session's proxy, and that it lets requests to {ORIGIN} "
+                "through (ClientHttpProxyError)"
+            ),
             True,
         ),
         (
             too_long(),
-            f"a header of the response of {ORIGIN} is longer than 64 KiB; check {MIDDLEBOXES} "
-            "(ClientResponseError)",
+            (
+                f"a header of the response of {ORIGIN} is longer than 64 KiB; check {MIDDLEBOXES} "
+                "(ClientResponseError)"
+            ),
             True,
         ),
         (
             aiohttp.ClientResponseError(REQUEST, ()),
-            f"the response of {ORIGIN} is not valid HTTP; check the domain, and {MIDDLEBOXES} "
-            "(ClientResponseError)",
+            (
+                f"the response of {ORIGIN} is not valid HTTP; check the domain, and {MIDDLEBOXES} "
+                "(ClientResponseError)"
+            ),
             False,
         ),
         (
             aiohttp.ClientPayloadError(),
-            f"the response of {ORIGIN} is incomplete or garbled; check {MIDDLEBOXES} "
-            "(ClientPayloadError)",
+            (
+                f"the response of {ORIGIN} is incomplete or garbled; check {MIDDLEBOXES} "
+                "(ClientPayloadError)"
+            ),
             False,
         ),
         (
             ConnectionResetError(),
-            f"the connection to {ORIGIN} broke before a response arrived; check {MIDDLEBOXES} "
-            "(ConnectionResetError)",
+            (
+                f"the connection to {ORIGIN} broke before a response arrived; check {MIDDLEBOXES} "
+                "(ConnectionResetError)"
+            ),
             False,
         ),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+    ids=[
+        "certificate",
+        "fingerprint",
+        "TLS",
+        "refused",
+        "descriptors",
+        "name",
+        "proxy",
+        "proxy refuses",
+        "long header",
+        "HTTP",
+        "body",
+        "reset",
+    ],
 )
 def test_each_failure_says_what_to_check(error: Exception, message: str, *, final: bool) -> None:
     """The error names what failed and what to check, and is retried unless it would fail again."""

@@ -91,28 +91,28 @@ MUTANTS = {
     ),
     "make callers wait for a renewal": (
         Rule.UNNOTICED,
-        "_cache/token_manager",
-        "_USABLE = {State.FRESH, State.DUE}",
-        "_USABLE = {State.FRESH}",
+        "_cache/renewals",
+        "USABLE = {State.FRESH, State.DUE}",
+        "USABLE = {State.FRESH}",
     ),
     "do not renew": (
         Rule.UNNOTICED,
-        "_cache/token_manager",
+        "_cache/renewals",
         """\
-                self._set_timer(entry, last_chance)
-            self.flights.start(entry.key, urgent=urgent)""",
-        "                self._set_timer(entry, entry.unusable_at)",
+                self.set_timer(entry, last_chance)
+            self._flights.start(entry.key, urgent=urgent)""",
+        "                self.set_timer(entry, entry.unusable_at)",
     ),
     "retry a failed renewal at once": (
         Rule.UNNOTICED,
-        "_cache/token_manager",
+        "_cache/renewals",
         "entry.renew_after = now.boot + wait",
         "entry.renew_after = now.boot + 0.01",
     ),
     "do not retry a failed renewal": (
         Rule.UNNOTICED,
-        "_cache/token_manager",
-        "self._set_timer(entry, entry.renew_after if retryable else unusable_at)",
+        "_cache/renewals",
+        "self.set_timer(entry, entry.renew_after if retryable else unusable_at)",
         "entry.renew_after = unusable_at",
     ),
     "fetch again at once after a failed fetch": (
@@ -189,13 +189,13 @@ MUTANTS = {
     ),
     "renew unused keys": (
         Rule.IDLE,
-        "_cache/token_manager",
+        "_cache/renewals",
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
         "elif False:",
     ),
     "do not keep tokens fresh": (
         Rule.IDLE,
-        "_cache/token_manager",
+        "_cache/renewals",
         "elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:",
         "elif usable and not entry.used & FOR_RENEWAL:",
     ),

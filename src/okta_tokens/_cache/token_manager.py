@@ -1,4 +1,4 @@
-"""The token manager: what a caller gets, when a renewal starts, what a result changes.
+"""The token manager: what a caller gets, and what the result of a flight changes.
 
 Everything here decides in plain functions, except the coroutines that wait for a flight or fly.
 """
@@ -10,8 +10,9 @@ import copy
 import math
 from typing import TYPE_CHECKING
 
-from okta_tokens._cache.entry import FOR_RENEWAL, MAX_DAMPING, USED, Entry, State
+from okta_tokens._cache.entry import MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
+from okta_tokens._cache.renewals import USABLE, Renewals, Result, is_retryable
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
@@ -39,9 +40,6 @@ from okta_tokens.events import (
     InvalidationIgnored,
     KeyEvicted,
     KeyForgotten,
-    KeyIdle,
-    RenewalFailed,
-    RenewalPostponed,
     RenewalScheduled,
     ScopesNotGranted,
     TokenAdopted,
@@ -52,10 +50,6 @@ from okta_tokens.events import (
 
 if TYPE_CHECKING:
     from okta_tokens._cache.shared_fetch import SharedFetch
-
-Result = AccessToken | TokenProviderError
-
-_USABLE = {State.FRESH, State.DUE}
 
 _ADOPT_INTERVAL = 1.0
 """Seconds between two reads of the store while a key cools down."""
@@ -106,11 +100,21 @@ class TokenManager:
         self._random = random
         self._emit = emit
         self._sharing = sharing
-        self._on_timer = self._fall_due  # one bound method for all timers
         self._is_stopped = False
         self._max_flights = max(_MIN_FLIGHT_LIMIT, 2 * max_tokens)
         self.entries = EntryCache(max_tokens, self._evict)
         self.flights = SingleFlight[TokenKey, Result](self._fly, schedule)
+        self._renewals = Renewals(
+            self.entries,
+            self.flights,
+            clock=clock,
+            schedule=schedule,
+            refresh=refresh,
+            retry=retry,
+            registry=registry,
+            random=random,
+            emit=emit,
+        )
 
     # What callers get
 
@@ -247,10 +251,10 @@ class TokenManager:
             return None
         now = current_instant(self._clock)
         state = entry.state(now)
-        if entry.token is not None and state in _USABLE:
+        if entry.token is not None and state in USABLE:
             entry.used = USED
             if state is State.DUE:
-                self._renew(entry, now)
+                self._renewals.begin(entry, now)
             entry.open_window(now)
             return entry.token
         if entry.error is not None and state is State.COOLING_DOWN:
@@ -320,7 +324,7 @@ class TokenManager:
         # An unused key is forgotten, but not before the longest damping is over: callers who come
         # once a minute, to an API that rejects every token, must not start the damping anew.
         instant = entry.refuse_until if entry.kept_fresh else now.boot + MAX_DAMPING
-        self._set_timer(entry, max(now.boot, instant))
+        self._renewals.set_timer(entry, max(now.boot, instant))
         return True
 
     def drop(self, token: AccessToken) -> None:
@@ -337,7 +341,7 @@ class TokenManager:
         entry.drop_token()
         self._schedule.cancel(entry)
         if not entry.kept_fresh:
-            self._set_timer(entry, self._clock.boot_time() + self._retry.max_cooldown)
+            self._renewals.set_timer(entry, self._clock.boot_time() + self._retry.max_cooldown)
 
     def clear(self, client: OktaClient | None) -> None:
         """Forget everything about a client's keys, or about all.
@@ -359,7 +363,7 @@ class TokenManager:
             self._schedule.cancel(entry)
             entry.clear()
             if entry.kept_fresh:
-                self._set_timer(entry, self._clock.boot_time())
+                self._renewals.set_timer(entry, self._clock.boot_time())
             else:
                 self.entries.remove(entry)
                 self._emit(KeyForgotten(key=entry.key))
@@ -376,7 +380,7 @@ class TokenManager:
         entry = self.entries.get(key) or Entry(key)
         kept = self.entries.keep(entry)
         if kept and entry.token is not None:
-            self._set_timer(entry, max(entry.refresh_at, entry.refuse_until))
+            self._renewals.set_timer(entry, max(entry.refresh_at, entry.refuse_until))
         return kept
 
     # What the result of a flight changes
@@ -438,7 +442,7 @@ class TokenManager:
         now = current_instant(self._clock)
         if result is entry.error:
             if entry.instant is None:  # its timer fired while this flight was under way
-                self._set_timer(entry, now.boot)
+                self._renewals.set_timer(entry, now.boot)
             return result
         if isinstance(result, TokenResponse):
             token = self._make_token(entry.key, result)
@@ -447,9 +451,9 @@ class TokenManager:
                 return token
             result = _expired_on_arrival(result, flight.key)
         if isinstance(result, RateLimitedError) and not flight.wanted:
-            self._postpone(entry, now)
-        elif entry.state(now) in _USABLE:
-            self._land_failed_renewal(entry, result, now)
+            self._renewals.postpone(entry, now)
+        elif entry.state(now) in USABLE:
+            self._renewals.fail(entry, result, now)
         else:
             self._land_failed_fetch(entry, result, now, flight.waiting)
         return result
@@ -519,7 +523,7 @@ class TokenManager:
             RenewalScheduled,
             lambda: RenewalScheduled(key=entry.key, after=refresh_at - now.boot),
         )
-        self._set_timer(entry, refresh_at)
+        self._renewals.set_timer(entry, refresh_at)
 
     def _report_scopes(self, entry: Entry, token: AccessToken) -> None:
         """Tell that a token has fewer scopes than requested, once for each change."""
@@ -527,41 +531,6 @@ class TokenManager:
         missing = entry.key.scopes - token.scopes
         if missing:
             self._emit(ScopesNotGranted(key=entry.key, missing_scopes=missing, scopes=token.scopes))
-
-    def _land_failed_renewal(self, entry: Entry, error: TokenProviderError, now: Instant) -> None:
-        """Set when the next renewal is tried.
-
-        The last attempt starts early enough before the token becomes unusable that its response
-        can arrive in time. After an error that no retry can fix, the next attempt starts when a
-        caller asks.
-        """
-        unusable_at = entry.unusable_at
-        entry.failed_renewals += 1
-        entry.error = error
-        wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
-        wait = max(wait, requested_wait(error, now.wall, self._retry.max_pause))
-        last_chance = self._last_chance(entry)
-        entry.renew_after = now.boot + wait
-        if now.boot < last_chance < entry.renew_after:
-            entry.renew_after = last_chance
-        elif last_chance < entry.renew_after and entry.failed_renewals > 1:
-            entry.renew_after = unusable_at
-        retryable = _is_retryable(error)
-        self._emit(
-            RenewalFailed(
-                key=entry.key,
-                error=error,
-                failures=entry.failed_renewals,
-                remaining=unusable_at - now.boot,
-                after=entry.renew_after - now.boot if retryable else None,
-            )
-        )
-        self._set_timer(entry, entry.renew_after if retryable else unusable_at)
-
-    def _last_chance(self, entry: Entry) -> float:
-        """Return when the last renewal of a token starts, in seconds of boot time."""
-        lead = self._refresh.final_call(entry.lifetime, self._retry.request_timeout)
-        return entry.unusable_at - lead
 
     def _land_failed_fetch(
         self, entry: Entry, error: TokenProviderError, now: Instant, waiters: int
@@ -576,86 +545,11 @@ class TokenManager:
         self._emit(FetchFailed(key=entry.key, error=error, waiters=waiters, cooldown=cooldown))
         if not entry.kept_fresh:
             # Long enough to count consecutive failures; then a mistyped scope is forgotten.
-            self._set_timer(entry, entry.refuse_until + self._retry.max_cooldown)
-        elif _is_retryable(error):
-            self._set_timer(entry, entry.refuse_until)
+            self._renewals.set_timer(entry, entry.refuse_until + self._retry.max_cooldown)
+        elif is_retryable(error):
+            self._renewals.set_timer(entry, entry.refuse_until)
 
-    # What happens in the background
-
-    def _fall_due(self, entry: Entry) -> None:
-        """Decide what happens to an entry whose timer has fired.
-
-        Six cases, the first that fits decides:
-
-        1. A flight is under way: it sets another timer when it lands. In the last chance of a
-           usable token it becomes urgent.
-        2. No usable token, and the key is not kept fresh: the entry is removed.
-        3. A usable token that no caller used since its renewal, not kept fresh: the entry stays
-           idle until the token becomes unusable.
-        4. Before `renew_after`: the timer is set again.
-        5. A usable token, no error, or an error that a retry can fix: a renewal starts.
-        6. An error that no retry can fix: nothing happens until a caller asks.
-        """
-        now = current_instant(self._clock)
-        usable = entry.state(now) in _USABLE
-        if not usable:
-            entry.close_window()  # a wall clock that is set back must not enter the window again
-        flight = self.flights.under_way.get(entry.key)
-        if flight is not None:
-            if usable:
-                self._urge(entry, flight, now)
-            return
-        if not usable and not entry.kept_fresh:
-            self.entries.remove(entry)
-            self._emit(KeyForgotten(key=entry.key))
-        elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:
-            self._emit(KeyIdle(key=entry.key))
-            self._set_timer(entry, entry.unusable_at)
-        elif now.boot < entry.renew_after:
-            self._set_timer(entry, entry.renew_after)
-        elif usable or entry.error is None or _is_retryable(entry.error):
-            self._renew(entry, now)
-
-    def _renew(self, entry: Entry, now: Instant) -> None:
-        """Start a renewal, unless one is under way, in back-off, or the domain is paused."""
-        if now.boot < entry.renew_after or self.flights.under_way.get(entry.key) is not None:
-            return
-        last_chance = self._last_chance(entry)
-        urgent = entry.token is not None and now.boot >= last_chance
-        pauses = self._registry.endpoint(entry.key).pauses
-        if pauses.end(entry.key, urgent=urgent) > now.boot:
-            self._postpone(entry, now)
-        else:
-            if entry.token is not None:
-                self._set_timer(entry, last_chance)
-            self.flights.start(entry.key, urgent=urgent)
-
-    def _urge(self, entry: Entry, flight: TokenFlight, now: Instant) -> None:
-        """Make a renewal urgent once it is in its last chance."""
-        instant = self._last_chance(entry)
-        if now.boot >= instant:
-            self._registry.endpoint(entry.key).urge(flight)
-            instant = entry.unusable_at
-        self._set_timer(entry, instant)
-
-    def _postpone(self, entry: Entry, now: Instant) -> None:
-        """Move a renewal to the end of a pause plus a random time, so that renewals spread out.
-
-        The last renewal before the token becomes unusable waits for no outage.
-        """
-        pauses = self._registry.endpoint(entry.key).pauses
-        spread = self._refresh.spread(entry.lifetime, self._random)
-        entry.renew_after = max(pauses.end(entry.key), now.boot) + spread
-        rate_limited_until = pauses.end(entry.key, urgent=True)
-        last_chance = self._last_chance(entry)
-        if max(rate_limited_until, now.boot) < last_chance < entry.renew_after:
-            entry.renew_after = last_chance
-        self._emit(RenewalPostponed(key=entry.key, after=entry.renew_after - now.boot))
-        self._set_timer(entry, entry.renew_after)
-
-    def _set_timer(self, entry: Entry, instant: float) -> None:
-        """Let `_fall_due` decide about an entry at an instant of boot time, and not before."""
-        self._schedule.call_at(instant, self._on_timer, entry)
+    # What ends
 
     def _evict(self, entry: Entry) -> None:
         self._schedule.cancel(entry)
@@ -680,8 +574,3 @@ def _expired_on_arrival(response: TokenResponse, key: TokenKey) -> InvalidRespon
         retryable=True,
         request_id=response.request_id,
     )
-
-
-def _is_retryable(error: TokenProviderError) -> bool:
-    """Tell whether a later attempt may succeed although no one changes anything."""
-    return isinstance(error, FetchError) and error.retryable
