@@ -16,6 +16,7 @@ from okta_tokens import (
     RefreshPolicy,
     RetryPolicy,
     TokenProvider,
+    TokenSource,
 )
 from okta_tokens._cache.entry import USED
 from okta_tokens.errors import (
@@ -253,6 +254,18 @@ async def test_the_given_policies_are_used() -> None:
 # Warming up
 
 
+def only_for(source: TokenSource, replacement: Callable[[], None]) -> Callable[..., Any]:
+    """Return a `get_token` that calls a function first if the source is a certain one."""
+    get_token = TokenSource.get_token
+
+    async def replaced(self: TokenSource) -> AccessToken:
+        if self is source:
+            replacement()
+        return await get_token(self)
+
+    return replaced
+
+
 async def test_warm_fetches_every_token() -> None:
     """After `warm` every source has a token."""
     async with world() as here:
@@ -329,6 +342,34 @@ async def test_warm_returns_the_last_errors_when_the_time_is_used_up() -> None:
 
         (error,) = caught.value.exceptions
         assert isinstance(error, ServerError)
+
+
+async def test_warm_without_a_timeout_asks_once() -> None:
+    """Without a timeout a source that fails is not asked again."""
+    async with world(retry=RetryPolicy(attempts=1)) as here:
+        here.sandbox.fail_next(Fault.status(503))
+        with pytest.raises(ExceptionGroup):
+            await here.provider.warm(here.source())
+
+        assert here.sandbox.token_requests == 1
+
+
+async def test_warm_waits_for_every_source_before_it_raises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error that no fetch causes is raised when the other sources have their tokens."""
+    async with world() as here:
+        here.sandbox.latency = 0.05
+        broken, good = here.source("a"), here.source("b")
+
+        def refuse(*_: object) -> None:
+            raise ConfigurationError("the session is not suitable")
+
+        monkeypatch.setattr(type(broken), "get_token", only_for(broken, refuse))
+        with pytest.raises(ConfigurationError):
+            await here.provider.warm(broken, good)
+
+        assert at_once(good.get_token()).value
 
 
 async def test_warm_does_not_repeat_what_cannot_succeed() -> None:
@@ -467,8 +508,12 @@ async def test_clear_forgets_the_tokens_of_a_client() -> None:
         assert [event.key for event in here.seen(KeyForgotten)] == [held[0].key]
         assert at_once(sources[1].get_token()) is held[1]
         assert (await sources[0].get_token()).value != held[0].value
-        await here.provider.clear()
+        await here.provider.clear(other)
         assert (await sources[1].get_token()).value != held[1].value
+        held = [at_once(source.get_token()) for source in sources]
+        await here.provider.clear()
+        values = {(await source.get_token()).value for source in sources}
+        assert values.isdisjoint(token.value for token in held)
 
 
 async def test_clear_ends_a_cool_down() -> None:
@@ -500,6 +545,7 @@ async def test_clear_disowns_a_request_that_is_under_way() -> None:
         first, second = await waiting, await later
 
         assert first.value != second.value
+        assert first.key == source.key
         assert at_once(source.get_token()) is second
         assert here.is_idle()
 
@@ -549,8 +595,8 @@ async def test_clear_lets_keys_be_fetched_again_that_are_kept_fresh() -> None:
 async def test_clear_refuses_what_is_no_client() -> None:
     """A value that is no client is an error that does not show it."""
     async with TokenProvider() as provider:
-        with pytest.raises(ConfigurationError, match="must be an OktaClient") as caught:
+        with pytest.raises(ConfigurationError) as caught:
             await provider.clear(SECRET)  # type: ignore[arg-type]
 
-        assert SECRET not in str(caught.value)
+        assert str(caught.value) == "client: must be an OktaClient, or None for all clients"
         assert locals_with(caught.value, SECRET) == []

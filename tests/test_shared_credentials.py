@@ -337,3 +337,29 @@ async def test_keys_are_identified_by_their_public_part(tmp_path: Path) -> None:
 async def test_a_remote_key_without_an_identity_is_not_shared() -> None:
     """A signature service without a public key and a `kid` could have any key."""
     assert await identity(remote(None)) is None
+
+
+async def test_a_callable_that_hangs_is_named() -> None:
+    """With a store, too, a callable that does not return in time is a `CredentialError`."""
+
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    retry = RetryPolicy(attempts=1)
+    method = ClientSecretBasic(hang)
+    async with world(store=MemoryTokenStore, authentication=method, retry=retry) as here:
+        caller = asyncio.ensure_future(here.source().get_token())
+        await settle()
+        await here.clock.advance(9.9)
+        assert not caller.done()
+        await here.clock.advance(0.2)
+        with pytest.raises(CredentialError) as caught:
+            await caller
+
+        assert caught.value.args[0] == (
+            "the callable for the client's secret or key returned nothing within 10 s "
+            "(RetryPolicy.request_timeout); make it quicker"
+        )
+        assert caught.value.retryable
+        assert here.sandbox.token_requests == 0

@@ -9,6 +9,12 @@ from okta_tokens._endpoint.environment_proxy import environment_proxy
 from okta_tokens.errors import ConfigurationError
 
 ORIGIN = "https://acme.okta.com"
+SOCKS = "SOCKS proxies are not supported"
+NEITHER = "the URL of the proxy begins with neither http:// nor https://"
+REMEDY = (
+    "set it to http://host:port, add the domain to NO_PROXY, or give the provider a session that "
+    "uses the proxy"
+)
 PROXIES = {"https": "http://proxy.example:3128", "http": "http://other.example:3128"}
 
 
@@ -75,7 +81,7 @@ def test_the_proxy_variables_are_those_of_the_standard_library(
     [
         ({"HTTPS_PROXY": "proxy.example:3128"}, "http://proxy.example:3128"),
         ({"https_proxy": "me:pw@[::1]:3128"}, "http://me:pw@[::1]:3128"),
-        ({"HTTPS_PROXY": "https://proxy.example"}, "https://proxy.example"),
+        ({"HTTPS_PROXY": "https://X.example"}, "https://X.example"),
         ({"ALL_PROXY": "proxy.example"}, "http://proxy.example"),
         ({"ALL_PROXY": "http://a.example", "HTTPS_PROXY": "http://b.example"}, "http://b.example"),
         ({"HTTPS_PROXY": ""}, None),
@@ -95,13 +101,17 @@ def test_the_variables_are_read_as_curl_reads_them(
 @pytest.mark.parametrize(
     ("variable", "value", "problem"),
     [
-        ("HTTPS_PROXY", "socks5h://me:canary@proxy.example:1080", "SOCKS proxies are not"),
-        ("all_proxy", "SOCKS4://proxy.example", "SOCKS proxies are not supported"),
-        ("https_proxy", "ftp://canary.example", "begins with neither http:// nor https://"),
+        (
+            "HTTPS_PROXY",
+            "socks5h://me:canary@proxy.example:1080",
+            SOCKS,
+        ),
+        ("all_proxy", "SOCKS4://proxy.example", SOCKS),
+        ("https_proxy", "ftp://canary.example", NEITHER),
         ("HTTPS_PROXY", "http://:3128", "it is not the URL of a proxy"),
         ("HTTPS_PROXY", "canary.example:port", "it is not the URL of a proxy"),
         ("HTTPS_PROXY", "http://canary.example:0", "it is not the URL of a proxy"),
-        ("HTTPS_PROXY", '"http://canary.example:3128"', "begins with neither"),
+        ("HTTPS_PROXY", '"http://canary.example:3128"', NEITHER),
         ("HTTPS_PROXY", "canary.example:3128 ", "it is not the URL of a proxy"),
         ("HTTPS_PROXY", "http://[canary", "it is not the URL of a proxy"),
         ("HTTPS_PROXY", "http://canary.exämple", "it is not the URL of a proxy"),
@@ -118,10 +128,7 @@ async def test_a_proxy_that_cannot_be_used_is_a_configuration_error(
             with pytest.raises(ConfigurationError) as caught:
                 await provider.get_token(client, "a")
 
-            assert str(caught.value).startswith(f"{variable}: ")
-            assert problem in str(caught.value)
-            assert "NO_PROXY" in str(caught.value)
-            assert "canary" not in str(caught.value)
+            assert str(caught.value) == f"{variable}: {problem}; {REMEDY}"
         assert provider.stats().fetches_failed == 0
 
 

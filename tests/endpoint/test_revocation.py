@@ -184,6 +184,22 @@ async def test_a_failed_revocation_is_retried(monkeypatch: pytest.MonkeyPatch) -
             await caller
 
 
+async def test_the_error_of_a_revocation_counts_its_requests() -> None:
+    """The error holds the number of requests that were sent."""
+    token = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response(token, status=503 if request.path.endswith("/revoke") else 200)
+
+    retry = RetryPolicy(attempts=2)
+    async with token_server(handler) as origin, TokenProvider(retry=retry) as provider:
+        client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
+        with pytest.raises(ServerError) as caught:
+            await provider.revoke(await provider.get_token(client, "a"))
+
+    assert caught.value.attempts == 2
+
+
 async def test_a_pause_that_is_too_long_is_an_error() -> None:
     """During a pause that outlasts the caller's deadline, no revocation is sent."""
     async with world(retry=RetryPolicy(max_wait=5, total_timeout=10)) as here:

@@ -43,6 +43,13 @@ def refused_certificate() -> aiohttp.ClientConnectorCertificateError:
     return aiohttp.ClientConnectorCertificateError(PLACE, cause)
 
 
+def plain_text() -> ssl.SSLError:
+    """Return the error for a server that does not speak TLS."""
+    error = ssl.SSLError(1, "x")
+    error.reason = "WRONG_VERSION_NUMBER"
+    return error
+
+
 async def attempt(origin: str, session: aiohttp.ClientSession | None = None) -> FetchError | None:
     """Return the error of a fetch with one attempt; None if there is a token."""
     async with TokenProvider(session=session, retry=RetryPolicy(attempts=1)) as provider:
@@ -92,6 +99,22 @@ async def serve_once(response: bytes) -> tuple[asyncio.Server, int]:
             (
                 f"TLS with {ORIGIN} failed; check the domain, and {MIDDLEBOXES} "
                 "(ClientConnectorSSLError: no reason given)"
+            ),
+            False,
+        ),
+        (
+            aiohttp.ClientConnectorSSLError(PLACE, REFUSED),
+            (
+                f"TLS with {ORIGIN} failed; check the domain, and {MIDDLEBOXES} "
+                "(ClientConnectorSSLError: no reason given)"
+            ),
+            False,
+        ),
+        (
+            aiohttp.ClientConnectorError(PLACE, plain_text()),
+            (
+                f"TLS with {ORIGIN} failed; check the domain, and {MIDDLEBOXES} "
+                "(ClientConnectorError: WRONG_VERSION_NUMBER)"
             ),
             False,
         ),
@@ -173,6 +196,8 @@ async def serve_once(response: bytes) -> tuple[asyncio.Server, int]:
         "certificate",
         "fingerprint",
         "TLS",
+        "TLS without a reason",
+        "TLS with a reason",
         "refused",
         "descriptors",
         "name",
@@ -190,6 +215,21 @@ def test_each_failure_says_what_to_check(error: Exception, message: str, *, fina
 
     assert failure.args == (message,)
     assert failure.retryable is not final
+
+
+def test_the_cause_is_that_of_the_operating_system_without_secrets() -> None:
+    """The error's cause is what the operating system says, and no text has a secret."""
+    reset = transport_error(ConnectionResetError("by the peer"), ORIGIN).__cause__
+    assert isinstance(reset, ConnectionResetError)
+    withheld = transport_error(ConnectionResetError(f"by {SECRET}"), ORIGIN, [SECRET]).__cause__
+    assert "ConnectionResetError" in str(withheld)
+    assert SECRET not in str(withheld)
+    assert transport_error(asyncio.IncompleteReadError(b"", 1), ORIGIN).__cause__ is None
+
+    refused = refused_certificate()
+    cause = cast("Any", refused.certificate_error)
+    cause.verify_message = f"not for {SECRET}"
+    assert SECRET not in str(transport_error(refused, ORIGIN, [SECRET]))
 
 
 @pytest.mark.parametrize("own_session", [True, False])
@@ -211,7 +251,7 @@ async def test_a_header_may_have_64_kib(*, length: int, fits: bool, own_session:
 
 
 @pytest.mark.parametrize(
-    ("status", "retryable"), [(407, False), (403, False), (429, True), (502, True)]
+    ("status", "retryable"), [(407, False), (403, False), (429, True), (500, True)]
 )
 async def test_a_proxy_that_refuses_is_asked_again_only_if_that_may_help(
     status: int, *, retryable: bool, monkeypatch: pytest.MonkeyPatch
@@ -280,11 +320,23 @@ def test_the_reason_decides_the_advice(code: int, advice: str) -> None:
 @pytest.mark.parametrize(
     ("variables", "advice"),
     [
-        ({}, "set SSL_CERT_FILE (SSL_CERT_DIR) to"),
+        ({}, "set SSL_CERT_FILE (SSL_CERT_DIR) to a file (a directory) with its certificate"),
         ({"SSL_CERT_FILE": "missing.pem"}, "correct SSL_CERT_FILE, which names no file"),
-        ({"SSL_CERT_FILE": "roots.pem"}, "add the authority's certificate to the file"),
-        ({"REQUESTS_CA_BUNDLE": "roots.pem"}, "to the file that REQUESTS_CA_BUNDLE names"),
-        ({"CURL_CA_BUNDLE": "roots.pem"}, "to the file that CURL_CA_BUNDLE names"),
+        (
+            {"SSL_CERT_FILE": "roots.pem"},
+            "add the authority's certificate to the file that SSL_CERT_FILE names",
+        ),
+        (
+            {"REQUESTS_CA_BUNDLE": "roots.pem"},
+            (
+                "set SSL_CERT_FILE to the file that REQUESTS_CA_BUNDLE names, which Python does "
+                "not read"
+            ),
+        ),
+        (
+            {"CURL_CA_BUNDLE": "roots.pem"},
+            "set SSL_CERT_FILE to the file that CURL_CA_BUNDLE names, which Python does not read",
+        ),
     ],
 )
 def test_the_variables_for_authorities_decide_the_advice(
@@ -298,4 +350,7 @@ def test_the_variables_for_authorities_decide_the_advice(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    assert advice in certificate_advice(UNKNOWN_AUTHORITY)
+    assert certificate_advice(UNKNOWN_AUTHORITY) == (
+        f"check the domain; if a proxy inspects TLS, or the authority is your own, {advice}, or "
+        "give the provider a session= whose SSL context trusts the authority"
+    )

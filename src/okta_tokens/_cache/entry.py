@@ -249,15 +249,6 @@ class Entry(Timer):
         self.token = None
         self.refresh_at = _NEVER
 
-    def clear(self) -> None:
-        """Drop the token, and forget what failed and what was rejected."""
-        self.drop_token()
-        self.lifetime = 0.0
-        self.renew_after = self.refuse_until = self.adopt_after = _CLOSED
-        self.failed_renewals = self.failed_fetches = 0
-        self.granted = self.key.scope
-        self.error = self._damping = None
-
     def detach(self) -> None:
         """Become useless: a source that holds the entry must look the key up again."""
         self.detached = True

@@ -66,6 +66,13 @@ class EntryCache:
         del self._entries[entry.key]
         entry.detach()
 
+    def replace(self, entry: Entry) -> Entry:
+        """Drop an entry that is kept fresh, and return the empty one that takes its place."""
+        new = self._kept[entry.key] = Entry(entry.key)
+        new.kept_fresh = True
+        entry.detach()
+        return new
+
     def _evict(self) -> None:
         """Remove the oldest unused entry (the clock algorithm)."""
         while True:

@@ -361,9 +361,9 @@ class TokenManager:
             if entry.token is not None and self._sharing is not None:
                 self._sharing.discard(entry.token)
             self._schedule.cancel(entry)
-            entry.clear()
             if entry.kept_fresh:
-                self._renewals.set_timer(entry, self._clock.boot_time())
+                new = self.entries.replace(entry)
+                self._renewals.set_timer(new, self._clock.boot_time())
             else:
                 self.entries.remove(entry)
                 self._emit(KeyForgotten(key=entry.key))
