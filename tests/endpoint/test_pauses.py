@@ -1,13 +1,19 @@
 """Pauses: how long a domain gets no requests after a 429."""
 
+import asyncio
+from contextvars import copy_context
+from datetime import UTC, datetime
+
 import pytest
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.clock_offset import ClockOffset
 from okta_tokens._endpoint.pauses import Pause, Pauses
-from tests.clock import ManualClock
-from tests.endpoint.responses import DATE, new_response, reset_in
+from okta_tokens.errors import ServerError
+from okta_tokens.events import Event, RequestsPaused
+from tests.clock import ManualClock, settle
+from tests.endpoint.responses import DATE, NOW, new_response, reset_in
 
 
 def extended(pause: Pause, headers: dict[str, str], *, now: float = 0.0) -> float:
@@ -61,26 +67,75 @@ def test_a_shorter_pause_does_not_end_a_longer_pause() -> None:
     assert pause.until == 30
 
 
-@pytest.mark.parametrize(("wait", "refused"), [(29.9, True), (30.0, False), (31.0, False)])
-def test_a_caller_who_cannot_wait_gets_the_end_of_the_pause(*, wait: float, refused: bool) -> None:
-    """The error names the seconds that are left, when to try again, and what to do."""
-    clock = ManualClock()
-    pauses = Pauses(
+KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("a-secret")), frozenset({"a"}))
+OKTAS = b'{"errorCode": "E0000010", "errorSummary": "Service is in read only mode."}'
+
+
+def new_pauses(clock: ManualClock, events: list[Event]) -> Pauses:
+    """Return the pauses of a domain whose clock is 30 s ahead, by a policy that allows a minute."""
+    offset = ClockOffset()
+    offset.seconds = 30.0
+    emit = Emitter([events.append])
+    emit.attach(asyncio.get_running_loop(), copy_context())
+    return Pauses(
         "https://acme.okta.com",
         clock=clock,
-        clock_offset=ClockOffset(),
+        clock_offset=offset,
         max_pause=60.0,
-        emit=Emitter(()),
+        emit=emit,
         store=None,
     )
-    key = TokenKey(
-        OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("a-secret")), frozenset({"a"})
-    )
+
+
+async def test_an_outage_lasts_as_long_as_the_longest_wait() -> None:
+    """Only a wait that ends later than the pause lengthens it, and only that is reported."""
+    events: list[Event] = []
+    clock = ManualClock()
+    pauses = new_pauses(clock, events)
+    errors = []
+    for wait in ("40", "10", "50", "Fri, 15 Jan 2027 08:00:55 GMT"):
+        response = new_response(OKTAS, 503, {"Retry-After": wait, "X-Okta-Request-Id": "req1"})
+        error = ServerError("no", status=503, request_id="req1")
+        pauses.learn(KEY, response, error)
+        errors.append(error)
+    await settle()
+
+    reported = [
+        (event.seconds, event.request_id) for event in events if isinstance(event, RequestsPaused)
+    ]
+    assert reported == [(40.0, "req1"), (50.0, "req1")]
+    assert pauses.end(KEY) == clock.boot + 50
+    assert pauses.end(KEY, urgent=True) < 0
+    ends = [error.retry_at for error in errors]
+    assert ends == [datetime.fromtimestamp(NOW + seconds, UTC) for seconds in (40, 10, 50, 25)]
+
+
+async def test_an_outage_within_a_pause_changes_nothing() -> None:
+    """A wait that ends before the pause after a 429 is not reported."""
+    events: list[Event] = []
+    clock = ManualClock()
+    pauses = new_pauses(clock, events)
+    pauses.adopt(KEY, 30)
+    error = ServerError("no", status=503)
+    pauses.learn(KEY, new_response(OKTAS, 503, {"Retry-After": "20"}), error)
+    await settle()
+
+    assert events == []
+    assert pauses.end(KEY) == pauses.end(KEY, urgent=True) == clock.boot + 30
+
+
+@pytest.mark.parametrize(("wait", "refused"), [(29.9, True), (30.0, False), (31.0, False)])
+async def test_a_caller_who_cannot_wait_gets_the_end_of_the_pause(
+    *, wait: float, refused: bool
+) -> None:
+    """The error names the seconds that are left, when to try again, and what to do."""
+    clock = ManualClock()
+    pauses = new_pauses(clock, [])
     are_over = [pauses.are_over]
-    pauses.adopt(key, 30)
+    pauses.adopt(KEY, 30)
     are_over.append(pauses.are_over)
     assert are_over == [True, False]
-    error = pauses.error(key, clock.boot + wait)
+    error = pauses.error(KEY, clock.boot + wait)
 
     assert (error is not None) == refused
     if error is not None:
@@ -90,4 +145,4 @@ def test_a_caller_who_cannot_wait_gets_the_end_of_the_pause(*, wait: float, refu
         )
         assert error.retry_at is not None
         assert error.retry_at.timestamp() == clock.wall + 30
-        assert (error.key, error.retryable) == (key, True)
+        assert (error.key, error.retryable) == (KEY, True)

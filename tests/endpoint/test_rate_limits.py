@@ -72,14 +72,20 @@ def test_a_requested_pause_is_at_most_a_day(name: str) -> None:
 
 
 @pytest.mark.parametrize("date", [None, "yesterday"])
-def test_without_a_date_the_clock_offset_counts(date: str | None) -> None:
+@pytest.mark.parametrize(
+    ("header", "value", "pause"),
+    [("X-Rate-Limit-Reset", reset_in(30), 31), ("Retry-After", LATER, 90)],
+)
+def test_without_a_date_the_clock_offset_counts(
+    date: str | None, header: str, value: str, pause: float
+) -> None:
     """Without a valid `Date` the server's time is this machine's time plus the clock offset."""
-    headers = {"X-Rate-Limit-Reset": reset_in(30)} | ({} if date is None else {"Date": date})
+    headers = {header: value} | ({} if date is None else {"Date": date})
     response = new_response(b"", 429, headers)
 
-    assert requested_pause(response, clock_offset=0.0) == 31
-    assert requested_pause(response, clock_offset=20.0) == 11
-    assert requested_pause(response, clock_offset=-20.0) == 51
+    assert requested_pause(response, clock_offset=0.0) == pause
+    assert requested_pause(response, clock_offset=20.0) == pause - 20
+    assert requested_pause(response, clock_offset=-20.0) == pause + 20
 
 
 @QUICK
