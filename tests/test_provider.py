@@ -337,7 +337,7 @@ async def test_warm_returns_the_last_errors_when_the_time_is_used_up() -> None:
         warming = asyncio.ensure_future(here.provider.warm(here.source(), timeout=3))
         await here.failures(1)
         await here.advance(3)
-        with pytest.raises(ExceptionGroup, match="1 of 1 sources") as caught:
+        with pytest.raises(ExceptionGroup, match="1 of 1 sources failed") as caught:
             await warming
 
         (error,) = caught.value.exceptions

@@ -388,7 +388,7 @@ class TokenProvider(Unserializable):
             if result is not None:
                 raise result
         if errors:
-            message = f"{len(errors)} of {len(sources)} sources have no token"
+            message = f"{len(errors)} of {len(sources)} sources failed"
             raise BaseExceptionGroup(message, [*errors.values()])
         if wait.caught:
             message = (

@@ -51,7 +51,7 @@ class Setup:
         response = await self.client.post(self.api.url(), **options)
         return int(response.status_code)
 
-    def auth(self, source: TokenSource, *origins: str, **options: Any) -> Any:  # noqa: ANN401
+    def auth(self, source: TokenSource, *origins: str, **options: Any) -> Any:  # noqa: ANN401 - of either package
         """Return a `TokenAuth` of the package."""
         return self.adapter.TokenAuth(source, origins=origins, **options)
 
@@ -564,7 +564,7 @@ async def test_a_request_may_have_no_time_outs(setup: Setup) -> None:
 
 @one_package
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), "5", True])
-async def test_an_invalid_time_out_raises_an_error(setup: Setup, seconds: Any) -> None:  # noqa: ANN401
+async def test_an_invalid_time_out_raises_an_error(setup: Setup, seconds: Any) -> None:  # noqa: ANN401 - invalid
     """A time-out for the token that is not a positive number of seconds raises an error."""
     with pytest.raises(ConfigurationError, match=r"^TokenAuth: token_timeout must be a positive"):
         setup.auth(setup.source, setup.api.origin, token_timeout=seconds)

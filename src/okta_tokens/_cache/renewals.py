@@ -7,18 +7,14 @@ from okta_tokens._cache.entry_cache import EntryCache
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import TokenFlight
+from okta_tokens._endpoint.token_request import Result, TokenFlight
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
-from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, Instant, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import FetchError, TokenProviderError
 from okta_tokens.events import KeyForgotten, KeyIdle, RenewalFailed, RenewalPostponed
-
-Result = AccessToken | TokenProviderError
-"""What a flight brings."""
 
 USABLE = {State.FRESH, State.DUE}
 """The states of an entry whose token is handed out."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from okta_tokens._cache.entry import MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
-from okta_tokens._cache.renewals import USABLE, Renewals, Result, is_retryable
+from okta_tokens._cache.renewals import USABLE, Renewals, is_retryable
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
+from okta_tokens._endpoint.token_request import FetchOperation, Result, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.advice import advice_for
 from okta_tokens._model.client import OktaClient

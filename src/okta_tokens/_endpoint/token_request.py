@@ -31,7 +31,9 @@ from okta_tokens.errors import CredentialError, FetchError, TokenProviderError
 from okta_tokens.events import TokenRequested
 
 T = TypeVar("T", bound=TokenResponse | bool)
-TokenFlight = Flight[TokenKey, AccessToken | TokenProviderError]
+Result = AccessToken | TokenProviderError
+"""What a flight of a key brings."""
+TokenFlight = Flight[TokenKey, Result]
 RevocationFlight = Flight[AccessToken, bool | TokenProviderError]
 
 USER_AGENT = (

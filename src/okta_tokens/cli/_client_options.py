@@ -168,8 +168,11 @@ def unused_files(arguments: argparse.Namespace) -> list[str]:
     """
     if arguments.file is not None:
         return []
-    # Unlike `Path.expanduser`, this function does not fail for a user without a home directory.
-    found = [name for name in _FILES if Path(os.path.expanduser(name)).is_file()]  # noqa: PTH111
+    found = [
+        name
+        for name in _FILES
+        if Path(os.path.expanduser(name)).is_file()  # noqa: PTH111 - `Path.expanduser` needs a home
+    ]
     return [
         f"{name} exists and is not used; to take the client from it, give --file {name}"
         for name in found
