@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from typing import NoReturn
 
 import pytest
@@ -29,7 +29,7 @@ async def test_delivered_soon() -> None:
     """An event is delivered in the next turn of the loop, and not inside the call that emits it."""
     received: list[Event] = []
     emit = Emitter([received.append])
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     emit(numbered(1))
 
     assert received == []
@@ -84,7 +84,7 @@ async def test_pending_events_are_bounded() -> None:
     emit = Emitter([received.append])
     for number in range(50_003):
         emit(numbered(number))
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     emit.deliver()
 
     assert [number_of(event) for event in received] == [*range(3, 50_003)]
@@ -100,7 +100,7 @@ async def test_delivered_in_order() -> None:
             lambda event: received.append(("b", number_of(event))),
         ]
     )
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     emit(numbered(1))
     emit(numbered(2))
     await asyncio.sleep(0)
@@ -125,7 +125,7 @@ class CountingEmitter(Emitter):
 async def test_delivered_together() -> None:
     """All events of one turn are delivered in one callback of the loop."""
     emit = CountingEmitter([])
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     for number in range(5):
         emit(numbered(number))
     await asyncio.sleep(0)
@@ -135,11 +135,12 @@ async def test_delivered_together() -> None:
 
 
 async def test_delivered_in_a_context() -> None:
-    """Observers run in the context of the emitter, not in the context of the emitting call."""
+    """Observers run in an empty context, not in that of the start or of the emitting call."""
     request: ContextVar[str] = ContextVar("request", default="none")
     received: list[str] = []
     emit = Emitter([lambda _: received.append(request.get())])
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    request.set("of the start")
+    emit.attach(asyncio.get_running_loop())
     request.set("of a caller")
     emit(numbered(1))
     await asyncio.sleep(0)
@@ -157,7 +158,7 @@ async def test_events_of_observers() -> None:
             emit(numbered(3))
 
     emit = Emitter([observe])
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     emit(numbered(1))
     emit(numbered(2))
     await asyncio.sleep(0)
@@ -180,7 +181,7 @@ async def test_events_before_the_start() -> None:
     emit = Emitter([lambda event: received.append(number_of(event))])
     emit(numbered(1))
     emit(numbered(2))
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     emit(numbered(3))
     await asyncio.sleep(0)
 
@@ -199,7 +200,7 @@ async def test_delivered_after_an_interruption() -> None:
             raise asyncio.CancelledError
 
     emit = Emitter([observe])
-    emit.attach(loop, copy_context())
+    emit.attach(loop)
     emit(numbered(1))
     emit(numbered(2))
     await asyncio.sleep(0)
@@ -316,7 +317,7 @@ async def test_a_detached_emitter_keeps_no_events() -> None:
     """A detached emitter delivers the pending events, and keeps no later ones."""
     received: list[Event] = []
     emit = Emitter([received.append])
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     emit(numbered(1))
     emit.detach()
     emit(numbered(2))
@@ -331,7 +332,7 @@ async def test_a_muted_emitter_drops_the_pending_events() -> None:
     """A muted emitter, as in a forked child, counts events and delivers none."""
     received: list[Event] = []
     emit = Emitter([received.append])
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     emit(numbered(1))
     emit.mute()
     emit(numbered(2))

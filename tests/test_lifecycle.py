@@ -218,7 +218,7 @@ async def test_the_end_of_the_loop_closes_a_forgotten_provider() -> None:
 
     assert provider._registry._session is not None
     assert provider._registry._session.closed
-    with pytest.raises(ProviderStateError, match="closed"):
+    with pytest.raises(ProviderStateError, match="event loop of the provider has ended"):
         await provider.get_token(ACME, "a")
 
 

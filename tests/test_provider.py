@@ -26,10 +26,10 @@ from okta_tokens.errors import (
     ServerError,
 )
 from okta_tokens.events import Event, KeyForgotten, RenewalScheduled
-from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox, SandboxClient
+from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.clock import settle
 from tests.runtime.test_redaction import locals_with
-from tests.support import CLIENT_ID, SCOPES, SECRET, at_once, default_client, world
+from tests.support import CLIENT_ID, SCOPES, SECRET, at_once, default_client, until, world
 
 ACME = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic(SECRET))
 
@@ -188,26 +188,32 @@ async def test_every_spelling_of_a_key_without_waste_is_remembered(scopes: Itera
         assert [*here.provider._spellings[here.client]] == [scopes]
 
 
-async def test_flights_do_not_run_in_the_first_callers_context() -> None:
-    """A request and the observers do not see the context variables of the first caller."""
+async def test_nothing_in_the_background_runs_in_the_context_of_a_caller() -> None:
+    """A fetch runs in its caller's context; renewals, observers and the log in an empty one."""
     request_id: ContextVar[str] = ContextVar("request_id", default="none")
     seen: list[str] = []
 
     async def secret() -> str:
         seen.append(request_id.get())
         request_id.set("leaked")
-        return DEFAULT_CLIENT.secrets[0]
+        return SECRET
 
-    async with Sandbox() as sandbox:
-        client = OktaClient(sandbox.origin, DEFAULT_CLIENT.client_id, ClientSecretBasic(secret))
-        observers = [lambda _: seen.append(request_id.get())]
-        async with TokenProvider(observers=observers) as provider:
-            request_id.set("caller's")
-            await provider.get_token(client, "customScope")
-            await provider.get_token(client, "orders:read")
-            await asyncio.sleep(0)
+    request_id.set("of the start")
+    async with world(authentication=ClientSecretBasic(secret)) as here:
+        observed: list[str] = []
+        async with TokenProvider(
+            clock=here.clock, observers=[lambda _: observed.append(request_id.get())]
+        ) as provider:
+            request_id.set("of the first request")
+            source = provider.source(here.client, "a", keep_fresh=True)
+            await source.get_token()
+            request_id.set("of the second request")
+            await provider.get_token(here.client, "b")
+            await here.clock.advance(3500, lambda: until(lambda: not provider.stats().in_flight))
 
-    assert set(seen) == {"none"}
+    assert seen[:2] == ["of the first request", "of the second request"]
+    assert {*seen[2:]} == {"none"}
+    assert set(observed) == {"none"}
 
 
 async def test_invalidate_drops_the_token_of_the_right_key() -> None:

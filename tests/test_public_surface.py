@@ -154,10 +154,12 @@ class TokenRequest(url: str, client_id: str, form: dict[str, str], headers: dict
 class TokenSource, made by the provider
     async def access_token(self) -> str
     async def get_token(self) -> AccessToken
+    def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken
     async def headers(self, method: str, url: str, *, nonce: str | None = None) -> dict[str,
         str]
     def invalidate(self, token: AccessToken | str) -> bool
     key: TokenKey
+    def peek(self) -> AccessToken | None
     async def proof(self, token: AccessToken, method: str, url: str,
         nonce: str | None = None) -> str
     async def refresh(self) -> AccessToken
@@ -575,6 +577,11 @@ def test_every_public_callable_documents_its_arguments() -> None:
         (TokenProvider.revoke, {"ConfigurationError", "FetchError", "ProviderStateError"}),
         (TokenSource.access_token, {"ConfigurationError", "TokenProviderError"}),
         (TokenSource.headers, {"ConfigurationError", "TokenProviderError"}),
+        (TokenSource.peek, {"ProviderStateError"}),
+        (
+            TokenSource.get_token_from_thread,
+            {"ConfigurationError", "FetchError", "ProviderStateError", "TimeoutError"},
+        ),
         (TokenSource.proof, {"ConfigurationError", "ProviderStateError"}),
         (PrivateKeyJWT, {"ConfigurationError"}),
         (PrivateKeyJWT.from_signer, {"ConfigurationError"}),

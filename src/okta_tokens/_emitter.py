@@ -33,13 +33,13 @@ class Emitter:
         self.counts = Counter[type[Event]]()
         """The number of events of each type."""
 
-    def attach(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        """Deliver the events from now on.
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Deliver the events from now on, in a context of their own, which is empty at first.
 
         Args:
             loop: The event loop that calls the observers.
-            context: The context in which it calls them.
         """
+        context = Context()
         self._call_soon = lambda: loop.call_soon(self.deliver, context=context)
 
     def __call__(self, event: Event) -> None:

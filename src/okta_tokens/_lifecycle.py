@@ -6,13 +6,21 @@ import asyncio
 import copy
 import enum
 import os
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent import futures
+from contextlib import suppress
 from contextvars import Context
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakSet
 
 from okta_tokens._runtime.internal_error import internal_error
 from okta_tokens.errors import ProviderStateError
+
+T = TypeVar("T")
+
+_CHECK_INTERVAL = 1.0
+"""Seconds after which a waiting thread looks again whether the provider still runs."""
 
 
 class State(enum.Enum):
@@ -22,21 +30,31 @@ class State(enum.Enum):
     RUNNING = "the provider is already started; start it once"
     CLOSED = "the provider is closed; make another one"
     FAILED = "the provider failed by an internal error"
+    CANCELLED = (
+        "the task of the provider was cancelled, as every task is when asyncio.run or "
+        "async_to_sync returns; make another provider, and keep its event loop running, for "
+        "example in a thread of its own"
+    )
     LOOP_CLOSED = (
-        "the event loop on which the provider was started is closed; make another provider, and "
-        "close each provider before its event loop"
+        "the event loop of the provider has ended, as it does when asyncio.run or async_to_sync "
+        "returns; make another provider on an event loop that lasts, for example in a thread of "
+        "its own, and close each provider before its event loop"
     )
     FORKED = "the provider was started in another process; make one in each process, after the fork"
 
 
+_ENDS_WITH_LOOP = {State.RUNNING, State.CANCELLED}
+
+
 class Lifecycle:
-    """The state of one provider, and its owner task.
+    """The state of one provider, its owner task, and the way to its event loop from other threads.
 
     ::
 
-        new ──▶ running ──▶ closed           aclose, or the owner task was cancelled
+        new ──▶ running ──▶ closed           aclose, or start was cancelled
                    ├──────▶ failed           an internal error ended the owner task
-                   ├──────▶ loop closed      its event loop was closed before it
+                   ├──────▶ cancelled ──┐    other code cancelled the owner task
+                   ├──────▶ loop closed ◀┘   its event loop was closed before it
                    └──────▶ forked           in the child process
 
     Args:
@@ -48,6 +66,7 @@ class Lifecycle:
         self.state = State.NEW
         self._stop_serving = stop_serving
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None  # of the event loop
         self._owner: asyncio.Task[None] | None = None
         self._failure: ProviderStateError | None = None
         _LIFECYCLES.add(self)
@@ -69,19 +88,27 @@ class Lifecycle:
         """
         if self.state is State.RUNNING and asyncio.get_running_loop() is self._loop:
             return
+        self.check_running()
+        self._check_loop()
+
+    def check_running(self) -> None:
+        """Return if the provider is running, on whichever event loop; call this from any thread.
+
+        Raises:
+            ProviderStateError: If it is not.
+        """
         if self.observe() is not State.RUNNING:
             self._refuse()
-        self._check_loop()
 
     def observe(self) -> State:
         """Return the state; check first whether the event loop was closed, which is no event."""
         loop = self._loop
-        if self.state is State.RUNNING and loop is not None and loop.is_closed():
+        if loop is not None and self.state in _ENDS_WITH_LOOP and loop.is_closed():
             self._stop(State.LOOP_CLOSED)
         return self.state
 
-    async def start(self, work: Coroutine[object, object, None], context: Context) -> None:
-        """Run the background work in a task of its own.
+    async def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run the background work in a task of its own, and in an empty context.
 
         The task lets any task of the loop close the provider, and no internal error can cancel the
         caller's code or wrap the caller's errors in a group. If this call is cancelled, so is the
@@ -89,15 +116,16 @@ class Lifecycle:
 
         Args:
             work: Runs until it is cancelled, then cleans up.
-            context: What the task runs in.
         """
         self._loop = asyncio.get_running_loop()
-        self._owner = self._loop.create_task(work, context=context, name="okta_tokens")
+        self._thread = threading.get_ident()
+        self._owner = self._loop.create_task(work, context=Context(), name="okta_tokens")
         self.state = State.RUNNING
         try:
             # Once the work has begun, a cancellation makes it clean up.
             await asyncio.sleep(0)
         except BaseException:
+            self.state = State.CLOSED
             self._owner.cancel()
             raise
 
@@ -123,6 +151,11 @@ class Lifecycle:
             asyncio.get_running_loop().call_soon(self._owner.cancel)
         await asyncio.wait([self._owner])
 
+    def cancelled(self) -> None:
+        """Record that the background work was cancelled, by `aclose` or by other code."""
+        if self.state is State.RUNNING:
+            self.state = State.CANCELLED
+
     def fail(self, error: Exception) -> ProviderStateError:
         """Record that the background work ended by an internal error.
 
@@ -136,11 +169,79 @@ class Lifecycle:
         self._failure = internal_error("running the provider", error)
         return self._failure
 
+    def call_soon(self, callback: Callable[[T], object], argument: T) -> None:
+        """Let the provider's event loop call a plain function; call this from any thread.
+
+        Args:
+            callback: The function, which runs in an empty context.
+            argument: Its argument.
+        """
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the event loop was closed
+                self._loop.call_soon_threadsafe(callback, argument, context=Context())
+
+    def run_from_thread(
+        self, make: Callable[[], Coroutine[Any, Any, T]], *, name: str, timeout: float
+    ) -> T:
+        """Run a coroutine on the provider's event loop, and wait for its result in this thread.
+
+        If the wait ends early, the coroutine is cancelled.
+
+        Args:
+            make: Makes the coroutine.
+            name: The public name of the call, for errors.
+            timeout: How long to wait, in seconds.
+
+        Raises:
+            ProviderStateError: If the provider does not run, or stops meanwhile, or if this is the
+                thread of its event loop.
+            TimeoutError: If there is no result in time.
+        """
+        self.check_running()
+        loop = self._loop
+        assert loop is not None  # noqa: S101 - narrows the type
+        if self._thread == threading.get_ident() or asyncio._get_running_loop() is loop:
+            message = (
+                f"{name}: this is the thread of the provider's event loop, which fetches no token "
+                "while the thread waits, and no usable token is held; await get_token instead, or "
+                "let `await provider.warm(source)` fetch the token before, for a source with "
+                "keep_fresh=True"
+            )
+            raise ProviderStateError(message)
+        coroutine = make()
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:  # the event loop was closed since the check
+            coroutine.close()
+            self.check_running()
+            raise
+        try:
+            while not futures.wait([future], min(timeout, _CHECK_INTERVAL)).done:
+                timeout -= _CHECK_INTERVAL
+                self.check_running()
+                if timeout <= 0:
+                    message = (
+                        f"{name}: no result in time; a fetch continues, so call it again later, or "
+                        "raise its timeout"
+                    )
+                    raise TimeoutError(message)
+            return future.result()
+        except futures.CancelledError:
+            self.check_running()
+            message = f"{name}: the call was cancelled on the provider's event loop; call it again"
+            raise ProviderStateError(message) from None
+        finally:
+            if loop.is_closed():
+                coroutine.close()
+            else:
+                future.cancel()
+
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
             message = (
-                "the provider belongs to another event loop; make one in each loop, or call it "
-                "from here with asyncio.run_coroutine_threadsafe"
+                "the provider belongs to another event loop; call "
+                "`await asyncio.to_thread(source.get_token_from_thread)` here, or make a provider "
+                "in each loop"
             )
             raise ProviderStateError(message)
 

@@ -7,7 +7,6 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import copy_context
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
@@ -168,6 +167,10 @@ class TokenProvider(Unserializable):
     async def start(self) -> Self:
         """Start the background work; `async with` calls this on entry.
 
+        Renewals, observers and the log run in an empty context: nothing that the caller has set,
+        such as the id of a request or a span, sticks to them. A fetch runs in a copy of the context
+        of the caller that started it, also for the callers that join it.
+
         If this call is cancelled, the provider is closed.
 
         Returns:
@@ -177,13 +180,12 @@ class TokenProvider(Unserializable):
             ProviderStateError: If the provider was started or closed before.
         """
         self._lifecycle.check_new()
-        loop, context = asyncio.get_running_loop(), copy_context()
+        loop = asyncio.get_running_loop()
         self._registry.open()
-        self._manager.flights.context = self._revoker.flights.context = context
         if self._store is not None:
-            self._store.attach(loop, context)
-        self._emitter.attach(loop, context)
-        await self._lifecycle.start(self._run(), context)
+            self._store.attach(loop)
+        self._emitter.attach(loop)
+        await self._lifecycle.start(self._run())
         return self
 
     async def aclose(self) -> None:
@@ -484,7 +486,7 @@ class TokenProvider(Unserializable):
         try:
             await self._schedule.run()
         except asyncio.CancelledError:
-            self._lifecycle.state = State.CLOSED
+            self._lifecycle.cancelled()
         except Exception as error:  # noqa: BLE001 - an internal error must not end the host
             self._emitter(ProviderFailed(error=self._lifecycle.fail(error)))
         self._manager.stop()
@@ -495,7 +497,7 @@ class TokenProvider(Unserializable):
                 await self._store.aclose()
         finally:
             await self._registry.aclose()
-            if self._lifecycle.state is State.CLOSED:
+            if self._lifecycle.state is not State.FAILED:
                 self._emitter(ProviderClosed())
             self._emitter.detach()
 

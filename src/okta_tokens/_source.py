@@ -12,6 +12,7 @@ from okta_tokens._model.domain import is_okta
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._model.urls import request_target, unescape_path
+from okta_tokens._runtime.arguments import number_of
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import ConfigurationError
 
@@ -172,6 +173,53 @@ class TokenSource(Unserializable):
         self._lifecycle.check()
         return await self._prove(dpop, token, *target, nonce)
 
+    def peek(self) -> AccessToken | None:
+        """Return the token that `get_token` would return at once; call this from any thread.
+
+        It waits for nothing and fetches nothing. It counts as a use, so the provider goes on
+        renewing the token. It is for code that cannot await, such as the callbacks of database
+        drivers. Have the token fetched before, by `TokenProvider.warm`, and renewed also while no
+        code asks for it, by `keep_fresh=True`.
+
+        Returns:
+            The token; `None` if no usable token is held.
+
+        Raises:
+            ProviderStateError: If the provider is not started, is closed, belongs to another
+                process, or its event loop has ended.
+        """
+        self._lifecycle.check_running()
+        return self._manager.peek(self._entry, self._lifecycle.call_soon)
+
+    def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken:
+        """Return a valid access token to a thread that runs no event loop of the provider's.
+
+        If no usable token is held, the provider fetches one on its event loop, and the thread
+        waits. Callers that wait for the same token share one request, whichever threads they are
+        in.
+
+        Args:
+            timeout: How long to wait, in seconds. `RetryPolicy.max_wait` limits the wait, too.
+
+        Returns:
+            The token. Use it at once and call this again for the next request.
+
+        Raises:
+            TimeoutError: If no token arrived in time; the fetch continues.
+            ConfigurationError: If the timeout is not a positive number; and as for `get_token`.
+            FetchError: If no token could be fetched.
+            ProviderStateError: As for `peek`; if the provider stops while the thread waits; and on
+                the thread of the provider's event loop, if no usable token is held: while that
+                thread waits, nothing can be fetched.
+        """
+        seconds = number_of(timeout) or 0.0
+        if not seconds > 0:
+            message = "timeout: must be a positive, finite number of seconds"
+            raise ConfigurationError(message)
+        return self.peek() or self._lifecycle.run_from_thread(
+            self.get_token, name="get_token_from_thread", timeout=seconds
+        )
+
     def invalidate(self, token: AccessToken | str) -> bool:
         """Drop a token that an API rejected, so that the next caller gets another one.
 
@@ -184,14 +232,6 @@ class TokenSource(Unserializable):
         value = token.value if isinstance(token, AccessToken) else token
         self._lifecycle.observe()
         return self._manager.invalidate(self.key, value)
-
-    def _held_token(self) -> AccessToken | None:
-        """Return the token that `get_token` would return at once, for the adapters; else `None`."""
-        entry = self._entry
-        if entry.opens <= self._wall_time() < entry.closes:
-            entry.used = USED
-            return entry.token
-        return None
 
     def _warn_of_plain_http(self, origin: str) -> None:
         """Emit, once for each origin, that an adapter sends tokens there in clear text."""

@@ -7,7 +7,6 @@ import gc
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -183,7 +182,7 @@ class World:
             random=lambda: draw,
             emit=events.append,
         )
-        store.attach(loop, copy_context())
+        store.attach(loop)
         running = asyncio.create_task(schedule.run())
         try:
             yield Process(sharing, store, endpoint, self.clock, events, schedule)

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -535,29 +535,18 @@ def test_a_start_without_an_event_loop_leaves_no_flight() -> None:
     assert len(flights._tasks) == 0
 
 
-async def test_a_flight_does_not_run_in_the_context_of_its_caller() -> None:
-    """The work does not see what the first caller set in its context."""
+async def test_a_flight_runs_in_the_context_of_the_caller_who_waits_or_in_an_empty_one() -> None:
+    """A fetch sees what its caller set, a renewal does not, and what either sets stays its own."""
     async with crew() as it:
         REQUEST.set("set by the caller")
         it.flights.start("rome")
-        it.flights.context = Context()
-        it.flights.context.run(REQUEST.set, "set by the provider")
-        it.flights.start("oslo")
+        it.flights.start("oslo", START + 1.0)
+        await it.land("rome", "landed")
+        it.flights.start("rome")
         await settle()
 
-        assert it.seen == ["not set", "set by the provider"]
-
-
-async def test_each_flight_runs_in_a_fresh_copy_of_the_context() -> None:
-    """Neither another flight nor the provider sees what a flight sets in its context."""
-    async with crew() as it:
-        it.flights.context = copy_context()
-        for key in ("rome", "oslo", "rome"):
-            it.flights.start(key)
-            await it.land(key, "landed")
-
-        assert it.seen == ["not set"] * 3
-        assert it.flights.context.get(REQUEST) is None
+        assert it.seen == ["not set", "set by the caller", "not set"]
+        assert REQUEST.get() == "set by the caller"
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

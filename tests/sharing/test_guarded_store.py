@@ -6,7 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ async def guarded() -> AsyncIterator[World]:
     errors: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: errors.append(context))
-    guard.attach(loop, copy_context())
+    guard.attach(loop)
     running = asyncio.create_task(schedule.run())
     try:
         yield World(clock, store, guard, schedule, events)

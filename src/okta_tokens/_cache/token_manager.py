@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from okta_tokens._cache.entry import MAX_DAMPING, USED, Entry, State
@@ -101,6 +102,7 @@ class TokenManager:
         self._emit = emit
         self._sharing = sharing
         self._is_stopped = False
+        self._to_renew: set[TokenKey] = set()  # until the event loop has looked at them
         self._max_flights = max(_MIN_FLIGHT_LIMIT, 2 * max_tokens)
         self.entries = EntryCache(max_tokens, self._evict)
         self.flights = SingleFlight[TokenKey, Result](self._fly, schedule)
@@ -159,6 +161,40 @@ class TokenManager:
                 return token
             flight = flight or self._start_fetch(entry, deadline)
         return self._join(flight, deadline)
+
+    def peek(
+        self, entry: Entry, call_soon: Callable[[Callable[[TokenKey], None], TokenKey], object]
+    ) -> AccessToken | None:
+        """Return the usable token of an entry, to any thread.
+
+        Another thread may run between any two lines of the event loop's. So this reads the token
+        once and decides about that object. It changes nothing but the mark of a use, and leaves a
+        renewal that is due to the event loop, once until that has looked at it.
+
+        Args:
+            entry: An entry; if the cache dropped it, the one that took its place is used.
+            call_soon: Lets the event loop call a function with a key.
+        """
+        key = entry.key
+        if entry.detached:
+            entry = self.entries.get(key) or entry
+        token = entry.token
+        now = current_instant(self._clock)
+        if token is None or token._usable_for(*now) <= 0:
+            return None
+        entry.used = USED
+        is_due = now.boot >= max(entry.refresh_at, entry.renew_after)
+        if is_due and key not in self.flights.under_way and key not in self._to_renew:
+            self._to_renew.add(key)
+            call_soon(self._renew, key)
+        return token
+
+    def _renew(self, key: TokenKey) -> None:
+        """Start the renewal of a token that another thread has used, if it is still due."""
+        self._to_renew.discard(key)
+        entry, now = self.entries.get(key), current_instant(self._clock)
+        if entry is not None and entry.state(now) is State.DUE:
+            self._renewals.begin(entry, now)
 
     def token_of(self, key: TokenKey, flight: TokenFlight | None) -> AccessToken | None:
         """Return the token of a flight that a caller waited for.

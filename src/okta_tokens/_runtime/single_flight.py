@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Coroutine, Hashable
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -71,8 +71,8 @@ class SingleFlight(Generic[K, T]):
     """The flights of some work: callers that want the same key at the same time share one run.
 
     This object owns its flights, not the first caller: waiters come and go, and the work continues.
-    Each flight runs in a task of its own, in a copy of one context. The task is one of asyncio,
-    because a task in a task group of anyio costs three times as much; `aclose` waits for each.
+    Each flight runs in a task of its own. The task is one of asyncio, because a task in a task
+    group of anyio costs three times as much; `aclose` waits for each.
 
     The state changes only between awaits, on one event loop.
 
@@ -88,8 +88,6 @@ class SingleFlight(Generic[K, T]):
         self._work = work
         self._schedule = schedule
         self._on_deadline, self._on_end = self._give_up, self._end  # one method for all flights
-        self.context = Context()
-        """The context of which every flight gets a copy."""
         self.under_way: dict[K, Flight[K, T]] = {}
         """Every flight that has not landed and is not disowned, by its key; read-only for users of
         this class."""
@@ -106,7 +104,8 @@ class SingleFlight(Generic[K, T]):
         """Start the flight for a key that has none under way.
 
         What the work depends on is an argument, because an eager task starts the work inside this
-        call.
+        call. If a caller waits, the work runs in a copy of the caller's context. Otherwise it runs
+        in an empty context, so that no request of the past is named in its logs and traces.
 
         Args:
             key: The key.
@@ -123,9 +122,10 @@ class SingleFlight(Generic[K, T]):
         if deadline is not None:
             flight.wanted, flight.deadline = True, deadline
         flight.urgent, flight.forced = urgent, forced
+        context = Context() if deadline is None else copy_context()
         work = self._run(flight)
         try:
-            task = asyncio.get_running_loop().create_task(work, context=self.context.copy())
+            task = asyncio.get_running_loop().create_task(work, context=context)
         except BaseException:
             work.close()
             self._land(flight)

@@ -71,7 +71,6 @@ class GuardedStore:
         self._breaker = CircuitBreaker(clock, random, emit)
         self._reported_at = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._context = Context()
         self._background: set[asyncio.Task[None]] = set()
         self.allows_call = self._breaker.allows_call
         self.record_success = self._breaker.record_success
@@ -81,9 +80,9 @@ class GuardedStore:
         """For how long a process may be the only one that fetches a token, in seconds."""
         return self._store.lease
 
-    def attach(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        """Run background calls on a loop, each in a copy of a context."""
-        self._loop, self._context = loop, context
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run background calls on a loop, each in an empty context."""
+        self._loop = loop
 
     def call_deadline(self) -> float:
         """Return when a call that begins now must end, in seconds of boot time."""
@@ -242,7 +241,7 @@ class GuardedStore:
         if self._loop is None or not self._breaker.allows_call():
             work.close()
             return
-        task = self._loop.create_task(self._run_quietly(work), context=self._context.copy())
+        task = self._loop.create_task(self._run_quietly(work), context=Context())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

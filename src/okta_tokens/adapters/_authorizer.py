@@ -167,7 +167,7 @@ class RequestAuthorization:
         authorizer = self._authorizer
         token = self._token
         if token is None:
-            token = self._token = authorizer.source._held_token()  # most requests need no timer
+            token = self._token = authorizer.source.peek()  # most requests need no timer
         if token is None:
             async with asyncio.timeout(max_wait):
                 token = self._token = await authorizer.source.get_token()
