@@ -130,6 +130,8 @@ def test_logged_by_the_standard_library(caplog: pytest.LogCaptureFixture) -> Non
         assert line.startswith(f"event='okta_tokens.{name}'")
         fields = FIELDS[type_name(event)]
         assert all(f"{field}={value!r}" in line for field, value in fields.items())
+        assert vars(record).items() >= fields.items()
+        assert vars(record)["event"] == f"okta_tokens.{name}"
 
 
 def test_levels_of_the_standard_library(caplog: pytest.LogCaptureFixture) -> None:
@@ -141,9 +143,13 @@ def test_levels_of_the_standard_library(caplog: pytest.LogCaptureFixture) -> Non
     assert {record.levelname for record in caplog.records} == {"WARNING", "ERROR"}
 
 
-def test_silent_by_default() -> None:
-    """Without a logging configuration of the application nothing is written."""
-    code = """
+@pytest.mark.parametrize("silenced", [False, True])
+def test_an_application_without_logging_sees_warnings_and_errors(*, silenced: bool) -> None:
+    """Without a logging configuration warnings and errors go to stderr, unless a handler is set."""
+    code = f"""
+import logging
+if {silenced}:
+    logging.getLogger("okta_tokens").addHandler(logging.NullHandler())
 import okta_tokens.events as events
 from okta_tokens.errors import ProviderStateError
 def broken(event):
@@ -152,13 +158,17 @@ from okta_tokens._emitter import Emitter
 from okta_tokens._logging import log_event
 emit = Emitter([log_event, broken])
 emit(events.ProviderFailed(error=ProviderStateError("failed")))
+emit(events.ProviderClosed())
 emit.deliver()
 """
     run = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, timeout=20, text=True
     )
 
-    assert (run.stdout, run.stderr) == ("", "")
+    failed = "event='okta_tokens.provider_failed' error='ProviderStateError' reason='failed'"
+    observer = "event='okta_tokens.observer_failed' observer='broken' error='RuntimeError'"
+    lines = [] if silenced else [failed, observer, observer]
+    assert (run.stdout, run.stderr.splitlines()) == ("", lines)
 
 
 def test_an_application_that_configures_structlog_later(caplog: pytest.LogCaptureFixture) -> None:

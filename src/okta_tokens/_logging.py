@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 from okta_tokens._model.key_identity import log_fields
 from okta_tokens._model.scopes import format_scopes
@@ -19,13 +21,19 @@ _LEVEL_NUMBERS: dict[Level, int] = {
     "error": logging.ERROR,
 }
 _STANDARD_LOGGER = logging.getLogger("okta_tokens")
-_STANDARD_LOGGER.addHandler(logging.NullHandler())
+_render = structlog.processors.KeyValueRenderer(key_order=["event"])
+
+
+def _log_arguments(
+    logger: object, method: str, fields: EventDict
+) -> tuple[tuple[str], dict[str, Any]]:
+    """Return the arguments of the standard logger's method: the fields as text and as `extra`."""
+    return (_render(logger, method, dict(fields)),), {"extra": fields}
+
+
 _WRAPPED_LOGGER: structlog.stdlib.BoundLogger = structlog.wrap_logger(
     _STANDARD_LOGGER,
-    processors=[
-        structlog.stdlib.filter_by_level,
-        structlog.processors.KeyValueRenderer(key_order=["event"]),
-    ],
+    processors=[structlog.stdlib.filter_by_level, _log_arguments],
     wrapper_class=structlog.stdlib.BoundLogger,
 )
 
@@ -34,8 +42,10 @@ def log_event(event: Event) -> None:
     """Log an event; every provider has this observer.
 
     If the application has configured structlog, structlog handles the event. Otherwise the event
-    becomes one line of the standard library's logger `okta_tokens`, which writes nothing until the
-    application adds a handler.
+    becomes one record of the standard library's logger `okta_tokens`: its message is a line with
+    every field, and its attributes are the same fields, for formatters that write JSON. If the
+    application has configured neither, Python's handler of last resort writes warnings and errors
+    to stderr.
 
     Args:
         event: The event to log, at its own level.

@@ -392,4 +392,5 @@ async def test_ssl_cert_file_is_trusted(
     assert get.returncode == (0 if trusted else 1)
     assert (b"access_token" in out) == trusted
     assert (b"is not trusted" in err) == (not trusted)
+    assert b"event=" not in err  # the log
     assert SECRET.encode() not in out + err

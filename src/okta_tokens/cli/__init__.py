@@ -16,6 +16,7 @@ from okta_tokens.cli._console import (
     INTERRUPTED,
     MISCONFIGURED,
     print_error,
+    silence_log,
 )
 from okta_tokens.cli._parser import Parser
 from okta_tokens.cli.demo import command as demo_command
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: If the arguments are invalid, or ask for help or the version.
     """
+    silence_log()
     try:
         try:
             arguments = _make_parser().parse_args(argv)

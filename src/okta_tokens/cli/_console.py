@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 FAILED = 1
@@ -17,6 +18,13 @@ exit codes:
   130  interrupted
   141  the reader of the output closed the pipe
 """
+
+
+def silence_log() -> None:
+    """Keep the provider's log off standard error: the commands say what happened themselves."""
+    logger = logging.getLogger("okta_tokens")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def print_error(*lines: str) -> None:

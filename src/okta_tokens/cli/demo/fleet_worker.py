@@ -8,6 +8,7 @@ import sys
 from hashlib import sha256
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+from okta_tokens.cli._console import silence_log
 from okta_tokens.errors import FetchError
 from okta_tokens.sandbox import DEFAULT_CLIENT
 from okta_tokens.stores.redis import RedisTokenStore
@@ -39,4 +40,5 @@ async def _main() -> None:
 
 def main() -> None:
     """Run the process."""
+    silence_log()
     asyncio.run(_main())
