@@ -101,6 +101,7 @@ class PrivateKeyJWT(key: KeyMaterial | KeyCallable, *, kid: str | None = None,
     async def __call__(self, request: TokenRequest, /) -> None
     classmethod def from_signer(cls, sign: SignCallable, *, kid: str | None, algorithm: str,
         public_key: KeyMaterial | None = None) -> Self
+class Readiness(*, ok: bool, reasons: tuple[str, ...], remaining: float | None)
 class RefreshPolicy(*, lead_fraction: float = 0.2, min_lead: float = 10.0,
         max_lead: float = 600.0, max_leeway: float = 5.0, max_backoff: float = 60.0)
     def backoff(self, failures: int, lifetime: float, random: Random) -> float
@@ -142,6 +143,7 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
         scopes: str | Iterable[str] = ()) -> AccessToken
     def inspect(self) -> list[KeyStatus]
     def invalidate(self, token: AccessToken) -> bool
+    def ready(self, *sources: TokenSource) -> Readiness
     async def revoke(self, token: AccessToken) -> None
     def source(self, client: OktaClient, scopes: str | Iterable[str] = (), *,
         keep_fresh: bool = False) -> TokenSource

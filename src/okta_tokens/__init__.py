@@ -23,7 +23,7 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._provider import TokenProvider
 from okta_tokens._runtime.clock import Clock, SystemClock
 from okta_tokens._source import TokenSource
-from okta_tokens._status import KeyStatus, Stats
+from okta_tokens._status import KeyStatus, Readiness, Stats
 from okta_tokens._version import __version__
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "KeyStatus",
     "OktaClient",
     "PrivateKeyJWT",
+    "Readiness",
     "RefreshPolicy",
     "RetryPolicy",
     "Stats",

@@ -236,6 +236,13 @@ class Lifecycle:
             else:
                 future.cancel()
 
+    def problem(self) -> str | None:
+        """Return why the provider hands out no token, or None if it runs; call from any thread."""
+        if self.observe() is State.RUNNING:
+            return None
+        failure = self._failure if self.state is State.FAILED else None
+        return str(failure or self.state.value)
+
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
             message = (

@@ -30,7 +30,7 @@ from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens._sharing.store_protocol import TokenStore
 from okta_tokens._source import TokenSource, is_access_token
-from okta_tokens._status import KeyStatus, Stats, count_up, key_status
+from okta_tokens._status import KeyStatus, Readiness, Stats, count_up, key_status
 from okta_tokens.errors import (
     ConfigurationError,
     FetchError,
@@ -366,13 +366,9 @@ class TokenProvider(Unserializable):
                 positive number.
             ProviderStateError: As for `get_token`.
         """
-        are_sources = all(issubclass(type(source), TokenSource) for source in sources)
-        if not are_sources or any(source._manager is not self._manager for source in sources):
+        if not self._are_mine(sources):
             del sources  # a caller may have passed a token or a secret
-            message = (
-                "sources: one of them is not a source of this provider; pass sources of this one"
-            )
-            raise ConfigurationError(message)
+            raise ConfigurationError(_FOREIGN_SOURCE)
         if timeout is not None and not (number_of(timeout) or 0) > 0:
             message = "timeout: must be a positive, finite number of seconds, or None"
             raise ConfigurationError(message)
@@ -437,6 +433,40 @@ class TokenProvider(Unserializable):
         self._lifecycle.check()
         self._manager.clear(client)
 
+    def ready(self, *sources: TokenSource) -> Readiness:
+        """Tell whether a service has its tokens, for readiness endpoints; call from any thread.
+
+        It waits for nothing. It is ready while usable tokens are held, whether or not Okta can be
+        reached. It counts as a use of each source. For a source without a usable token it starts a
+        fetch in the background, unless one is under way or the source cools down: a service that
+        gets no requests because it is not ready becomes ready again.
+
+        Args:
+            *sources: Sources of this provider; without any, those that are kept fresh.
+
+        Raises:
+            ConfigurationError: If a source belongs to another provider.
+        """
+        if not self._are_mine(sources):
+            del sources  # a caller may have passed a token or a secret
+            raise ConfigurationError(_FOREIGN_SOURCE)
+        problem = self._lifecycle.problem()
+        if problem is not None:
+            return Readiness(ok=False, reasons=(problem,), remaining=0.0)
+        manager, call_soon = self._manager, self._lifecycle.call_soon
+        entries = [source._entry for source in sources] if sources else manager.entries.kept()
+        reasons, remaining = list[str](), list[float]()
+        for entry in entries:
+            token = manager.peek(entry, call_soon)
+            if token is None:
+                reasons.append(manager.reason(entry.key))
+                call_soon(manager.fetch_soon, entry.key)
+            else:
+                now = current_instant(self._clock)
+                remaining.append(token._usable_for(*now))
+        least = 0.0 if reasons else min(remaining, default=None)
+        return Readiness(ok=not reasons, reasons=tuple(reasons), remaining=least)
+
     def inspect(self) -> list[KeyStatus]:
         """Return the status of each key in the cache: a snapshot without token values."""
         now = current_instant(self._clock)
@@ -455,6 +485,13 @@ class TokenProvider(Unserializable):
         state = self._lifecycle.state.name.lower().replace("_", " ")
         keys, flights = len(self._manager.entries), len(self._manager.flights.under_way)
         return f"<TokenProvider {state}: {keys} keys, {flights} in flight>"
+
+    def _are_mine(self, sources: tuple[TokenSource, ...]) -> bool:
+        """Tell whether every argument is a source of this provider."""
+        return all(
+            issubclass(type(source), TokenSource) and source._manager is self._manager
+            for source in sources
+        )
 
     def _add_spelling(
         self, client: OktaClient, scopes: str | Iterable[str]
@@ -506,6 +543,8 @@ class TokenProvider(Unserializable):
         self._manager.stop()
         self._emitter.mute()
 
+
+_FOREIGN_SOURCE = "sources: one of them is not a source of this provider; pass sources of this one"
 
 _WARM_INTERVAL = 1.0
 """Seconds after which `warm` asks a source again."""

@@ -101,6 +101,18 @@ class Stats(Record):
     """The seconds by which Okta's clock is ahead of this machine's clock, by domain."""
 
 
+class Readiness(Record):
+    """Whether a service has the tokens that it needs. `dataclasses.asdict` gives plain values."""
+
+    ok: bool
+    """Whether the provider runs, and holds a usable token for each source."""
+    reasons: tuple[str, ...]
+    """Why not, in one sentence for each cause."""
+    remaining: float | None
+    """The seconds until the first of the tokens is no longer usable; 0.0 if one is missing, and
+    `None` if there are no sources."""
+
+
 def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeyStatus:
     """Return the status of a key.
 

@@ -37,6 +37,10 @@ class EntryCache:
         """Iterate over a copy of the entries, those that are kept fresh first."""
         return iter([*self._kept.values(), *self._entries.values()])
 
+    def kept(self) -> list[Entry]:
+        """Return the entries that are kept fresh."""
+        return [*self._kept.values()]
+
     def get(self, key: TokenKey) -> Entry | None:
         """Return the entry of a key, or None."""
         entry = self._entries.get(key)

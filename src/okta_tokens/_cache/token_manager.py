@@ -9,6 +9,7 @@ import asyncio
 import copy
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from okta_tokens._cache.entry import MAX_DAMPING, USED, Entry, State
@@ -29,6 +30,7 @@ from okta_tokens._runtime.internal_error import internal_error
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import (
+    ConfigurationError,
     FetchError,
     InvalidResponseError,
     ProviderStateError,
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 
 _ADOPT_INTERVAL = 1.0
 """Seconds between two reads of the store while a key cools down."""
+
+_WITHOUT_TOKEN = {State.ABSENT, State.EXPIRED}
 
 _MIN_FLIGHT_LIMIT = 1_000
 """So many flights may be under way even if the cache is small. Flights have a limit because callers
@@ -195,6 +199,30 @@ class TokenManager:
         entry, now = self.entries.get(key), current_instant(self._clock)
         if entry is not None and entry.state(now) is State.DUE:
             self._renewals.begin(entry, now)
+
+    def fetch_soon(self, key: TokenKey) -> None:
+        """Start to fetch a token in the background, unless one is held or the key cools down.
+
+        Args:
+            key: The key of the token.
+        """
+        entry, now = self.entries.get_or_add(key), current_instant(self._clock)
+        if self._is_stopped or entry.state(now) not in _WITHOUT_TOKEN:
+            return
+        with suppress(ConfigurationError):  # which callers get
+            self._registry.check(key)
+            self._renewals.begin(entry, now)
+
+    def reason(self, key: TokenKey) -> str:
+        """Return, to any thread, why there is no usable token of a key.
+
+        Args:
+            key: The key.
+        """
+        entry = self.entries.get(key)
+        error = None if entry is None else entry.error
+        why = "none was fetched" if error is None else f"{type(error).__name__}: {error.args[0]}"
+        return f"no usable token for {key}: {why}"
 
     def token_of(self, key: TokenKey, flight: TokenFlight | None) -> AccessToken | None:
         """Return the token of a flight that a caller waited for.
