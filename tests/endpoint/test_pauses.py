@@ -1,7 +1,6 @@
 """Pauses: how long a domain gets no requests after a 429."""
 
 import asyncio
-from contextvars import copy_context
 from datetime import UTC, datetime
 
 import pytest
@@ -76,7 +75,7 @@ def new_pauses(clock: ManualClock, events: list[Event]) -> Pauses:
     offset = ClockOffset()
     offset.seconds = 30.0
     emit = Emitter([events.append])
-    emit.attach(asyncio.get_running_loop(), copy_context())
+    emit.attach(asyncio.get_running_loop())
     return Pauses(
         "https://acme.okta.com",
         clock=clock,
