@@ -22,10 +22,14 @@ from okta_tokens.events import (
     KeyEvicted,
     KeyForgotten,
     KeyIdle,
+    KeyRecovered,
+    LastRenewalFailed,
     PlainHttpUsed,
     ProviderClosed,
     ProviderFailed,
     ProviderNotReused,
+    ProviderStarted,
+    RenewalAdopted,
     RenewalFailed,
     RenewalPostponed,
     RenewalScheduled,
@@ -41,6 +45,7 @@ from okta_tokens.events import (
     TokenFetched,
     TokenInvalidated,
     TokenNotShared,
+    TokenRenewed,
     TokenRequested,
     TokenRevoked,
     UnsuitableLifetime,
@@ -63,10 +68,16 @@ ERROR_RESPONSE = OAuthError(
 NO_RESPONSE = TransportError("no response", retryable=True, attempts=3, error_id="oaeAb12")
 
 EXAMPLES: list[tuple[Event, str, str]] = [
-    (TokenRequested(key=KEY, attempt=1, renewal=True), "debug", "token_requested"),
+    (
+        TokenRequested(key=KEY, attempt=1, renewal=True, reason="due", waited=0.0),
+        "debug",
+        "token_requested",
+    ),
     (
         TokenFetched(
             key=KEY,
+            reason="missing",
+            waited=0.125,
             lifetime=3600.0,
             duration=0.123456,
             scopes=frozenset({"b"}),
@@ -77,19 +88,91 @@ EXAMPLES: list[tuple[Event, str, str]] = [
         "info",
         "token_fetched",
     ),
-    (AttemptFailed(key=KEY, error=ERROR_RESPONSE), "debug", "attempt_failed"),
     (
-        FetchFailed(key=KEY, error=NO_RESPONSE, waiters=1_000, cooldown=1.2345678),
+        TokenRenewed(
+            key=KEY,
+            reason="due",
+            waited=0.0,
+            lifetime=3600.0,
+            duration=0.5,
+            scopes=frozenset({"a", "b"}),
+            missing_scopes=frozenset(),
+            waiters=0,
+            request_id="reqAb12",
+        ),
+        "debug",
+        "token_renewed",
+    ),
+    (
+        RenewalAdopted(
+            key=KEY,
+            reason="due",
+            duration=0.5,
+            waited=0.0,
+            lifetime=300.0,
+            remaining=200.0,
+            scopes=frozenset({"a"}),
+            waiters=0,
+        ),
+        "debug",
+        "renewal_adopted",
+    ),
+    (ProviderStarted(), "info", "provider_started"),
+    (
+        AttemptFailed(key=KEY, error=ERROR_RESPONSE, reason="missing", duration=0.25, waited=0.5),
+        "debug",
+        "attempt_failed",
+    ),
+    (
+        FetchFailed(
+            key=KEY,
+            error=NO_RESPONSE,
+            reason="expired",
+            duration=30.0,
+            waited=29.5,
+            waiters=1_000,
+            failures=3,
+            without_token=61.0,
+            cooldown=1.2345678,
+        ),
         "error",
         "fetch_failed",
     ),
     (RenewalScheduled(key=KEY, after=2_880.0), "debug", "renewal_scheduled"),
     (
-        RenewalFailed(key=KEY, error=NO_RESPONSE, failures=2, remaining=99.5, after=None),
+        RenewalFailed(
+            key=KEY,
+            error=NO_RESPONSE,
+            reason="due",
+            duration=10.0,
+            waited=0.0,
+            failures=2,
+            remaining=99.5,
+            after=8.0,
+        ),
         "warning",
         "renewal_failed",
     ),
-    (RenewalPostponed(key=KEY, after=31.0), "debug", "renewal_postponed"),
+    (
+        LastRenewalFailed(
+            key=KEY,
+            error=NO_RESPONSE,
+            reason="due",
+            duration=10.0,
+            waited=0.0,
+            failures=3,
+            remaining=9.5,
+            after=None,
+        ),
+        "error",
+        "last_renewal_failed",
+    ),
+    (
+        RenewalPostponed(key=KEY, reason="due", waited=0.0, status=429, after=31.0),
+        "debug",
+        "renewal_postponed",
+    ),
+    (KeyRecovered(key=KEY, failures=4, seconds=75.0), "info", "key_recovered"),
     (KeyIdle(key=KEY), "debug", "key_idle"),
     (TokenRevoked(key=KEY), "info", "token_revoked"),
     (UnusualRequest(key=KEY, advice="check the scope"), "warning", "unusual_request"),
@@ -116,18 +199,28 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     (InvalidationIgnored(key=KEY, remaining=4.0), "warning", "invalidation_ignored"),
     (
         RequestsPaused(
-            origin="https://acme.okta.com",
+            domain="acme.okta.com",
             org_server=False,
             seconds=31.0,
             concurrency=False,
             status=429,
+            waiters=3,
             request_id="reqAb12",
         ),
         "warning",
         "requests_paused",
     ),
     (
-        TokenAdopted(key=KEY, lifetime=300.0, remaining=200.0, scopes=frozenset({"a"}), waiters=2),
+        TokenAdopted(
+            key=KEY,
+            reason="missing",
+            duration=0.5,
+            waited=0.25,
+            lifetime=300.0,
+            remaining=200.0,
+            scopes=frozenset({"a"}),
+            waiters=2,
+        ),
         "info",
         "token_adopted",
     ),
@@ -161,13 +254,16 @@ def type_name(event: Event) -> str:
 
 def numbered(number: int) -> Event:
     """Return an event with a number."""
-    return TokenRequested(key=KEY, attempt=number, renewal=False)
+    return TokenRequested(key=KEY, attempt=number, renewal=False, reason="missing", waited=0.0)
 
 
 def number_of(event: Event) -> int:
     """Return the number of an event that `numbered` made."""
     assert isinstance(event, TokenRequested)
     return event.attempt
+
+
+BASES = {"Event", "FailureEvent", "FetchEvent", "KeyEvent"}
 
 
 def test_every_event_is_public() -> None:
@@ -179,7 +275,7 @@ def test_every_event_is_public() -> None:
     }
 
     assert classes <= set(events.__all__)
-    assert {type_name(event) for event in EVENTS} == classes - {"Event", "KeyEvent"}
+    assert {type_name(event) for event in EVENTS} == classes - BASES
 
 
 def test_names_and_levels() -> None:
@@ -262,8 +358,8 @@ def test_events_about_a_key() -> None:
     others = {type_name(event) for event in EVENTS if not isinstance(event, KeyEvent)}
 
     assert others == {
-        *("PlainHttpUsed", "ProviderClosed", "ProviderFailed", "RequestsPaused"),
-        *("StoreFailed", "StoreRecovered", "StoreWithoutTls"),
+        *("PlainHttpUsed", "ProviderClosed", "ProviderFailed", "ProviderStarted"),
+        *("RequestsPaused", "StoreFailed", "StoreRecovered", "StoreWithoutTls"),
     }
 
 

@@ -28,15 +28,18 @@ KEY_FIELDS: dict[str, object] = {
 }
 NO_RESPONSE_FIELDS: dict[str, object] = {
     "error": "TransportError",
-    "reason": "no response",
+    "error_message": "no response",
     "attempts": 3,
     "retryable": True,
     "error_id": "oaeAb12",
 }
+RENEWAL_FIELDS: dict[str, object] = {"reason": "due", "waited": 0.0}
 FIELDS: dict[str, dict[str, object]] = {
-    "TokenRequested": KEY_FIELDS | {"attempt": 1, "renewal": True},
+    "TokenRequested": KEY_FIELDS | {"attempt": 1, "renewal": True, "reason": "due", "waited": 0.0},
     "TokenFetched": KEY_FIELDS
     | {
+        "reason": "missing",
+        "waited": 0.125,
         "lifetime": 3600.0,
         "duration": 0.123,
         "scopes": "b",
@@ -48,18 +51,51 @@ FIELDS: dict[str, dict[str, object]] = {
     | {
         "error": "OAuthError",
         "code": "invalid_scope",
-        "reason": "Okta refused",
+        "error_message": "Okta refused",
+        "reason": "missing",
+        "duration": 0.25,
+        "waited": 0.5,
         "status": 400,
         "attempts": 2,
         "retryable": False,
         "request_id": "reqAb12",
     },
-    "FetchFailed": KEY_FIELDS | NO_RESPONSE_FIELDS | {"waiters": 1_000, "cooldown": 1.235},
+    "FetchFailed": KEY_FIELDS
+    | NO_RESPONSE_FIELDS
+    | {
+        "reason": "expired",
+        "duration": 30.0,
+        "waited": 29.5,
+        "waiters": 1_000,
+        "failures": 3,
+        "without_token": 61.0,
+        "cooldown": 1.235,
+    },
     "RenewalScheduled": KEY_FIELDS | {"after": 2_880.0},
     "RenewalFailed": KEY_FIELDS
     | NO_RESPONSE_FIELDS
-    | {"failures": 2, "remaining": 99.5, "after": None},
-    "RenewalPostponed": KEY_FIELDS | {"after": 31.0},
+    | RENEWAL_FIELDS
+    | {"duration": 10.0, "failures": 2, "remaining": 99.5, "after": 8.0},
+    "LastRenewalFailed": KEY_FIELDS
+    | NO_RESPONSE_FIELDS
+    | RENEWAL_FIELDS
+    | {"duration": 10.0, "failures": 3, "remaining": 9.5, "after": None},
+    "RenewalPostponed": KEY_FIELDS | RENEWAL_FIELDS | {"status": 429, "after": 31.0},
+    "KeyRecovered": KEY_FIELDS | {"failures": 4, "seconds": 75.0},
+    "TokenRenewed": KEY_FIELDS
+    | RENEWAL_FIELDS
+    | {
+        "lifetime": 3600.0,
+        "duration": 0.5,
+        "scopes": "a b",
+        "missing_scopes": "",
+        "waiters": 0,
+        "request_id": "reqAb12",
+    },
+    "RenewalAdopted": KEY_FIELDS
+    | RENEWAL_FIELDS
+    | {"duration": 0.5, "lifetime": 300.0, "remaining": 200.0, "scopes": "a", "waiters": 0},
+    "ProviderStarted": {},
     "KeyIdle": KEY_FIELDS,
     "TokenRevoked": KEY_FIELDS,
     "UnusualRequest": KEY_FIELDS | {"advice": "check the scope"},
@@ -68,15 +104,24 @@ FIELDS: dict[str, dict[str, object]] = {
     "TokenInvalidated": KEY_FIELDS | {"damping": 5.0},
     "InvalidationIgnored": KEY_FIELDS | {"remaining": 4.0},
     "RequestsPaused": {
-        "origin": "https://acme.okta.com",
+        "domain": "acme.okta.com",
         "org_server": False,
         "seconds": 31.0,
         "concurrency": False,
         "status": 429,
+        "waiters": 3,
         "request_id": "reqAb12",
     },
     "TokenAdopted": KEY_FIELDS
-    | {"lifetime": 300.0, "remaining": 200.0, "scopes": "a", "waiters": 2},
+    | {
+        "reason": "missing",
+        "duration": 0.5,
+        "waited": 0.25,
+        "lifetime": 300.0,
+        "remaining": 200.0,
+        "scopes": "a",
+        "waiters": 2,
+    },
     "ScopesNotGranted": KEY_FIELDS | {"missing_scopes": "b", "scopes": "a"},
     "PlainHttpUsed": {"origin": "http://okta.internal"},
     "StoreFailed": {"reason": "ConnectionError", "after": 1.5},
@@ -90,7 +135,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "SlowResponses": KEY_FIELDS | {"duration": 5.5, "advice": "check the network"},
     "StoreWithoutTls": {"host": "redis.internal", "advice": "pass a rediss:// URL"},
     "ProviderClosed": {},
-    "ProviderFailed": {"error": "ProviderStateError", "reason": "failed"},
+    "ProviderFailed": {"error": "ProviderStateError", "error_message": "failed"},
 }
 """The fields of the line for each event of `EXAMPLES`."""
 
@@ -165,7 +210,7 @@ emit.deliver()
         [sys.executable, "-c", code], check=True, capture_output=True, timeout=20, text=True
     )
 
-    failed = "event='okta_tokens.provider_failed' error='ProviderStateError' reason='failed'"
+    failed = "event='okta_tokens.provider_failed' error='ProviderStateError' error_message='failed'"
     observer = "event='okta_tokens.observer_failed' observer='broken' error='RuntimeError'"
     lines = [] if silenced else [failed, observer, observer]
     assert (run.stdout, run.stderr.splitlines()) == ("", lines)
@@ -188,7 +233,7 @@ def test_attributes_of_an_error_that_are_not_plain_values_are_not_logged() -> No
     error = RateLimitedError("wait", retry_at=datetime(2027, 1, 15, tzinfo=UTC), headers={"a": "b"})
     structlog.configure()
     with capture_logs() as lines:
-        log_event(AttemptFailed(key=KEY, error=error))
+        log_event(AttemptFailed(key=KEY, error=error, reason="due", duration=0.5, waited=0.0))
 
     assert {"retry_at", "headers", "key"}.isdisjoint(lines[0])
     assert json.dumps(lines)

@@ -451,7 +451,7 @@ async def test_snapshots_are_plain_values_without_tokens() -> None:
         assert absent["remaining"] is None
         assert stats["keys"] == 2
         assert (stats["requests"], stats["tokens_fetched"], stats["waiters"]) == (2, 1, 1)
-        assert list(stats["clock_offsets"]) == [here.sandbox.origin]
+        assert list(stats["clock_offsets"]) == [here.client.domain]
         await caller
 
 
@@ -480,7 +480,7 @@ async def test_an_observer_that_raises_affects_no_caller() -> None:
         await provider.get_token(default_client(sandbox), "customScope")
         await asyncio.sleep(0)
 
-        assert len(events) == 3
+        assert len(events) == 4
 
 
 async def test_an_observer_may_use_the_provider() -> None:
@@ -495,7 +495,7 @@ async def test_an_observer_may_use_the_provider() -> None:
         await here.source().get_token()
         await here.quiet()
 
-        assert seen == [1, 1, 1]
+        assert seen == [1] * 4
 
 
 # Forgetting

@@ -181,14 +181,16 @@ protocol KeyDescription
 class OAuthError(message: str, *, error: str, description: str, status: int,
         advice: str = '', **facts: Unpack[FetchFacts])
 class ProviderStateError
-class RateLimitedError(message: str, *, retry_at: datetime, **facts: Unpack[FetchFacts])
+class RateLimitedError(message: str, *, retry_at: datetime, status: int | None = None,
+        **facts: Unpack[FetchFacts])
 class ServerError(message: str, *, status: int, retry_at: datetime | None = None,
         **facts: Unpack[FetchFacts])
 class TokenProviderError
 class TransportError(message: str, **facts: Unpack[FetchFacts])
 """,
     "okta_tokens.events": """
-class AttemptFailed(*, key: TokenKey, error: FetchError)
+class AttemptFailed(*, key: TokenKey, reason: Reason, waited: float, error: FetchError,
+        duration: float)
     level = 'debug'
     name = 'okta_tokens.attempt_failed'
 class ClientNotReused(*, key: TokenKey, advice: str)
@@ -197,8 +199,14 @@ class ClientNotReused(*, key: TokenKey, advice: str)
 class Event()
     level: ClassVar[Level]
     name: ClassVar[str]
-class FetchFailed(*, key: TokenKey, error: TokenProviderError, waiters: int,
-        cooldown: float)
+class FailureEvent(*, key: TokenKey, reason: Reason, waited: float,
+        error: TokenProviderError, duration: float)
+    error_type: str
+    status: int | None
+class FetchEvent(*, key: TokenKey, reason: Reason, waited: float)
+class FetchFailed(*, key: TokenKey, reason: Reason, waited: float,
+        error: TokenProviderError, duration: float, waiters: int, failures: int,
+        without_token: float, cooldown: float)
     level = 'error'
     name = 'okta_tokens.fetch_failed'
 class InvalidationIgnored(*, key: TokenKey, remaining: float)
@@ -214,6 +222,14 @@ class KeyForgotten(*, key: TokenKey)
 class KeyIdle(*, key: TokenKey)
     level = 'debug'
     name = 'okta_tokens.key_idle'
+class KeyRecovered(*, key: TokenKey, failures: int, seconds: float)
+    level = 'info'
+    name = 'okta_tokens.key_recovered'
+class LastRenewalFailed(*, key: TokenKey, reason: Reason, waited: float,
+        error: TokenProviderError, duration: float, failures: int, remaining: float,
+        after: float | None)
+    level = 'error'
+    name = 'okta_tokens.last_renewal_failed'
 protocol Observer
     def __call__(self, event: Event, /) -> None
 class PlainHttpUsed(*, origin: str)
@@ -228,18 +244,28 @@ class ProviderFailed(*, error: ProviderStateError)
 class ProviderNotReused(*, key: TokenKey, advice: str)
     level = 'warning'
     name = 'okta_tokens.provider_not_reused'
-class RenewalFailed(*, key: TokenKey, error: TokenProviderError, failures: int,
-        remaining: float, after: float | None)
+class ProviderStarted()
+    level = 'info'
+    name = 'okta_tokens.provider_started'
+Reason: 
+class RenewalAdopted(*, key: TokenKey, reason: Reason, waited: float, duration: float,
+        lifetime: float, remaining: float, scopes: frozenset[str], waiters: int)
+    level = 'debug'
+    name = 'okta_tokens.renewal_adopted'
+class RenewalFailed(*, key: TokenKey, reason: Reason, waited: float,
+        error: TokenProviderError, duration: float, failures: int, remaining: float,
+        after: float | None)
     level = 'warning'
     name = 'okta_tokens.renewal_failed'
-class RenewalPostponed(*, key: TokenKey, after: float)
+class RenewalPostponed(*, key: TokenKey, reason: Reason, waited: float, status: int | None,
+        after: float)
     level = 'debug'
     name = 'okta_tokens.renewal_postponed'
 class RenewalScheduled(*, key: TokenKey, after: float)
     level = 'debug'
     name = 'okta_tokens.renewal_scheduled'
-class RequestsPaused(*, origin: str, org_server: bool, seconds: float, concurrency: bool,
-        status: int, request_id: str | None)
+class RequestsPaused(*, domain: str, org_server: bool, seconds: float, concurrency: bool,
+        status: int, waiters: int, request_id: str | None)
     level = 'warning'
     name = 'okta_tokens.requests_paused'
 class ScopesNotGranted(*, key: TokenKey, missing_scopes: frozenset[str],
@@ -264,13 +290,13 @@ class StoreRecovered(*, seconds: float)
 class StoreWithoutTls(*, host: str, advice: str)
     level = 'warning'
     name = 'okta_tokens.store_without_tls'
-class TokenAdopted(*, key: TokenKey, lifetime: float, remaining: float,
-        scopes: frozenset[str], waiters: int)
+class TokenAdopted(*, key: TokenKey, reason: Reason, waited: float, duration: float,
+        lifetime: float, remaining: float, scopes: frozenset[str], waiters: int)
     level = 'info'
     name = 'okta_tokens.token_adopted'
-class TokenFetched(*, key: TokenKey, lifetime: float, duration: float,
-        scopes: frozenset[str], missing_scopes: frozenset[str], waiters: int,
-        request_id: str | None)
+class TokenFetched(*, key: TokenKey, reason: Reason, waited: float, lifetime: float,
+        duration: float, scopes: frozenset[str], missing_scopes: frozenset[str],
+        waiters: int, request_id: str | None)
     level = 'info'
     name = 'okta_tokens.token_fetched'
 class TokenInvalidated(*, key: TokenKey, damping: float)
@@ -279,7 +305,13 @@ class TokenInvalidated(*, key: TokenKey, damping: float)
 class TokenNotShared(*, key: TokenKey)
     level = 'warning'
     name = 'okta_tokens.token_not_shared'
-class TokenRequested(*, key: TokenKey, attempt: int, renewal: bool)
+class TokenRenewed(*, key: TokenKey, reason: Reason, waited: float, lifetime: float,
+        duration: float, scopes: frozenset[str], missing_scopes: frozenset[str],
+        waiters: int, request_id: str | None)
+    level = 'debug'
+    name = 'okta_tokens.token_renewed'
+class TokenRequested(*, key: TokenKey, reason: Reason, waited: float, attempt: int,
+        renewal: bool)
     level = 'debug'
     name = 'okta_tokens.token_requested'
 class TokenRevoked(*, key: TokenKey)

@@ -70,7 +70,15 @@ OBJECTS: dict[str, object] = {
     "RedisTokenStore": RedisTokenStore(f"redis://:{SECRET}@localhost", keys=[STORE_KEY]),
     "event": KeyIdle(key=KEY),
     "event with an error": FetchFailed(
-        key=KEY, error=FetchError("why", key=KEY), waiters=1, cooldown=1.0
+        key=KEY,
+        error=FetchError("why", key=KEY),
+        reason="missing",
+        duration=1.0,
+        waited=1.0,
+        waiters=1,
+        failures=1,
+        without_token=1.0,
+        cooldown=1.0,
     ),
     "error": FetchError("why", key=KEY),
     "source": PROVIDER.source(CLIENT, "a"),

@@ -91,7 +91,14 @@ async def test_an_adopted_token_emits_an_event() -> None:
         assert token.value == shared.value
         assert other.seen(TokenAdopted) == [
             TokenAdopted(
-                key=token.key, lifetime=300, remaining=200, scopes=frozenset({"a"}), waiters=1
+                key=token.key,
+                reason="missing",
+                duration=0.0,
+                waited=0.0,
+                lifetime=300,
+                remaining=200,
+                scopes=frozenset({"a"}),
+                waiters=1,
             )
         ]
         assert here.seen(TokenAdopted) == []

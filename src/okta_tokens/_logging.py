@@ -89,7 +89,7 @@ def _event_fields(event: Event) -> dict[str, object]:
 
 
 def _error_fields(error: TokenProviderError) -> dict[str, object]:
-    fields: dict[str, object] = {"error": type(error).__name__, "reason": str(error.args[0])}
+    fields: dict[str, object] = {"error": type(error).__name__, "error_message": str(error.args[0])}
     for name in ("status", "error", "attempts", "retryable", "request_id", "error_id"):
         if (value := getattr(error, name, None)) is not None:
             fields["code" if name == "error" else name] = value

@@ -37,7 +37,7 @@ from okta_tokens.errors import (
     ProviderStateError,
     TokenProviderError,
 )
-from okta_tokens.events import Observer, ProviderClosed, ProviderFailed
+from okta_tokens.events import Observer, ProviderClosed, ProviderFailed, ProviderStarted
 
 
 class TokenProvider(Unserializable):
@@ -186,6 +186,7 @@ class TokenProvider(Unserializable):
         if self._store is not None:
             self._store.attach(loop)
         await self._lifecycle.start(self._run())
+        self._emitter(ProviderStarted())
         return self
 
     async def aclose(self) -> None:

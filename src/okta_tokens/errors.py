@@ -167,12 +167,21 @@ class RateLimitedError(FetchError):
     Args:
         message: What is wrong, and what to do.
         retry_at: The time at which the pause ends, in UTC.
+        status: The HTTP status, 429; None if no request was sent.
         **facts: See `FetchError`.
     """
 
-    def __init__(self, message: str, *, retry_at: datetime, **facts: Unpack[FetchFacts]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_at: datetime,
+        status: int | None = None,
+        **facts: Unpack[FetchFacts],
+    ) -> None:
         super().__init__(message, **facts)
         self.retry_at = retry_at
+        self.status = status
 
 
 class ServerError(FetchError):

@@ -19,17 +19,24 @@ __all__ = [
     "AttemptFailed",
     "ClientNotReused",
     "Event",
+    "FailureEvent",
+    "FetchEvent",
     "FetchFailed",
     "InvalidationIgnored",
     "KeyEvent",
     "KeyEvicted",
     "KeyForgotten",
     "KeyIdle",
+    "KeyRecovered",
+    "LastRenewalFailed",
     "Observer",
     "PlainHttpUsed",
     "ProviderClosed",
     "ProviderFailed",
     "ProviderNotReused",
+    "ProviderStarted",
+    "Reason",
+    "RenewalAdopted",
     "RenewalFailed",
     "RenewalPostponed",
     "RenewalScheduled",
@@ -45,6 +52,7 @@ __all__ = [
     "TokenFetched",
     "TokenInvalidated",
     "TokenNotShared",
+    "TokenRenewed",
     "TokenRequested",
     "TokenRevoked",
     "UnsuitableLifetime",
@@ -52,6 +60,11 @@ __all__ = [
 ]
 
 Level = Literal["debug", "info", "warning", "error"]
+
+Reason = Literal["missing", "due", "expired", "rejected", "forced", "revocation"]
+"""Why a request is made. `missing`: no token is held. `due`: the token will expire soon. `expired`:
+the token is past its leeway. `rejected`: an API rejected the last token. `forced`: a caller wants
+another token (`TokenSource.refresh`). `revocation`: the request revokes a token."""
 
 _INNER_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -88,7 +101,36 @@ class KeyEvent(Event):
     """The key of the token."""
 
 
-class TokenRequested(KeyEvent, level="debug"):
+class FetchEvent(KeyEvent):
+    """Something that happened to a fetch, a renewal or an attempt; the base of these events."""
+
+    reason: Reason
+    """Why the token is fetched."""
+    waited: float
+    """Seconds that the caller who came first has waited by now; 0.0 if no caller waits."""
+
+
+class FailureEvent(FetchEvent):
+    """A fetch, a renewal or an attempt that failed; the base of these events."""
+
+    error: TokenProviderError
+    """Why it failed."""
+    duration: float
+    """Seconds from its start to its end; of a fetch or a renewal with every attempt and wait."""
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the last response; `None` if there was none."""
+        return getattr(self.error, "status", None)
+
+    @property
+    def error_type(self) -> str:
+        """The error code of the response (RFC 6749 section 5.2), or the class of the error."""
+        code = getattr(self.error, "error", None)
+        return code if isinstance(code, str) and code else type(self.error).__name__
+
+
+class TokenRequested(FetchEvent, level="debug"):
     """The provider is about to send a token request."""
 
     attempt: int
@@ -97,7 +139,7 @@ class TokenRequested(KeyEvent, level="debug"):
     """True if no caller waits for the token."""
 
 
-class TokenFetched(KeyEvent, level="info"):
+class TokenFetched(FetchEvent, level="info"):
     """A token arrived; callers get it from now on."""
 
     lifetime: float
@@ -114,6 +156,10 @@ class TokenFetched(KeyEvent, level="info"):
     """The response's `X-Okta-Request-Id`."""
 
 
+class TokenRenewed(TokenFetched, level="debug"):
+    """A token arrived in time to replace a usable one; callers get it from now on."""
+
+
 class ScopesNotGranted(KeyEvent, level="warning"):
     """A token arrived without some of the requested scopes; told once for each change."""
 
@@ -123,9 +169,11 @@ class ScopesNotGranted(KeyEvent, level="warning"):
     """The granted scopes."""
 
 
-class TokenAdopted(KeyEvent, level="info"):
+class TokenAdopted(FetchEvent, level="info"):
     """The provider found another process's token in the store; callers get it from now on."""
 
+    duration: float
+    """Seconds from the start of the fetch to its end."""
     lifetime: float
     """Seconds from the other process's request to expiry."""
     remaining: float
@@ -136,22 +184,37 @@ class TokenAdopted(KeyEvent, level="info"):
     """The number of callers that waited for the token."""
 
 
-class AttemptFailed(KeyEvent, level="debug"):
+class RenewalAdopted(TokenAdopted, level="debug"):
+    """The provider found another process's token in the store in time to replace a usable one."""
+
+
+class AttemptFailed(FailureEvent, level="debug"):
     """An attempt failed; the fetch may continue with another attempt."""
 
     error: FetchError
     """Why the attempt failed."""
 
 
-class FetchFailed(KeyEvent, level="error"):
+class FetchFailed(FailureEvent, level="error"):
     """A fetch failed and no usable token is held, so callers get the error."""
 
-    error: TokenProviderError
-    """Why the fetch failed."""
     waiters: int
     """The number of callers that get the error now."""
+    failures: int
+    """The number of fetches of this key that failed in a row."""
+    without_token: float
+    """Seconds since the last usable token, or since the first failure if there was none."""
     cooldown: float
     """Seconds for which later callers get the error at once."""
+
+
+class KeyRecovered(KeyEvent, level="info"):
+    """A token arrived after failed fetches or renewals."""
+
+    failures: int
+    """The number of fetches and renewals that had failed in a row."""
+    seconds: float
+    """Seconds since the first of them failed."""
 
 
 class RenewalScheduled(KeyEvent, level="debug"):
@@ -161,11 +224,9 @@ class RenewalScheduled(KeyEvent, level="debug"):
     """Seconds until the renewal."""
 
 
-class RenewalFailed(KeyEvent, level="warning"):
+class RenewalFailed(FailureEvent, level="warning"):
     """A renewal failed; callers still get the token that is held."""
 
-    error: TokenProviderError
-    """Why the renewal failed."""
     failures: int
     """The number of renewals of this token that failed in a row."""
     remaining: float
@@ -174,9 +235,18 @@ class RenewalFailed(KeyEvent, level="warning"):
     """Seconds until the next renewal; `None` if it starts when a caller gets the token."""
 
 
-class RenewalPostponed(KeyEvent, level="debug"):
+class LastRenewalFailed(RenewalFailed, level="error"):
+    """A renewal failed, and none is scheduled for as long as callers still get the token.
+
+    Callers will wait, or get the error, after `remaining` seconds.
+    """
+
+
+class RenewalPostponed(FetchEvent, level="debug"):
     """A renewal moved to the end of a pause that Okta asked for."""
 
+    status: int | None
+    """The HTTP status of the response to this renewal; `None` if it sent no request."""
     after: float
     """Seconds until the renewal."""
 
@@ -288,8 +358,8 @@ class RequestsPaused(Event, level="warning"):
     Okta responded with 429, or asked for the pause in a server error (`Retry-After`).
     """
 
-    origin: str
-    """The domain, with its scheme."""
+    domain: str
+    """The domain, `host[:port]`."""
     org_server: bool
     """True for the org authorization server, false for all custom authorization servers."""
     seconds: float
@@ -298,6 +368,8 @@ class RequestsPaused(Event, level="warning"):
     """True if too many requests were under way at the same time."""
     status: int
     """The HTTP status of the response."""
+    waiters: int
+    """The number of callers that wait for a token of the domain now."""
     request_id: str | None
     """The response's `X-Okta-Request-Id`."""
 
@@ -359,6 +431,10 @@ class TokenNotShared(KeyEvent, level="warning"):
     credential. Give a class of your own a `credential_identity`; give
     `PrivateKeyJWT.from_signer` a `public_key` or a `kid`.
     """
+
+
+class ProviderStarted(Event, level="info"):
+    """The provider was started."""
 
 
 class ProviderClosed(Event, level="info"):

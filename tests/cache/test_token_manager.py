@@ -1258,11 +1258,13 @@ async def test_events_come_in_order() -> None:
         await here.quiet()
 
         assert [event.name.removeprefix("okta_tokens.") for event in here.events] == [
+            "provider_started",
             "token_requested",
             "attempt_failed",
             "fetch_failed",
             "token_requested",
             "token_fetched",
+            "key_recovered",
             "renewal_scheduled",
         ]
         failed, fetched = here.seen(FetchFailed)[0], here.seen(TokenFetched)[0]

@@ -253,7 +253,7 @@ async def test_a_429_of_a_custom_server_does_not_pause_the_org_server() -> None:
         assert (await here.provider.get_token(org(here), "okta.users.read")).value
         assert here.sandbox.token_requests == 2
         (paused,) = here.seen(RequestsPaused)
-        assert paused.origin == here.sandbox.origin
+        assert paused.domain == here.client.domain
         assert (paused.org_server, paused.concurrency) == (False, False)
         assert paused.request_id
 
@@ -524,7 +524,7 @@ async def test_a_response_without_a_date_does_not_change_the_clock_offset() -> N
         client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
         await provider.get_token(client, "a")
 
-        assert provider.stats().clock_offsets == {origin: 0.0}
+        assert provider.stats().clock_offsets == {client.domain: 0.0}
 
 
 async def test_a_pause_is_at_most_a_day() -> None:

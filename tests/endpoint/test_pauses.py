@@ -77,11 +77,11 @@ def new_pauses(clock: ManualClock, events: list[Event]) -> Pauses:
     emit = Emitter([events.append])
     emit.attach(asyncio.get_running_loop())
     return Pauses(
-        "https://acme.okta.com",
         clock=clock,
         clock_offset=offset,
         max_pause=60.0,
         emit=emit,
+        count_waiters=lambda: 2,
         store=None,
     )
 

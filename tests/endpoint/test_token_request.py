@@ -50,20 +50,21 @@ def test_each_request_is_built_afresh() -> None:
 
 
 def test_the_event_of_a_request_tells_attempt_and_purpose() -> None:
-    """The event of a token request holds its number, and whether a caller waits for it."""
+    """The event of a token request has its number, its reason, and how long a caller waits."""
     flight: TokenFlight = Flight(KEY)
+    flight.reason = "due"
     events: list[Event] = []
     emit, operation = Emitter([events.append]), FetchOperation(flight)
 
-    operation.count_request(emit)
-    flight.wanted = True
-    operation.count_request(emit)
+    operation.count_request(emit, lambda: 100.0)
+    flight.wanted, flight.wanted_since = True, 97.0
+    operation.count_request(emit, lambda: 100.0)
     emit.deliver()
 
     assert operation.requests_sent == 2
     assert events == [
-        TokenRequested(key=KEY, attempt=1, renewal=True),
-        TokenRequested(key=KEY, attempt=2, renewal=False),
+        TokenRequested(key=KEY, attempt=1, renewal=True, reason="due", waited=0.0),
+        TokenRequested(key=KEY, attempt=2, renewal=False, reason="due", waited=3.0),
     ]
 
 

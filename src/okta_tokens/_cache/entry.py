@@ -10,6 +10,7 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Instant
 from okta_tokens._runtime.schedule import Timer
 from okta_tokens.errors import TokenProviderError
+from okta_tokens.events import Reason
 
 FOR_RENEWAL = 1
 FOR_EVICTION = 2
@@ -51,15 +52,16 @@ class Damping:
     rejection.
     """
 
-    __slots__ = ("_landed_at", "_rejected", "_replacement", "ignored", "seconds")
+    __slots__ = ("_landed_at", "_replacement", "ignored", "is_rejected", "seconds")
 
     def __init__(self) -> None:
         self.seconds = MIN_DAMPING
         """The length of the window."""
         self.ignored = 0
         """How many rejections of the present token were ignored."""
+        self.is_rejected = False
+        """Whether the last token was rejected and dropped."""
         self._landed_at = 0.0
-        self._rejected = False
         self._replacement = False
 
     def accept(self, now: Instant) -> None:
@@ -68,8 +70,8 @@ class Damping:
         Args:
             now: The present moment.
         """
-        self._replacement = self._rejected or self.ignored > 0
-        self._rejected, self.ignored = False, 0
+        self._replacement = self.is_rejected or self.ignored > 0
+        self.is_rejected, self.ignored = False, 0
         self._landed_at = now.boot
 
     def reject(self, now: Instant) -> float:
@@ -87,7 +89,7 @@ class Damping:
             return self.seconds - age
         again = self._replacement and (self.ignored > 0 or age < MAX_DAMPING)
         self.seconds = min(2 * self.seconds, MAX_DAMPING) if again else MIN_DAMPING
-        self._rejected = True
+        self.is_rejected = True
         return 0.0
 
 
@@ -109,6 +111,7 @@ class Entry(Timer):
         "error",
         "failed_fetches",
         "failed_renewals",
+        "failing_since",
         "granted",
         "kept_fresh",
         "key",
@@ -147,6 +150,8 @@ class Entry(Timer):
         """How many renewals have failed since the token arrived."""
         self.failed_fetches = 0
         """How many fetches have failed in a row."""
+        self.failing_since = _NEVER
+        """When the first of these fetches and renewals failed, in seconds of boot time."""
         self.granted = key.scope
         """The scopes of the last token, joined by spaces; at first, the requested ones."""
         self.error: TokenProviderError | None = None
@@ -202,6 +207,7 @@ class Entry(Timer):
         self.refresh_at = refresh_at
         self.renew_after = self.refuse_until = _CLOSED
         self.failed_renewals = self.failed_fetches = 0
+        self.failing_since = _NEVER
         self.error = None
         self.used &= ~FOR_RENEWAL
         if self._damping is not None:
@@ -226,6 +232,17 @@ class Entry(Timer):
         if not kept:
             self.drop_token()
         return kept
+
+    def fetch_reason(self) -> Reason:
+        """Return why a token must be fetched if no usable one is held."""
+        if self._damping is not None and self._damping.is_rejected:
+            return "rejected"
+        return "missing" if self.token is None else "expired"
+
+    @property
+    def failures(self) -> int:
+        """How many fetches and renewals have failed in a row."""
+        return self.failed_fetches + self.failed_renewals
 
     @property
     def unusable_at(self) -> float:

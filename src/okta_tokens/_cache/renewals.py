@@ -7,14 +7,20 @@ from okta_tokens._cache.entry_cache import EntryCache
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import Result, TokenFlight
+from okta_tokens._endpoint.token_request import Result, TokenFlight, reason_of
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, Instant, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import FetchError, TokenProviderError
-from okta_tokens.events import KeyForgotten, KeyIdle, RenewalFailed, RenewalPostponed
+from okta_tokens.events import (
+    KeyForgotten,
+    KeyIdle,
+    LastRenewalFailed,
+    RenewalFailed,
+    RenewalPostponed,
+)
 
 USABLE = {State.FRESH, State.DUE}
 """The states of an entry whose token is handed out."""
@@ -85,9 +91,16 @@ class Renewals:
         else:
             if entry.token is not None:
                 self.set_timer(entry, last_chance)
-            self._flights.start(entry.key, urgent=urgent)
+            reason = "due" if now.boot < entry.unusable_at else entry.fetch_reason()
+            self._flights.start(entry.key, reason=reason, urgent=urgent)
 
-    def postpone(self, entry: Entry, now: Instant) -> None:
+    def postpone(
+        self,
+        entry: Entry,
+        now: Instant,
+        flight: TokenFlight | None = None,
+        status: int | None = None,
+    ) -> None:
         """Move a renewal to the end of a pause plus a random time, so that renewals spread out.
 
         The last renewal before the token becomes unusable waits for no outage.
@@ -95,6 +108,8 @@ class Renewals:
         Args:
             entry: The entry.
             now: The present moment.
+            flight: The flight that met the pause; None if no request was sent.
+            status: The HTTP status of the response that it got.
         """
         pauses = self._registry.endpoint(entry.key).pauses
         spread = self._refresh.spread(entry.lifetime, self._random)
@@ -103,10 +118,20 @@ class Renewals:
         last_chance = self._last_chance(entry)
         if max(rate_limited_until, now.boot) < last_chance < entry.renew_after:
             entry.renew_after = last_chance
-        self._emit(RenewalPostponed(key=entry.key, after=entry.renew_after - now.boot))
+        self._emit(
+            RenewalPostponed(
+                key=entry.key,
+                reason="due" if flight is None else reason_of(flight),
+                waited=0.0 if flight is None else flight.waited(now.boot),
+                status=status,
+                after=entry.renew_after - now.boot,
+            )
+        )
         self.set_timer(entry, entry.renew_after)
 
-    def fail(self, entry: Entry, error: TokenProviderError, now: Instant) -> None:
+    def fail(
+        self, entry: Entry, error: TokenProviderError, now: Instant, flight: TokenFlight
+    ) -> None:
         """Set when the next renewal is tried.
 
         The last attempt starts early enough before the token becomes unusable that its response
@@ -117,9 +142,11 @@ class Renewals:
             entry: The entry, whose token is usable.
             error: Why the renewal failed.
             now: The present moment.
+            flight: The flight that failed.
         """
         unusable_at = entry.unusable_at
         entry.failed_renewals += 1
+        entry.failing_since = min(entry.failing_since, now.boot)
         entry.error = error
         wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
         wait = max(wait, requested_wait(error, now.wall, self._retry.max_pause))
@@ -130,10 +157,15 @@ class Renewals:
         elif last_chance < entry.renew_after and entry.failed_renewals > 1:
             entry.renew_after = unusable_at
         retryable = is_retryable(error)
+        is_last = not retryable or entry.renew_after >= unusable_at
+        kind = LastRenewalFailed if is_last else RenewalFailed
         self._emit(
-            RenewalFailed(
+            kind(
                 key=entry.key,
                 error=error,
+                reason=reason_of(flight),
+                duration=now.boot - flight.started_at,
+                waited=flight.waited(now.boot),
                 failures=entry.failed_renewals,
                 remaining=unusable_at - now.boot,
                 after=entry.renew_after - now.boot if retryable else None,

@@ -19,7 +19,12 @@ from okta_tokens._cache.renewals import USABLE, Renewals, is_retryable
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import FetchOperation, Result, TokenFlight
+from okta_tokens._endpoint.token_request import (
+    FetchOperation,
+    Result,
+    TokenFlight,
+    reason_of,
+)
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
@@ -43,11 +48,14 @@ from okta_tokens.events import (
     InvalidationIgnored,
     KeyEvicted,
     KeyForgotten,
+    KeyRecovered,
+    RenewalAdopted,
     RenewalScheduled,
     ScopesNotGranted,
     TokenAdopted,
     TokenFetched,
     TokenInvalidated,
+    TokenRenewed,
 )
 
 if TYPE_CHECKING:
@@ -348,7 +356,8 @@ class TokenManager:
             raise TransportError(message, key=key, retryable=True)
         if not entry.lifetime and not entry.failed_fetches:
             self._misuse.check_request(key)
-        return self.flights.start(key, deadline, forced=forced)
+        reason = "forced" if forced else entry.fetch_reason()
+        return self.flights.start(key, deadline, reason=reason, forced=forced)
 
     def _deadline_error(self, key: TokenKey) -> FetchError:
         """Return the error for a caller who has waited for as long as the policy allows."""
@@ -515,11 +524,11 @@ class TokenManager:
                 return token
             result = _expired_on_arrival(result, flight.key)
         if isinstance(result, RateLimitedError) and not flight.wanted:
-            self._renewals.postpone(entry, now)
+            self._renewals.postpone(entry, now, flight, result.status)
         elif entry.state(now) in USABLE:
-            self._renewals.fail(entry, result, now)
+            self._renewals.fail(entry, result, now, flight)
         else:
-            self._land_failed_fetch(entry, result, now, flight.waiting)
+            self._land_failed_fetch(entry, result, now, flight)
         return result
 
     def _disowned(self, key: TokenKey, result: TokenResponse | TokenProviderError) -> Result:
@@ -555,6 +564,7 @@ class TokenManager:
         response_time = self._registry.endpoint(entry.key).response_time
         age = self._refresh.refresh_after(lifetime, self._random, response_time)
         refresh_at = response.sent.boot + age
+        failures, failing_since = entry.failures, entry.failing_since
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if flight.is_awaited:
             entry.used = USED
@@ -562,9 +572,13 @@ class TokenManager:
             self._report_scopes(entry, token)
         self._misuse.check_lifetime(entry.key, lifetime)
         if response.adopted:
+            adopted = RenewalAdopted if flight.reason == "due" else TokenAdopted
             self._emit(
-                TokenAdopted(
+                adopted(
                     key=entry.key,
+                    reason=reason_of(flight),
+                    duration=now.boot - flight.started_at,
+                    waited=flight.waited(now.boot),
                     lifetime=lifetime,
                     remaining=response.sent.boot + lifetime - now.boot,
                     scopes=token.scopes,
@@ -572,10 +586,13 @@ class TokenManager:
                 )
             )
         else:
+            fetched = TokenRenewed if flight.reason == "due" else TokenFetched
             self._emit.emit_lazily(
-                TokenFetched,
-                lambda: TokenFetched(
+                fetched,
+                lambda: fetched(
                     key=entry.key,
+                    reason=reason_of(flight),
+                    waited=flight.waited(now.boot),
                     lifetime=lifetime,
                     duration=now.boot - response.sent.boot,
                     scopes=token.scopes,
@@ -586,6 +603,9 @@ class TokenManager:
             )
             self._misuse.check_response_time(entry.key, response_time, lifetime)
             self._misuse.check_provider(entry.key, now=now.boot, usable_until=entry.unusable_at)
+        if failures:
+            seconds = now.boot - failing_since
+            self._emit(KeyRecovered(key=entry.key, failures=failures, seconds=seconds))
         self._emit.emit_lazily(
             RenewalScheduled,
             lambda: RenewalScheduled(key=entry.key, after=refresh_at - now.boot),
@@ -600,16 +620,30 @@ class TokenManager:
             self._emit(ScopesNotGranted(key=entry.key, missing_scopes=missing, scopes=token.scopes))
 
     def _land_failed_fetch(
-        self, entry: Entry, error: TokenProviderError, now: Instant, waiters: int
+        self, entry: Entry, error: TokenProviderError, now: Instant, flight: TokenFlight
     ) -> None:
         """Begin the cool-down, in which later callers get the error."""
         entry.failed_fetches += 1
+        entry.failing_since = min(entry.failing_since, now.boot)
         cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
         cooldown = max(cooldown, requested_wait(error, now.wall, self._retry.max_pause))
         # For renewals too: a wall clock that is set right again may make a token usable again.
         entry.refuse_until = entry.renew_after = now.boot + cooldown
         entry.error = error
-        self._emit(FetchFailed(key=entry.key, error=error, waiters=waiters, cooldown=cooldown))
+        last_token = entry.failing_since if entry.token is None else entry.unusable_at
+        self._emit(
+            FetchFailed(
+                key=entry.key,
+                error=error,
+                reason=reason_of(flight),
+                duration=now.boot - flight.started_at,
+                waited=flight.waited(now.boot),
+                waiters=flight.waiting,
+                failures=entry.failed_fetches,
+                without_token=now.boot - last_token,
+                cooldown=cooldown,
+            )
+        )
         if not entry.kept_fresh:
             # Long enough to count consecutive failures; then a mistyped scope is forgotten.
             self._renewals.set_timer(entry, entry.refuse_until + self._retry.max_cooldown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
@@ -25,6 +25,7 @@ from okta_tokens._endpoint.token_request import (
     Operation,
     RevocationFlight,
     TokenFlight,
+    reason_of,
 )
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import Random, RetryPolicy
@@ -102,14 +103,14 @@ class Endpoint:
         self._emit = emit
         # By authorization server: the nonce that the next proof repeats (RFC 9449 section 8).
         self._nonces: LRUCache[str | None, str] = LRUCache(_MAX_NONCES)
-        self._under_way = 0
+        self._under_way: dict[Operation[Any], None] = {}
         self._clock_offset = ClockOffset()
         self.pauses = Pauses(
-            origin,
             clock=clock,
             clock_offset=self._clock_offset,
             max_pause=policy.max_pause,
             emit=emit,
+            count_waiters=self._count_waiters,
             store=store,
         )
         self.response_time = 0.0
@@ -179,7 +180,7 @@ class Endpoint:
         policy, clock, flight = self._policy, self._clock, operation.flight
         spent, attempt = 0.0, 0
         result: T | FetchError | None = None
-        self._under_way += 1
+        self._under_way[operation] = None
         try:
             while True:
                 error = None if self._enters_at_once(operation) else await self._enter(operation)
@@ -205,7 +206,7 @@ class Endpoint:
                     return result
                 await clock.sleep_until(clock.boot_time() + delay)
         finally:
-            self._under_way -= 1
+            del self._under_way[operation]
 
     def _pause_end(self, operation: Operation[T]) -> float:
         return self.pauses.end(operation.key, urgent=operation.flight.urgent)
@@ -281,15 +282,16 @@ class Endpoint:
         Returns:
             The result; and the refusal, if a changed request may succeed at once.
         """
-        seconds = min(self._policy.request_timeout, deadline - self._clock.boot_time())
+        began = self._clock.boot_time()
+        seconds = min(self._policy.request_timeout, deadline - began)
         request = operation.new_request()
         response: Response | FetchError | None = None
-        with Deadline(self._schedule, self._clock.boot_time() + seconds):
+        with Deadline(self._schedule, began + seconds):
             response = await self._prepare(operation, request)
             if response is None and refusal is not None and refusal.covers(request):
                 return refusal.error, None
             if response is None:
-                operation.count_request(self._emit)
+                operation.count_request(self._emit, self._clock.boot_time)
                 response = await self._exchange.send(request, operation.key.client)
         if response is None:
             response = self._timeout_error(seconds)
@@ -304,7 +306,16 @@ class Endpoint:
         if result.args != (SWAPPED,):
             result.key = operation.key
         result.attempts = operation.requests_sent
-        self._emit(AttemptFailed(key=operation.key, error=result))
+        now = self._clock.boot_time()
+        self._emit(
+            AttemptFailed(
+                key=operation.key,
+                error=result,
+                reason=reason_of(operation.flight),
+                duration=now - began,
+                waited=operation.flight.waited(now),
+            )
+        )
         return result, None if change is None else _Refusal(request, result, change)
 
     async def _prepare(
@@ -363,6 +374,10 @@ class Endpoint:
             self.response_time = max(seconds, (3 * self.response_time + seconds) / 4)
         self.pauses.learn(operation.key, response, result)
         return result
+
+    def _count_waiters(self) -> int:
+        """Return how many callers wait for the operations that are under way."""
+        return sum(operation.flight.waiting for operation in self._under_way)
 
     def _learn(
         self,

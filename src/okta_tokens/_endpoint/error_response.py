@@ -206,6 +206,7 @@ def _rate_limited(response: Response, facts: FetchFacts) -> FetchError:
     facts["retryable"] = True
     return RateLimitedError(
         f"Okta responded 429: too many {what}; send fewer requests, or raise the limit",
+        status=response.status,
         retry_at=datetime.fromtimestamp(response.received_at, UTC),
         **facts,
     )

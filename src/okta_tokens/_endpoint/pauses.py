@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -31,29 +32,29 @@ class Pauses:
     them apart.
 
     Args:
-        origin: The domain with its scheme.
         clock: Tells the time.
         clock_offset: What is known of Okta's clock.
         max_pause: The longest pause that the policy allows, in seconds.
         emit: Called with an event for each pause.
+        count_waiters: Returns how many callers wait for a token of the domain, for the event.
         store: Shares pauses after a 429 with other processes; None if there is no store.
     """
 
     def __init__(
         self,
-        origin: str,
         *,
         clock: Clock,
         clock_offset: ClockOffset,
         max_pause: float,
         emit: Emitter,
+        count_waiters: Callable[[], int],
         store: GuardedStore | None,
     ) -> None:
-        self._origin = origin
         self._clock = clock
         self._clock_offset = clock_offset
         self._max_pause = max_pause
         self._emit = emit
+        self._count_waiters = count_waiters
         self._store = store
         self._org, self._custom = Pause(), Pause()
 
@@ -166,11 +167,12 @@ class Pauses:
     ) -> None:
         self._emit(
             RequestsPaused(
-                origin=self._origin,
+                domain=key.domain,
                 org_server=key.authorization_server is None,
                 seconds=seconds,
                 concurrency=is_concurrency_limit(response),
                 status=response.status,
+                waiters=self._count_waiters(),
                 request_id=request_id,
             )
         )

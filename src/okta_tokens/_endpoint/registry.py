@@ -146,8 +146,11 @@ class EndpointRegistry:
             self._emit(PlainHttpUsed(origin=origin))
 
     def clock_offsets(self) -> Mapping[str, float]:
-        """Return by origin how many seconds Okta's clock is ahead of this machine's."""
-        return {origin: endpoint.clock_offset for origin, endpoint in self._endpoints.items()}
+        """Return by domain how many seconds Okta's clock is ahead of this machine's."""
+        return {
+            origin.partition("://")[2]: endpoint.clock_offset
+            for origin, endpoint in self._endpoints.items()
+        }
 
     async def aclose(self) -> None:
         """Close the session, unless it was given."""

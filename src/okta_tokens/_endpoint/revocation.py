@@ -51,7 +51,9 @@ class TokenRevoker:
                 send plain http through a proxy.
         """
         self._registry.check(token.key)
-        flight = self.flights.under_way.get(token) or self.flights.start(token, deadline)
+        flight = self.flights.under_way.get(token) or self.flights.start(
+            token, deadline, reason="revocation"
+        )
         return self.flights.join(flight, deadline)
 
     def check_result(self, key: TokenKey, flight: RevocationFlight | None) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar, cast
 
 import aiohttp
 
@@ -28,7 +28,7 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.single_flight import Flight
 from okta_tokens._version import __version__
 from okta_tokens.errors import CredentialError, FetchError, TokenProviderError
-from okta_tokens.events import TokenRequested
+from okta_tokens.events import Reason, TokenRequested
 
 T = TypeVar("T", bound=TokenResponse | bool)
 Result = AccessToken | TokenProviderError
@@ -60,6 +60,11 @@ def build_form(scope: str) -> dict[str, str]:
     if scope:
         form["scope"] = scope
     return form
+
+
+def reason_of(flight: Flight[Any, Any]) -> Reason:
+    """Return why a flight of a key or of a token started."""
+    return cast("Reason", flight.reason)
 
 
 class Operation(ABC, Generic[T]):
@@ -144,11 +149,12 @@ class Operation(ABC, Generic[T]):
             response: The response to one of the requests.
         """
 
-    def count_request(self, emit: Emitter) -> None:  # noqa: ARG002 - a fetch emits an event
+    def count_request(self, emit: Emitter, boot_time: Callable[[], float]) -> None:  # noqa: ARG002
         """Count a request that is about to be sent.
 
         Args:
             emit: Called with the event about it, if there is one.
+            boot_time: Tells the time.
         """
         self.requests_sent += 1
 
@@ -188,14 +194,19 @@ class FetchOperation(Operation[TokenResponse]):
         """Return the token, or the error that says why there is none."""
         return parse_token_response(response, self.key)
 
-    def count_request(self, emit: Emitter) -> None:
+    def count_request(self, emit: Emitter, boot_time: Callable[[], float]) -> None:
         """Count a request that is about to be sent, and emit that a token is requested."""
         self.requests_sent += 1
-        emit.emit_lazily(TokenRequested, self._event)
-
-    def _event(self) -> TokenRequested:
-        renewal = not self.flight.wanted
-        return TokenRequested(key=self.key, attempt=self.requests_sent, renewal=renewal)
+        emit.emit_lazily(
+            TokenRequested,
+            lambda: TokenRequested(
+                key=self.key,
+                attempt=self.requests_sent,
+                renewal=not self.flight.wanted,
+                reason=reason_of(self.flight),
+                waited=self.flight.waited(boot_time()),
+            ),
+        )
 
 
 class RevokeOperation(Operation[bool]):

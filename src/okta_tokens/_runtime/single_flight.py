@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context, copy_context
@@ -29,9 +30,12 @@ class Flight(Timer, Generic[K, T]):
         "interrupted",
         "key",
         "landed",
+        "reason",
         "result",
+        "started_at",
         "urgent",
         "wanted",
+        "wanted_since",
     )
 
     def __init__(self, key: K) -> None:
@@ -45,11 +49,17 @@ class Flight(Timer, Generic[K, T]):
         """Whether the work ended by `KeyboardInterrupt` or `SystemExit`."""
         self.wanted = False
         """Whether a caller has ever waited for this flight."""
+        self.wanted_since = 0.0
+        """When the first caller came, in seconds of boot time."""
         self.urgent = False
         """Whether the work is of no use if it does not begin now."""
         self.forced = False
         """Whether the work must be done, even if its result is at hand."""
-        self.deadline = float("-inf")
+        self.reason = ""
+        """Why the work is done, for whoever reports about it."""
+        self.started_at = 0.0
+        """When the flight started, in seconds of boot time."""
+        self.deadline = -math.inf
         """When the last waiter gives up, in seconds of boot time."""
         # The waiters in the order of their deadlines. Two lists, because a list of pairs would give
         # the garbage collector one more object for each of a hundred thousand waiters.
@@ -65,6 +75,14 @@ class Flight(Timer, Generic[K, T]):
     def is_awaited(self) -> bool:
         """Whether a caller waits for this flight now."""
         return any(not waiter.done() for waiter in self._waiters)
+
+    def waited(self, now: float) -> float:
+        """Return the seconds since the first caller came; 0.0 if no caller came.
+
+        Args:
+            now: The present moment, in seconds of boot time.
+        """
+        return now - self.wanted_since if self.wanted else 0.0
 
 
 class SingleFlight(Generic[K, T]):
@@ -98,6 +116,7 @@ class SingleFlight(Generic[K, T]):
         key: K,
         deadline: float | None = None,
         *,
+        reason: str = "",
         urgent: bool = False,
         forced: bool = False,
     ) -> Flight[K, T]:
@@ -111,6 +130,7 @@ class SingleFlight(Generic[K, T]):
             key: The key.
             deadline: When the first waiter gives up, in seconds of boot time; `None` if no caller
                 waits.
+            reason: Why the work is done, for whoever reports about it.
             urgent: Whether the work is of no use if it does not begin now.
             forced: Whether the work must be done, even if its result is at hand.
 
@@ -119,9 +139,11 @@ class SingleFlight(Generic[K, T]):
         """
         flight: Flight[K, T] = Flight(key)
         self.under_way[key] = flight
+        flight.started_at = self._schedule.now()
         if deadline is not None:
-            flight.wanted, flight.deadline = True, deadline
-        flight.urgent, flight.forced = urgent, forced
+            flight.wanted, flight.wanted_since = True, flight.started_at
+            flight.deadline = deadline
+        flight.reason, flight.urgent, flight.forced = reason, urgent, forced
         context = Context() if deadline is None else copy_context()
         work = self._run(flight)
         try:
@@ -152,7 +174,8 @@ class SingleFlight(Generic[K, T]):
         if flight.landed:
             waiter.set_result(flight)
             return waiter
-        flight.wanted = True
+        if not flight.wanted:
+            flight.wanted, flight.wanted_since = True, self._schedule.now()
         if deadline >= flight.deadline:  # nearly always: the newest waiter has the latest deadline
             flight._waiters.append(waiter)
             flight._deadlines.append(deadline)

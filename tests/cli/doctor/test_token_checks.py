@@ -53,6 +53,8 @@ def granted(
     names = frozenset(scopes.split())
     event = TokenFetched(
         key=TokenKey(ACME, names),
+        reason="missing",
+        waited=0.1,
         lifetime=lifetime,
         duration=0.1,
         scopes=names if held is None else frozenset(held.split()),
