@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from okta_tokens._cache import misuse
 from tests.ports import reserved_port
 from tests.support import UVLOOP
 
@@ -36,6 +37,12 @@ os.environ["no_proxy"] = "localhost,127.0.0.1"
 def anyio_backend() -> str:
     """Run every asynchronous test on asyncio, the only library that aiohttp supports."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def other_providers_are_forgotten() -> None:
+    """Forget the fetches of other tests' providers: ports, and so domains, are used again."""
+    misuse.FETCHES.clear()
 
 
 @pytest.fixture

@@ -151,6 +151,14 @@ async def credentials(provider: TokenProvider, _: Session, number: int) -> None:
 
 
 @act
+async def callables(provider: TokenProvider, _: Session, number: int) -> None:
+    """Name another client, with a callable that is another object each time."""
+    for _each in range(3):
+        method = ClientSecretBasic(lambda: SECRET)
+        await provider.get_token(OktaClient("acme.okta.com", f"0oa{number}", method), "a")
+
+
+@act
 async def authorization_servers(provider: TokenProvider, _: Session, number: int) -> None:
     """Name another authorization server."""
     await provider.get_token(client_of(number, server="aus*" + "x" * 40), "a")
@@ -248,6 +256,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the limits that are not arguments small."""
     monkeypatch.setattr("okta_tokens._endpoint.registry.MAX_IDLE_ENDPOINTS", 20)
     monkeypatch.setattr("okta_tokens._endpoint.endpoint._MAX_NONCES", 20)
+    monkeypatch.setattr("okta_tokens._cache.misuse._MAX_CAUSES", 20)
 
 
 @pytest.mark.parametrize("name", ACTS)

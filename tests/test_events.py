@@ -14,6 +14,7 @@ from okta_tokens import ClientSecretBasic, OktaClient, TokenKey, events
 from okta_tokens.errors import OAuthError, ProviderStateError, TransportError
 from okta_tokens.events import (
     AttemptFailed,
+    ClientNotReused,
     Event,
     FetchFailed,
     InvalidationIgnored,
@@ -24,20 +25,25 @@ from okta_tokens.events import (
     PlainHttpUsed,
     ProviderClosed,
     ProviderFailed,
+    ProviderNotReused,
     RenewalFailed,
     RenewalPostponed,
     RenewalScheduled,
     RequestsPaused,
     ScopesNotGranted,
+    SlowCallable,
+    SlowResponses,
     StoreEntryIgnored,
     StoreFailed,
     StoreRecovered,
+    StoreWithoutTls,
     TokenAdopted,
     TokenFetched,
     TokenInvalidated,
     TokenNotShared,
     TokenRequested,
     TokenRevoked,
+    UnsuitableLifetime,
     UnusualRequest,
 )
 
@@ -87,6 +93,23 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     (KeyIdle(key=KEY), "debug", "key_idle"),
     (TokenRevoked(key=KEY), "info", "token_revoked"),
     (UnusualRequest(key=KEY, advice="check the scope"), "warning", "unusual_request"),
+    (ProviderNotReused(key=KEY, advice="make one provider"), "warning", "provider_not_reused"),
+    (ClientNotReused(key=KEY, advice="make one client"), "warning", "client_not_reused"),
+    (
+        SlowCallable(key=KEY, seconds=0.25, advice="use a thread"),
+        "warning",
+        "slow_callable",
+    ),
+    (
+        UnsuitableLifetime(key=KEY, lifetime=15.0, advice="lower min_lead"),
+        "warning",
+        "unsuitable_lifetime",
+    ),
+    (
+        SlowResponses(key=KEY, duration=5.5, advice="check the network"),
+        "warning",
+        "slow_responses",
+    ),
     (KeyForgotten(key=KEY), "debug", "key_forgotten"),
     (KeyEvicted(key=KEY), "debug", "key_evicted"),
     (TokenInvalidated(key=KEY, damping=5.0), "info", "token_invalidated"),
@@ -117,6 +140,11 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     (StoreFailed(reason="ConnectionError", after=1.5), "warning", "store_failed"),
     (StoreRecovered(seconds=61.0), "info", "store_recovered"),
     (StoreEntryIgnored(key=KEY), "warning", "store_entry_ignored"),
+    (
+        StoreWithoutTls(host="redis.internal", advice="pass a rediss:// URL"),
+        "warning",
+        "store_without_tls",
+    ),
     (TokenNotShared(key=KEY), "warning", "token_not_shared"),
     (ProviderClosed(), "info", "provider_closed"),
     (ProviderFailed(error=ProviderStateError("failed")), "error", "provider_failed"),
@@ -235,7 +263,7 @@ def test_events_about_a_key() -> None:
 
     assert others == {
         *("PlainHttpUsed", "ProviderClosed", "ProviderFailed", "RequestsPaused"),
-        *("StoreFailed", "StoreRecovered"),
+        *("StoreFailed", "StoreRecovered", "StoreWithoutTls"),
     }
 
 

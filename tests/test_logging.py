@@ -83,6 +83,12 @@ FIELDS: dict[str, dict[str, object]] = {
     "StoreRecovered": {"seconds": 61.0},
     "StoreEntryIgnored": KEY_FIELDS,
     "TokenNotShared": KEY_FIELDS,
+    "ProviderNotReused": KEY_FIELDS | {"advice": "make one provider"},
+    "ClientNotReused": KEY_FIELDS | {"advice": "make one client"},
+    "SlowCallable": KEY_FIELDS | {"seconds": 0.25, "advice": "use a thread"},
+    "UnsuitableLifetime": KEY_FIELDS | {"lifetime": 15.0, "advice": "lower min_lead"},
+    "SlowResponses": KEY_FIELDS | {"duration": 5.5, "advice": "check the network"},
+    "StoreWithoutTls": {"host": "redis.internal", "advice": "pass a rediss:// URL"},
     "ProviderClosed": {},
     "ProviderFailed": {"error": "ProviderStateError", "reason": "failed"},
 }

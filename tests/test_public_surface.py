@@ -81,10 +81,10 @@ class DPoP(key: KeyMaterial | None = None, *, algorithm: str | None = None)
         token: str | None = None) -> str
     thumbprint: str
 class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str,
-        scopes: tuple[str, ...], parameters: tuple[str, ...], dpop_thumbprint: str | None,
-        state: str, remaining: float | None, next_action_in: float | None,
-        refuses_for: float, failures: int, last_error: str | None, in_flight: bool,
-        waiters: int, kept_fresh: bool, used: bool)
+        authentication: str, scopes: tuple[str, ...], parameters: tuple[str, ...],
+        dpop_thumbprint: str | None, state: str, remaining: float | None,
+        next_action_in: float | None, refuses_for: float, failures: int,
+        last_error: str | None, in_flight: bool, waiters: int, kept_fresh: bool, used: bool)
 class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
         authorization_server: str | None = 'default', dpop: DPoP | None = None,
         parameters: Mapping[str, str | tuple[str, ...]] | None = None,
@@ -189,6 +189,9 @@ class TransportError(message: str, **facts: Unpack[FetchFacts])
 class AttemptFailed(*, key: TokenKey, error: FetchError)
     level = 'debug'
     name = 'okta_tokens.attempt_failed'
+class ClientNotReused(*, key: TokenKey, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.client_not_reused'
 class Event()
     level: ClassVar[Level]
     name: ClassVar[str]
@@ -220,6 +223,9 @@ class ProviderClosed()
 class ProviderFailed(*, error: ProviderStateError)
     level = 'error'
     name = 'okta_tokens.provider_failed'
+class ProviderNotReused(*, key: TokenKey, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.provider_not_reused'
 class RenewalFailed(*, key: TokenKey, error: TokenProviderError, failures: int,
         remaining: float, after: float | None)
     level = 'warning'
@@ -238,6 +244,12 @@ class ScopesNotGranted(*, key: TokenKey, missing_scopes: frozenset[str],
         scopes: frozenset[str])
     level = 'warning'
     name = 'okta_tokens.scopes_not_granted'
+class SlowCallable(*, key: TokenKey, seconds: float, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.slow_callable'
+class SlowResponses(*, key: TokenKey, duration: float, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.slow_responses'
 class StoreEntryIgnored(*, key: TokenKey)
     level = 'warning'
     name = 'okta_tokens.store_entry_ignored'
@@ -247,6 +259,9 @@ class StoreFailed(*, reason: str, after: float)
 class StoreRecovered(*, seconds: float)
     level = 'info'
     name = 'okta_tokens.store_recovered'
+class StoreWithoutTls(*, host: str, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.store_without_tls'
 class TokenAdopted(*, key: TokenKey, lifetime: float, remaining: float,
         scopes: frozenset[str], waiters: int)
     level = 'info'
@@ -268,6 +283,9 @@ class TokenRequested(*, key: TokenKey, attempt: int, renewal: bool)
 class TokenRevoked(*, key: TokenKey)
     level = 'info'
     name = 'okta_tokens.token_revoked'
+class UnsuitableLifetime(*, key: TokenKey, lifetime: float, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.unsuitable_lifetime'
 class UnusualRequest(*, key: TokenKey, advice: str)
     level = 'warning'
     name = 'okta_tokens.unusual_request'
@@ -324,6 +342,7 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
     async def aclose(self) -> None
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
+    host_without_tls: str | None
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
     async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None
     async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None

@@ -182,9 +182,9 @@ class TokenProvider(Unserializable):
         self._lifecycle.check_new()
         loop = asyncio.get_running_loop()
         self._registry.open()
+        self._emitter.attach(loop)
         if self._store is not None:
             self._store.attach(loop)
-        self._emitter.attach(loop)
         await self._lifecycle.start(self._run())
         return self
 

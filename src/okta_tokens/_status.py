@@ -36,6 +36,8 @@ class KeyStatus(Record):
     domain: str
     authorization_server: str | None
     client_id: str
+    authentication: str
+    """How the client authenticates: `ClientSecretBasic(<read_secret>)`. It contains no secret."""
     scopes: tuple[str, ...]
     """The requested scopes, in alphabetical order."""
     parameters: tuple[str, ...]

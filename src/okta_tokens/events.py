@@ -17,6 +17,7 @@ from okta_tokens.errors import FetchError, ProviderStateError, TokenProviderErro
 
 __all__ = [
     "AttemptFailed",
+    "ClientNotReused",
     "Event",
     "FetchFailed",
     "InvalidationIgnored",
@@ -28,20 +29,25 @@ __all__ = [
     "PlainHttpUsed",
     "ProviderClosed",
     "ProviderFailed",
+    "ProviderNotReused",
     "RenewalFailed",
     "RenewalPostponed",
     "RenewalScheduled",
     "RequestsPaused",
     "ScopesNotGranted",
+    "SlowCallable",
+    "SlowResponses",
     "StoreEntryIgnored",
     "StoreFailed",
     "StoreRecovered",
+    "StoreWithoutTls",
     "TokenAdopted",
     "TokenFetched",
     "TokenInvalidated",
     "TokenNotShared",
     "TokenRequested",
     "TokenRevoked",
+    "UnsuitableLifetime",
     "UnusualRequest",
 ]
 
@@ -216,6 +222,66 @@ class UnusualRequest(KeyEvent, level="warning"):
     """What is unusual about the request, and what to change."""
 
 
+class ProviderNotReused(KeyEvent, level="warning"):
+    """A token was fetched although another provider of this process has fetched a usable one.
+
+    The other provider may be closed: a provider that is made for each call is found, too. There is
+    one such event for each client id and process.
+    """
+
+    advice: str
+    """What is wrong, what it costs, and what to change."""
+
+
+class ClientNotReused(KeyEvent, level="warning"):
+    """A third client requests a token that differs from two others only by its credential.
+
+    The credential cannot be compared, or is a DPoP key: a callable or a key that is made for each
+    call. A secret that is a value may rotate. There is one such event for each client id.
+    """
+
+    advice: str
+    """What is wrong, what it costs, and what to change."""
+
+
+class SlowCallable(KeyEvent, level="warning"):
+    """A plain callable for a secret, key or signature blocked the event loop for more than 50 ms.
+
+    There is one such event for each client id.
+    """
+
+    seconds: float
+    """For how long the callable blocked the event loop, in seconds."""
+    advice: str
+    """What is wrong, what it costs, and what to change."""
+
+
+class UnsuitableLifetime(KeyEvent, level="warning"):
+    """A token lives too short for `RefreshPolicy.min_lead`.
+
+    There is one such event for each client id and lifetime.
+    """
+
+    lifetime: float
+    """Seconds from the request to expiry."""
+    advice: str
+    """What is wrong, what it costs, and what to change."""
+
+
+class SlowResponses(KeyEvent, level="warning"):
+    """The token responses of a domain take so long that a failure is near.
+
+    They take more than a quarter of the lead, or more than half of `RetryPolicy.request_timeout`.
+    There is one such event for each domain, and another one only after its responses were twice as
+    quick.
+    """
+
+    duration: float
+    """How long the latest token responses took, in seconds."""
+    advice: str
+    """What is wrong, what it costs, and what to change."""
+
+
 class RequestsPaused(Event, level="warning"):
     """The provider sends no request to this part of the domain.
 
@@ -272,6 +338,18 @@ class StoreEntryIgnored(KeyEvent, level="warning"):
 
     There is at most one such event per minute.
     """
+
+
+class StoreWithoutTls(Event, level="warning"):
+    """The shared store is on another machine, and the connection to it has no TLS.
+
+    There is one such event for each start of a provider.
+    """
+
+    host: str
+    """The host of the store."""
+    advice: str
+    """What is wrong, what it costs, and what to change."""
 
 
 class TokenNotShared(KeyEvent, level="warning"):

@@ -172,6 +172,7 @@ def test_the_names_that_people_see() -> None:
         "domain": "localhost",
         "authorization_server": None,
         "client_id": "0oa1",
+        "authentication": "ClientSecretBasic(<secret>)",
         "dpop_thumbprint": dpop.thumbprint,
         "scopes": ("a", "b"),
         "parameters": ("audience", "resource"),

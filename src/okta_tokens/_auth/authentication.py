@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable
 from types import MethodType
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
+from okta_tokens._runtime.clock import stopwatch
 from okta_tokens._runtime.redaction import sanitize
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import CredentialError
@@ -108,9 +109,10 @@ class Credential(Unserializable, Generic[S]):
     are the same object. Bound methods are compared by their object and function.
     """
 
-    __slots__ = ("_source",)
+    __slots__ = ("_block", "_source")
 
     _source: S
+    _block: float
 
     def __eq__(self, other: object) -> bool:
         """Compare values by value and callables by identity."""
@@ -130,6 +132,36 @@ class Credential(Unserializable, Generic[S]):
         source = self._source
         by_identity = callable(source) and not isinstance(source, MethodType)
         return id(source) if by_identity else source
+
+    def _is_by_value(self) -> bool:
+        """Tell whether two instances with the same credential are equal."""
+        source = self._source
+        inner = issubclass(type(source), Credential)
+        return cast("Credential[Any]", source)._is_by_value() if inner else not callable(source)
+
+    async def _call(self, *arguments: object) -> object:
+        """Return the result of the callable, whether it is plain or async.
+
+        Cancellation passes through to an async callable. What a plain callable does blocks the
+        event loop, and the longest block is remembered.
+
+        Args:
+            *arguments: The arguments of the callable.
+        """
+        begun = stopwatch()
+        try:
+            result = cast("Callable[..., object]", self._source)(*arguments)
+        finally:
+            self._block = max(self._longest_block(), stopwatch() - begun)
+        return await result if inspect.isawaitable(result) else result
+
+    def _longest_block(self) -> float:
+        """Return for how long the callable blocked the event loop at most, in seconds."""
+        source = self._source
+        if issubclass(type(source), Credential):
+            return cast("Credential[Any]", source)._longest_block()
+        seconds: float = getattr(self, "_block", 0.0)  # most credentials have no callable
+        return seconds
 
 
 class CredentialMethod(Credential[S]):
@@ -171,16 +203,6 @@ class CredentialMethod(Credential[S]):
         """Return what identifies the value in every process; `None` if only a call can tell."""
 
 
-async def call(source: Callable[[], object]) -> object:
-    """Return the result of a callable, whether it is plain or async.
-
-    Args:
-        source: The callable. Cancellation passes through to it if it is async.
-    """
-    result = source()
-    return await result if inspect.isawaitable(result) else result
-
-
 def name_of(source: object) -> str:
     """Return the name of a callable for a repr.
 
@@ -188,6 +210,17 @@ def name_of(source: object) -> str:
         source: The callable.
     """
     return str(getattr(source, "__qualname__", type(source).__qualname__))
+
+
+def shown(method: ClientAuthentication) -> str:
+    """Return the method and its file or callable for people, or the type of a method of the user's.
+
+    Args:
+        method: The client's authentication.
+    """
+    kind = type(method)
+    is_ours = issubclass(kind, CredentialMethod) and not kind._is_customized
+    return repr(method) if is_ours else kind.__qualname__
 
 
 def has_private_key(method: ClientAuthentication) -> bool:
@@ -208,6 +241,28 @@ def has_secret(method: ClientAuthentication) -> bool:
     """
     kind = type(method)
     return issubclass(kind, CredentialMethod) and not kind._has_private_key
+
+
+def is_compared_by_value(method: ClientAuthentication) -> bool:
+    """Tell whether two methods with the same credential are equal.
+
+    Args:
+        method: The client's authentication.
+    """
+    kind = type(method)
+    if issubclass(kind, CredentialMethod) and kind.__eq__ is Credential.__eq__:
+        return not kind._is_customized and cast("CredentialMethod[Any]", method)._is_by_value()
+    return kind.__eq__ is not object.__eq__ and kind is not MethodType
+
+
+def longest_block(method: ClientAuthentication) -> float:
+    """Return for how long the callable of a method blocked the event loop at most, in seconds.
+
+    Args:
+        method: The client's authentication; 0.0 unless it is one of this package's.
+    """
+    is_ours = issubclass(type(method), CredentialMethod)
+    return cast("CredentialMethod[Any]", method)._longest_block() if is_ours else 0.0
 
 
 def is_resolved(method: ClientAuthentication) -> bool:

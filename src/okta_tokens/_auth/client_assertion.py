@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import uuid
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Self, cast
 
@@ -14,7 +13,6 @@ from okta_tokens._auth.authentication import (
     Credential,
     CredentialMethod,
     TokenRequest,
-    call,
     name_of,
 )
 from okta_tokens._auth.client_secret import ClientSecret, SecretSource, secret_problem
@@ -270,7 +268,7 @@ class PrivateKeyJWT(CredentialMethod[Signer | Path | KeyCallable]):
                 message = f"the private key {material.problem}"
                 raise CredentialError(message, retryable=True)
         elif callable(source):
-            material = await call(source)
+            material = await self._call()
             if isinstance(material, tuple) and len(material) == 2:  # noqa: PLR2004 - a key, its id
                 material, kid = material
             if isinstance(material, Mapping):
@@ -360,7 +358,7 @@ class _RemoteSigner(Credential[SignCallable]):
         Raises:
             CredentialError: If the callable does not return a signature.
         """
-        result = await call(partial(self._source, signing_input))
+        result = await self._call(signing_input)
         if isinstance(result, bytes) and (signature := raw_signature(result, self.algorithm)):
             return signature
         message = (

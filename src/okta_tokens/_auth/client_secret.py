@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Self, cast
 
-from okta_tokens._auth.authentication import CredentialMethod, TokenRequest, call, name_of
+from okta_tokens._auth.authentication import CredentialMethod, TokenRequest, name_of
 from okta_tokens._auth.files import UnreadableFile, read_secret
 from okta_tokens._runtime.arguments import text_of
 from okta_tokens.errors import ConfigurationError, CredentialError
@@ -116,7 +116,7 @@ class ClientSecret(CredentialMethod[SecretSource]):
                 return CredentialError(f"the client secret {found.problem}", retryable=True)
             secret, origin = text_of(found), "the client secret in the file"
         else:
-            secret = text_of(await call(cast("SecretCallable", source)))
+            secret = text_of(await self._call())
             origin = "the callable for the client secret returned a value that"
         problem = self._problem(secret)
         return CredentialError(f"{origin} {problem}") if problem or secret is None else secret
@@ -154,9 +154,10 @@ class ClientSecretBasic(ClientSecret):
             secret. The callable runs on the event loop, within `RetryPolicy.request_timeout`,
             while the request occupies one of the places of its domain
             (`TokenProvider(max_concurrent_requests=…)`). So it should be quick, and must not wait
-            for a token of the same domain. A callable that is cancelled or times out fails the
-            attempt. With a shared store, the provider calls it before it looks for a token in the
-            store, and uses the value for the first request, too.
+            for a token of the same domain. A plain callable that takes more than 50 ms belongs in a
+            thread: `lambda: asyncio.to_thread(read_secret)`. A callable that is cancelled or times
+            out fails the attempt. With a shared store, the provider calls it before it looks for a
+            token in the store, and uses the value for the first request, too.
 
     Raises:
         ConfigurationError: If the secret is not a string, is empty, is a placeholder, is not

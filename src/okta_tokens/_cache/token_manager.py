@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from okta_tokens._cache.entry import MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
+from okta_tokens._cache.misuse import Misuse
 from okta_tokens._cache.renewals import USABLE, Renewals, is_retryable
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_request import FetchOperation, Result, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
-from okta_tokens._model.advice import advice_for
 from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
@@ -46,7 +46,6 @@ from okta_tokens.events import (
     TokenAdopted,
     TokenFetched,
     TokenInvalidated,
-    UnusualRequest,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +100,7 @@ class TokenManager:
         self._random = random
         self._emit = emit
         self._sharing = sharing
+        self._misuse = Misuse(refresh, retry, emit)
         self._is_stopped = False
         self._to_renew: set[TokenKey] = set()  # until the event loop has looked at them
         self._max_flights = max(_MIN_FLIGHT_LIMIT, 2 * max_tokens)
@@ -318,9 +318,8 @@ class TokenManager:
                 "different scopes at once, or raise TokenProvider's max_tokens"
             )
             raise TransportError(message, key=key, retryable=True)
-        is_first = not entry.lifetime and not entry.failed_fetches
-        if is_first and (advice := "; ".join(advice_for(key))):
-            self._emit(UnusualRequest(key=key, advice=advice))
+        if not entry.lifetime and not entry.failed_fetches:
+            self._misuse.check_request(key)
         return self.flights.start(key, deadline, forced=forced)
 
     def _deadline_error(self, key: TokenKey) -> FetchError:
@@ -476,6 +475,7 @@ class TokenManager:
         A token that is past its leeway on arrival counts as an error.
         """
         now = current_instant(self._clock)
+        self._misuse.check_callable(entry.key)
         if result is entry.error:
             if entry.instant is None:  # its timer fired while this flight was under way
                 self._renewals.set_timer(entry, now.boot)
@@ -532,6 +532,7 @@ class TokenManager:
             entry.used = USED
         if token._scope != entry.granted:
             self._report_scopes(entry, token)
+        self._misuse.check_lifetime(entry.key, lifetime)
         if response.adopted:
             self._emit(
                 TokenAdopted(
@@ -555,6 +556,8 @@ class TokenManager:
                     request_id=response.request_id,
                 ),
             )
+            self._misuse.check_response_time(entry.key, response_time, lifetime)
+            self._misuse.check_provider(entry.key, now=now.boot, usable_until=entry.unusable_at)
         self._emit.emit_lazily(
             RenewalScheduled,
             lambda: RenewalScheduled(key=entry.key, after=refresh_at - now.boot),

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from okta_tokens._auth.authentication import shown
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._model.parameters import Parameters
 from okta_tokens._runtime.immutable import Immutable
@@ -138,10 +139,10 @@ IDENTITY: tuple[IdentityField, ...] = (
         parameter="authentication",
         attribute="authentication",
         pickled=_without_credential,
-        public=None,
+        public=shown,
         stored=_unchanged,  # `stored_values` gets the credential itself: a callable's rotates.
-        status=None,
-        log=None,
+        status="authentication",
+        log=None,  # Log lines name the client.
         text=None,
     ),
     IdentityField(

@@ -15,6 +15,11 @@ import anyio
 _MAX_SLEEP = 30.0
 
 
+stopwatch = time.perf_counter
+"""Returns seconds, to measure for how long code blocks the event loop. That is real time, also with
+a clock that a test moves. No timer uses it."""
+
+
 class Clock(Protocol):
     """A source of time: boot time, wall time, and a way to wait.
 

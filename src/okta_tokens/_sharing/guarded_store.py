@@ -12,11 +12,12 @@ from typing import NamedTuple, ParamSpec, TypeVar
 from okta_tokens._model.policies import Random
 from okta_tokens._model.store_identity import StoreIdentity, domain_identity
 from okta_tokens._model.token_key import TokenKey
+from okta_tokens._runtime.arguments import checked
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.circuit_breaker import CircuitBreaker
 from okta_tokens._sharing.store_protocol import SharedToken, TokenStore, UnreadableEntry
-from okta_tokens.events import Event, StoreEntryIgnored
+from okta_tokens.events import Event, StoreEntryIgnored, StoreWithoutTls
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,6 +27,12 @@ _CANCEL_AGAIN_AFTER = 0.5
 
 _INVALID_ENTRY_INTERVAL = 60.0
 """Seconds between two events about entries that cannot be used."""
+
+_NO_TLS = (
+    "the connection to the store has no TLS, so its password and the encrypted tokens cross the "
+    "network in the clear; whoever reads the password can delete the tokens, and make every "
+    "process fetch its own. Pass a rediss:// URL, or a client with ssl=True"
+)
 
 
 class StoreUnavailableError(Exception):
@@ -81,8 +88,15 @@ class GuardedStore:
         return self._store.lease
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run background calls on a loop, each in an empty context."""
+        """Run background calls on a loop, each in an empty context; tell if the store has no TLS.
+
+        Args:
+            loop: The event loop of the provider, which has just started.
+        """
         self._loop = loop
+        host = checked(lambda: getattr(self._store, "host_without_tls", None), None)
+        if type(host) is str:
+            self._emit(StoreWithoutTls(host=host, advice=_NO_TLS))
 
     def call_deadline(self) -> float:
         """Return when a call that begins now must end, in seconds of boot time."""

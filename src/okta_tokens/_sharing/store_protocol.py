@@ -77,6 +77,9 @@ class TokenStore(Protocol):
     All values must be encrypted and authenticated, so that a reader of the store learns no token,
     and a writer cannot make a process accept one. An identity tells the store nothing: the store
     derives names from it with `StoreIdentity.name` and a key of its own.
+
+    A store may have one more attribute, `host_without_tls`: the name of another machine to which it
+    is connected without TLS, or `None`. A provider that starts emits a warning that names the host.
     """
 
     @property

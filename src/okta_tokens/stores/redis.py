@@ -120,6 +120,11 @@ class RedisTokenStore(Unserializable):
         self.lease = numbers["lease"] or 0.0
         self._connections = Connections(text_of(url_or_client) or url_or_client, self.timeout)
 
+    @property
+    def host_without_tls(self) -> str | None:
+        """The host of the server, if it is another machine and the connection has no TLS."""
+        return self._connections.host_without_tls
+
     async def aclose(self) -> None:
         """Close the store's own connections; a client that was passed in stays open."""
         await self._connections.aclose()
