@@ -473,13 +473,23 @@ class TokenProvider(Unserializable):
         now = current_instant(self._clock)
         under_way = self._manager.flights.under_way
         entries = self._manager.entries
-        return [key_status(entry, under_way.get(entry.key), now) for entry in entries]
+        return [
+            key_status(entry, under_way.get(entry.key), now, self._registry.pause_end(entry.key))
+            for entry in entries
+        ]
 
     def stats(self) -> Stats:
         """Return counts of what the provider has done so far: a snapshot."""
         flights = self._manager.flights.under_way.values()
-        keys, offsets = len(self._manager.entries), self._registry.clock_offsets()
-        return count_up(self._emitter.counts, keys, flights, offsets)
+        store = self._store
+        return count_up(
+            self._emitter.counts,
+            len(self._manager.entries),
+            flights,
+            store_available=None if store is None else store.is_available,
+            clock_offsets=self._registry.clock_offsets(),
+            response_times=self._registry.response_times(),
+        )
 
     def __repr__(self) -> str:
         """Return the state at a glance."""

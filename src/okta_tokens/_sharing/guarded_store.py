@@ -87,6 +87,11 @@ class GuardedStore:
         """For how long a process may be the only one that fetches a token, in seconds."""
         return self._store.lease
 
+    @property
+    def is_available(self) -> bool:
+        """Whether the last calls of the store succeeded."""
+        return self._breaker.is_available
+
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run background calls on a loop, each in an empty context; tell if the store has no TLS.
 
