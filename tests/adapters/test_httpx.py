@@ -405,17 +405,6 @@ async def test_a_closed_provider_sends_nothing(setup: Setup) -> None:
     assert len(setup.api.received) == 1
 
 
-async def test_a_synchronous_client_raises_an_error(setup: Setup) -> None:
-    """A client that cannot await sends nothing."""
-    with (
-        setup.package.Client(auth=setup.client.auth, trust_env=False) as client,
-        pytest.raises(ConfigurationError, match="use an AsyncClient"),
-    ):
-        client.get(setup.api.url())
-
-    assert setup.api.received == []
-
-
 # Bodies
 
 
