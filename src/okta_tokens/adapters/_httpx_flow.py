@@ -268,9 +268,8 @@ class TokenFlow(Unserializable, Generic[RequestT]):
 
     async def _close(self, response: Any) -> None:  # noqa: ANN401 - it is changed
         """Close the connection of a response: a thread has no time-out for reading it."""
-        if not response.is_stream_consumed:
-            response.stream.close()
-            self._replace_body(response, b"")
+        response.stream.close()
+        self._replace_body(response, b"")
 
     def _replace_body(self, response: Any, body: bytes) -> None:  # noqa: ANN401 - it is changed
         elapsed = getattr(response.stream, "elapsed", None)
