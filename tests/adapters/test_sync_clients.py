@@ -6,7 +6,6 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,29 +60,20 @@ class SyncSetup(Setup):
         return self.package.Client(auth=self.client.auth, transport=transport, **options)
 
 
-@asynccontextmanager
-async def run_sync_setup(
-    name: str, app: SandboxClient | None = None, dpop: DPoP | None = None
-) -> AsyncIterator[SyncSetup]:
-    """Run a provider, its sandbox, an API and a synchronous client."""
-    async with run_setup(name, app, dpop) as running:
-        auth = running.client.auth
-        with running.package.Client(auth=auth, trust_env=False) as client:
-            yield SyncSetup(**{**vars(running), "client": client})
+with_proofs = pytest.mark.parametrize(
+    "setup", [f"{name} bound" for name in PACKAGES], indirect=True
+)
+"""For tests of tokens that are bound to a key."""
 
 
 @pytest.fixture(params=PACKAGES)
 async def setup(request: pytest.FixtureRequest) -> AsyncIterator[SyncSetup]:
-    """A synchronous client that carries bearer tokens."""
-    async with run_sync_setup(request.param) as running:
-        yield running
-
-
-@pytest.fixture(params=PACKAGES)
-async def bound(request: pytest.FixtureRequest) -> AsyncIterator[SyncSetup]:
-    """A synchronous client that carries tokens which are bound to a key."""
-    async with run_sync_setup(request.param, app=DPOP_APP, dpop=DPoP()) as running:
-        yield running
+    """Run a provider, its sandbox, an API and a synchronous client."""
+    name, _, bound = request.param.partition(" ")
+    running = run_setup(name, DPOP_APP, DPoP()) if bound else run_setup(name)
+    async with running as parts:
+        with parts.package.Client(auth=parts.client.auth, trust_env=False) as client:
+            yield SyncSetup(**{**vars(parts), "client": client})
 
 
 async def test_requests_of_threads_carry_the_token(setup: SyncSetup) -> None:
@@ -126,13 +116,14 @@ async def test_the_thread_of_the_event_loop_cannot_wait_for_a_token(setup: SyncS
     assert (setup.api.received, setup.requests) == ([], 0)
 
 
-async def test_the_thread_of_the_event_loop_cannot_wait_for_a_proof(bound: SyncSetup) -> None:
+@with_proofs
+async def test_the_thread_of_the_event_loop_cannot_wait_for_a_proof(setup: SyncSetup) -> None:
     """With DPoP the event loop's own thread gets an error that says so, and nothing is sent."""
-    await bound.source.get_token()
+    await setup.source.get_token()
     with pytest.raises(ProviderStateError, match=r"signs no proof .* use an asynchronous client"):
-        bound.client.get(bound.api.url())
+        setup.client.get(setup.api.url())
 
-    assert bound.api.received == []
+    assert setup.api.received == []
 
 
 @one_package
@@ -253,14 +244,14 @@ async def test_clear_text_is_reported_once(setup: SyncSetup) -> None:
 
 async def test_a_rejected_token_is_replaced(setup: SyncSetup) -> None:
     """After a 401 for a revoked token the request is sent again, whole, with another token."""
-    await setup.get()
+    revoked = await setup.source.get_token()
     setup.world.sandbox.revoke_all()
 
     assert await setup.post(content=b"body") == 200
 
-    assert [request.body for request in setup.api.received[1:]] == [b"body"] * 2
-    assert setup.api.authorizations()[-1] == (await setup.source.get_token()).authorization
-    assert setup.requests == 2
+    token = await setup.source.get_token()
+    assert setup.api.authorizations() == [revoked.authorization, token.authorization]
+    assert [request.body for request in setup.api.received] == [b"body", b"body"]
 
 
 @one_package
@@ -411,20 +402,21 @@ def raise_for_status(response: Any) -> None:  # noqa: ANN401 - httpx's
 
 
 @after_a_redirect
+@with_proofs
 async def test_errors_after_a_redirect_show_no_token(
-    bound: SyncSetup, target: str, error: str
+    setup: SyncSetup, target: str, error: str
 ) -> None:
     """An error shows no token and no proof, even if httpx itself made its request."""
-    bound.client.max_redirects = 2
-    bound.client.event_hooks = {"response": [raise_for_status]}
+    setup.client.max_redirects = 2
+    setup.client.event_hooks = {"response": [raise_for_status]}
     rounds = 3 if error == "TooManyRedirects" else 1
-    bound.api.responses += [*[(307, {"Location": target})] * rounds, (400, {})]
+    setup.api.responses += [*[(307, {"Location": target})] * rounds, (400, {})]
 
-    with pytest.raises(getattr(bound.package, error)) as failure:
-        await asyncio.to_thread(bound.client.get, bound.api.url(), follow_redirects=True)
+    with pytest.raises(getattr(setup.package, error)) as failure:
+        await asyncio.to_thread(setup.client.get, setup.api.url(), follow_redirects=True)
 
     shown = all_text(failure.value)
-    assert not any(secret in shown for secret in await secrets(bound))
+    assert not any(secret in shown for secret in await secrets(setup))
     assert not {"authorization", "dpop"} & {*failure.value.request.headers}
 
 
@@ -450,27 +442,29 @@ async def test_an_error_without_a_request_is_raised(setup: SyncSetup, error: str
 # Proofs
 
 
-async def test_each_request_has_a_proof_of_its_own(bound: SyncSetup) -> None:
+@with_proofs
+async def test_each_request_has_a_proof_of_its_own(setup: SyncSetup) -> None:
     """A bound token is sent with a proof for this request, which the event loop signs."""
     for target in ("", "/users/me%40acme.com?x=1&y=%20"):
         for method in ("GET", "DELETE"):
-            url = f"{bound.world.sandbox.origin}/resource{target}"
-            assert (await bound.send(method, url)).status_code == 200
+            url = f"{setup.world.sandbox.origin}/resource{target}"
+            assert (await setup.send(method, url)).status_code == 200
 
-    assert bound.world.sandbox.resource_refused == 0
+    assert setup.world.sandbox.resource_refused == 0
 
 
-async def test_a_nonce_is_put_into_the_proof(bound: SyncSetup) -> None:
+@with_proofs
+async def test_a_nonce_is_put_into_the_proof(setup: SyncSetup) -> None:
     """A server that wants its nonce rejects the first request only; each origin has its own."""
-    sandbox = bound.world.sandbox
+    sandbox = setup.world.sandbox
     sandbox.resource_nonce = True
     nonce_required = {"WWW-Authenticate": 'DPoP error="use_dpop_nonce"', "DPoP-Nonce": "theirs"}
-    bound.api.responses.extend([(400, nonce_required), (204, {})])
+    setup.api.responses.extend([(400, nonce_required), (204, {})])
 
     for _ in range(2):
-        assert (await bound.send("GET", f"{sandbox.origin}/resource")).status_code == 200
-    assert await bound.get() == 204
+        assert (await setup.send("GET", f"{sandbox.origin}/resource")).status_code == 200
+    assert await setup.get() == 204
 
     assert (sandbox.resource_calls, sandbox.resource_refused) == (3, 1)
-    assert [claim.get("nonce") for claim in claims(bound)] == [None, "theirs"]
-    assert bound.requests == 2  # one for Okta's nonce, one for the token
+    assert [claim.get("nonce") for claim in claims(setup)] == [None, "theirs"]
+    assert setup.requests == 2  # one for Okta's nonce, one for the token
