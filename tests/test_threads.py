@@ -46,7 +46,7 @@ async def test_either_clock_hides_a_token_from_peek(clock: str) -> None:
     async with world() as here:
         source = here.source()
         token = await source.get_token()
-        here.sandbox.latency = 30  # for the renewal
+        here.sandbox.latency = 30  # longer than the test: no renewal brings another token
         setattr(here.clock, clock, getattr(here.clock, clock) + 3594)
         assert await asyncio.to_thread(source.peek) is token
         setattr(here.clock, clock, getattr(here.clock, clock) + 2)

@@ -180,6 +180,14 @@ class Lifecycle:
             with suppress(RuntimeError):  # the event loop was closed
                 self._loop.call_soon_threadsafe(callback, argument, context=Context())
 
+    def is_loop_thread(self) -> bool:
+        """Tell whether this thread runs the event loop of a provider that was started.
+
+        It is also true while the loop rests between two runs: nothing runs it while the thread
+        waits.
+        """
+        return self._thread == threading.get_ident() or asyncio._get_running_loop() is self._loop
+
     def run_from_thread(
         self, make: Callable[[], Coroutine[Any, Any, T]], *, name: str, timeout: float
     ) -> T:
@@ -200,7 +208,7 @@ class Lifecycle:
         self.check_running()
         loop = self._loop
         assert loop is not None  # noqa: S101 - narrows the type
-        if self._thread == threading.get_ident() or asyncio._get_running_loop() is loop:
+        if self.is_loop_thread():
             message = (
                 f"{name}: this is the thread of the provider's event loop, which fetches no token "
                 "while the thread waits, and no usable token is held; await get_token instead, or "
