@@ -238,6 +238,22 @@ async def test_the_timeout_of_a_thread_is_checked(seconds: Any) -> None:  # noqa
         assert str(caught.value) == "timeout: must be a positive, finite number of seconds"
 
 
+@pytest.mark.parametrize("by", ["source", "provider"])
+async def test_a_thread_drops_a_token_on_the_event_loop(by: str) -> None:
+    """`invalidate` works from any thread: the event loop drops the token, and the thread waits."""
+    async with world() as here:
+        source = here.source()
+        token = await source.get_token()
+        drop = source.invalidate if by == "source" else here.provider.invalidate
+        threads = list[int]()
+        here.provider._manager._emit = lambda _: threads.append(threading.get_ident())  # type: ignore[assignment]
+        results = [await asyncio.to_thread(drop, token) for _ in range(2)]
+
+        assert results == [True, False]
+        assert threads == [threading.get_ident()]
+        assert source.peek() is None
+
+
 # The end, while a thread waits
 
 

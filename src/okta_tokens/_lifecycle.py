@@ -19,6 +19,9 @@ from okta_tokens.errors import ProviderStateError
 
 T = TypeVar("T")
 
+_MAX_CALL = 60.0
+"""Seconds for which a thread waits for the event loop to call a plain function."""
+
 _CHECK_INTERVAL = 1.0
 """Seconds after which a waiting thread looks again whether the provider still runs."""
 
@@ -243,6 +246,28 @@ class Lifecycle:
                 coroutine.close()
             else:
                 future.cancel()
+
+    def call(self, function: Callable[[], T], *, name: str) -> T:
+        """Call a plain function that changes the provider's state, and return its result.
+
+        In another thread than the event loop's, wait until the event loop has called it. If the
+        provider does not run, no event loop can interfere, and the call is made here.
+
+        Args:
+            function: The function.
+            name: The public name of the call, for errors.
+
+        Raises:
+            ProviderStateError: If the provider stops meanwhile.
+            TimeoutError: If the event loop is not free within a minute.
+        """
+        if self.observe() is not State.RUNNING or self.is_loop_thread():
+            return function()
+
+        async def call() -> T:
+            return function()
+
+        return self.run_from_thread(call, name=name, timeout=_MAX_CALL)
 
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from okta_tokens._auth.dpop import DPoP
@@ -231,10 +232,14 @@ class TokenSource(Unserializable):
 
         Returns:
             True if the token was held and is dropped.
+
+        Raises:
+            ProviderStateError: As for `TokenProvider.invalidate`.
+            TimeoutError: As for `TokenProvider.invalidate`.
         """
         value = token.value if isinstance(token, AccessToken) else token
-        self._lifecycle.observe()
-        return self._manager.invalidate(self.key, value)
+        drop = partial(self._manager.invalidate, self.key, value)
+        return self._lifecycle.call(drop, name="invalidate")
 
     def _warn_of_plain_http(self, origin: str) -> None:
         """Let the event loop emit, once for each origin, that tokens go there in clear text."""
