@@ -294,7 +294,7 @@ class TokenProvider(Unserializable):
         replacement is rejected too within the damping window (5 seconds at first, 5 minutes at
         most), the replacement is kept, since a third token would not help; an event tells so.
 
-        Call this from the provider's event loop.
+        Call this from any thread; another thread than the event loop's waits for the event loop.
 
         Args:
             token: The rejected token.
@@ -304,6 +304,8 @@ class TokenProvider(Unserializable):
 
         Raises:
             ConfigurationError: If the argument is not an `AccessToken`.
+            ProviderStateError: If the provider stops while another thread waits.
+            TimeoutError: If the event loop is not free within a minute.
         """
         if not is_access_token(token):
             del token  # an error tracker records the locals of the frame that raises
@@ -312,8 +314,8 @@ class TokenProvider(Unserializable):
                 "invalidate"
             )
             raise ConfigurationError(message)
-        self._lifecycle.observe()
-        return self._manager.invalidate(token.key, token.value)
+        drop = partial(self._manager.invalidate, token.key, token.value)
+        return self._lifecycle.call(drop, name="invalidate")
 
     async def revoke(self, token: AccessToken) -> None:
         """Ask Okta to revoke a token (RFC 7009).

@@ -376,7 +376,7 @@ class RequestsPaused(Event, level="warning"):
 
 
 class ClockDiffers(Event, level="warning"):
-    """This machine's clock and Okta's differ by more than half a minute; told once until they agree.
+    """This machine's clock and Okta's differ by more than 30 s; told once until they agree.
 
     The provider corrects what it signs. Other programs of this machine may fail: set its clock.
     """
