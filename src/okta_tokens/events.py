@@ -36,7 +36,6 @@ __all__ = [
     "ProviderFailed",
     "ProviderNotReused",
     "ProviderStarted",
-    "Reason",
     "RenewalAdopted",
     "RenewalFailed",
     "RenewalPostponed",
