@@ -654,8 +654,11 @@ class TokenManager:
 
     def _evict(self, entry: Entry) -> None:
         self._schedule.cancel(entry)
+        is_usable = entry.state(current_instant(self._clock)) in USABLE
         entry.detach()
         self._emit(KeyEvicted(key=entry.key))
+        if is_usable:
+            self._misuse.tell_full(entry.key)
 
     def stop(self) -> None:
         """Hand out no token any more: every holder of an entry must ask the provider first."""
