@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from okta_tokens import events
+
 ROOT = Path(__file__).parent.parent
 
 PAGES = {
@@ -9,11 +11,22 @@ PAGES = {
     "settings": ROOT / "src/okta_tokens/README.md",
     "adapters": ROOT / "src/okta_tokens/adapters/README.md",
     "cli": ROOT / "src/okta_tokens/cli/README.md",
+    "doctor": ROOT / "src/okta_tokens/doctor/README.md",
     "sandbox": ROOT / "src/okta_tokens/sandbox/README.md",
     "stores": ROOT / "src/okta_tokens/stores/README.md",
     "recipes": ROOT / "tests/recipes/README.md",
 }
 """The pages with examples, by name."""
+
+EVENTS = {
+    kind.name: kind
+    for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, events.Event) and hasattr(kind, "level")
+}
+"""The class of each event by the name of its log line."""
+
+OTHER_LINES = {"okta_tokens.observer_failed": "warning"}
+"""The log lines that are no events, and their levels."""
 
 
 def page(name: str) -> str:

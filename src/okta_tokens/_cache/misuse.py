@@ -63,9 +63,10 @@ _CLIENT = (
     "where the process starts, and pass it on"
 )
 _FULL = (
-    "the cache holds TokenProvider's max_tokens keys, so a usable token was dropped to make room for "
-    "another one; the next caller who needs it waits for a token request. Make each OktaClient once, "
-    "and request few combinations of scopes; if the service needs more tokens, raise max_tokens"
+    "the cache holds TokenProvider's max_tokens keys, so a usable token was dropped to make room "
+    "for another one, and the next caller who needs it waits for a token request. Make each "
+    "OktaClient once, and request few combinations of scopes; if the service needs more tokens, "
+    "raise max_tokens"
 )
 _CREDENTIAL_DIFFERS = (
     "its credential, which cannot be compared (a callable that is another object each time, or an "
