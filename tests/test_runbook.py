@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -151,24 +150,20 @@ def shows(here: World, source: TokenSource, section: Section, label: str = "See"
 # The incidents
 
 
-async def idle(here: World) -> None:
-    """Wait until Okta has responded to every request."""
-    await here.quiet()
-    await until(lambda: here.provider.stats().requests == answered(here))
-    await settle()
-
-
-def answered(here: World) -> int:
-    """Return how many requests got a token or failed."""
-    return len(here.seen(events.TokenFetched)) + len(here.seen(events.AttemptFailed))
-
-
 async def call(here: World, source: TokenSource) -> None:
-    """Call for a token, and move time until there is a token or an error."""
+    """Call for a token; after each failure, and in a pause, move time until the call ends."""
     caller = asyncio.ensure_future(source.get_token())
+    failures = len(here.seen(events.AttemptFailed))
+
+    def may_move() -> bool:
+        is_paused = any(key.paused_for for key in here.provider.inspect())
+        return caller.done() or is_paused or len(here.seen(events.AttemptFailed)) > failures
+
     await settle()
     while not caller.done():
-        await here.clock.advance(1, partial(idle, here))
+        await until(may_move)
+        failures = len(here.seen(events.AttemptFailed))
+        await here.clock.advance(5)
     error = caller.exception()
     assert error is None or isinstance(error, FetchError)
 
@@ -178,7 +173,7 @@ async def use(here: World, *sources: TokenSource, seconds: int) -> None:
     for _ in range(seconds // 30):
         for source in sources:
             await call(here, source)
-        await here.clock.advance(30, partial(idle, here))
+        await here.advance(30)
 
 
 async def test_an_outage_is_seen_before_callers_fail(log: Log) -> None:
@@ -251,7 +246,7 @@ async def test_a_rate_limit_is_seen_with_its_waiters(log: Log) -> None:
             await use(here, source, seconds=30)
         assert shows(here, source, section, "See, while a token is held")
         while not here.seen(events.FetchFailed):
-            await here.clock.advance(10, partial(idle, here))
+            await here.advance(10)
             await call(here, source)
         assert shows(here, source, section, "See, later")
         here.sandbox.fault = None
@@ -271,7 +266,7 @@ async def test_slow_responses_are_seen_before_they_time_out(log: Log) -> None:
         here.clock.boot += 6
         here.clock.wall += 6
         await caller
-        await idle(here)
+        await here.quiet()
         assert shows(here, source, section)
         for _ in range(3):
             await source.refresh()
@@ -301,7 +296,7 @@ async def test_an_api_that_rejects_every_token_is_seen(log: Log) -> None:
         for _ in range(3):
             async with session.get(api) as response:
                 assert response.status == 401
-        await idle(here)
+        await here.quiet()
 
         assert shows(here, source, section)
         assert log.fulfils(section)
@@ -318,7 +313,7 @@ async def test_a_wrong_clock_is_seen_although_tokens_arrive(log: Log) -> None:
         here.sandbox.date_offset = 0
         for _ in range(2):
             await source.refresh()
-        await idle(here)
+        await here.quiet()
 
         assert max(here.provider.stats().clock_offsets.values()) < 30
         assert log.fulfils(section)
@@ -349,7 +344,7 @@ async def test_memory_that_grows_is_seen(log: Log) -> None:
         sources = [here.provider.source(client, "a") for client in clients]
         for source in sources:
             await call(here, source)
-        await idle(here)
+        await here.quiet()
 
         assert shows(here, sources[-1], section)
         assert log.fulfils(section)
