@@ -15,6 +15,7 @@ from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateErro
 from okta_tokens.events import KeyIdle
 from okta_tokens.sandbox import Sandbox
 from tests.clock import settle
+from tests.runtime.test_redaction import locals_with
 from tests.support import SECRET, default_client, run_script, until, world
 
 NO_TOKEN_HERE = (
@@ -252,6 +253,30 @@ async def test_a_thread_drops_a_token_on_the_event_loop(by: str) -> None:
         assert results == [True, False]
         assert threads == [threading.get_ident()]
         assert source.peek() is None
+
+
+@pytest.mark.parametrize("by", ["source", "provider", "value"])
+async def test_an_error_of_a_thread_that_drops_a_token_does_not_hold_it(
+    by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No frame of the error of a thread whose call was cancelled has the token."""
+
+    def cancelled(coroutine: Coroutine[Any, Any, Any], _loop: object) -> Future[Any]:
+        coroutine.close()
+        future = Future[Any]()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+    async with world() as here:
+        source = here.source()
+        token = await source.get_token()
+        owner: Any = here.provider if by == "provider" else source
+        monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", cancelled)
+        with pytest.raises(ProviderStateError, match=r"^invalidate: the call was ca") as caught:
+            await asyncio.to_thread(owner.invalidate, token.value if by == "value" else token)
+
+        assert locals_with(caught.value, token.value) == []
 
 
 # The end, while a thread waits
