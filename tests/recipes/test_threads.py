@@ -192,6 +192,27 @@ async def test_requests_carries_the_token_to_one_origin() -> None:
         assert okta.token_requests == 2
 
 
+async def test_a_synchronous_client_of_httpx_carries_the_token() -> None:
+    """An `httpx.Client` in a thread carries the token, also after the token is revoked."""
+
+    async def respond(request: web.Request) -> web.Response:
+        valid = await is_valid(okta, request.headers["Authorization"])
+        return web.Response(status=200 if valid else 401)
+
+    api = web.Application()
+    api.router.add_get("/orders", respond)
+    async with run_source() as (okta, _, orders), TestServer(api) as server:
+        origin = f"http://127.0.0.1:{server.port}"
+        code = replace_texts(recipe("httpx.Client"), {"https://api.acme.com": origin})
+        runs = [run_in_thread(code, orders=orders) for _ in range(4)]
+        statuses = [run["response"].status_code for run in await asyncio.gather(*runs)]
+        okta.revoke_all()
+        names = await run_in_thread(code, orders=orders)
+
+        assert [*statuses, names["response"].status_code] == [200] * 5
+        assert okta.token_requests == 2
+
+
 # The table of the guide
 
 
