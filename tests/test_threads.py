@@ -400,6 +400,48 @@ async def test_a_due_renewal_of_a_closed_loop_is_left_alone() -> None:
         assert token is not None
 
 
+@pytest.mark.parametrize("need", ["a name lookup", "a signature"])
+def test_after_the_main_thread_an_error_says_why_there_is_no_token(
+    tmp_path: Path, need: str
+) -> None:
+    """When the main thread has ended, a fetch that needs a thread of Python's says so."""
+    script = """
+    import threading
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from okta_tokens import PrivateKeyJWT
+
+    def fetch():
+        loop = asyncio.new_event_loop()
+        threading.main_thread().join()
+        loop.run_until_complete(main())
+        loop.close()
+
+    async def main():
+        key = rsa.generate_private_key(65537, 2048)
+        secret = ClientSecretBasic("a-secret-that-is-long-enough")
+        authentication = PrivateKeyJWT(key) if sys.argv[1] == "a signature" else secret
+        client = OktaClient("name.example.invalid", "0oa1b2c3", authentication)
+        async with TokenProvider() as provider:
+            try:
+                await provider.get_token(client, "orders:read")
+            except Exception as error:
+                print(type(error).__name__, error)
+
+    threading.Thread(target=fetch).start()
+    """
+    done = run_script(tmp_path / "exiting.py", script, need)
+
+    what = {
+        "a name lookup": "TransportError the request cannot be sent",
+        "a signature": "CredentialError the credential cannot be used",
+    }
+    assert done.stderr == ""
+    assert done.stdout.startswith(
+        f"{what[need]}: the main thread has ended, and since then Python starts no thread for name "
+        "lookups, files and signatures; let the main thread wait for the threads that need tokens"
+    )
+
+
 # Before the start and in a child process
 
 
