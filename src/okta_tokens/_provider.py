@@ -29,7 +29,7 @@ from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens._sharing.store_protocol import TokenStore
-from okta_tokens._source import TokenSource, is_access_token
+from okta_tokens._source import TokenSource, dropping, is_access_token
 from okta_tokens._status import KeyStatus, Readiness, Stats, count_up, key_status
 from okta_tokens.errors import (
     ConfigurationError,
@@ -314,7 +314,7 @@ class TokenProvider(Unserializable):
                 "invalidate"
             )
             raise ConfigurationError(message)
-        drop = partial(self._manager.invalidate, token.key, token.value)
+        drop = dropping(self._manager, token.key, token)
         return self._lifecycle.call(drop, name="invalidate")
 
     async def revoke(self, token: AccessToken) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
 from okta_tokens._auth.dpop import DPoP
@@ -237,8 +236,8 @@ class TokenSource(Unserializable):
             ProviderStateError: As for `TokenProvider.invalidate`.
             TimeoutError: As for `TokenProvider.invalidate`.
         """
-        value = token.value if isinstance(token, AccessToken) else token
-        drop = partial(self._manager.invalidate, self.key, value)
+        drop = dropping(self._manager, self.key, token)
+        del token  # an error tracker records the locals of the frames that an error passes
         return self._lifecycle.call(drop, name="invalidate")
 
     def _warn_of_plain_http(self, origin: str) -> None:
@@ -267,6 +266,21 @@ class TokenSource(Unserializable):
         uri = origin + (unescape_path(path) if is_okta(origin, client.origin) else path)
         now = self._manager.server_time(self.key)
         return await dpop.prove(method, uri, now, nonce=nonce, token=token.value)
+
+
+def dropping(manager: TokenManager, key: TokenKey, token: AccessToken | str) -> Callable[[], bool]:
+    """Return a function that drops a rejected token, and whose repr does not show it.
+
+    Args:
+        manager: The token manager.
+        key: The key of the token.
+        token: The token, or its value.
+    """
+
+    def drop() -> bool:
+        return manager.invalidate(key, token.value if isinstance(token, AccessToken) else token)
+
+    return drop
 
 
 def is_access_token(token: object) -> bool:
