@@ -84,7 +84,8 @@ class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str
         authentication: str, scopes: tuple[str, ...], parameters: tuple[str, ...],
         dpop_thumbprint: str | None, state: str, remaining: float | None,
         next_action_in: float | None, paused_for: float, refuses_for: float, failures: int,
-        last_error: str | None, in_flight: bool, waiters: int, kept_fresh: bool, used: bool)
+        last_error: str | None, rejections: int, in_flight: bool, waiters: int,
+        kept_fresh: bool, used: bool)
 class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
         authorization_server: str | None = 'default', dpop: DPoP | None = None,
         parameters: Mapping[str, str | tuple[str, ...]] | None = None,
@@ -143,7 +144,8 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     async def get_token(self, client: OktaClient,
         scopes: str | Iterable[str] = ()) -> AccessToken
     def inspect(self) -> list[KeyStatus]
-    def invalidate(self, token: AccessToken) -> bool
+    def invalidate(self, token: AccessToken, *, api: str | None = None,
+        challenge: str | None = None) -> bool
     def ready(self, *sources: TokenSource) -> Readiness
     async def revoke(self, token: AccessToken) -> None
     def source(self, client: OktaClient, scopes: str | Iterable[str] = (), *,
@@ -160,7 +162,8 @@ class TokenSource, made by the provider
     def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken
     async def headers(self, method: str, url: str, *, nonce: str | None = None) -> dict[str,
         str]
-    def invalidate(self, token: AccessToken | str) -> bool
+    def invalidate(self, token: AccessToken | str, *, api: str | None = None,
+        challenge: str | None = None) -> bool
     key: TokenKey
     def peek(self) -> AccessToken | None
     async def proof(self, token: AccessToken, method: str, url: str,
@@ -213,7 +216,8 @@ class FetchFailed(*, key: TokenKey, reason: Reason, waited: float,
         without_token: float, cooldown: float)
     level = 'error'
     name = 'okta_tokens.fetch_failed'
-class InvalidationIgnored(*, key: TokenKey, remaining: float)
+class InvalidationIgnored(*, key: TokenKey, api: str | None, challenge: str | None,
+        rejections: int, kept_for: float)
     level = 'warning'
     name = 'okta_tokens.invalidation_ignored'
 class KeyEvent(*, key: TokenKey)
@@ -302,7 +306,8 @@ class TokenFetched(*, key: TokenKey, reason: Reason, waited: float, lifetime: fl
         waiters: int, request_id: str | None)
     level = 'info'
     name = 'okta_tokens.token_fetched'
-class TokenInvalidated(*, key: TokenKey, damping: float)
+class TokenInvalidated(*, key: TokenKey, api: str | None, challenge: str | None,
+        damping: float)
     level = 'info'
     name = 'okta_tokens.token_invalidated'
 class TokenNotShared(*, key: TokenKey)
