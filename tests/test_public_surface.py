@@ -323,6 +323,7 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
         traceback: TracebackType | None) -> None
     async def aclose(self) -> None
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
+    async def count_tokens(self, limit: int = 100) -> tuple[int, int]
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
     async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None
@@ -330,6 +331,7 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
     async def release(self, identity: StoreIdentity, lease: str) -> None
     async def save(self, identity: StoreIdentity, token: SharedToken,
         seconds: float) -> None
+    uses_tls: bool
 def generate_key() -> str
 """,
 }

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from redis._parsers import _AsyncRESP2Parser
-from redis.asyncio import Redis
+from redis.asyncio import Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError  # noqa: A004 - redis-py raises no other one
@@ -79,6 +79,20 @@ class Connections(Unserializable):
         if client is None:
             client = self._clients[owner] = connect(self._url_or_client, self._timeout)
         return client
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connections use TLS."""
+        client = self._url_or_client
+        if isinstance(client, str):
+            return client.startswith("rediss:")
+        pool = getattr(client, "connection_pool", None)  # a client for a cluster has one per node
+        kind = (
+            client.connection_kwargs["connection_class"]  # type: ignore[attr-defined]
+            if pool is None
+            else pool.connection_class
+        )
+        return issubclass(kind, SSLConnection)
 
     async def aclose(self) -> None:
         """Close the connections of this process and its event loop, but not the user's client."""
