@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
+from enum import Enum
 from types import ModuleType
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from okta_tokens import (
     RetryPolicy,
     TokenProvider,
     TokenSource,
+    doctor,
     errors,
     events,
     stores,
@@ -38,13 +40,13 @@ from okta_tokens.stores import redis as of_redis
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, errors, events, *ADAPTERS, stores, of_redis)
-"""The public modules: the package, its errors and events, the adapters and the stores."""
+MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis)
+"""The public modules: the package, the doctor, errors and events, the adapters and the stores."""
 
 OPTIONAL = [
     *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2"),
-    *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.sandbox"),
-    "okta_tokens.stores.redis",
+    *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.doctor"),
+    *("okta_tokens.sandbox", "okta_tokens.stores.redis"),
 ]
 """Modules that `import okta_tokens` must not need."""
 
@@ -171,6 +173,23 @@ class TokenSource, made by the provider
     async def refresh(self) -> AccessToken
 module errors
 module events
+""",
+    "okta_tokens.doctor": """
+class Diagnosis(results: tuple[Result, ...], token_requests: int)
+    def as_dict(self) -> dict[str, object]
+    ok: bool
+    outcome: Outcome
+enum Outcome
+    FAIL = 'fail'
+    PASS = 'pass'
+    SKIP = 'skip'
+    WARN = 'warn'
+class Result(name: str, outcome: Outcome, detail: str, remedy: str | None = None)
+def check_names(scopes: str | None = None) -> list[str]
+async def diagnose(client: OktaClient, scopes: str | Iterable[str] = '', *,
+        store: TokenStore | None = None, session: aiohttp.ClientSession | None = None,
+        step_timeout: float = 10.0, on_result: Callable[[Result],
+        object] | None = None) -> Diagnosis
 """,
     "okta_tokens.errors": """
 class ConfigurationError
@@ -383,6 +402,7 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
         traceback: TracebackType | None) -> None
     async def aclose(self) -> None
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
+    async def count_tokens(self, limit: int = 100) -> tuple[int, int]
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
     host_without_tls: str | None
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
@@ -408,6 +428,8 @@ def describe(name: str, thing: object, annotation: str = "") -> str:
         return f"classmethod {describe(name, thing.__func__)}"
     if isinstance(thing, property):
         return f"{name}: {inspect.get_annotations(thing.fget)['return']}" if thing.fget else name
+    if isinstance(thing, Enum):
+        return f"{name} = {thing.value!r}"
     if inspect.isfunction(thing):
         kind = "async def" if inspect.iscoroutinefunction(thing) else "def"
         return f"{kind} {name}{signature(thing)}"
@@ -432,6 +454,8 @@ def describe_class(kind: type) -> Iterator[str]:
         yield f"protocol {kind.__name__}"
     elif kind in MADE_BY_THE_PROVIDER:
         yield f"class {kind.__name__}, made by the provider"
+    elif issubclass(kind, Enum):
+        yield f"enum {kind.__name__}"
     elif not inspect.isfunction(inspect.getattr_static(kind, "__init__")):
         yield f"class {kind.__name__}"
     else:
@@ -648,6 +672,7 @@ def test_every_public_callable_documents_its_arguments() -> None:
         (PrivateKeyJWT.from_signer, {"ConfigurationError"}),
         (ClientSecretJWT, {"ConfigurationError"}),
         (DPoP, {"ConfigurationError"}),
+        (doctor.diagnose, {"ConfigurationError", "TokenProviderError"}),
         (OktaClient, {"ConfigurationError"}),
         (OktaClient.from_env, {"ConfigurationError"}),
         (OktaClient.from_file, {"ConfigurationError"}),
