@@ -333,6 +333,7 @@ async def test_a_store_that_is_down_is_seen_once(log: Log) -> None:
         here.store.error = None
         await use(here, source, seconds=3600)
 
+        assert len(here.seen(events.StoreFailed)) == 1
         assert log.fulfils(section)
 
 
