@@ -444,6 +444,42 @@ async def test_an_outage_makes_a_bounded_number_of_lines(log: Log, age: int, lim
         assert 5 < len(log.alarming) <= limit
 
 
+# The alerts
+
+
+def limit(alert: str) -> int:
+    """Return the number that the first comparison of an alert's expression has."""
+    (expression,) = [row[1] for row in rows("Alerts") if row[0] == alert]
+    (number, *_) = re.findall(r" [<>]=? (\d+)", expression)
+    return int(number)
+
+
+async def test_an_outage_is_told_by_an_alert_minutes_before_callers_fail() -> None:
+    """A token of an hour has met enough failures before its remaining life is below the limit."""
+    async with world() as here:
+        source = here.source()
+        await use(here, source, seconds=2400)
+        here.sandbox.fault = Fault.status(503)
+        await use(here, source, seconds=1140)
+
+        enough = limit("renewals fail")
+        (failed,) = [event for event in here.seen(events.RenewalFailed) if event.failures == enough]
+        assert failed.remaining > limit("tokens run out")
+
+
+async def test_an_api_that_rejects_every_token_keeps_its_alert() -> None:
+    """While an API rejects every token, each half hour has enough invalidations."""
+    async with world() as here:
+        source = here.source()
+        for _ in range(4):
+            before = len(here.seen(events.TokenInvalidated))
+            for _ in range(60):
+                source.invalidate(await source.get_token())
+                await here.advance(30)
+            count = len(here.seen(events.TokenInvalidated)) - before
+            assert count > limit("an API rejects tokens")
+
+
 # The tables
 
 
