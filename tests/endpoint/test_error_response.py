@@ -63,8 +63,10 @@ def test_a_redirect_is_invalid(status: int, body: object) -> None:
     error = invalid_error_in(new_response(body, status, headers))
 
     assert error.args == (
-        f"the response ({status}) is invalid: {REDIRECT} "
-        f"(Server: nginx/1.29; Location: {WITHHELD})",
+        (
+            f"the response ({status}) is invalid: {REDIRECT} "
+            f"(Server: nginx/1.29; Location: {WITHHELD})"
+        ),
     )
     assert error.status == status
     assert not error.retryable
