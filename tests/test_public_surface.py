@@ -307,7 +307,7 @@ class SlowResponses(*, key: TokenKey, duration: float, advice: str)
 class StoreEntryIgnored(*, key: TokenKey)
     level = 'warning'
     name = 'okta_tokens.store_entry_ignored'
-class StoreFailed(*, reason: str, after: float)
+class StoreFailed(*, host: str | None, reason: str, after: float)
     level = 'warning'
     name = 'okta_tokens.store_failed'
 class StoreRecovered(*, seconds: float)
@@ -404,6 +404,7 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
     async def count_tokens(self, limit: int = 100) -> tuple[int, int]
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
+    host: str
     host_without_tls: str | None
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
     async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None

@@ -414,8 +414,10 @@ class StoreFailed(Event, level="warning"):
     There is one such event until the store works again.
     """
 
+    host: str | None
+    """The store's server, if the store names it."""
     reason: str
-    """The type of the error, or that the store did not respond in time."""
+    """The type of the error and of its causes, or that the store did not respond in time."""
     after: float
     """Seconds until the provider tries the store again."""
 
