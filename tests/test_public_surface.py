@@ -32,7 +32,7 @@ from okta_tokens.adapters import grpc as of_grpc
 from okta_tokens.adapters import httpx as of_httpx
 from okta_tokens.adapters import httpx2 as of_httpx2
 from okta_tokens.errors import TokenProviderError
-from okta_tokens.events import Event, KeyEvent
+from okta_tokens.events import Event
 from okta_tokens.stores import redis as of_redis
 
 Kind = TypeVar("Kind")
