@@ -435,7 +435,7 @@ def test_the_end_of_the_event_loop_ends_a_flight_at_any_suspension(scenario: Sce
 
             assert here.resources() == CLOSED
             assert all(caller.task.cancelled() for caller in here.callers)
-            assert "closed" in repr(here.provider)
+            assert "cancelled" in repr(here.provider)
 
     at_each_moment(scenario.suspensions, check)
 

@@ -15,6 +15,7 @@ from okta_tokens.errors import OAuthError, ProviderStateError, TransportError
 from okta_tokens.events import (
     AttemptFailed,
     ClientNotReused,
+    ClockDiffers,
     Event,
     FetchFailed,
     InvalidationIgnored,
@@ -229,6 +230,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
         "warning",
         "scopes_not_granted",
     ),
+    (ClockDiffers(domain="acme.okta.com", seconds=-61.5), "warning", "clock_differs"),
     (PlainHttpUsed(origin="http://okta.internal"), "warning", "plain_http_used"),
     (StoreFailed(reason="ConnectionError", after=1.5), "warning", "store_failed"),
     (StoreRecovered(seconds=61.0), "info", "store_recovered"),
@@ -358,7 +360,7 @@ def test_events_about_a_key() -> None:
     others = {type_name(event) for event in EVENTS if not isinstance(event, KeyEvent)}
 
     assert others == {
-        *("PlainHttpUsed", "ProviderClosed", "ProviderFailed", "ProviderStarted"),
+        *("ClockDiffers", "PlainHttpUsed", "ProviderClosed", "ProviderFailed", "ProviderStarted"),
         *("RequestsPaused", "StoreFailed", "StoreRecovered", "StoreWithoutTls"),
     }
 

@@ -54,6 +54,7 @@ SHARED_WITH_LEAVES = {
     "okta_tokens._model.advice": "what stands between this machine and Okta",
     "okta_tokens._model.urls": "default ports, and which hosts are this machine",
     "okta_tokens._runtime.arguments": "what a number is",
+    "okta_tokens._runtime.unserializable": "what a copy is, and why there is no pickle",
 }
 """The internal modules that the command and the adapters may import, each with what they share.
 The alternative would be a copy."""

@@ -123,6 +123,7 @@ FIELDS: dict[str, dict[str, object]] = {
         "waiters": 2,
     },
     "ScopesNotGranted": KEY_FIELDS | {"missing_scopes": "b", "scopes": "a"},
+    "ClockDiffers": {"domain": "acme.okta.com", "seconds": -61.5},
     "PlainHttpUsed": {"origin": "http://okta.internal"},
     "StoreFailed": {"reason": "ConnectionError", "after": 1.5},
     "StoreRecovered": {"seconds": 61.0},

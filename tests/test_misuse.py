@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -183,22 +185,22 @@ def test_a_forked_child_may_have_a_provider_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_threads_record_fetches_at_the_same_time() -> None:
-    """Of many providers in threads, one tells that there are several."""
-    fetches, told = Fetches(), list[bool]()
+def test_threads_record_fetches_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Providers in several threads may record their fetches while a full table makes room."""
+    monkeypatch.setattr(misuse, "_MAX_CAUSES", 1)
+    fetches, interval = Fetches(), sys.getswitchinterval()
 
-    def fetch() -> None:
-        owner = object()
-        for _ in range(200):
-            told.append(fetches.record(key_of(), owner, now=0.0, usable_until=60.0))
+    def fetch(scope: str) -> None:
+        key, owner = key_of(scope=scope), object()
+        for _ in range(100_000):
+            fetches.record(key, owner, now=0.0, usable_until=60.0)
 
-    threads = [threading.Thread(target=fetch) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    sys.setswitchinterval(1e-6)
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(fetch, scope) for scope in "abcd"]
+    sys.setswitchinterval(interval)
 
-    assert sum(told) == 1
+    assert [result.exception() for result in results] == [None] * 4
 
 
 def test_only_the_latest_kinds_of_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +294,7 @@ def test_clients_that_are_made_for_each_call_are_told_once(
     assert isinstance(told, ClientNotReused)
     assert told.key is keys[2]
     assert ("DPoP key" in told.advice) == (habit == "a DPoP key")
+    assert [len(clients) for clients in judge._clients.values()] == [3]
 
 
 async def test_3000_clients_are_told_once() -> None:
@@ -357,6 +360,22 @@ def test_the_clients_that_are_counted_are_bounded(
 
     assert kinds(events) == [ClientNotReused] * 2
     assert len(judge._clients) == 2
+
+
+async def test_a_snapshot_shows_how_clients_authenticate() -> None:
+    """`inspect` names the callable of a client, and of the user's own method only the type."""
+    methods: dict[str, ClientAuthentication] = {
+        "ClientSecretBasic(<secret>)": ClientSecretBasic(SECRET),
+        "ClientSecretBasic(<Vault.read>)": ClientSecretBasic(Vault().read),
+        "Comparable": Comparable(SECRET),
+        "CustomBasic": CustomBasic(SECRET),
+    }
+    async with world() as here:
+        for method in methods.values():
+            client = OktaClient(here.sandbox.origin, CLIENT_ID, method)
+            here.provider.source(client, "a", keep_fresh=True)
+
+        assert [row.authentication for row in here.provider.inspect()] == [*methods]
 
 
 # Callables that block the event loop
@@ -533,7 +552,7 @@ async def test_slow_responses_are_told_again_only_after_quick_ones() -> None:
     async with world(app=sandbox_app) as here:
         await fetch_slowly(here, next(scopes), 5.0)
         assert kinds(here.events) == []
-        for seconds in (6.0, 7.0, 6.0):
+        for seconds in (6.0, 7.0, 4.0, 4.0, 6.5):
             await fetch_slowly(here, next(scopes), seconds)
         (told,) = traps(here.events)
         assert isinstance(told, SlowResponses)

@@ -29,9 +29,15 @@ from okta_tokens import (
     TokenKey,
     TokenProvider,
     TokenRequest,
+    TokenSource,
 )
 from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.clock import Instant
+from okta_tokens.adapters._grpc_credentials import TokenPlugin
+from okta_tokens.adapters.aiohttp import TokenMiddleware
+from okta_tokens.adapters.grpc import token_interceptors
+from okta_tokens.adapters.httpx import TokenAuth
+from okta_tokens.adapters.httpx2 import TokenAuth as TokenAuth2
 from okta_tokens.errors import FetchError
 from okta_tokens.events import FetchFailed, KeyIdle
 from okta_tokens.stores import SharedToken
@@ -46,6 +52,20 @@ STORE_KEY = "Q2FuYXJ5LVN0b3JlLUtleS0wMTIzNDU2Nzg5YWJjZGU="
 CLIENT = OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET), dpop=DPoP(ec_key()))
 KEY = TokenKey(CLIENT, frozenset({"a"}))
 PROVIDER = TokenProvider()
+SOURCE = PROVIDER.source(CLIENT, "a")
+BEARER = PROVIDER.source(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic(SECRET)), "a")
+ORIGINS = ["https://api.acme.com"]
+
+HANDLES: dict[str, object] = {
+    "provider": PROVIDER,
+    "source": SOURCE,
+    "middleware": TokenMiddleware(SOURCE, origins=ORIGINS),
+    "TokenAuth": TokenAuth(SOURCE, origins=ORIGINS),
+    "TokenAuth of httpx2": TokenAuth2(SOURCE, origins=ORIGINS),
+    "gRPC plugin": TokenPlugin("token_channel", BEARER),
+    **{type(each).__name__: each for each in token_interceptors(BEARER)},
+}
+"""Objects that lead to a provider."""
 
 OBJECTS: dict[str, object] = {
     "AccessToken": AccessToken(
@@ -81,8 +101,7 @@ OBJECTS: dict[str, object] = {
         cooldown=1.0,
     ),
     "error": FetchError("why", key=KEY),
-    "source": PROVIDER.source(CLIENT, "a"),
-    "provider": PROVIDER,
+    **HANDLES,
 }
 
 
@@ -165,13 +184,30 @@ def test_no_serializer_gets_a_secret(value: object, serialize: Callable[[Any], o
         assert canary not in result
 
 
-@pytest.mark.parametrize("value", [PROVIDER, OBJECTS["source"]], ids=["provider", "source"])
+@pytest.mark.parametrize("value", HANDLES.values(), ids=HANDLES)
 def test_a_copy_of_a_handle_is_the_handle(value: object) -> None:
-    """A copy of settings that hold a provider, a source or its method uses the same provider."""
+    """A copy of settings that hold a provider, a source or an adapter uses the same provider."""
     assert copy.copy(value) is value
     assert copy.deepcopy({"key": value})["key"] is value
-    method = copy.deepcopy([value.get_token])[0]  # type: ignore[attr-defined]  # both have it
+
+
+@pytest.mark.parametrize("value", [PROVIDER, SOURCE], ids=["provider", "source"])
+def test_a_copy_of_a_method_is_a_method_of_the_handle(value: TokenProvider | TokenSource) -> None:
+    """A copy of settings that hold a method of a provider or source uses the same provider."""
+    method: Any = copy.deepcopy([value.get_token])[0]
     assert method.__self__ is value
+
+
+@pytest.mark.parametrize("value", HANDLES.values(), ids=HANDLES)
+def test_a_handle_cannot_be_pickled(value: object) -> None:
+    """The error of every protocol says what to do instead."""
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError) as caught:
+            pickle.dumps(value, protocol)
+        assert str(caught.value) == (
+            f"{type(value).__name__} contains a secret and cannot be pickled; make another one in "
+            "the process that needs it"
+        )
 
 
 def test_the_table_finds_a_secret() -> None:

@@ -18,6 +18,7 @@ from okta_tokens import (
 from okta_tokens.errors import (
     ConfigurationError,
     ProviderStateError,
+    RateLimitedError,
     ServerError,
     TransportError,
 )
@@ -147,6 +148,25 @@ async def test_refresh_waits_for_the_end_of_a_pause() -> None:
         assert (await refreshing).value
 
 
+async def test_refresh_during_a_pause_waits_or_is_an_error_at_once() -> None:
+    """`refresh` waits for a pause that ends before `max_wait`, and for no longer one."""
+    async with world(retry=RetryPolicy(max_wait=30, max_pause=60)) as here:
+        source = here.source()
+        held = await source.get_token()
+        pauses = here.provider._registry.endpoint(source.key).pauses
+        pauses.adopt(source.key, 20)
+        refreshing = asyncio.ensure_future(source.refresh())
+        await here.clock.advance(19)
+        assert here.sandbox.token_requests == 1
+        await here.clock.advance(1)
+        assert (await refreshing).value != held.value
+
+        pauses.adopt(source.key, 31)
+        with pytest.raises(RateLimitedError) as caught:
+            at_once(source.refresh())
+        assert caught.value.key == source.key
+
+
 async def test_a_failed_refresh_keeps_the_held_token() -> None:
     """If `refresh` fails, its caller gets the error, and other callers get the held token."""
     async with world(retry=RetryPolicy(attempts=1)) as here:
@@ -167,10 +187,13 @@ async def test_refresh_gives_up_at_the_deadline() -> None:
         first = asyncio.ensure_future(source.get_token())
         await here.requests(1)
         refreshing = asyncio.ensure_future(source.refresh())
+        other = here.source("b")
+        alone = asyncio.ensure_future(other.refresh())
         await here.clock.advance(6)
-        for call in (first, refreshing):
-            with pytest.raises(TransportError, match="max_wait"):
+        for call, key in ((first, source.key), (refreshing, source.key), (alone, other.key)):
+            with pytest.raises(TransportError, match="max_wait") as caught:
                 await call
+            assert caught.value.key == key
 
 
 async def test_refresh_needs_a_running_provider() -> None:

@@ -46,6 +46,7 @@ async def test_either_clock_hides_a_token_from_peek(clock: str) -> None:
     async with world() as here:
         source = here.source()
         token = await source.get_token()
+        here.sandbox.latency = 30  # longer than the test: no renewal brings another token
         setattr(here.clock, clock, getattr(here.clock, clock) + 3594)
         assert await asyncio.to_thread(source.peek) is token
         setattr(here.clock, clock, getattr(here.clock, clock) + 2)
@@ -235,6 +236,22 @@ async def test_the_timeout_of_a_thread_is_checked(seconds: Any) -> None:  # noqa
             source.get_token_from_thread(seconds)
 
         assert str(caught.value) == "timeout: must be a positive, finite number of seconds"
+
+
+@pytest.mark.parametrize("by", ["source", "provider"])
+async def test_a_thread_drops_a_token_on_the_event_loop(by: str) -> None:
+    """`invalidate` works from any thread: the event loop drops the token, and the thread waits."""
+    async with world() as here:
+        source = here.source()
+        token = await source.get_token()
+        drop = source.invalidate if by == "source" else here.provider.invalidate
+        threads = list[int]()
+        here.provider._manager._emit = lambda _: threads.append(threading.get_ident())  # type: ignore[assignment]
+        results = [await asyncio.to_thread(drop, token) for _ in range(2)]
+
+        assert results == [True, False]
+        assert threads == [threading.get_ident()]
+        assert source.peek() is None
 
 
 # The end, while a thread waits

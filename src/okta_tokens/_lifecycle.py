@@ -19,6 +19,9 @@ from okta_tokens.errors import ProviderStateError
 
 T = TypeVar("T")
 
+_MAX_CALL = 60.0
+"""Seconds for which a thread waits for the event loop to call a plain function."""
+
 _CHECK_INTERVAL = 1.0
 """Seconds after which a waiting thread looks again whether the provider still runs."""
 
@@ -184,6 +187,14 @@ class Lifecycle:
             with suppress(RuntimeError):  # the event loop was closed
                 self._loop.call_soon_threadsafe(callback, argument, context=Context())
 
+    def is_loop_thread(self) -> bool:
+        """Tell whether this thread runs the event loop of a provider that was started.
+
+        It is also true while the loop rests between two runs: nothing runs it while the thread
+        waits.
+        """
+        return self._thread == threading.get_ident() or asyncio._get_running_loop() is self._loop
+
     def run_from_thread(
         self, make: Callable[[], Coroutine[Any, Any, T]], *, name: str, timeout: float
     ) -> T:
@@ -204,7 +215,7 @@ class Lifecycle:
         self.check_running()
         loop = self._loop
         assert loop is not None  # noqa: S101 - narrows the type
-        if self._thread == threading.get_ident() or asyncio._get_running_loop() is loop:
+        if self.is_loop_thread():
             message = (
                 f"{name}: this is the thread of the provider's event loop, which fetches no token "
                 "while the thread waits, and no usable token is held; await get_token instead, or "
@@ -246,6 +257,28 @@ class Lifecycle:
             return None
         failure = self._failure if self.state is State.FAILED else None
         return str(failure or self.state.value)
+
+    def call(self, function: Callable[[], T], *, name: str) -> T:
+        """Call a plain function that changes the provider's state, and return its result.
+
+        In another thread than the event loop's, wait until the event loop has called it. If the
+        provider does not run, no event loop can interfere, and the call is made here.
+
+        Args:
+            function: The function.
+            name: The public name of the call, for errors.
+
+        Raises:
+            ProviderStateError: If the provider stops meanwhile.
+            TimeoutError: If the event loop is not free within a minute.
+        """
+        if self.observe() is not State.RUNNING or self.is_loop_thread():
+            return function()
+
+        async def call() -> T:
+            return function()
+
+        return self.run_from_thread(call, name=name, timeout=_MAX_CALL)
 
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:

@@ -295,7 +295,7 @@ class TokenProvider(Unserializable):
         replacement is rejected too within the damping window (5 seconds at first, 5 minutes at
         most), the replacement is kept, since a third token would not help; an event tells so.
 
-        Call this from the provider's event loop.
+        Call this from any thread; another thread than the event loop's waits for the event loop.
 
         Args:
             token: The rejected token.
@@ -305,6 +305,8 @@ class TokenProvider(Unserializable):
 
         Raises:
             ConfigurationError: If the argument is not an `AccessToken`.
+            ProviderStateError: If the provider stops while another thread waits.
+            TimeoutError: If the event loop is not free within a minute.
         """
         if not is_access_token(token):
             del token  # an error tracker records the locals of the frame that raises
@@ -313,8 +315,8 @@ class TokenProvider(Unserializable):
                 "invalidate"
             )
             raise ConfigurationError(message)
-        self._lifecycle.observe()
-        return self._manager.invalidate(token.key, token.value)
+        drop = partial(self._manager.invalidate, token.key, token.value)
+        return self._lifecycle.call(drop, name="invalidate")
 
     async def revoke(self, token: AccessToken) -> None:
         """Ask Okta to revoke a token (RFC 7009).
@@ -474,13 +476,23 @@ class TokenProvider(Unserializable):
         now = current_instant(self._clock)
         under_way = self._manager.flights.under_way
         entries = self._manager.entries
-        return [key_status(entry, under_way.get(entry.key), now) for entry in entries]
+        return [
+            key_status(entry, under_way.get(entry.key), now, self._registry.pause_end(entry.key))
+            for entry in entries
+        ]
 
     def stats(self) -> Stats:
         """Return counts of what the provider has done so far: a snapshot."""
         flights = self._manager.flights.under_way.values()
-        keys, offsets = len(self._manager.entries), self._registry.clock_offsets()
-        return count_up(self._emitter.counts, keys, flights, offsets)
+        store = self._store
+        return count_up(
+            self._emitter.counts,
+            len(self._manager.entries),
+            flights,
+            store_available=None if store is None else store.is_available,
+            clock_offsets=self._registry.clock_offsets(),
+            response_times=self._registry.response_times(),
+        )
 
     def __repr__(self) -> str:
         """Return the state at a glance."""

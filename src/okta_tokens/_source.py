@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
 
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._cache.entry import USED
@@ -15,6 +17,8 @@ from okta_tokens._model.urls import request_target, unescape_path
 from okta_tokens._runtime.arguments import number_of
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import ConfigurationError
+
+T = TypeVar("T")
 
 
 class TokenSource(Unserializable):
@@ -228,15 +232,28 @@ class TokenSource(Unserializable):
 
         Returns:
             True if the token was held and is dropped.
+
+        Raises:
+            ProviderStateError: As for `TokenProvider.invalidate`.
+            TimeoutError: As for `TokenProvider.invalidate`.
         """
         value = token.value if isinstance(token, AccessToken) else token
-        self._lifecycle.observe()
-        return self._manager.invalidate(self.key, value)
+        drop = partial(self._manager.invalidate, self.key, value)
+        return self._lifecycle.call(drop, name="invalidate")
 
     def _warn_of_plain_http(self, origin: str) -> None:
-        """Emit, once for each origin, that an adapter sends tokens there in clear text."""
-        self._lifecycle.observe()
-        self._manager.warn_of_plain_http(origin)
+        """Let the event loop emit, once for each origin, that tokens go there in clear text."""
+        self._lifecycle.call_soon(self._manager.warn_of_plain_http, origin)
+
+    def _is_loop_thread(self) -> bool:
+        """Tell an adapter whether this thread runs the provider's event loop."""
+        return self._lifecycle.is_loop_thread()
+
+    def _run_from_thread(
+        self, make: Callable[[], Coroutine[Any, Any, T]], name: str, timeout: float
+    ) -> T:
+        """Run a coroutine of an adapter on the event loop; see `Lifecycle.run_from_thread`."""
+        return self._lifecycle.run_from_thread(make, name=name, timeout=timeout)
 
     def __repr__(self) -> str:
         """Return the key of the source, without a secret."""

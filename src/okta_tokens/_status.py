@@ -55,6 +55,8 @@ class KeyStatus(Record):
     """The time until the token is no longer usable; `None` without a usable token."""
     next_action_in: float | None
     """The time until the provider's timer for the key is due; `None` without a timer."""
+    paused_for: float
+    """The time until a pause of the domain ends (429, `Retry-After`); 0.0 without a pause."""
     refuses_for: float
     """The time during which callers get the last error at once; 0.0 if they do not."""
     failures: int
@@ -142,8 +144,12 @@ class Stats(Record):
     """The number of responses that paused the requests to a domain."""
     keys_evicted: int
     keys_forgotten: int
+    store_available: bool | None
+    """Whether the shared store works; `None` if there is none."""
     clock_offsets: Mapping[str, float]
     """The seconds by which Okta's clock is ahead of this machine's clock, by domain."""
+    response_times: Mapping[str, float]
+    """The seconds that the latest token responses took, by domain: quick to rise, slow to fall."""
 
 
 class Readiness(Record):
@@ -178,13 +184,16 @@ def outlook(entry: Entry, now: Instant) -> Outlook:
     )
 
 
-def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeyStatus:
+def key_status(
+    entry: Entry, flight: TokenFlight | None, now: Instant, pause_end: float
+) -> KeyStatus:
     """Return the status of a key.
 
     Args:
         entry: The cache entry of the key.
         flight: The key's flight; `None` if there is none.
         now: The current time.
+        pause_end: When the pause of the key's domain ends, in seconds of boot time.
     """
     error, state = entry.error, entry.state(now)
     usable = state in {State.FRESH, State.DUE}
@@ -193,6 +202,7 @@ def key_status(entry: Entry, flight: TokenFlight | None, now: Instant) -> KeySta
         state=state.value,
         remaining=entry.unusable_at - now.boot if usable else None,
         next_action_in=None if entry.instant is None else entry.instant - now.boot,
+        paused_for=max(0.0, pause_end - now.boot),
         refuses_for=max(0.0, entry.refuse_until - now.boot),
         failures=entry.failures,
         last_error=None if error is None else f"{type(error).__name__}: {error.args[0]}",
@@ -207,7 +217,10 @@ def count_up(
     counts: Mapping[type[Event], int],
     keys: int,
     flights: Collection[TokenFlight],
+    *,
+    store_available: bool | None,
     clock_offsets: Mapping[str, float],
+    response_times: Mapping[str, float],
 ) -> Stats:
     """Return the statistics of a provider.
 
@@ -215,7 +228,9 @@ def count_up(
         counts: The number of events by type.
         keys: The number of keys in the cache now.
         flights: The flights now.
+        store_available: Whether the shared store works; `None` if there is none.
         clock_offsets: The seconds by which Okta's clock is ahead, by domain.
+        response_times: The seconds that the latest token responses took, by domain.
     """
     return Stats(
         keys=keys,
@@ -234,5 +249,7 @@ def count_up(
         pauses=counts[RequestsPaused],
         keys_evicted=counts[KeyEvicted],
         keys_forgotten=counts[KeyForgotten],
+        store_available=store_available,
         clock_offsets=clock_offsets,
+        response_times=response_times,
     )

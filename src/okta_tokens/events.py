@@ -18,6 +18,7 @@ from okta_tokens.errors import FetchError, ProviderStateError, TokenProviderErro
 __all__ = [
     "AttemptFailed",
     "ClientNotReused",
+    "ClockDiffers",
     "Event",
     "FailureEvent",
     "FetchEvent",
@@ -35,7 +36,6 @@ __all__ = [
     "ProviderFailed",
     "ProviderNotReused",
     "ProviderStarted",
-    "Reason",
     "RenewalAdopted",
     "RenewalFailed",
     "RenewalPostponed",
@@ -372,6 +372,18 @@ class RequestsPaused(Event, level="warning"):
     """The number of callers that wait for a token of the domain now."""
     request_id: str | None
     """The response's `X-Okta-Request-Id`."""
+
+
+class ClockDiffers(Event, level="warning"):
+    """This machine's clock and Okta's differ by more than 30 s; told once until they agree.
+
+    The provider corrects what it signs. Other programs of this machine may fail: set its clock.
+    """
+
+    domain: str
+    """The domain, `host[:port]`."""
+    seconds: float
+    """The seconds by which Okta's clock is ahead of this machine's."""
 
 
 class PlainHttpUsed(Event, level="warning"):

@@ -584,7 +584,7 @@ async def test_a_request_that_ends_before_its_retry_frees_its_connection(
     async def fail(_: RequestAuthorization) -> bool:
         raise RuntimeError
 
-    monkeypatch.setattr(RequestAuthorization, "prepare_retry", fail)
+    monkeypatch.setattr(RequestAuthorization, "_prepare_retry", fail)
     server, _ = BODIES["silent"]()
     connector = aiohttp.TCPConnector()
     async with world() as running, server.run():

@@ -405,17 +405,6 @@ async def test_a_closed_provider_sends_nothing(setup: Setup) -> None:
     assert len(setup.api.received) == 1
 
 
-async def test_a_synchronous_client_raises_an_error(setup: Setup) -> None:
-    """A client that cannot await sends nothing."""
-    with (
-        setup.package.Client(auth=setup.client.auth, trust_env=False) as client,
-        pytest.raises(ConfigurationError, match="use an AsyncClient"),
-    ):
-        client.get(setup.api.url())
-
-    assert setup.api.received == []
-
-
 # Bodies
 
 
@@ -700,13 +689,7 @@ async def test_errors_show_no_token(bound: Setup) -> None:
         assert not any(secret in text for secret in await secrets(bound))
 
 
-async def raise_for_status(response: Any) -> None:  # noqa: ANN401 - httpx's
-    """Raise an error for a 4xx or 5xx, as many clients do in an event hook."""
-    if not response.has_redirect_location:
-        response.raise_for_status()
-
-
-@pytest.mark.parametrize(
+after_a_redirect = pytest.mark.parametrize(
     ("target", "error"),
     [
         ("/round", "TooManyRedirects"),
@@ -714,6 +697,16 @@ async def raise_for_status(response: Any) -> None:  # noqa: ANN401 - httpx's
         ("/bad", "HTTPStatusError"),
     ],
 )
+"""Where a redirect leads to, and how the request fails there."""
+
+
+async def raise_for_status(response: Any) -> None:  # noqa: ANN401 - httpx's
+    """Raise an error for a 4xx or 5xx, as many clients do in an event hook."""
+    if not response.has_redirect_location:
+        response.raise_for_status()
+
+
+@after_a_redirect
 async def test_errors_after_a_redirect_show_no_token(bound: Setup, target: str, error: str) -> None:
     """An error shows no token and no proof, even if httpx itself made its request."""
     redirects = 3 if target == "/round" else 1

@@ -122,14 +122,14 @@ class Process:
         """Start a fetch in a task."""
         return asyncio.create_task(self.sharing.fetch(Flight(key)))
 
-    def reject(self, value: str, key: TokenKey = KEY) -> None:
+    def reject(self, value: str, key: TokenKey = KEY, lifetime: float = LIFETIME) -> None:
         """Let no process adopt a token of a key any more."""
         token = AccessToken(
             value,
             "Bearer",
             "",
             key,
-            expiry=current_instant(self.clock).later(LIFETIME),
+            expiry=current_instant(self.clock).later(lifetime),
             leeway=0.0,
             clock=self.clock,
             identity=identity_of(key),
@@ -405,6 +405,44 @@ async def test_a_token_that_is_rejected_during_a_flight_is_not_adopted(world: Wo
 
         assert await token_value(fetching) == "two's 1"
         assert one.endpoint.requests == 0
+
+
+async def test_a_rejection_is_remembered_beyond_the_tokens_end(world: World) -> None:
+    """A store remembers a rejected token for 5 minutes after its end, by whoever rejects it."""
+    async with world.process("one") as one:
+        for lifetime, value in ((LIFETIME, "valid"), (-10.0, "expired")):
+            one.reject(value, lifetime=lifetime)
+        await settle()
+        ends = [end - world.clock.boot for end in world.store.discarded.values()]
+        assert ends == [LIFETIME + 300, 300]
+
+        await one.fetch()
+        ((name, (token, _)),) = world.store.tokens.items()
+        one.reject(token.value)
+        await settle()
+        world.store.discarded.clear()
+        world.store.tokens[name] = token, world.clock.boot + 100
+        assert await one.sharing.adopt(Flight(KEY)) is None
+        await settle()
+        assert [end - world.clock.boot for end in world.store.discarded.values()] == [400]
+
+
+@pytest.mark.parametrize("by", ["store", "token"])
+@pytest.mark.parametrize(("left", "adopted"), [(LEAD, False), (LEAD + 0.125, True)])
+async def test_a_token_that_has_just_its_lead_left_is_due(
+    world: World, by: str, left: float, *, adopted: bool
+) -> None:
+    """A token is fresh only if more than its lead is left, by the store and by Okta's clock."""
+    async with world.process("one") as one, world.process("two") as two:
+        await one.fetch()
+        ((name, (token, _)),) = world.store.tokens.items()
+        seconds = {"store": LIFETIME, "token": LIFETIME} | {by: left}
+        token.expires_at = world.clock.wall + seconds["token"]
+        world.store.tokens[name] = token, world.clock.boot + seconds["store"]
+
+        response = await two.sharing.adopt(Flight(KEY))
+
+        assert (response is not None) is adopted
 
 
 async def test_only_the_discarded_token_is_removed(world: World) -> None:

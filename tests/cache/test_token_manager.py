@@ -5,11 +5,19 @@ import gc
 import itertools
 import json
 import re
+from collections.abc import Callable, Coroutine
 from datetime import UTC
 
 import pytest
 
-from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, RefreshPolicy, RetryPolicy
+from okta_tokens import (
+    AccessToken,
+    ClientSecretBasic,
+    OktaClient,
+    RefreshPolicy,
+    RetryPolicy,
+    TokenSource,
+)
 from okta_tokens._cache import token_manager
 from okta_tokens._cache.entry import Entry
 from okta_tokens._endpoint.token_request import TokenFlight
@@ -275,8 +283,11 @@ async def test_a_renewal_starts_earlier_where_responses_take_long() -> None:
         [scheduled] = here.seen(RenewalScheduled)
         assert scheduled.after == pytest.approx(60 - 2 * 8 - 8)
 
-        await here.source("b").get_token()
-        assert here.seen(RenewalScheduled)[1].after == pytest.approx(60 - 2 * 6)
+        caller = asyncio.ensure_future(here.source("b").get_token())
+        await here.requests(2)
+        await here.clock.advance(4)
+        await caller
+        assert here.seen(RenewalScheduled)[1].after == pytest.approx(60 - 2 * 7 - 4)
 
 
 async def test_a_failed_renewal_reaches_no_caller() -> None:
@@ -794,7 +805,9 @@ async def test_flights_are_bounded(
         assert here.sandbox.token_requests == 5
 
 
+@pytest.mark.parametrize("call", [TokenSource.get_token, TokenSource.refresh])
 async def test_a_waiter_that_rejoins_keeps_its_deadline(
+    call: Callable[[TokenSource], Coroutine[None, None, AccessToken]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A waiter keeps its deadline in the second flight that it joins."""
@@ -809,7 +822,7 @@ async def test_a_waiter_that_rejoins_keeps_its_deadline(
             here.clock.wall += 96
 
         monkeypatch.setattr(flights, "_land", land_late)
-        caller = asyncio.ensure_future(here.source().get_token())
+        caller = asyncio.ensure_future(call(here.source()))
         await here.requests(2)
         await here.clock.advance(5)
 
@@ -960,6 +973,20 @@ async def test_renewals_move_to_the_end_of_a_pause() -> None:
         await here.advance(320)
 
         assert all(at_once(source.get_token()).remaining() > 0 for source in sources)
+
+
+async def test_a_renewal_that_falls_due_at_the_end_of_a_pause_begins_then() -> None:
+    """The instant at which a pause ends does not belong to the pause."""
+    async with world() as here:
+        source = here.source()
+        await source.get_token()
+        entry = here.provider._manager.entries.get_or_add(source.key)
+        pauses = here.provider._registry.endpoint(source.key).pauses
+        pauses._of(source.key).until = entry.refresh_at
+        await here.advance(entry.refresh_at - here.clock.boot)
+
+        assert here.sandbox.token_requests == 2
+        assert here.seen(RenewalPostponed) == []
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "0"}, {"X-Rate-Limit-Reset": "1000"}])

@@ -142,7 +142,8 @@ def test_a_request_id_shows_that_a_response_is_oktas() -> None:
     headers = {"X-Okta-Request-Id": "abc123"}
     assert response(200, b"", headers).is_oktas()
     assert response(403, b"<html>", headers).is_oktas()
-    assert not response(503, b"<html>", headers).is_oktas()
+    assert response(499, b"<html>", headers).is_oktas()
+    assert not response(500, b"<html>", headers).is_oktas()
 
 
 def test_a_request_id_that_is_not_shown_counts() -> None:

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from aiohttp import web
 from multidict import CIMultiDict
 
-from okta_tokens import ClientSecretBasic, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens import ClientSecretBasic, DPoP, OktaClient, RetryPolicy, TokenProvider
 from okta_tokens._endpoint.endpoint import _ABANDONED
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
@@ -26,6 +27,8 @@ from okta_tokens.events import (
 )
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from tests.clock import settle
+from tests.endpoint.servers import token_server
+from tests.keys import ec_key, verified
 from tests.stores.support import MemoryTokenStore
 from tests.support import CLIENT_ID, SCOPES, SECRET, World, at_once, until, world
 
@@ -503,6 +506,25 @@ async def test_closing_frees_every_place() -> None:
 
         (endpoint,) = here.provider._registry._endpoints.values()
         assert endpoint._gate.is_empty
+
+
+async def test_a_response_without_a_nonce_leaves_the_last_one() -> None:
+    """A proof repeats the nonce of the last response that had one."""
+    received: list[object] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        received.append(verified(request.headers["DPoP"], ec_key()).claims.get("nonce"))
+        if received == [None]:
+            body = {"error": "use_dpop_nonce", "error_description": "Again."}
+            return web.json_response(body, status=400, headers={"DPoP-Nonce": "n1"})
+        return web.json_response({"access_token": "t", "token_type": "DPoP", "expires_in": 3600})
+
+    async with token_server(handler) as origin, TokenProvider() as provider:
+        client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET), dpop=DPoP(ec_key()))
+        for scopes in ("a", "b"):
+            await provider.get_token(client, scopes)
+
+    assert received == [None, "n1", "n1"]
 
 
 async def test_a_response_without_a_date_does_not_change_the_clock_offset() -> None:

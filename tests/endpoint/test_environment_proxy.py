@@ -114,6 +114,7 @@ def test_the_variables_are_read_as_curl_reads_them(
         ("HTTPS_PROXY", '"http://canary.example:3128"', NEITHER),
         ("HTTPS_PROXY", "canary.example:3128 ", "it is not the URL of a proxy"),
         ("HTTPS_PROXY", "http://[canary", "it is not the URL of a proxy"),
+        ("HTTPS_PROXY", "http://me:canary://@proxy.example", "it is not the URL of a proxy"),
         ("HTTPS_PROXY", "http://canary.exämple", "it is not the URL of a proxy"),
     ],
 )

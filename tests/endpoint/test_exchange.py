@@ -25,6 +25,7 @@ from okta_tokens.errors import (
 )
 from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox
 from tests.endpoint.servers import token_server
+from tests.stores.support import MemoryTokenStore
 from tests.support import CLIENT_ID, SECRET, default_client, until, world
 
 GOOD = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600, "scope": "a"}
@@ -70,6 +71,28 @@ async def test_the_request_is_what_okta_documents(
     assert "scope" not in without
 
 
+async def test_the_parameters_of_a_client_are_sent() -> None:
+    """Each additional field is sent after the others, a tuple once for each value."""
+    received: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        received.append(await request.text())
+        return web.json_response(GOOD)
+
+    async with token_server(handler) as origin, TokenProvider() as provider:
+        client = OktaClient(
+            origin,
+            "0oa1",
+            ClientSecretBasic(SECRET),
+            parameters={"resource": ("https://a", "b&c"), "audience": "x"},
+        )
+        await provider.get_token(client, "a")
+
+    assert received == [
+        "grant_type=client_credentials&scope=a&audience=x&resource=https%3A%2F%2Fa&resource=b%26c"
+    ]
+
+
 async def test_the_user_agent_may_begin_with_that_of_the_service() -> None:
     """With `user_agent`, token and revocation requests name the service, and then this package."""
     received: list[str] = []
@@ -104,6 +127,23 @@ async def test_the_callable_for_the_secret_is_called_for_every_request() -> None
 
         assert token.remaining() > 0
         assert secrets == []
+
+
+@pytest.mark.parametrize("store", [None, MemoryTokenStore])
+async def test_a_callable_that_returns_the_client_id_is_named(
+    store: type[MemoryTokenStore] | None,
+) -> None:
+    """If the callable returns an id, and the id is none, no request is sent; they are swapped."""
+    async with world(store=store) as here:
+        method = ClientSecretBasic(lambda: "0oa1client")
+        client = OktaClient(here.sandbox.origin, "open-sesame", method)
+        error = await failed_fetch(here.provider, client)
+
+        assert error.args[0] == (
+            "the callable for the client secret returned a client id, and the client id of the "
+            "OktaClient is the secret; exchange them, and rotate the secret, which logs may contain"
+        )
+        assert here.sandbox.token_requests == 0
 
 
 async def test_a_callable_that_raises_is_a_credential_error() -> None:
@@ -390,6 +430,28 @@ async def test_a_cancellation_inside_the_session_is_a_transport_error() -> None:
 
     assert isinstance(error, TransportError)
     assert "CancelledError" in str(error)
+
+
+@pytest.mark.parametrize("kind", [OSError, LookupError])
+async def test_no_error_of_the_session_shows_a_secret(kind: type[Exception]) -> None:
+    """If the text of an error that the session raises repeats the secret, the cause does not."""
+
+    class Telling(NoAddresses):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[aiohttp.abc.ResolveResult]:
+            raise kind("open sesame")
+
+    client = OktaClient("acme.okta.com", CLIENT_ID, ClientSecretBasic("open sesame"))
+    connector = aiohttp.TCPConnector(resolver=Telling())
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        TokenProvider(session=session, retry=RetryPolicy(attempts=1)) as provider,
+    ):
+        error = await failed_fetch(provider, client)
+
+    assert kind.__name__ in str(error.__cause__)
+    assert "sesame" not in f"{error} {error.__cause__}"
 
 
 # Proxies

@@ -14,6 +14,7 @@ import pytest
 from yarl import URL
 
 from okta_tokens import ClientSecretBasic, OktaClient
+from okta_tokens._endpoint import http_session
 from okta_tokens._endpoint.http_session import (
     RefusedRouteError,
     Routes,
@@ -214,9 +215,10 @@ async def test_a_route_through_a_proxy_changes_nothing_there(*, given: bool) -> 
     assert len({*received}) == 1
 
 
-async def test_two_clients_share_no_tunnel() -> None:
-    """Through a proxy, too, each client has its own connections."""
-    loop, proxy = asyncio.get_running_loop(), URL("http://proxy.example:3128")
+@pytest.mark.parametrize("proxy", [None, URL("http://proxy.example:3128")])
+async def test_two_clients_share_no_connection(proxy: URL | None) -> None:
+    """Each client has its own connections, to the domain and through a proxy."""
+    loop = asyncio.get_running_loop()
     keys: dict[bool, list[tuple[object, ...]]] = {True: [], False: []}
 
     async def record(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
@@ -235,6 +237,37 @@ async def test_two_clients_share_no_tunnel() -> None:
     assert len({*keys[True]}) == 3
     assert keys[False][0] == keys[False][2]
     assert keys[False][0] != keys[False][1]
+
+
+@pytest.mark.parametrize(
+    ("origin", "given", "needed"),
+    [
+        (ORIGIN, False, False),
+        ("http://127.0.0.1:8080", False, False),
+        ("http://localhost:8080", False, True),
+        (ORIGIN, True, True),
+    ],
+)
+def test_only_a_given_session_and_plain_http_to_a_name_need_a_middleware(
+    origin: str, *, given: bool, needed: bool
+) -> None:
+    """Requests over https in our session, which are the most, go through no middleware."""
+    route = Routes(given=given).route(client_of(origin))
+
+    assert route.middlewares == ((route,) if needed else ())
+
+
+async def test_an_idle_connection_is_closed(
+    server: KeepingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection is closed when it has carried no request for the time that it is kept."""
+    monkeypatch.setattr(http_session, "_KEPT_SECONDS", 0.05)
+    async with open_session() as session:
+        routes, client = Routes(given=False), client_of(server.url)
+        used = [await server.respond(session, routes, client) for _ in range(2)]
+        await until(lambda: server.open == 0, seconds=3)
+
+    assert used == [1, 1]
 
 
 async def test_a_request_shows_no_header() -> None:

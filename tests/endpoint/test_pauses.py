@@ -1,7 +1,10 @@
 """Pauses: how long a domain gets no requests after a 429."""
 
 import asyncio
+import math
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -9,7 +12,7 @@ from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.clock_offset import ClockOffset
 from okta_tokens._endpoint.pauses import Pause, Pauses
-from okta_tokens.errors import ServerError
+from okta_tokens.errors import RateLimitedError, ServerError
 from okta_tokens.events import Event, RequestsPaused
 from tests.clock import ManualClock, settle
 from tests.endpoint.responses import DATE, NOW, new_response, reset_in
@@ -70,7 +73,7 @@ KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("a-secret")
 OKTAS = b'{"errorCode": "E0000010", "errorSummary": "Service is in read only mode."}'
 
 
-def new_pauses(clock: ManualClock, events: list[Event]) -> Pauses:
+def new_pauses(clock: ManualClock, events: list[Event], store: object = None) -> Pauses:
     """Return the pauses of a domain whose clock is 30 s ahead, by a policy that allows a minute."""
     offset = ClockOffset()
     offset.seconds = 30.0
@@ -82,7 +85,7 @@ def new_pauses(clock: ManualClock, events: list[Event]) -> Pauses:
         max_pause=60.0,
         emit=emit,
         count_waiters=lambda: 2,
-        store=None,
+        store=cast("Any", store),
     )
 
 
@@ -92,7 +95,7 @@ async def test_an_outage_lasts_as_long_as_the_longest_wait() -> None:
     clock = ManualClock()
     pauses = new_pauses(clock, events)
     errors = []
-    for wait in ("40", "10", "50", "Fri, 15 Jan 2027 08:00:55 GMT"):
+    for wait in ("40", "10", "50", "50", "Fri, 15 Jan 2027 08:00:55 GMT"):
         response = new_response(OKTAS, 503, {"Retry-After": wait, "X-Okta-Request-Id": "req1"})
         error = ServerError("no", status=503, request_id="req1")
         pauses.learn(KEY, response, error)
@@ -106,7 +109,7 @@ async def test_an_outage_lasts_as_long_as_the_longest_wait() -> None:
     assert pauses.end(KEY) == clock.boot + 50
     assert pauses.end(KEY, urgent=True) < 0
     ends = [error.retry_at for error in errors]
-    assert ends == [datetime.fromtimestamp(NOW + seconds, UTC) for seconds in (40, 10, 50, 25)]
+    assert ends == [datetime.fromtimestamp(NOW + seconds, UTC) for seconds in (40, 10, 50, 50, 25)]
 
 
 async def test_an_outage_within_a_pause_changes_nothing() -> None:
@@ -145,3 +148,40 @@ async def test_a_caller_who_cannot_wait_gets_the_end_of_the_pause(
         assert error.retry_at is not None
         assert error.retry_at.timestamp() == clock.wall + 30
         assert (error.key, error.retryable) == (KEY, True)
+
+
+async def test_a_caller_who_cannot_wait_for_an_outage_gets_its_end() -> None:
+    """The error names the seconds that are left and when to try again; at the end there is none."""
+    clock = ManualClock()
+    pauses = new_pauses(clock, [])
+    response = new_response(OKTAS, 503, {"Retry-After": "30"})
+    pauses.learn(KEY, response, ServerError("no", status=503))
+    error = pauses.error(KEY, -math.inf)
+
+    assert isinstance(error, ServerError)
+    assert error.args[0] == (
+        "Okta asked for no request for another 30 s; this is a failure of the server, so try again "
+        "later"
+    )
+    assert error.retry_at == datetime.fromtimestamp(clock.wall + 30, UTC)
+    assert (error.status, error.key, error.retryable) == (503, KEY, True)
+    clock.boot += 30
+    assert pauses.error(KEY, -math.inf) is None
+
+
+async def test_a_pause_is_shared_with_its_end_by_oktas_clock() -> None:
+    """Other processes get the end of the pause by Okta's clock, which is 30 s ahead here."""
+    shared: list[tuple[TokenKey, float, float]] = []
+
+    def publish_pause(key: TokenKey, seconds: float, *, until: float) -> None:
+        shared.append((key, seconds, until))
+
+    clock = ManualClock()
+    pauses = new_pauses(clock, [], SimpleNamespace(publish_pause=publish_pause))
+    pauses.learn(
+        KEY,
+        new_response(b"", 429, {"Retry-After": "20"}),
+        RateLimitedError("no", retry_at=datetime.fromtimestamp(NOW, UTC)),
+    )
+
+    assert shared == [(KEY, 20.0, clock.wall + 30 + 20)]

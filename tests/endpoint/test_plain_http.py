@@ -8,14 +8,17 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import aiohttp
 import pytest
 
 from okta_tokens import ClientSecretPost, OktaClient, RetryPolicy, TokenProvider
+from okta_tokens._endpoint.http_session import check_plain_http
 from okta_tokens.errors import ConfigurationError, TransportError
 from okta_tokens.events import Event, PlainHttpUsed, RenewalFailed
+from tests.clock import settle
 from tests.runtime.test_redaction import locals_with
 from tests.support import resolve_names, world
 
@@ -312,7 +315,25 @@ async def test_the_own_session_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) ->
     assert SECRET.encode() in here.received
 
 
+def test_a_session_need_not_have_a_proxy_at_all() -> None:
+    """A stand-in for a session, in the tests of an application, has no proxy."""
+    session = SimpleNamespace(trust_env=False, connector=None)
+
+    check_plain_http(cast("Any", session), "http://localhost:8080")
+
+
 # Another machine that is allowed
+
+
+async def test_an_origin_of_an_adapter_is_a_warning_once() -> None:
+    """Each origin that gets tokens in clear text is named by one event."""
+    async with world() as here:
+        for name in ("one", "two", "one"):
+            here.source()._warn_of_plain_http(f"http://{name}.internal")
+        await settle()
+
+        origins = [event.origin for event in here.seen(PlainHttpUsed)]
+        assert origins == ["http://one.internal", "http://two.internal"]
 
 
 @pytest.mark.parametrize("own_session", [True, False])

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from okta_tokens._endpoint.rate_limits import is_concurrency_limit, requested_pause
-from tests.endpoint.responses import DATE, QUICK, header_lists, new_response, reset_in
+from okta_tokens._endpoint.rate_limits import (
+    is_concurrency_limit,
+    requested_pause,
+    requested_wait,
+)
+from okta_tokens.errors import ServerError
+from tests.endpoint.responses import DATE, NOW, QUICK, header_lists, new_response, reset_in
 
 LATER = format_datetime(parsedate_to_datetime(DATE) + timedelta(seconds=90), usegmt=True)
 
@@ -99,6 +104,14 @@ def test_any_429_asks_for_a_finite_pause_or_for_none(
 
     assert pause is None or 0 <= pause < math.inf
     assert isinstance(is_concurrency_limit(response), bool)
+
+
+def test_a_wait_lasts_until_the_instant_in_the_error() -> None:
+    """An overloaded server's instant is a wait from now on; one that has passed is no wait."""
+    error = ServerError("no", status=503, retry_at=datetime.fromtimestamp(NOW, UTC))
+
+    waits = [requested_wait(error, NOW - left, 60.0) for left in (61.0, 0.5, 0.0, -5.0)]
+    assert waits == [60.0, 0.5, 0.0, 0.0]
 
 
 # Limits on concurrent requests

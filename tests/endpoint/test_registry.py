@@ -141,6 +141,20 @@ async def test_no_endpoint_is_dropped_while_it_is_in_use(phase: str) -> None:
         assert here.provider._registry.endpoint(key) is not endpoint
 
 
+async def test_no_endpoint_is_idle_until_its_last_operation_is_over() -> None:
+    """While one of several operations is under way, or waits for a place, the endpoint is kept."""
+    async with world(max_concurrent_requests=1) as here:
+        endpoint = here.provider._registry.endpoint(here.source().key)
+        here.sandbox.latency = 0.02
+        first, second = (asyncio.ensure_future(here.source(each).get_token()) for each in "ab")
+        await first
+        assert not second.done()
+        assert not endpoint.is_idle
+        await second
+
+        assert endpoint.is_idle
+
+
 # The session
 
 

@@ -43,6 +43,11 @@ def refused_certificate() -> aiohttp.ClientConnectorCertificateError:
     return aiohttp.ClientConnectorCertificateError(PLACE, cause)
 
 
+def certificate_without_details() -> aiohttp.ClientConnectorCertificateError:
+    """Return the error for a certificate that was refused without the fields of OpenSSL."""
+    return aiohttp.ClientConnectorCertificateError(PLACE, ValueError("the name has an X."))
+
+
 def plain_text() -> ssl.SSLError:
     """Return the error for a server that does not speak TLS."""
     error = ssl.SSLError(1, "x")
@@ -83,6 +88,14 @@ async def serve_once(response: bytes) -> tuple[asyncio.Server, int]:
                 f"the certificate of {ORIGIN} is not trusted: Hostname mismatch; check the domain: "
                 "the server there has a certificate for another name "
                 "(ClientConnectorCertificateError)"
+            ),
+            True,
+        ),
+        (
+            certificate_without_details(),
+            (
+                f"the certificate of {ORIGIN} is not trusted: the name has an X; check the domain, "
+                "and the authorities that this machine trusts (ClientConnectorCertificateError)"
             ),
             True,
         ),
@@ -194,6 +207,7 @@ async def serve_once(response: bytes) -> tuple[asyncio.Server, int]:
     ],
     ids=[
         "certificate",
+        "certificate without details",
         "fingerprint",
         "TLS",
         "TLS without a reason",
@@ -221,9 +235,10 @@ def test_the_cause_is_that_of_the_operating_system_without_secrets() -> None:
     """The error's cause is what the operating system says, and no text has a secret."""
     reset = transport_error(ConnectionResetError("by the peer"), ORIGIN).__cause__
     assert isinstance(reset, ConnectionResetError)
-    withheld = transport_error(ConnectionResetError(f"by {SECRET}"), ORIGIN, [SECRET]).__cause__
-    assert "ConnectionResetError" in str(withheld)
-    assert SECRET not in str(withheld)
+    for secret in (SECRET, "open sesame"):
+        reset = transport_error(ConnectionResetError(f"by {secret}"), ORIGIN, [secret]).__cause__
+        assert "ConnectionResetError" in str(reset)
+        assert secret not in str(reset)
     assert transport_error(asyncio.IncompleteReadError(b"", 1), ORIGIN).__cause__ is None
 
     refused = refused_certificate()
@@ -233,10 +248,13 @@ def test_the_cause_is_that_of_the_operating_system_without_secrets() -> None:
 
 
 @pytest.mark.parametrize("own_session", [True, False])
+@pytest.mark.parametrize("line", [b"OK\r\nX-Route: %s", b"%s"], ids=["header", "status line"])
 @pytest.mark.parametrize(("length", "fits"), [(60_000, True), (70_000, False)])
-async def test_a_header_may_have_64_kib(*, length: int, fits: bool, own_session: bool) -> None:
-    """A longer header is named as such and is not retried, whichever session is used."""
-    head = b"HTTP/1.1 200 OK\r\nX-Route: %s\r\nContent-Length: %d\r\n\r\n"
+async def test_a_header_may_have_64_kib(
+    *, line: bytes, length: int, fits: bool, own_session: bool
+) -> None:
+    """A longer header, or status line, is named and is not retried, whichever session is used."""
+    head = b"HTTP/1.1 200 " + line + b"\r\nContent-Length: %d\r\n\r\n"
     server, port = await serve_once(head % (b"x" * length, len(TOKEN)) + TOKEN)
     async with server, aiohttp.ClientSession() as session:
         error = await attempt(f"http://127.0.0.1:{port}", None if own_session else session)

@@ -80,7 +80,7 @@ def pickled(key: TokenKey) -> TokenKey:
 def status_of(key: TokenKey) -> dict[str, object]:
     """Return what `inspect` shows of a key."""
     now = Instant(0.0, 0.0)
-    return dataclasses.asdict(key_status(Entry(key), None, now))
+    return dataclasses.asdict(key_status(Entry(key), None, now, 0.0))
 
 
 def store_name(key: TokenKey) -> str:

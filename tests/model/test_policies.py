@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -405,11 +406,11 @@ def test_numbers_beyond_all_floats_are_refused() -> None:
 
 
 def test_numbers_that_vanish_are_refused() -> None:
-    """The smallest float is refused, because half of it is zero."""
+    """The smallest float is refused, because half of it is zero; the smallest normal one is not."""
     with pytest.raises(ConfigurationError, match="max_backoff must be a positive, finite number"):
         RefreshPolicy(max_backoff=5e-324)
 
-    assert RefreshPolicy(max_backoff=2.3e-308).backoff(1, 3_600, lowest) > 0
+    assert RefreshPolicy(max_backoff=sys.float_info.min).backoff(1, 3_600, lowest) > 0
 
 
 def test_a_subclass_may_be_a_dataclass() -> None:

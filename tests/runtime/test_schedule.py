@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from okta_tokens._runtime import schedule as schedule_module
 from okta_tokens._runtime.schedule import Schedule, Timer
 from tests.clock import ManualClock, call_at, settle
 
@@ -300,6 +301,22 @@ def test_cancelled_timers_do_not_pile_up() -> None:
         assert len(schedule._heap) <= 4 / 3 * len(timers) + 16
 
 
+async def test_a_schedule_goes_on_although_only_cancelled_timers_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Any number of cancelled timers, and none that will fire, do not end the schedule."""
+    monkeypatch.setattr(schedule_module, "_MAX_POPS", 4)
+    clock = ManualClock()
+    schedule, fired = Schedule(clock), Fired(clock)
+    for order in range(10):
+        schedule.cancel(call_at(schedule, START + order, fired("cancelled")))
+    async with running(schedule):
+        call_at(schedule, START + 20, fired("set later"))
+        await clock.advance(20)
+
+    assert fired.names == ["set later"]
+
+
 def test_a_timer_that_is_moved_again_and_again_takes_bounded_memory() -> None:
     """To move a timer needs no more memory, however often it is done."""
     schedule = Schedule(ManualClock())
@@ -581,13 +598,13 @@ async def test_a_body_that_swallows_its_cancellation_is_cancelled_again() -> Non
     schedule = Schedule(clock)
     swallowed: list[float] = []
 
-    async def swallow_once() -> int:
+    async def swallow_twice() -> int:
         with schedule.deadline(START + 1.0) as deadline:
             while True:
                 try:
                     await asyncio.Event().wait()
                 except asyncio.CancelledError:
-                    if swallowed:
+                    if len(swallowed) == 2:
                         raise
                     swallowed.append(clock.boot_time())
         assert deadline.caught
@@ -595,13 +612,13 @@ async def test_a_body_that_swallows_its_cancellation_is_cancelled_again() -> Non
         return -1 if task is None else task.cancelling()
 
     async with running(schedule):
-        task = asyncio.create_task(swallow_once())
+        task = asyncio.create_task(swallow_twice())
         await clock.advance(1.0)
-        await clock.advance(0.5)
+        await clock.advance(1.0)
         await settle()
         left = task.result()
 
-    assert swallowed == [START + 1.0]
+    assert swallowed == [START + 1.0, START + 1.5]
     assert left == 0
     assert len(schedule) == 0
 

@@ -571,6 +571,14 @@ def test_an_exception_that_ends_the_program_is_raised_and_not_logged(
     assert caplog.records == []
 
 
+async def test_to_disown_a_key_without_a_flight_does_nothing() -> None:
+    """A key may be disowned whether or not a flight is under way for it."""
+    async with crew() as it:
+        it.flights.disown("rome")
+
+        assert it.flights.under_way == {}
+
+
 async def test_an_eager_event_loop_changes_nothing() -> None:
     """With eager tasks, work that does not wait lands at once, and other work is shared."""
 

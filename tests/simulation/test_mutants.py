@@ -100,7 +100,7 @@ MUTANTS = {
         "_cache/renewals",
         """\
                 self.set_timer(entry, last_chance)
-            self._flights.start(entry.key, urgent=urgent)""",
+            self._flights.start(entry.key, reason=reason, urgent=urgent)""",
         "                self.set_timer(entry, entry.unusable_at)",
     ),
     "retry a failed renewal at once": (

@@ -128,24 +128,6 @@ def test_names_differ() -> None:
     assert all(len(name) == 43 for name in names)
 
 
-def test_a_repr_shows_no_value() -> None:
-    """The repr of a shared token does not contain its value."""
-    assert "Canary" not in repr(TOKEN)
-
-
-def test_equal_tokens() -> None:
-    """Shared tokens are equal, with the same hash, if all values are."""
-    values: list[Any] = ["value", "Bearer", frozenset({"a"}), 300.0, 1_800_000_300.0]
-    token = SharedToken(*values)
-
-    assert token == SharedToken(*values)
-    assert hash(token) == hash(SharedToken(*values))
-    for index in range(len(values)):
-        others: list[Any] = [None if each == index else value for each, value in enumerate(values)]
-        assert token != SharedToken(*others)
-    assert token != "value"
-
-
 @pytest.mark.parametrize(
     "keys",
     [

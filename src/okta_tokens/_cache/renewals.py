@@ -85,13 +85,13 @@ class Renewals:
             return
         last_chance = self._last_chance(entry)
         urgent = entry.token is not None and now.boot >= last_chance
+        reason = "due" if now.boot < entry.unusable_at else entry.fetch_reason()
         pauses = self._registry.endpoint(entry.key).pauses
         if pauses.end(entry.key, urgent=urgent) > now.boot:
             self.postpone(entry, now)
         else:
             if entry.token is not None:
                 self.set_timer(entry, last_chance)
-            reason = "due" if now.boot < entry.unusable_at else entry.fetch_reason()
             self._flights.start(entry.key, reason=reason, urgent=urgent)
 
     def postpone(

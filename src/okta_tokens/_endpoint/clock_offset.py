@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_RESOLUTION = 1.0
+"""Seconds: the smallest step of the time in a response."""
+
 MAX_STEP = 60.0
 """Seconds. Two offsets that differ by more do not agree."""
 
@@ -49,3 +52,19 @@ class ClockOffset:
             self.seconds, self._is_known, self._unconfirmed = seconds, True, None
         else:
             self._unconfirmed = seconds
+
+
+def estimated_offset(server_time: float, sent: float, received: float) -> float:
+    """Return by how many seconds a server's clock is ahead, by one of its responses.
+
+    The server may have read its clock at any moment between request and response. If the clocks may
+    agree, they do: half of the time that a slow response takes is no offset.
+
+    Args:
+        server_time: The time in the response, in seconds since the epoch.
+        sent: When the request was sent, by this machine's clock.
+        received: When the response arrived, by this machine's clock.
+    """
+    if sent - _RESOLUTION <= server_time <= received + _RESOLUTION:
+        return 0.0
+    return server_time - (sent + received) / 2

@@ -14,7 +14,7 @@ from okta_tokens._auth.authentication import (
 )
 from okta_tokens._auth.client_secret import SWAPPED
 from okta_tokens._emitter import Emitter
-from okta_tokens._endpoint.clock_offset import ClockOffset
+from okta_tokens._endpoint.clock_offset import ClockOffset, estimated_offset
 from okta_tokens._endpoint.error_response import ImmediateRetry, immediate_retry_for
 from okta_tokens._endpoint.exchange import Exchange
 from okta_tokens._endpoint.pauses import Pauses
@@ -40,7 +40,7 @@ from okta_tokens.errors import (
     ServerError,
     TransportError,
 )
-from okta_tokens.events import AttemptFailed
+from okta_tokens.events import AttemptFailed, ClockDiffers
 
 if TYPE_CHECKING:
     from okta_tokens._sharing.guarded_store import GuardedStore
@@ -49,6 +49,9 @@ T = TypeVar("T", bound=TokenResponse | bool)
 
 _MISTIMED = 20.0
 """Seconds. An assertion whose clock was wrong by more than this may have been refused for that."""
+
+_MAX_OFFSET = 30.0
+"""Seconds by which this machine's clock and Okta's may differ before an event tells so."""
 
 _ABANDONED = (
     "every caller gave up before there was a place for the request; send fewer requests with "
@@ -391,11 +394,15 @@ class Endpoint:
             self._nonces[operation.key.authorization_server] = response.dpop_nonce
         server_time = response.server_time
         if server_time is not None:
-            offset = server_time - (response.sent.wall + response.received_at) / 2
+            offset = estimated_offset(server_time, response.sent.wall, response.received_at)
             change = None
             if isinstance(result, FetchError):
                 change = _change_for(operation, request, response, result, offset)
+            before = self._clock_offset.seconds
             self._clock_offset.learn(offset, refused_for_time=change is ImmediateRetry.TIME)
+            if abs(before) <= _MAX_OFFSET < abs(self._clock_offset.seconds):
+                seconds = self._clock_offset.seconds
+                self._emit(ClockDiffers(domain=operation.key.domain, seconds=seconds))
 
 
 class _Refusal(NamedTuple):

@@ -103,7 +103,7 @@ class Route:
     """
 
     def __init__(
-        self, number: int, origin: str, *, given: bool, kept: bool, allow_http: bool = False
+        self, number: int, origin: str, *, given: bool, kept: bool, allow_http: bool
     ) -> None:
         self.number = number
         self.kept = kept

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -147,10 +148,24 @@ class EndpointRegistry:
 
     def clock_offsets(self) -> Mapping[str, float]:
         """Return by domain how many seconds Okta's clock is ahead of this machine's."""
-        return {
-            origin.partition("://")[2]: endpoint.clock_offset
-            for origin, endpoint in self._endpoints.items()
-        }
+        return {domain: endpoint.clock_offset for domain, endpoint in self._by_domain()}
+
+    def response_times(self) -> Mapping[str, float]:
+        """Return by domain how many seconds its latest token responses took."""
+        return {domain: endpoint.response_time for domain, endpoint in self._by_domain()}
+
+    def pause_end(self, key: TokenKey) -> float:
+        """Return when the pause of a key's domain ends, in seconds of boot time; -inf without one.
+
+        Args:
+            key: The key of a token.
+        """
+        endpoint = self._endpoints.get(key.client.origin)
+        return -math.inf if endpoint is None else endpoint.pauses.end(key)
+
+    def _by_domain(self) -> Iterator[tuple[str, Endpoint]]:
+        for origin, endpoint in self._endpoints.items():
+            yield origin.partition("://")[2], endpoint
 
     async def aclose(self) -> None:
         """Close the session, unless it was given."""

@@ -1,4 +1,4 @@
-"""Values that contain a secret, which no serializer may write."""
+"""Objects that contain a secret or lead to one, which no serializer may write."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import NoReturn, Self
 
 
 class Unserializable:
-    """An immutable value that contains a secret: a copy is the value itself, a pickle is refused.
+    """An object that contains a secret or leads to one: its copy is itself, a pickle is refused.
 
-    A subclass has slots, so `vars` fails, and is not a dataclass, since some serializers write
-    every field of a dataclass.
+    A class with a secret of its own has slots, so `vars` fails, and is not a dataclass, since some
+    serializers write every field of a dataclass.
     """
 
     __slots__ = ()
 
     def __copy__(self) -> Self:
-        """Return the value itself, because it is immutable."""
+        """Return the object itself, which is immutable, or stands for something that is shared."""
         return self
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Return the value itself, because it is immutable."""
+        """Return the object itself, which is immutable, or stands for something that is shared."""
         return self
 
     def __reduce__(self) -> NoReturn:

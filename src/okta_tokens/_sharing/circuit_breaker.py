@@ -41,6 +41,11 @@ class CircuitBreaker:
         self._failed_at = 0.0
         self._open_until = -math.inf
 
+    @property
+    def is_available(self) -> bool:
+        """Whether the last calls of the store succeeded."""
+        return not self._failures
+
     def allows_call(self) -> bool:
         """Tell whether the store may be called now; after a break this counts as the probe."""
         if not self._failures:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 from okta_tokens._model.policies import Random
 from okta_tokens._model.store_identity import StoreIdentity, domain_identity
@@ -19,8 +19,8 @@ from okta_tokens._sharing.circuit_breaker import CircuitBreaker
 from okta_tokens._sharing.store_protocol import SharedToken, TokenStore, UnreadableEntry
 from okta_tokens.events import Event, StoreEntryIgnored, StoreWithoutTls
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _CANCEL_AGAIN_AFTER = 0.5
 """Seconds between two cancellations of a call that does not end."""
@@ -86,6 +86,11 @@ class GuardedStore:
     def lease(self) -> float:
         """For how long a process may be the only one that fetches a token, in seconds."""
         return self._store.lease
+
+    @property
+    def is_available(self) -> bool:
+        """Whether the last calls of the store succeeded."""
+        return self._breaker.is_available
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run background calls on a loop, each in an empty context; tell if the store has no TLS.
@@ -216,9 +221,7 @@ class GuardedStore:
             # A store that swallowed the cancellation gets another one.
             await asyncio.wait(self._background, timeout=_CANCEL_AGAIN_AFTER)
 
-    async def _call(
-        self, deadline: float, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _call(self, deadline: float, method: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """Call a method of the store.
 
         Raises:
@@ -227,7 +230,7 @@ class GuardedStore:
         """
         with self._schedule.deadline(deadline):
             try:
-                return await method(*args, **kwargs)
+                return await method(*args)
             except UnreadableEntry:
                 raise
             except Exception as error:  # noqa: BLE001 - the provider works without the store
@@ -236,10 +239,8 @@ class GuardedStore:
         self._breaker.record_failure(f"no response within {self._store.timeout:g} s")
         raise StoreUnavailableError
 
-    async def _write(
-        self, method: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        await self._call(self.call_deadline(), method, *args, **kwargs)
+    async def _write(self, method: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        await self._call(self.call_deadline(), method, *args)
 
     async def _publish(
         self, identity: StoreIdentity, token: SharedToken, seconds: float, lease: Lease | None

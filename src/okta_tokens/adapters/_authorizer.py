@@ -22,7 +22,7 @@ MAX_DISCARDED = 65_536
 again; a longer one is closed."""
 DISCARD_TIME = 1.0
 """The most seconds that this may take."""
-_REJECTING = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
+REJECTING = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
 """The statuses with which a server may reject a token or a proof."""
 
 
@@ -52,7 +52,8 @@ class Authorizer:
         allow_http: bool = False,
     ) -> None:
         check_source(adapter, source)
-        self._adapter = adapter
+        self.adapter = adapter
+        """The name of the adapter, for messages."""
         self.source = source
         self.origins = parse_origins(adapter, origins, allow_http=allow_http)
         """Where tokens may be sent."""
@@ -73,9 +74,9 @@ class Authorizer:
         return origin in self.origins
 
     def warn_of_plain_http(self, origin: Origin) -> None:
-        """Emit, once for each origin, that tokens go there in clear text."""
+        """Emit, once for each origin, that tokens go there in clear text; from any thread."""
         if origin in self.in_clear_text:
-            self.in_clear_text.remove(origin)
+            self.in_clear_text.discard(origin)
             self.source._warn_of_plain_http(str(origin))
 
     def needs_token(
@@ -98,21 +99,21 @@ class Authorizer:
             if self._pass_others:
                 return False
             message = (
-                f"{self._adapter}: {origin} is not one of the origins, so nothing was sent; add it "
+                f"{self.adapter}: {origin} is not one of the origins, so nothing was sent; add it "
                 "to origins if it may have the token, or set pass_others=True to send such "
                 "requests, and redirected ones, without a token"
             )
             raise ConfigurationError(message)
         if by_proxy and origin.scheme == "http":
             message = (
-                f"{self._adapter}: requests to {origin} go through a proxy, which would get the "
+                f"{self.adapter}: requests to {origin} go through a proxy, which would get the "
                 "token in clear text, so nothing was sent; use https, or exclude this host from "
                 "the proxy (NO_PROXY)"
             )
             raise ConfigurationError(message)
         if present:
             message = (
-                f"{self._adapter}: the request already has the header {present[0]}, so nothing was "
+                f"{self.adapter}: the request already has the header {present[0]}, so nothing was "
                 "sent; remove that header (it may come from the client's defaults or from .netrc), "
                 "or send this request without the adapter"
             )
@@ -128,10 +129,12 @@ class RequestAuthorization:
     Args:
         authorizer: What the adapter knows.
         origin: The origin of the request's URL.
+        max_wait: How long to wait for a token, in seconds; `None` for no limit of its own.
     """
 
     __slots__ = (
         "_authorizer",
+        "_max_wait",
         "_nonce",
         "_origin",
         "_proof_matches",
@@ -140,23 +143,40 @@ class RequestAuthorization:
         "_token_was_sent",
     )
 
-    def __init__(self, authorizer: Authorizer, origin: Origin) -> None:
+    def __init__(
+        self, authorizer: Authorizer, origin: Origin, max_wait: float | None = None
+    ) -> None:
         self._authorizer = authorizer
         self._origin = origin
+        self._max_wait = max_wait
         self._token: AccessToken | None = None
         self._nonce: str | None = None
         self._proof_matches = self._token_was_sent = True
         self._rejections: tuple[Rejection, ...] = ()
 
-    async def new_headers(
-        self, method: str, path: str, *, max_wait: float | None = None
-    ) -> dict[str, str]:
+    def held_headers(self) -> dict[str, str] | None:
+        """Return the headers to add to a request, if a bearer token is held; from any thread.
+
+        Returns:
+            `None` if `new_headers` has to wait for a token or for a proof.
+
+        Raises:
+            ProviderStateError: As for `TokenSource.peek`.
+        """
+        authorizer = self._authorizer
+        token = self._token = self._token or authorizer.source.peek()
+        if token is None or authorizer.bound:
+            return None
+        return self._headers(token)
+
+    async def new_headers(self, method: str, path: str) -> dict[str, str]:
         """Return the headers to add to a request: the token, and a proof if the token is bound.
+
+        Call this where `held_headers` returns nothing.
 
         Args:
             method: The HTTP method of the request.
             path: The path of the request as it is sent; a query does not matter.
-            max_wait: How long to wait for a token, in seconds; `None` for no limit of its own.
 
         Raises:
             TimeoutError: If no token arrived within `max_wait`; the fetch continues.
@@ -164,22 +184,23 @@ class RequestAuthorization:
         """
         # No frame here has the headers of the request while it waits: an error tracker would
         # record them.
-        authorizer = self._authorizer
-        token = self._token
+        authorizer, token = self._authorizer, self._token
         if token is None:
-            token = self._token = authorizer.source.peek()  # most requests need no timer
-        if token is None:
-            async with asyncio.timeout(max_wait):
+            async with asyncio.timeout(self._max_wait):
                 token = self._token = await authorizer.source.get_token()
-        if authorizer.in_clear_text:  # empty for most adapters
-            authorizer.warn_of_plain_http(self._origin)
-        self._proof_matches = self._token_was_sent = True
         if not authorizer.bound:
-            return {"Authorization": token.authorization}
+            return self._headers(token)
         self._nonce = authorizer.nonces.get(self._origin)
         url = f"{self._origin}{path}"
         proof = await authorizer.source.proof(token, method, url, self._nonce)
-        return {"Authorization": token.authorization, "DPoP": proof}
+        return {**self._headers(token), "DPoP": proof}
+
+    def _headers(self, token: AccessToken) -> dict[str, str]:
+        """Return the headers of a request with a bearer token, which is about to be sent."""
+        if self._authorizer.in_clear_text:  # empty for most adapters
+            self._authorizer.warn_of_plain_http(self._origin)
+        self._proof_matches = self._token_was_sent = True
+        return {"Authorization": token.authorization}
 
     def remove_headers(self, headers: MutableMapping[str, str]) -> None:
         """Remove what `new_headers` returned: errors and logs show the headers of sent requests."""
@@ -205,13 +226,23 @@ class RequestAuthorization:
         if nonce is not None and is_nonce(nonce):
             self._authorizer.nonces[self._origin] = nonce
 
-    def record_response(self, status: int, challenges: Iterable[str]) -> bool:
-        """Invalidate a rejected token, and tell whether a retry of the request may succeed.
+    async def may_retry(self, status: int, challenges: Iterable[str], *, can_resend: bool) -> bool:
+        """Invalidate a rejected token, and get ready for a retry; `False` if there is none.
+
+        It does not wait for a fetch, so the caller still has the response when it knows that there
+        is a retry, and can give it up before `new_headers` waits.
 
         Args:
-            status: The status of the response.
+            status: The status of the response; one of `REJECTING`.
             challenges: The values of `WWW-Authenticate` of the response.
+            can_resend: Whether the request has a body that can be sent again.
         """
+        return (
+            self._record_response(status, challenges) and can_resend and await self._prepare_retry()
+        )
+
+    def _record_response(self, status: int, challenges: Iterable[str]) -> bool:
+        """Invalidate a rejected token, and tell whether a retry of the request may succeed."""
         # Four cases of a rejection:
         # - The server rejects the token: invalidate it, and retry with another one.
         # - The server rejects the proof, or the client dropped the token during a redirect: retry
@@ -219,8 +250,7 @@ class RequestAuthorization:
         # - The server rejects something else: do not retry.
         # - The retry for the same rejection was made already: do not retry.
         token = self._token
-        if status not in _REJECTING or token is None:
-            return False
+        assert token is not None  # noqa: S101 - narrows the type
         rejection = self._rejection(status, challenges, token.token_type)
         if rejection is None:
             return False
@@ -250,12 +280,8 @@ class RequestAuthorization:
         has_other_proof = not self._proof_matches or self._has_new_nonce()
         return Rejection.PROOF if may_be_proof and has_other_proof else Rejection.TOKEN
 
-    async def prepare_retry(self) -> bool:
-        """Get ready for the retry; `False` if it would repeat the rejected token.
-
-        It does not wait for a fetch, so the caller still has the response when it knows that there
-        is a retry, and can give it up before `new_headers` waits.
-        """
+    async def _prepare_retry(self) -> bool:
+        """Get another token, or start to fetch it; `False` if the source has only the rejected."""
         if self._rejections[-1] is Rejection.PROOF:
             return True
         rejected, self._token = self._token, await self._held_token()

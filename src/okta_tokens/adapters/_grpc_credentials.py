@@ -8,6 +8,7 @@ import os
 import grpc
 
 from okta_tokens import AccessToken, TokenSource
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.adapters._sources import check_source
 from okta_tokens.errors import ConfigurationError
 
@@ -31,7 +32,7 @@ _PROXY = (
 )
 
 
-class TokenPlugin(grpc.AuthMetadataPlugin):
+class TokenPlugin(Unserializable, grpc.AuthMetadataPlugin):
     """The plugin from which gRPC gets the token of each call, in a thread of gRPC's own.
 
     It returns the token that the last call waited for: a newer token is as good for earlier calls.

@@ -8,6 +8,7 @@ from typing import TypeVar
 import grpc
 from grpc import aio
 
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.adapters._grpc_call import AuthorizedCall
 from okta_tokens.adapters._grpc_credentials import TokenPlugin
 
@@ -29,7 +30,7 @@ def make_interceptors(
     return [kind(plugin, credentials) for kind in kinds]
 
 
-class _Interceptor:
+class _Interceptor(Unserializable):
     """What the interceptors of all kinds share."""
 
     def __init__(self, plugin: TokenPlugin, credentials: grpc.CallCredentials | None) -> None:

@@ -8,25 +8,35 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
+    Generator,
     Iterable,
     Iterator,
     MutableMapping,
     Sequence,
 )
 from contextlib import suppress
-from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 from urllib.request import getproxies
 
 from okta_tokens import TokenSource
 from okta_tokens._model.urls import DEFAULT_PORTS
 from okta_tokens._runtime.arguments import number_of
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.adapters._authorizer import (
     DISCARD_TIME,
     MAX_DISCARDED,
+    REJECTING,
     Authorizer,
     RequestAuthorization,
 )
+from okta_tokens.adapters._httpx_connection import (
+    Connection,
+    Watcher,
+    ignore_step,
+    ignore_step_in_thread,
+)
 from okta_tokens.adapters._origins import Origin, request_origin
+from okta_tokens.adapters._thread_authorization import ThreadAuthorization
 from okta_tokens.errors import ConfigurationError
 
 
@@ -58,15 +68,6 @@ class _Request(Protocol):
     def extensions(self) -> MutableMapping[str, Any]: ...
 
 
-_VIA_PROXY = (
-    "TokenAuth: a plain http request goes through a proxy of the client or of the environment, "
-    "which would get the token in clear text, so nothing was sent; use https, or make the client "
-    "without the proxy"
-)
-
-Watcher = Callable[[str, MutableMapping[str, Any]], Awaitable[None]]
-"""What httpx calls for each step of a request: the extension `trace` of requests."""
-
 RequestT = TypeVar("RequestT", bound=_Request)
 RequestT_co = TypeVar("RequestT_co", bound=_Request, covariant=True)
 
@@ -86,7 +87,7 @@ class _Response(Protocol[RequestT_co]):
     def is_stream_consumed(self) -> bool: ...
 
 
-class TokenFlow(Generic[RequestT]):
+class TokenFlow(Unserializable, Generic[RequestT]):
     """The base of both `TokenAuth` classes, which adds a token to each request of a client."""
 
     _BYTE_STREAM: type
@@ -122,34 +123,54 @@ class TokenFlow(Generic[RequestT]):
         for origin in self._authorizer.origins:
             self._check_environment(origin)
 
-    def sync_auth_flow(self, request: RequestT) -> NoReturn:
-        """Raise an error for a synchronous client, before anything is sent.
-
-        Raises:
-            ConfigurationError: Always.
-        """
-        del request
-        message = "TokenAuth: a synchronous Client cannot await a token; use an AsyncClient"
-        raise ConfigurationError(message)
-
-    async def async_auth_flow(
-        self, request: RequestT
-    ) -> AsyncGenerator[RequestT, _Response[RequestT]]:
-        """Send a request with a token, as the docstring of `TokenAuth` says.
+    def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, _Response[RequestT]]:
+        """Send a request of an asynchronous client, as the docstring of `TokenAuth` says.
 
         Raises:
             ConfigurationError: If the request must not be sent.
             ConnectTimeout: The package's own error, if no token arrived in time.
             TokenProviderError: As for `TokenSource.get_token`.
         """
+        return self._flow(request, RequestAuthorization, ignore_step, self._discard)
+
+    def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, _Response[RequestT], None]:
+        """Send a request of a synchronous client, as the docstring of `TokenAuth` says.
+
+        Raises:
+            ConfigurationError: If the request must not be sent.
+            ConnectTimeout: The package's own error, if no token arrived in time.
+            TokenProviderError: As for `TokenSource.get_token_from_thread`.
+        """
+        return _run_in_thread(
+            self._flow(request, ThreadAuthorization, ignore_step_in_thread, self._close)
+        )
+
+    async def _flow(
+        self,
+        request: RequestT,
+        kind: type[RequestAuthorization],
+        ignore: Watcher,
+        give_up: Callable[[_Response[RequestT]], Awaitable[None]],
+    ) -> AsyncGenerator[RequestT, _Response[RequestT]]:
+        """Send a request of a client of either kind.
+
+        Args:
+            request: The request.
+            kind: Where the authorization waits.
+            ignore: The watcher of a request that the user does not watch.
+            give_up: Frees the connection of a response, while the client may still read it.
+        """
         origin = _origin(request)
         if not self._authorizer.needs_token(origin, request.headers):
             yield request
             return
-        authorization = RequestAuthorization(self._authorizer, origin)
+        authorization = kind(self._authorizer, origin, self._max_wait(request))
         while True:
-            await self._add_headers(request, authorization)
-            connection = _Connection(request, origin, self._authorizer.addresses[origin])
+            request.headers.update(
+                authorization.held_headers() or await self._new_headers(authorization, request)
+            )
+            addresses = self._authorizer.addresses[origin]
+            connection = Connection(request, origin, addresses, ignore)
             try:
                 response = yield request
             except GeneratorExit:
@@ -170,48 +191,57 @@ class TokenFlow(Generic[RequestT]):
             is_allowed = not redirected or authorization.record_redirect(origin, request.headers)
             for sent in _requests(response):
                 authorization.remove_headers(sent.headers)
-            if not is_allowed or not await self._prepare_retry(authorization, response):
+            if not is_allowed or not await self._may_retry(authorization, response):
                 return
+            await give_up(response)
 
-    async def _add_headers(self, request: RequestT, authorization: RequestAuthorization) -> None:
-        """Add the token to a request, and a proof if the token is bound.
+    def _max_wait(self, request: RequestT) -> float | None:
+        """Return the seconds for which a request waits for a token; `None` for no limit.
 
         Without a token the request has no connection, so its `connect` time-out limits the wait.
         """
-        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-        limit = self._token_timeout
-        if limit is None:
-            limit = request.extensions.get("timeout", {}).get("connect")
-        try:
-            request.headers.update(
-                await authorization.new_headers(request.method, path, max_wait=limit)
-            )
-        except TimeoutError:
-            message = (
-                f"no token arrived within {limit:g} s; the fetch continues, so send the request "
-                "again later, or raise TokenAuth's token_timeout or the request's connect time-out"
-            )
-            raise self._CONNECT_TIMEOUT(message, request=request) from None
+        if self._token_timeout is not None:
+            return self._token_timeout
+        limit: float | None = request.extensions.get("timeout", {}).get("connect")
+        return limit
 
-    async def _prepare_retry(
+    async def _new_headers(
+        self, authorization: RequestAuthorization, request: RequestT
+    ) -> dict[str, str]:
+        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+        try:
+            return await authorization.new_headers(request.method, path)
+        except TimeoutError:
+            raise self._timed_out(request) from None
+
+    async def _may_retry(
         self, authorization: RequestAuthorization, response: _Response[RequestT]
     ) -> bool:
         """Get ready to send a request again; `False` if the response is final.
 
-        Before a retry the response is given up, so that its connection is free while a token is
-        fetched. Otherwise nothing of it is read.
+        Nothing of the response is read.
         """
         for nonce in response.headers.get_list("DPoP-Nonce"):
             authorization.record_nonce(nonce)
+        if response.status_code not in REJECTING:
+            return False
         challenges = response.headers.get_list("WWW-Authenticate")
-        if not authorization.record_response(response.status_code, challenges):
-            return False
-        if not isinstance(response.request.stream, self._BYTE_STREAM):
-            return False
-        if not await authorization.prepare_retry():
-            return False
-        await self._discard(response)
-        return True
+        can_resend = isinstance(response.request.stream, self._BYTE_STREAM)
+        try:
+            return await authorization.may_retry(
+                response.status_code, challenges, can_resend=can_resend
+            )
+        except TimeoutError:
+            raise self._timed_out(response.request) from None
+
+    def _timed_out(self, request: RequestT) -> Exception:
+        message = (
+            f"no token arrived within {self._max_wait(request):g} s; the fetch continues, so send "
+            "the request again later, or raise TokenAuth's token_timeout or the request's connect "
+            "time-out"
+        )
+        error: Exception = self._CONNECT_TIMEOUT(message, request=request)
+        return error
 
     async def _discard(self, response: Any) -> None:  # noqa: ANN401 - it is changed
         """Read a response if it is short and arrives soon, or else close its connection.
@@ -234,8 +264,17 @@ class TokenFlow(Generic[RequestT]):
             pass
         finally:
             await stream.aclose()
-        response.stream = self._BYTE_STREAM(bytes(body) if is_complete else b"")
-        response.stream.elapsed = getattr(stream, "elapsed", None)  # where httpx2 looks for it
+        self._replace_body(response, bytes(body) if is_complete else b"")
+
+    async def _close(self, response: Any) -> None:  # noqa: ANN401 - it is changed
+        """Close the connection of a response: a thread has no time-out for reading it."""
+        response.stream.close()
+        self._replace_body(response, b"")
+
+    def _replace_body(self, response: Any, body: bytes) -> None:  # noqa: ANN401 - it is changed
+        elapsed = getattr(response.stream, "elapsed", None)
+        response.stream = self._BYTE_STREAM(body)
+        response.stream.elapsed = elapsed  # where httpx2 looks for it
 
     def _check_environment(self, origin: Origin) -> None:
         """Check that no proxy of the environment could read a token; a flow does not see proxies.
@@ -250,76 +289,9 @@ class TokenFlow(Generic[RequestT]):
                 f"{type(self).__name__}: the environment names a proxy (http_proxy or all_proxy), "
                 f"which would get the token for {origin} in clear text, whatever NO_PROXY says, so "
                 "nothing was sent; unset the variable, use https, or pass trust_env=False to the "
-                "AsyncClient and to TokenAuth"
+                "client and to TokenAuth"
             )
             raise ConfigurationError(message)
-
-
-class _Connection:
-    """How a plain http request reaches its server: through no proxy, and this machine by address.
-
-    While httpx sends the request, its URL has the address in place of the name, and its `Host`
-    header has the name.
-
-    Args:
-        request: The request, which is changed.
-        origin: The origin of its URL.
-        addresses: The addresses of the name; none if the URL has an address, or is https.
-    """
-
-    __slots__ = ("_address", "_host", "_is_plain_http", "_watcher")
-
-    def __init__(self, request: Any, origin: Origin, addresses: Sequence[str]) -> None:  # noqa: ANN401
-        self._is_plain_http = origin.scheme == "http"
-        if self._is_plain_http:
-            self._host = self._address = request.url.host
-            if addresses:
-                self._address = addresses[0]
-            self._watcher = request.extensions.get("trace")
-            request.extensions["trace"] = _watch(self._watcher, request.extensions)
-            _replace_host(request, self._host, self._address)
-
-    def restore(self, request: Any) -> None:  # noqa: ANN401 - it is changed
-        """Undo the changes to the request, which httpx copies into redirected ones."""
-        if self._is_plain_http:
-            request.extensions.pop("trace", None)
-            if self._watcher is not None:
-                request.extensions["trace"] = self._watcher
-            _replace_host(request, self._address, self._host)
-
-
-def _replace_host(request: Any, old: str, new: str) -> None:  # noqa: ANN401 - it is changed
-    if old != new and request.url.host == old:
-        request.url = request.url.copy_with(host=new)
-
-
-def _watch(watcher: Watcher | None, extensions: MutableMapping[str, Any]) -> Watcher:
-    """Return what httpx calls for each step of a request: it refuses to send a token to a proxy.
-
-    Args:
-        watcher: What the user passed for the same purpose.
-        extensions: The extensions of the request. The steps after the check are not watched unless
-            the user watches them, since each costs microseconds.
-    """
-
-    async def watch(step: str, details: MutableMapping[str, Any]) -> None:
-        if step.startswith("socks"):
-            raise ConfigurationError(_VIA_PROXY)
-        if step.endswith("send_request_headers.started"):
-            _check_target(details["request"])
-            if watcher is None:
-                extensions.pop("trace", None)
-        if watcher is not None:
-            await watcher(step, details)
-
-    return watch
-
-
-def _check_target(request: Any) -> None:  # noqa: ANN401 - a request of httpcore, which httpx uses
-    """Check that a request with a token goes to a server: a proxy gets the whole URL."""
-    has_token = any(name.lower() == b"authorization" for name, _ in request.headers)
-    if has_token and not request.url.target.startswith(b"/"):
-        raise ConfigurationError(_VIA_PROXY)
 
 
 def _check_upgrades(adapter: str, authorizer: Authorizer) -> None:
@@ -336,6 +308,22 @@ def _check_upgrades(adapter: str, authorizer: Authorizer) -> None:
                 "which is not one of the origins; add it to origins, or use another port than 80"
             )
             raise ConfigurationError(message)
+
+
+def _run_in_thread(
+    flow: AsyncGenerator[RequestT, _Response[RequestT]],
+) -> Generator[RequestT, _Response[RequestT], None]:
+    """Run a flow that blocks the thread instead of suspending."""
+    step = anext(flow)
+    with suppress(StopAsyncIteration):
+        while True:
+            request = yield from step.__await__()
+            try:
+                response = yield request
+            except GeneratorExit:
+                break
+            step = flow.asend(response)
+    yield from flow.aclose().__await__()
 
 
 def _origin(request: _Request) -> Origin:

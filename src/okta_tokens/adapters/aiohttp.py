@@ -24,9 +24,11 @@ from aiohttp import (
 )
 
 from okta_tokens import TokenSource
+from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.adapters._authorizer import (
     DISCARD_TIME,
     MAX_DISCARDED,
+    REJECTING,
     Authorizer,
     RequestAuthorization,
 )
@@ -35,7 +37,7 @@ from okta_tokens.adapters._origins import request_origin
 __all__ = ["TokenMiddleware"]
 
 
-class TokenMiddleware:
+class TokenMiddleware(Unserializable):
     """A client middleware that adds the token, and a proof if the token is bound, to each request.
 
     Pass it to a session, `aiohttp.ClientSession(middlewares=[…])`, or to one request. It sees each
@@ -77,6 +79,8 @@ class TokenMiddleware:
         TokenProviderError: For a request, as for `TokenSource.get_token`.
     """
 
+    __slots__ = ("_authorizer",)
+
     def __init__(
         self,
         source: TokenSource,
@@ -98,14 +102,16 @@ class TokenMiddleware:
             return await handler(request)
         authorization = RequestAuthorization(self._authorizer, origin)
         while True:
-            request.headers.update(await authorization.new_headers(request.method, url.raw_path))
+            request.headers.update(
+                authorization.held_headers()
+                or await authorization.new_headers(request.method, url.raw_path)
+            )
             try:
                 response = await _send(request, handler, self._authorizer.addresses[origin])
             finally:
                 authorization.remove_headers(request.headers)
             authorization.record_nonce(response.headers.get("DPoP-Nonce"))
-            challenges = response.headers.getall("WWW-Authenticate", [])
-            if not authorization.record_response(response.status, challenges):
+            if response.status not in REJECTING:
                 return response
             if not await _prepare_retry(request, response, authorization):
                 return response
@@ -140,19 +146,21 @@ async def _send(
 async def _prepare_retry(
     request: ClientRequest, response: ClientResponse, authorization: RequestAuthorization
 ) -> bool:
-    """Get ready to send a request again; `False` if its body or its token does not allow it.
+    """Get ready to send a rejected request again; `False` if the response is final.
 
     Before a retry the response is given up, so that its connection is free for the token request.
     Otherwise nothing of it is read.
     """
-    if isinstance(request.body, Payload) and request.body.consumed:
-        return False
+    challenges = response.headers.getall("WWW-Authenticate", [])
+    can_resend = not (isinstance(request.body, Payload) and request.body.consumed)
     try:
-        is_new = await authorization.prepare_retry()
+        may_retry = await authorization.may_retry(
+            response.status, challenges, can_resend=can_resend
+        )
     except BaseException:
         response.close()
         raise
-    if not is_new:
+    if not may_retry:
         return False
     await _discard(response)
     await request.close()  # ends a task that still sends the body

@@ -1,4 +1,4 @@
-"""Let an `httpx.AsyncClient` carry the token.
+"""Let an `httpx.AsyncClient`, or an `httpx.Client` in a thread, carry the token.
 
 Example:
     ```python
@@ -27,8 +27,7 @@ __all__ = ["TokenAuth"]
 class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
     """An `httpx.Auth` that adds the token, and a proof if the token is bound, to each request.
 
-    Pass it to a client, `httpx.AsyncClient(auth=…)`, or to one request. A synchronous
-    `httpx.Client` raises an error.
+    Pass it to a client, `httpx.AsyncClient(auth=…)` or `httpx.Client(auth=…)`, or to one request.
 
     - A request to an origin that is not allowed raises an error before it is sent.
     - A request that already has an `Authorization` header raises an error, too: no request has two
@@ -61,12 +60,18 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
     again, httpx removes the token, as above.
 
     A 401 that is followed by a retry is in the history of the response, without its body if that is
-    longer than 64 KiB, is compressed, or takes more than a second to arrive.
+    longer than 64 KiB, is compressed, or takes more than a second to arrive, or if the client is
+    synchronous.
 
     A request waits for a token no longer than for a connection: as long as its `connect` time-out.
     Then it raises `httpx.ConnectTimeout`, also if it waits for another token after a 401. Every
     time-out of httpx is for one step, so the other steps have their whole time afterwards. After a
     time-out or a cancellation a fetch of the token continues for the other callers.
+
+    A synchronous `httpx.Client` is for threads other than that of the provider's event loop. With a
+    bearer token that is held, a request does not need the event loop; otherwise the thread waits
+    for it. On the thread of the event loop a request without a held token, or with a token that is
+    bound to a key, raises an error before it is sent, and a 401 is returned without a retry.
 
     Args:
         source: Provides the tokens.
@@ -74,7 +79,7 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
             https unless it is on this machine or `allow_http` is true.
         pass_others: Whether requests to other origins continue without a token, instead of raising
             an error: for a client that calls several APIs.
-        trust_env: Whether the client may use the proxies of the environment, as for `AsyncClient`.
+        trust_env: Whether the client may use the proxies of the environment, as for the client.
             Pass `False` if you pass it to the client.
         token_timeout: How long a request waits for a token, in seconds. `None` for as long as the
             `connect` time-out of the request; if that is `None`, too, `RetryPolicy.max_wait` limits
@@ -89,7 +94,8 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
             invalid one, if an http origin lacks its https origin, or if the environment names a
             proxy for it; for a request, as the list above says.
         httpx.ConnectTimeout: For a request, if no token arrived in time.
-        TokenProviderError: For a request, as for `TokenSource.get_token`.
+        TokenProviderError: For a request, as for `TokenSource.get_token`, or, if the client is
+            synchronous, as for `TokenSource.get_token_from_thread`.
     """
 
     _BYTE_STREAM: type = httpx.ByteStream

@@ -1,4 +1,6 @@
-"""Let an `httpx2.AsyncClient` carry the token, also the client of an SDK that is built on httpx2.
+"""Let an `httpx2.AsyncClient`, or an `httpx2.Client` in a thread, carry the token.
+
+An SDK that is built on httpx2 may have such a client.
 
 Example:
     ```python
@@ -36,7 +38,7 @@ class TokenAuth(TokenFlow[httpx2.Request], httpx2.Auth):
             https unless it is on this machine or `allow_http` is true.
         pass_others: Whether requests to other origins continue without a token, instead of raising
             an error: for a client that calls several APIs.
-        trust_env: Whether the client may use the proxies of the environment, as for `AsyncClient`.
+        trust_env: Whether the client may use the proxies of the environment, as for the client.
             Pass `False` if you pass it to the client.
         token_timeout: How long a request waits for a token, in seconds. `None` for as long as the
             `connect` time-out of the request; if that is `None`, too, `RetryPolicy.max_wait` limits
@@ -51,7 +53,8 @@ class TokenAuth(TokenFlow[httpx2.Request], httpx2.Auth):
             invalid one, if an http origin lacks its https origin, or if the environment names a
             proxy for it; for a request, if it must not be sent.
         httpx2.ConnectTimeout: For a request, if no token arrived in time.
-        TokenProviderError: For a request, as for `TokenSource.get_token`.
+        TokenProviderError: For a request, as for `TokenSource.get_token`, or, if the client is
+            synchronous, as for `TokenSource.get_token_from_thread`.
     """
 
     _BYTE_STREAM: type = httpx2.ByteStream

@@ -7,14 +7,13 @@ import os
 from typing import Any
 
 from redis._parsers import _AsyncRESP2Parser
-from redis.asyncio import Connection, Redis, RedisCluster, SSLConnection
+from redis.asyncio import Redis, RedisCluster, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError  # noqa: A004 - redis-py raises no other one
 
 from okta_tokens._model.urls import is_loopback
-from okta_tokens._runtime.arguments import checked
 from okta_tokens._runtime.unserializable import Unserializable
 
 _MAX_RESPONSE = 128 * 1024
@@ -88,7 +87,7 @@ class Connections(Unserializable):
         """The first host, except this machine, to which the connections have no TLS, or `None`."""
         source = self._url_or_client
         client = connect(source, self._timeout) if isinstance(source, str) else source
-        return checked(lambda: _host_without_tls(client), None)
+        return _host_without_tls(client)
 
     async def aclose(self) -> None:
         """Close the connections of this process and its event loop, but not the user's client."""
@@ -123,14 +122,14 @@ def _host_without_tls(client: Any) -> str | None:  # noqa: ANN401 - any client o
     """Return the first host, except this machine, to which a client has no TLS.
 
     Three cases: a client for a cluster names the nodes to begin with. A client for Sentinel names
-    the sentinels, which know the server. Any other client names one host, or a Unix socket.
+    the sentinels, which know the server. Any other client names one host, or none: a Unix socket.
     """
     pool = None if issubclass(type(client), RedisCluster) else client.connection_pool
     nodes = client.startup_nodes if pool is None else [pool]
     kind = nodes[0].connection_class
     if isinstance(pool, SentinelConnectionPool):
         nodes = [sentinel.connection_pool for sentinel in pool.sentinel_manager.sentinels]
-    if issubclass(kind, SSLConnection) or not issubclass(kind, Connection):
+    if issubclass(kind, SSLConnection):
         return None
     hosts = (node.connection_kwargs.get("host", "localhost") for node in nodes)
     return next((host for host in hosts if not is_loopback(host.lower())), None)
