@@ -395,10 +395,17 @@ def test_the_scope_is_the_package() -> None:
     assert (scope.scope.name, scope.scope.version) == ("okta_tokens", __version__)
 
 
-def test_the_meter_provider_must_make_meters() -> None:
-    """Anything else is refused with the name of the argument."""
-    with pytest.raises(ConfigurationError, match=r"^meter_provider: must be a MeterProvider"):
-        OpenTelemetryObserver(meter_provider=cast("Any", "global"))
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("meter_provider", "global", "meter_provider: must be a MeterProvider"),
+        ("client_id", "0oa1b2c3", "client_id: must be True or False"),
+    ],
+)
+def test_an_invalid_argument_is_named(name: str, value: Any, message: str) -> None:  # noqa: ANN401
+    """A value that is no meter provider, or no boolean, is refused."""
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
+        OpenTelemetryObserver(**{name: value})
 
 
 def test_the_extra_that_is_missing_is_named() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opentelemetry.metrics import MeterProvider, get_meter, get_meter_provider
 
 from okta_tokens import TokenProvider, __version__
@@ -53,20 +55,16 @@ class OpenTelemetryObserver:
             services with very many clients, since each one has time series of its own.
 
     Raises:
-        ConfigurationError: If `meter_provider` makes no meters.
+        ConfigurationError: If `meter_provider` makes no meters, or `client_id` is no boolean.
     """
 
     def __init__(
         self, *, meter_provider: MeterProvider | None = None, client_id: bool = True
     ) -> None:
-        if meter_provider is not None and not checked(
-            lambda: callable(meter_provider.get_meter), problem=False
-        ):
-            message = (
-                "meter_provider: must be a MeterProvider of OpenTelemetry; leave it out for the "
-                "global one"
-            )
-            raise ConfigurationError(message)
+        problem = _argument_problem(meter_provider, client_id)
+        if problem:
+            del self, meter_provider, client_id  # a caller may have passed a secret
+            raise ConfigurationError(problem)
         self._meter_provider = meter_provider
         self._client_id = client_id
         self._gauges: Gauges | None = None
@@ -167,3 +165,16 @@ class OpenTelemetryObserver:
                 return _OTHER
             self._codes.add(kind)
         return kind
+
+
+def _argument_problem(meter_provider: Any, client_id: object) -> str | None:  # noqa: ANN401 - a caller may pass anything
+    """Return what is wrong with the arguments of an observer, without their values."""
+    makes_meters = checked(lambda: callable(meter_provider.get_meter), problem=False)
+    if meter_provider is not None and not makes_meters:
+        return (
+            "meter_provider: must be a MeterProvider of OpenTelemetry; leave it out for the global "
+            "one"
+        )
+    if type(client_id) is not bool:
+        return "client_id: must be True or False, which says whether metrics name the clients"
+    return None
