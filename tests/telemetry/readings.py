@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     DataPointT,
+    HistogramDataPoint,
     InMemoryMetricReader,
     Metric,
     NumberDataPoint,
@@ -40,6 +41,14 @@ class Meters:
         metric = self.metrics().get(f"okta_tokens.{name}")
         for point in () if metric is None else metric.data.data_points:
             yield dict(point.attributes or {}), point
+
+    def histograms(self, name: str) -> list[tuple[Attributes, HistogramDataPoint]]:
+        """Return the attributes and the measurements of each time series of a histogram."""
+        return [
+            (attributes, point)
+            for attributes, point in self.points(name)
+            if isinstance(point, HistogramDataPoint)
+        ]
 
     def values(self, name: str, attribute: str) -> dict[Any, float]:
         """Return the values of an instrument's time series by one of their attributes."""

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, cast
 
 import pytest
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
+from opentelemetry.sdk.metrics.export import NumberDataPoint
 
 from okta_tokens import (
     ClientSecretBasic,
@@ -19,7 +19,13 @@ from okta_tokens import (
     TokenProvider,
     __version__,
 )
-from okta_tokens.errors import ConfigurationError, CredentialError, FetchError, OAuthError
+from okta_tokens.errors import (
+    ConfigurationError,
+    CredentialError,
+    FetchError,
+    OAuthError,
+    RateLimitedError,
+)
 from okta_tokens.events import AttemptFailed, FetchFailed, StoreFailed
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
 from okta_tokens.telemetry import OpenTelemetryObserver
@@ -76,23 +82,18 @@ async def test_requests_and_waits_are_measured_with_failures(
         await settle()
         common = {**address(here), CLIENT: CLIENT_ID, REASON: "missing"}
         failed = {ERROR: "ServerError"}
-        requests = [
-            (attributes, cast("HistogramDataPoint", point).count)
-            for attributes, point in meters.points("request.duration")
-        ]
-        waits = [
-            (attributes, cast("HistogramDataPoint", point).count)
-            for attributes, point in meters.points("wait.duration")
-        ]
-        (_, point), _ = meters.points("wait.duration")
+        requests, waits = (meters.histograms(f"{name}.duration") for name in ("request", "wait"))
 
-        assert requests == [
+        assert [(attributes, point.count) for attributes, point in requests] == [
             ({**common, **failed, STATUS: 503}, 6),
             ({**common, STATUS: 200}, 2),
         ]
-        assert waits == [({**common, **failed}, 1), (common, 2)]
-        assert cast("HistogramDataPoint", point).sum == here.seen(FetchFailed)[0].waited > 0
-        assert cast("HistogramDataPoint", point).explicit_bounds[-1] == 10
+        assert [(attributes, point.count) for attributes, point in waits] == [
+            ({**common, **failed}, 1),
+            (common, 2),
+        ]
+        assert waits[0][1].sum == here.seen(FetchFailed)[0].waited > 0
+        assert {point.explicit_bounds[-1] for _, point in [*requests, *waits]} == {10}
 
 
 async def test_a_renewal_is_measured_without_a_wait(
@@ -102,10 +103,10 @@ async def test_a_renewal_is_measured_without_a_wait(
     async with world(observers=[observer]) as here:
         await here.source(keep_fresh=True).get_token()
         await here.advance(3500)
-        reasons = [attributes[REASON] for attributes, _ in meters.points("request.duration")]
+        reasons = [attributes[REASON] for attributes, _ in meters.histograms("request.duration")]
 
         assert reasons == ["missing", "due"]
-        assert len([*meters.points("wait.duration")]) == 1
+        assert len(meters.histograms("wait.duration")) == 1
 
 
 async def test_what_happens_is_counted(meters: Meters, observer: OpenTelemetryObserver) -> None:
@@ -118,8 +119,9 @@ async def test_what_happens_is_counted(meters: Meters, observer: OpenTelemetryOb
         token = await here.source("b").get_token()
         here.provider.invalidate(token)
         here.sandbox.fault = Fault.rate_limited(reset_in=300)
-        with pytest.raises(FetchError):
-            await here.source("c").get_token()
+        for scope in ("c", "b c"):
+            with pytest.raises(RateLimitedError):
+                await here.source(scope).get_token()
         for reason in ("ConnectionError", "no response within 0.5 s"):
             observer(StoreFailed(reason=reason, after=1.0))
         await settle()
@@ -127,6 +129,7 @@ async def test_what_happens_is_counted(meters: Meters, observer: OpenTelemetryOb
         assert meters.values("tokens.adopted", CLIENT) == {CLIENT_ID: 1}
         assert meters.values("invalidations", CLIENT) == {CLIENT_ID: 1}
         assert meters.values("pauses", STATUS) == {429: 1}
+        assert meters.values("errors.served", ERROR) == {"RateLimitedError": 2}
         assert meters.values("store.errors", ERROR) == {"ConnectionError": 1, "timeout": 1}
 
 
@@ -144,7 +147,7 @@ async def test_a_revocation_is_no_token_request(
             await caller
 
         assert {event.reason for event in here.seen(AttemptFailed)} == {"revocation"}
-        assert len([*meters.points("request.duration")]) == 1
+        assert len(meters.histograms("request.duration")) == 1
 
 
 async def test_every_error_that_a_caller_gets_is_counted(
@@ -174,9 +177,10 @@ async def test_the_state_of_each_key_is_that_of_inspect(
     """In each state of a key, the gauges say what `inspect` says, also when only time has moved."""
     async with world(observers=[observer], lifetimes={"b": 300}) as here:
         await here.provider.warm(here.source("a"), here.source("b"))
-        await outage(here, here.source("c"))
-        for _ in range(40):
-            here.clock._move(here.clock.boot + 60)  # no timer fires
+        with pytest.raises(OAuthError):
+            await here.source("d").get_token()  # a scope that Okta does not know
+        for seconds in (0, *[60] * 40):
+            here.clock._move(here.clock.boot + seconds)  # no timer fires
             states = [status.state for status in here.provider.inspect()]
 
             assert meters.values("keys", STATE) == {
@@ -188,10 +192,11 @@ async def test_the_remaining_life_is_that_of_the_next_key_without_a_token(
     meters: Meters, observer: OpenTelemetryObserver
 ) -> None:
     """It is the least of a client's keys, falls with the time, and is 0 after a failed fetch."""
-    async with world(observers=[observer], lifetimes={"b": 300}) as here:
+    async with world(observers=[observer], lifetimes={"a": 300}) as here:
         assert meters.values("token.remaining", CLIENT) == {}
 
         await here.provider.warm(here.source("a"), here.source("b"))
+        here.provider.invalidate(await here.source("b c").get_token())
         await settle()
         before = meters.values("token.remaining", CLIENT)
         here.clock._move(here.clock.boot + 100)
@@ -356,7 +361,7 @@ async def test_a_server_cannot_make_time_series_without_end(
             event = AttemptFailed(key=key, reason="missing", waited=0.0, error=error, duration=1.0)
             observer(event)
             observer(event)
-        types = {attributes[ERROR] for attributes, _ in meters.points("request.duration")}
+        types = {attributes[ERROR] for attributes, _ in meters.histograms("request.duration")}
 
         assert types == {*(f"code_{number}" for number in range(50)), "_OTHER"}
 
