@@ -9,6 +9,7 @@ PAGES = {
     "settings": ROOT / "src/okta_tokens/README.md",
     "adapters": ROOT / "src/okta_tokens/adapters/README.md",
     "cli": ROOT / "src/okta_tokens/cli/README.md",
+    "doctor": ROOT / "src/okta_tokens/doctor/README.md",
     "sandbox": ROOT / "src/okta_tokens/sandbox/README.md",
     "stores": ROOT / "src/okta_tokens/stores/README.md",
     "telemetry": ROOT / "src/okta_tokens/telemetry/README.md",

@@ -250,11 +250,14 @@ async def value_of(call: Coroutine[Any, Any, AccessToken]) -> str:
 
 
 SCRIPT_HEAD = """
-import asyncio, os, sys
+import asyncio, logging, os, sys
 from functools import partial
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
 from okta_tokens.errors import ProviderStateError
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
+
+# The log goes nowhere, so that stderr has only what is unexpected.
+logging.getLogger("okta_tokens").addHandler(logging.NullHandler())
 
 if os.environ.get("OKTA_TOKENS_UVLOOP") == "1":
     import uvloop, warnings

@@ -196,8 +196,21 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     ),
     (KeyForgotten(key=KEY), "debug", "key_forgotten"),
     (KeyEvicted(key=KEY), "debug", "key_evicted"),
-    (TokenInvalidated(key=KEY, damping=5.0), "info", "token_invalidated"),
-    (InvalidationIgnored(key=KEY, remaining=4.0), "warning", "invalidation_ignored"),
+    (
+        TokenInvalidated(
+            key=KEY,
+            api="https://orders.acme.com",
+            challenge='Bearer error="invalid_token"',
+            damping=5.0,
+        ),
+        "info",
+        "token_invalidated",
+    ),
+    (
+        InvalidationIgnored(key=KEY, api=None, challenge=None, rejections=10, kept_for=4.0),
+        "warning",
+        "invalidation_ignored",
+    ),
     (
         RequestsPaused(
             domain="acme.okta.com",

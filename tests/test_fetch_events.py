@@ -9,12 +9,14 @@ from okta_tokens.errors import CredentialError, FetchError
 from okta_tokens.events import (
     AttemptFailed,
     FetchFailed,
+    InvalidationIgnored,
     KeyRecovered,
     LastRenewalFailed,
     RenewalFailed,
     RenewalPostponed,
     RequestsPaused,
     TokenFetched,
+    TokenInvalidated,
     TokenRenewed,
     TokenRequested,
 )
@@ -188,3 +190,35 @@ async def test_a_pause_tells_who_waits() -> None:
         assert (caller.domain, caller.status, caller.waiters) == (here.client.domain, 429, 3)
         assert renewal.waiters == 0
         assert (postponed.reason, postponed.status, postponed.waited) == ("due", 429, 0)
+
+
+async def test_a_rejection_names_the_api_and_its_challenge_without_secrets() -> None:
+    """The events say which API rejected the token, and why, but not the token."""
+    async with world() as here:
+        source = here.source()
+        first = await source.get_token()
+        source.invalidate(first, api="https://orders.acme.com", challenge='Bearer error="x"')
+        second = await source.get_token()
+        here.provider.invalidate(second, challenge=f"Bearer {second.value}")
+        await here.quiet()
+
+        (dropped,) = here.seen(TokenInvalidated)
+        (ignored,) = here.seen(InvalidationIgnored)
+        assert (dropped.api, dropped.challenge) == ("https://orders.acme.com", 'Bearer error="x"')
+        assert ignored.api is None
+        assert ignored.challenge is not None
+        assert second.value not in ignored.challenge
+
+
+async def test_rejections_that_are_ignored_are_counted_and_told_rarely() -> None:
+    """A thousand rejections of a kept token make four events, and `inspect` counts them."""
+    async with world() as here:
+        source = here.source()
+        source.invalidate(await source.get_token())
+        token = await source.get_token()
+        for _ in range(1_000):
+            source.invalidate(token)
+        await here.quiet()
+
+        assert [event.rejections for event in here.seen(InvalidationIgnored)] == [1, 10, 100, 1000]
+        assert here.provider.inspect()[0].rejections == 1_000

@@ -14,7 +14,7 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    ("adapters", "cli", "stores", "telemetry"),
+    ("adapters", "cli", "doctor", "stores", "telemetry"),
     ("__init__",),
     ("_provider",),
     ("_source", "_status"),
@@ -37,17 +37,19 @@ APART = "sandbox"
 """The package without a row. The sandbox imports nothing from the rows: a server that used the
 client's code would accept the client's mistakes."""
 
-LEAVES = {"adapters", "cli", "telemetry"}
+LEAVES = {"adapters", "cli", "doctor", "telemetry"}
 PUBLIC = {
-    *("okta_tokens", "okta_tokens.errors", "okta_tokens.events", "okta_tokens.sandbox"),
-    *("okta_tokens.stores", "okta_tokens.stores.redis"),
+    *("okta_tokens", "okta_tokens.doctor", "okta_tokens.errors", "okta_tokens.events"),
+    *("okta_tokens.sandbox", "okta_tokens.stores", "okta_tokens.stores.redis"),
 }
-"""The public modules that these leaves may import."""
+"""The public modules that a leaf may import."""
+
+ONLY_FOR_THE_COMMAND = {APART, "doctor"}
 
 SHARED_WITH_LEAVES = {
     "okta_tokens._auth.dpop": "what a valid nonce is",
     "okta_tokens._endpoint.environment_proxy": "which proxy the environment names",
-    "okta_tokens._endpoint.http_session": "which way the requests of a client go",
+    "okta_tokens._endpoint.http_session": "the way of requests, and which sessions are refused",
     "okta_tokens._endpoint.rate_limits": "how the rate-limit headers are parsed",
     "okta_tokens._endpoint.response": "how the Date header is parsed",
     "okta_tokens._endpoint.transport_error": "what to do about a certificate",
@@ -57,9 +59,10 @@ SHARED_WITH_LEAVES = {
     "okta_tokens._runtime.clock": "the current instant of a clock",
     "okta_tokens._status": "what decides the state of a key",
     "okta_tokens._runtime.unserializable": "what a copy is, and why there is no pickle",
+    "okta_tokens.doctor._authentication_methods": "the names of the authentication methods",
 }
-"""The internal modules that these leaves may import, each with what they share.
-The alternative would be a copy."""
+"""The internal modules that a leaf may import, each with what they share. The alternative would be
+a copy."""
 
 DEPENDENCIES = {"aiohttp", "anyio", "cachetools", "structlog"}
 EXTRAS = {
@@ -168,8 +171,8 @@ def forbidden(name: str, target: str) -> str | None:
         return None
     if part(name) == APART:
         return "the sandbox imports no other part"
-    if part(target) == APART and part(name) != "cli":
-        return "only the command may import the sandbox"
+    if part(target) in ONLY_FOR_THE_COMMAND and part(name) != "cli":
+        return f"only the command may import the {part(target)}"
     if part(name) in LEAVES:
         allowed = {*PUBLIC, *SHARED_WITH_LEAVES}
         return None if target in allowed else "a leaf may import only public and shared modules"
@@ -220,7 +223,14 @@ def test_every_kind_of_import_is_found(name: str, code: str, targets: list[str])
         ("cli._get", "", True),
         ("cli._get", "cli._console", True),
         ("cli._get", "_model.token", False),
-        ("cli.doctor.token_checks", "_model.advice", True),
+        ("cli.doctor.command", "doctor", True),
+        ("cli.doctor.command", "doctor._doctor", False),
+        ("doctor._token_checks", "_model.advice", True),
+        ("doctor._token_checks", "_model.client", False),
+        ("doctor._store_check", "stores", True),
+        ("doctor._store_check", "cli", False),
+        ("stores.redis", "doctor", False),
+        ("adapters.aiohttp", "doctor", False),
         ("cli._get", "sandbox", True),
         ("cli._get", "sandbox._server", False),
         ("adapters.aiohttp", "", True),

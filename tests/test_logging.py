@@ -101,8 +101,14 @@ FIELDS: dict[str, dict[str, object]] = {
     "UnusualRequest": KEY_FIELDS | {"advice": "check the scope"},
     "KeyForgotten": KEY_FIELDS,
     "KeyEvicted": KEY_FIELDS,
-    "TokenInvalidated": KEY_FIELDS | {"damping": 5.0},
-    "InvalidationIgnored": KEY_FIELDS | {"remaining": 4.0},
+    "TokenInvalidated": KEY_FIELDS
+    | {
+        "api": "https://orders.acme.com",
+        "challenge": 'Bearer error="invalid_token"',
+        "damping": 5.0,
+    },
+    "InvalidationIgnored": KEY_FIELDS
+    | {"api": None, "challenge": None, "rejections": 10, "kept_for": 4.0},
     "RequestsPaused": {
         "domain": "acme.okta.com",
         "org_server": False,

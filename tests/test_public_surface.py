@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
+from enum import Enum
 from types import ModuleType
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from okta_tokens import (
     RetryPolicy,
     TokenProvider,
     TokenSource,
+    doctor,
     errors,
     events,
     stores,
@@ -39,13 +41,13 @@ from okta_tokens.stores import redis as of_redis
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, errors, events, *ADAPTERS, stores, of_redis, telemetry)
-"""The public modules: the package, its errors and events, the adapters, stores and telemetry."""
+MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis, telemetry)
+"""The public modules: the package, the doctor, errors and events, adapters, stores, telemetry."""
 
 OPTIONAL = [
-    *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2"),
-    *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.sandbox"),
-    *("okta_tokens.stores.redis", "okta_tokens.telemetry", "opentelemetry"),
+    *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2", "opentelemetry"),
+    *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.doctor"),
+    *("okta_tokens.sandbox", "okta_tokens.stores.redis", "okta_tokens.telemetry"),
 ]
 """Modules that `import okta_tokens` must not need."""
 
@@ -85,7 +87,8 @@ class KeyStatus(*, domain: str, authorization_server: str | None, client_id: str
         authentication: str, scopes: tuple[str, ...], parameters: tuple[str, ...],
         dpop_thumbprint: str | None, state: str, remaining: float | None,
         next_action_in: float | None, paused_for: float, refuses_for: float, failures: int,
-        last_error: str | None, in_flight: bool, waiters: int, kept_fresh: bool, used: bool)
+        last_error: str | None, rejections: int, in_flight: bool, waiters: int,
+        kept_fresh: bool, used: bool)
 class OktaClient(domain: str, client_id: str, authentication: ClientAuthentication, *,
         authorization_server: str | None = 'default', dpop: DPoP | None = None,
         parameters: Mapping[str, str | tuple[str, ...]] | None = None,
@@ -144,7 +147,8 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     async def get_token(self, client: OktaClient,
         scopes: str | Iterable[str] = ()) -> AccessToken
     def inspect(self) -> list[KeyStatus]
-    def invalidate(self, token: AccessToken) -> bool
+    def invalidate(self, token: AccessToken, *, api: str | None = None,
+        challenge: str | None = None) -> bool
     def ready(self, *sources: TokenSource) -> Readiness
     async def revoke(self, token: AccessToken) -> None
     def source(self, client: OktaClient, scopes: str | Iterable[str] = (), *,
@@ -161,7 +165,8 @@ class TokenSource, made by the provider
     def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken
     async def headers(self, method: str, url: str, *, nonce: str | None = None) -> dict[str,
         str]
-    def invalidate(self, token: AccessToken | str) -> bool
+    def invalidate(self, token: AccessToken | str, *, api: str | None = None,
+        challenge: str | None = None) -> bool
     key: TokenKey
     def peek(self) -> AccessToken | None
     async def proof(self, token: AccessToken, method: str, url: str,
@@ -169,6 +174,23 @@ class TokenSource, made by the provider
     async def refresh(self) -> AccessToken
 module errors
 module events
+""",
+    "okta_tokens.doctor": """
+class Diagnosis(results: tuple[Result, ...], token_requests: int)
+    def as_dict(self) -> dict[str, object]
+    ok: bool
+    outcome: Outcome
+enum Outcome
+    FAIL = 'fail'
+    PASS = 'pass'
+    SKIP = 'skip'
+    WARN = 'warn'
+class Result(name: str, outcome: Outcome, detail: str, remedy: str | None = None)
+def check_names(scopes: str | None = None) -> list[str]
+async def diagnose(client: OktaClient, scopes: str | Iterable[str] = '', *,
+        store: TokenStore | None = None, session: aiohttp.ClientSession | None = None,
+        step_timeout: float = 10.0, on_result: Callable[[Result],
+        object] | None = None) -> Diagnosis
 """,
     "okta_tokens.errors": """
 class ConfigurationError
@@ -214,7 +236,8 @@ class FetchFailed(*, key: TokenKey, reason: Reason, waited: float,
         without_token: float, cooldown: float)
     level = 'error'
     name = 'okta_tokens.fetch_failed'
-class InvalidationIgnored(*, key: TokenKey, remaining: float)
+class InvalidationIgnored(*, key: TokenKey, api: str | None, challenge: str | None,
+        rejections: int, kept_for: float)
     level = 'warning'
     name = 'okta_tokens.invalidation_ignored'
 class KeyEvent(*, key: TokenKey)
@@ -303,7 +326,8 @@ class TokenFetched(*, key: TokenKey, reason: Reason, waited: float, lifetime: fl
         waiters: int, request_id: str | None)
     level = 'info'
     name = 'okta_tokens.token_fetched'
-class TokenInvalidated(*, key: TokenKey, damping: float)
+class TokenInvalidated(*, key: TokenKey, api: str | None, challenge: str | None,
+        damping: float)
     level = 'info'
     name = 'okta_tokens.token_invalidated'
 class TokenNotShared(*, key: TokenKey)
@@ -379,6 +403,7 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
         traceback: TracebackType | None) -> None
     async def aclose(self) -> None
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
+    async def count_tokens(self, limit: int = 100) -> tuple[int, int]
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
     host_without_tls: str | None
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
@@ -410,6 +435,8 @@ def describe(name: str, thing: object, annotation: str = "") -> str:
         return f"classmethod {describe(name, thing.__func__)}"
     if isinstance(thing, property):
         return f"{name}: {inspect.get_annotations(thing.fget)['return']}" if thing.fget else name
+    if isinstance(thing, Enum):
+        return f"{name} = {thing.value!r}"
     if inspect.isfunction(thing):
         kind = "async def" if inspect.iscoroutinefunction(thing) else "def"
         return f"{kind} {name}{signature(thing)}"
@@ -434,6 +461,8 @@ def describe_class(kind: type) -> Iterator[str]:
         yield f"protocol {kind.__name__}"
     elif kind in MADE_BY_THE_PROVIDER:
         yield f"class {kind.__name__}, made by the provider"
+    elif issubclass(kind, Enum):
+        yield f"enum {kind.__name__}"
     elif not inspect.isfunction(inspect.getattr_static(kind, "__init__")):
         yield f"class {kind.__name__}"
     else:
@@ -650,6 +679,7 @@ def test_every_public_callable_documents_its_arguments() -> None:
         (PrivateKeyJWT.from_signer, {"ConfigurationError"}),
         (ClientSecretJWT, {"ConfigurationError"}),
         (DPoP, {"ConfigurationError"}),
+        (doctor.diagnose, {"ConfigurationError", "TokenProviderError"}),
         (OktaClient, {"ConfigurationError"}),
         (OktaClient.from_env, {"ConfigurationError"}),
         (OktaClient.from_file, {"ConfigurationError"}),

@@ -142,7 +142,7 @@ def without_variable_parts(report: str) -> str:
     for variable in (
         r"127\.0\.0\.1:\d+",
         r"request id \S+",
-        r"in \d+ m?s",
+        r"(?:in|took) \d+ m?s",
         r"\d+\.\d s (ahead of|behind) Okta \(margin of error: \d+\.\d s\)",
     ):
         report = re.sub(variable, "…", report)

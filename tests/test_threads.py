@@ -15,6 +15,7 @@ from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateErro
 from okta_tokens.events import KeyIdle
 from okta_tokens.sandbox import Sandbox
 from tests.clock import settle
+from tests.runtime.test_redaction import locals_with
 from tests.support import SECRET, default_client, run_script, until, world
 
 NO_TOKEN_HERE = (
@@ -254,6 +255,30 @@ async def test_a_thread_drops_a_token_on_the_event_loop(by: str) -> None:
         assert source.peek() is None
 
 
+@pytest.mark.parametrize("by", ["source", "provider", "value"])
+async def test_an_error_of_a_thread_that_drops_a_token_does_not_hold_it(
+    by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No frame of the error of a thread whose call was cancelled has the token."""
+
+    def cancelled(coroutine: Coroutine[Any, Any, Any], _loop: object) -> Future[Any]:
+        coroutine.close()
+        future = Future[Any]()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+    async with world() as here:
+        source = here.source()
+        token = await source.get_token()
+        owner: Any = here.provider if by == "provider" else source
+        monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", cancelled)
+        with pytest.raises(ProviderStateError, match=r"^invalidate: the call was ca") as caught:
+            await asyncio.to_thread(owner.invalidate, token.value if by == "value" else token)
+
+        assert locals_with(caught.value, token.value) == []
+
+
 # The end, while a thread waits
 
 
@@ -373,6 +398,48 @@ async def test_a_due_renewal_of_a_closed_loop_is_left_alone() -> None:
 
         assert seen == []
         assert token is not None
+
+
+@pytest.mark.parametrize("need", ["a name lookup", "a signature"])
+def test_after_the_main_thread_an_error_says_why_there_is_no_token(
+    tmp_path: Path, need: str
+) -> None:
+    """When the main thread has ended, a fetch that needs a thread of Python's says so."""
+    script = """
+    import threading
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from okta_tokens import PrivateKeyJWT
+
+    def fetch():
+        loop = asyncio.new_event_loop()
+        threading.main_thread().join()
+        loop.run_until_complete(main())
+        loop.close()
+
+    async def main():
+        key = rsa.generate_private_key(65537, 2048)
+        secret = ClientSecretBasic("a-secret-that-is-long-enough")
+        authentication = PrivateKeyJWT(key) if sys.argv[1] == "a signature" else secret
+        client = OktaClient("name.example.invalid", "0oa1b2c3", authentication)
+        async with TokenProvider() as provider:
+            try:
+                await provider.get_token(client, "orders:read")
+            except Exception as error:
+                print(type(error).__name__, error)
+
+    threading.Thread(target=fetch).start()
+    """
+    done = run_script(tmp_path / "exiting.py", script, need)
+
+    what = {
+        "a name lookup": "TransportError the request cannot be sent",
+        "a signature": "CredentialError the credential cannot be used",
+    }
+    assert done.stderr == ""
+    assert done.stdout.startswith(
+        f"{what[need]}: the main thread has ended, and since then Python starts no thread for name "
+        "lookups, files and signatures; let the main thread wait for the threads that need tokens"
+    )
 
 
 # Before the start and in a child process

@@ -29,7 +29,7 @@ from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens._sharing.store_protocol import TokenStore
-from okta_tokens._source import TokenSource, is_access_token
+from okta_tokens._source import TokenSource, dropping, is_access_token
 from okta_tokens._status import KeyStatus, Readiness, Stats, count_up, key_status
 from okta_tokens.errors import (
     ConfigurationError,
@@ -288,7 +288,9 @@ class TokenProvider(Unserializable):
             raise ConfigurationError(message)
         return TokenSource(key, self._manager, self._lifecycle, self._wall_time)
 
-    def invalidate(self, token: AccessToken) -> bool:
+    def invalidate(
+        self, token: AccessToken, *, api: str | None = None, challenge: str | None = None
+    ) -> bool:
         """Drop a token that an API rejected, so that the next caller gets another one.
 
         Only that token is dropped: a late rejection of an old token costs nothing. If its
@@ -299,6 +301,9 @@ class TokenProvider(Unserializable):
 
         Args:
             token: The rejected token.
+            api: Which API rejected it, such as `https://orders.acme.com`, for the event.
+            challenge: The `WWW-Authenticate` of its response (RFC 6750 section 3), for the event,
+                which shows no secret of it.
 
         Returns:
             True if the token was held and is dropped.
@@ -309,13 +314,14 @@ class TokenProvider(Unserializable):
             TimeoutError: If the event loop is not free within a minute.
         """
         if not is_access_token(token):
-            del token  # an error tracker records the locals of the frame that raises
+            del token, api, challenge  # an error tracker records the locals of the frame
             message = (
                 "token: must be an AccessToken; pass the bare value of a token to a source's "
                 "invalidate"
             )
             raise ConfigurationError(message)
-        drop = partial(self._manager.invalidate, token.key, token.value)
+        drop = dropping(self._manager, token.key, token, api, challenge)
+        del token, api, challenge  # an error tracker records the locals of the frames
         return self._lifecycle.call(drop, name="invalidate")
 
     async def revoke(self, token: AccessToken) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
 from okta_tokens._auth.dpop import DPoP
@@ -14,7 +13,7 @@ from okta_tokens._model.domain import is_okta
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._model.urls import request_target, unescape_path
-from okta_tokens._runtime.arguments import number_of
+from okta_tokens._runtime.arguments import number_of, text_of
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import ConfigurationError
 
@@ -224,11 +223,15 @@ class TokenSource(Unserializable):
             self.get_token, name="get_token_from_thread", timeout=seconds
         )
 
-    def invalidate(self, token: AccessToken | str) -> bool:
+    def invalidate(
+        self, token: AccessToken | str, *, api: str | None = None, challenge: str | None = None
+    ) -> bool:
         """Drop a token that an API rejected, so that the next caller gets another one.
 
         Args:
             token: The rejected token, or its value; see `TokenProvider.invalidate`.
+            api: As for `TokenProvider.invalidate`.
+            challenge: As for `TokenProvider.invalidate`.
 
         Returns:
             True if the token was held and is dropped.
@@ -237,8 +240,8 @@ class TokenSource(Unserializable):
             ProviderStateError: As for `TokenProvider.invalidate`.
             TimeoutError: As for `TokenProvider.invalidate`.
         """
-        value = token.value if isinstance(token, AccessToken) else token
-        drop = partial(self._manager.invalidate, self.key, value)
+        drop = dropping(self._manager, self.key, token, api, challenge)
+        del token, api, challenge  # an error tracker records the locals of the frames
         return self._lifecycle.call(drop, name="invalidate")
 
     def _warn_of_plain_http(self, origin: str) -> None:
@@ -267,6 +270,30 @@ class TokenSource(Unserializable):
         uri = origin + (unescape_path(path) if is_okta(origin, client.origin) else path)
         now = self._manager.server_time(self.key)
         return await dpop.prove(method, uri, now, nonce=nonce, token=token.value)
+
+
+def dropping(
+    manager: TokenManager,
+    key: TokenKey,
+    token: AccessToken | str,
+    api: str | None,
+    challenge: str | None,
+) -> Callable[[], bool]:
+    """Return a function that drops a rejected token, and whose repr shows nothing of it.
+
+    Args:
+        manager: The token manager.
+        key: The key of the token.
+        token: The token, or its value.
+        api: As for `TokenProvider.invalidate`.
+        challenge: As for `TokenProvider.invalidate`.
+    """
+
+    def drop() -> bool:
+        value = token.value if isinstance(token, AccessToken) else token
+        return manager.invalidate(key, value, text_of(api), text_of(challenge))
+
+    return drop
 
 
 def is_access_token(token: object) -> bool:

@@ -63,6 +63,8 @@ class KeyStatus(Record):
     """The number of consecutive failed fetches and renewals."""
     last_error: str | None
     """The type and message of the last failed fetch; `None` after a success."""
+    rejections: int
+    """The number of times that the token was rejected by an API and kept all the same."""
     in_flight: bool
     """Whether a fetch or a renewal is in flight, or waits for a place."""
     waiters: int
@@ -206,6 +208,7 @@ def key_status(
         refuses_for=max(0.0, entry.refuse_until - now.boot),
         failures=entry.failures,
         last_error=None if error is None else f"{type(error).__name__}: {error.args[0]}",
+        rejections=entry.ignored,
         in_flight=flight is not None,
         waiters=0 if flight is None else flight.waiting,
         kept_fresh=entry.kept_fresh,

@@ -266,6 +266,10 @@ class KeyEvicted(KeyEvent, level="debug"):
 class TokenInvalidated(KeyEvent, level="info"):
     """The provider dropped a token because a caller reported that an API rejected it."""
 
+    api: str | None
+    """The API that rejected the token, if the caller named it."""
+    challenge: str | None
+    """Its `WWW-Authenticate`, without secrets, if the caller passed it."""
     damping: float
     """Seconds for which the provider keeps the replacement, even if it is rejected, too."""
 
@@ -273,11 +277,17 @@ class TokenInvalidated(KeyEvent, level="info"):
 class InvalidationIgnored(KeyEvent, level="warning"):
     """A token that replaced a rejected one was rejected as well, and the provider keeps it.
 
-    There is one such event for each token. An API that rejects both tokens is misconfigured, and a
-    third token would not help.
+    An API that rejects both tokens is misconfigured, and a third token would not help. The event
+    comes with the first rejection of a token, the tenth, the hundredth, and so on.
     """
 
-    remaining: float
+    api: str | None
+    """The API that rejected the token, if the caller named it."""
+    challenge: str | None
+    """Its `WWW-Authenticate`, without secrets, if the caller passed it."""
+    rejections: int
+    """The number of rejections of this token."""
+    kept_for: float
     """Seconds for which the provider keeps the token."""
 
 

@@ -1123,7 +1123,7 @@ async def test_every_event_of_a_key_names_the_key() -> None:
         (failed,) = here.seen(FetchFailed)
         (ignored,) = here.seen(InvalidationIgnored)
         assert failed.waiters == 3
-        assert ignored.remaining == 4
+        assert ignored.kept_for == 4
         assert len(here.seen(TokenInvalidated)) == 1
         assert len(here.seen(KeyIdle)) == len(here.seen(KeyForgotten)) == 1
         assert {event.key for event in here.events if hasattr(event, "key")} == {source.key}

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from okta_tokens import DPoP, PrivateKeyJWT, RetryPolicy
-from okta_tokens._endpoint.clock_offset import MAX_STEP, ClockOffset
+from okta_tokens._endpoint.clock_offset import MAX_STEP, ClockOffset, estimated_offset
 from okta_tokens._endpoint.response import MAX_BODY, Response
 from okta_tokens._runtime.clock import Instant
 from okta_tokens.errors import FetchError
+from okta_tokens.events import ClockDiffers
 from okta_tokens.sandbox import Fault, SandboxClient
 from tests.keys import ec_key, public_jwk
 from tests.support import CLIENT_ID, SCOPES, World, world
@@ -263,3 +264,36 @@ async def test_the_pause_of_a_429_is_measured_by_its_own_date() -> None:
         pause = here.provider._registry.endpoint(key).pauses.end(key) - here.clock.boot
         assert pause == pytest.approx(31, abs=2)
         assert abs(known_offset(here)) <= 2
+
+
+# What a response tells
+
+
+@pytest.mark.parametrize(
+    ("server_time", "offset"),
+    [
+        (99.0, 0.0),
+        (100.0, 0.0),
+        (104.5, 0.0),
+        (109.0, 0.0),
+        (110.0, 0.0),
+        (98.9, -5.6),
+        (110.1, 5.6),
+        (704.5, 600.0),
+    ],
+)
+def test_the_time_that_a_response_takes_is_no_offset(server_time: float, offset: float) -> None:
+    """Clocks that may agree do agree: the server reads its clock at some moment of the exchange."""
+    assert estimated_offset(server_time, 100.0, 109.0) == pytest.approx(offset)
+
+
+async def test_a_wrong_clock_is_told_once_until_it_is_right_again() -> None:
+    """A clock that differs by more than 30 s makes one event, whatever the number of responses."""
+    async with world() as here:
+        for offset in (20, 600, 605, 0, 0, -45, -45):
+            here.sandbox.date_offset = offset
+            await here.source("a").refresh()
+        await here.quiet()
+
+        told = [(event.domain, round(event.seconds)) for event in here.seen(ClockDiffers)]
+        assert told == [(here.client.domain, 605), (here.client.domain, -45)]

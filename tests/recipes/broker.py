@@ -15,10 +15,11 @@ from tests.recipes.support import is_valid
 
 TOPIC = "orders"
 
-AUTHENTICATION_FAILED = 58
-"""SASL_AUTHENTICATION_FAILED."""
+UNSUPPORTED_VERSION = 35
+AUTHENTICATION_FAILED = 58  # SASL_AUTHENTICATION_FAILED
 
-VERSIONS = [(0, 3, 3), (3, 0, 0), (17, 1, 1), (18, 0, 0), (36, 0, 0)]
+# librdkafka sends batches in the present format only to a broker that also has Fetch 4.
+VERSIONS = [(0, 3, 3), (1, 4, 4), (3, 0, 0), (17, 1, 1), (18, 0, 0), (36, 0, 0)]
 """The supported APIs, each with its lowest and its highest version."""
 
 
@@ -53,14 +54,14 @@ class Broker:
             while True:
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
                 request = await reader.readexactly(size)
-                api, _, correlation, length = struct.unpack_from(">hhih", request)
+                api, version, correlation, length = struct.unpack_from(">hhih", request)
                 body = request[10 + length :]
                 if api == 36:
                     response = await self._authenticate(body)
                     authenticated = response.error_code == 0
                 else:
                     assert authenticated or api in {17, 18}
-                    response = self._respond(api)
+                    response = self._respond(api, version)
                 payload = struct.pack(">i", correlation) + response.encode()
                 writer.write(struct.pack(">i", len(payload)) + payload)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -80,7 +81,7 @@ class Broker:
         self.rejections += 1
         return admin.SaslAuthenticateResponse_v0(AUTHENTICATION_FAILED, "invalid token", b"")
 
-    def _respond(self, api: int) -> Response:
+    def _respond(self, api: int, version: int) -> Response:
         match api:
             case 0:
                 self.batches += 1
@@ -94,7 +95,7 @@ class Broker:
                 return admin.SaslHandShakeResponse_v1(0, ["OAUTHBEARER"])
             case _:
                 assert api == 18
-                return admin.ApiVersionResponse_v0(0, VERSIONS)
+                return admin.ApiVersionResponse_v0(UNSUPPORTED_VERSION if version else 0, VERSIONS)
 
 
 @asynccontextmanager

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import re
+import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,6 +24,14 @@ from tests.support import until
 
 SECRET = "the-secret-of-the-recipes-is-long-enough"
 APP = SandboxClient("0oa1b2c3", [SECRET], scopes=["orders:read"])
+
+
+PREFACE = f"""
+import asyncio, os
+from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+acme = OktaClient(os.environ["OKTA"], "{APP.client_id}", ClientSecretBasic("{SECRET}"))
+"""
+"""The names that the recipes use."""
 
 
 def marked_block(kind: str, name: str) -> str:
@@ -77,6 +89,32 @@ async def run_code(code: str, **names: object) -> dict[str, Any]:
     if inspect.isawaitable(result):
         await result
     return namespace
+
+
+async def run_in_thread(code: str, **names: object) -> dict[str, Any]:
+    """Run code as `run_code` does, but in a thread."""
+    return await asyncio.to_thread(asyncio.run, run_code(code, **names))
+
+
+@asynccontextmanager
+async def run_python(
+    okta: Sandbox, path: Path, *arguments: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run Python in a folder with the sandbox as Okta, and kill the processes that it leaves."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *arguments),
+        cwd=path,
+        env=os.environ | {"OKTA": okta.origin},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.communicate()
 
 
 @asynccontextmanager

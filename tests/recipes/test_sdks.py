@@ -1,10 +1,9 @@
-"""The recipes for SDKs and for threads."""
+"""The recipes for SDKs that await."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 import uvicorn
@@ -199,14 +198,3 @@ async def test_aiokafka_survives_an_outage() -> None:
         await asyncio.wait_for(sending, 10)
 
         assert (kafka.batches, kafka.rejections) == (2, 0)
-
-
-async def test_a_thread_gets_a_token_from_the_event_loop() -> None:
-    """A thread gets its token from the event loop of the provider."""
-    async with run_source() as (_, _, orders):
-        names = await run_code(recipe("thread"), orders=orders, asyncio=asyncio)
-        loop = asyncio.get_running_loop()
-
-        token: Any = await asyncio.to_thread(names["bare_token"], loop)
-
-        assert token == (await orders.get_token()).value

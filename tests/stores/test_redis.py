@@ -362,6 +362,26 @@ async def test_a_prefix_keeps_stores_apart(valkey: Server) -> None:
         assert all(name.startswith(b"a:") for name in await valkey.entries())
 
 
+async def test_tokens_of_other_keys_are_counted(valkey: Server) -> None:
+    """Tokens under the prefix are counted, up to a limit, and those that no key decrypts."""
+    async with (
+        RedisTokenStore(valkey.url, keys=[OLD], prefix="a[*]:") as old,
+        RedisTokenStore(valkey.url, keys=[NEW], prefix="a[*]:") as new,
+        RedisTokenStore(valkey.url, keys=[NEW, OLD], prefix="a[*]:") as both,
+        RedisTokenStore(valkey.url, keys=[NEW], prefix="a*:") as elsewhere,
+    ):
+        await old.save(ID, TOKEN, 100)
+        await old.pause(CUSTOM, 60, 0.0)
+        await new.save(ID, TOKEN, 100)
+        await new.save(OTHER, TOKEN, 100)
+
+        assert await old.count_tokens() == (3, 2)
+        assert await new.count_tokens() == (3, 1)
+        assert await both.count_tokens() == (3, 0)
+        assert (await both.count_tokens(2))[0] == 2
+        assert await elsewhere.count_tokens() == (0, 0)
+
+
 async def test_a_client_that_was_passed_in_is_not_closed(valkey: Server) -> None:
     """The user's own client still works after the store was closed."""
     async with Redis.from_url(valkey.url) as client:
@@ -389,6 +409,7 @@ async def test_a_cluster_is_used_through_its_client() -> None:
             assert await left(store, CUSTOM) > 59
             assert lease is not None
             await store.release(ID, lease)
+            assert await store.count_tokens() == (1, 0)
             await store.discard(ID, TOKEN.value, 100)
             assert await store.load(ID) is None
 

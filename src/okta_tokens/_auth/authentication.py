@@ -10,6 +10,7 @@ from types import MethodType
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 from okta_tokens._runtime.clock import stopwatch
+from okta_tokens._runtime.interpreter_exit import NO_THREADS, refuses_threads
 from okta_tokens._runtime.redaction import sanitize
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import CredentialError
@@ -360,10 +361,13 @@ def _credential_error(error: BaseException, secrets: Iterable[str]) -> Credentia
     clean = sanitize(error, secrets)
     if isinstance(error, CredentialError) and clean is error:
         return error
-    failure = CredentialError(
-        "the callable for the client's secret, key or signature raised "
-        f"{type(error).__name__}; fix the callable, or pass the secret or key itself",
-        retryable=True,
-    )
+    if refuses_threads(error):
+        failure = CredentialError(f"the credential cannot be used: {NO_THREADS}")
+    else:
+        failure = CredentialError(
+            "the callable for the client's secret, key or signature raised "
+            f"{type(error).__name__}; fix the callable, or pass the secret or key itself",
+            retryable=True,
+        )
     failure.__cause__ = clean
     return failure

@@ -33,6 +33,7 @@ from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, Instant, current_instant
 from okta_tokens._runtime.internal_error import internal_error
+from okta_tokens._runtime.redaction import scrub
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import (
@@ -63,6 +64,9 @@ if TYPE_CHECKING:
     from okta_tokens._cache.shared_fetch import SharedFetch
 
 E = TypeVar("E", bound=TokenProviderError)
+
+_MAX_CHALLENGE = 256
+"""Characters of what an API says about a token that it rejected."""
 
 _ADOPT_INTERVAL = 1.0
 """Seconds between two reads of the store while a key cools down."""
@@ -380,12 +384,16 @@ class TokenManager:
             retryable=True,
         )
 
-    def invalidate(self, key: TokenKey, value: str) -> bool:
+    def invalidate(
+        self, key: TokenKey, value: str, api: str | None = None, challenge: str | None = None
+    ) -> bool:
         """Drop a token that an API rejected.
 
         Args:
             key: The key of the token.
             value: The token's value.
+            api: Which API rejected it, for the event.
+            challenge: Its `WWW-Authenticate`, for the event.
 
         Returns:
             True if the token was held and is dropped.
@@ -396,11 +404,24 @@ class TokenManager:
         kept = None if entry is None else entry.reject(value, now)
         if entry is None or kept is None:
             return False
+        if kept and str(entry.ignored).strip("0") != "1":
+            return False  # a busy caller rejects it a thousand times
+        if api is not None:
+            api = scrub(api, [value], _MAX_CHALLENGE)
+        if challenge is not None:
+            challenge = scrub(challenge, [value], _MAX_CHALLENGE)
         if kept:
-            if entry.ignored == 1:  # a busy caller rejects it a thousand times
-                self._emit(InvalidationIgnored(key=key, remaining=kept))
+            self._emit(
+                InvalidationIgnored(
+                    key=key,
+                    api=api,
+                    challenge=challenge,
+                    rejections=entry.ignored,
+                    kept_for=kept,
+                )
+            )
             return False
-        self._emit(TokenInvalidated(key=key, damping=entry.damping))
+        self._emit(TokenInvalidated(key=key, api=api, challenge=challenge, damping=entry.damping))
         if self._sharing is not None and token is not None:
             self._sharing.discard(token)
         # An unused key is forgotten, but not before the longest damping is over: callers who come

@@ -16,6 +16,7 @@ from okta_tokens._endpoint.response import MAX_BODY, Response
 from okta_tokens._endpoint.transport_error import transport_error
 from okta_tokens._model.client import OktaClient
 from okta_tokens._runtime.clock import Clock, current_instant
+from okta_tokens._runtime.interpreter_exit import NO_THREADS, refuses_threads
 from okta_tokens._runtime.redaction import sanitize
 from okta_tokens.errors import TransportError
 
@@ -104,10 +105,13 @@ class Exchange:
         except BaseException as error:
             if ends_the_task(error):
                 raise
-            failure = TransportError(
+            why = (
                 f"session: failed with {type(error).__name__} before a response arrived; give the "
                 "provider a session that is open and belongs to this event loop"
             )
+            if refuses_threads(error):
+                why = f"the request cannot be sent: {NO_THREADS}"
+            failure = TransportError(why)
             failure.__cause__ = sanitize(error, request.secrets)
             return failure
 

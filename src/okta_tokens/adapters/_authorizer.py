@@ -249,13 +249,15 @@ class RequestAuthorization:
         #   with another proof, unless it would have the same URL and the same nonce.
         # - The server rejects something else: do not retry.
         # - The retry for the same rejection was made already: do not retry.
-        token = self._token
+        token, challenges = self._token, [*challenges]
         assert token is not None  # noqa: S101 - narrows the type
         rejection = self._rejection(status, challenges, token.token_type)
         if rejection is None:
             return False
         if rejection is Rejection.TOKEN:
-            self._authorizer.source.invalidate(token)
+            self._authorizer.source.invalidate(
+                token, api=str(self._origin), challenge=", ".join(challenges) or None
+            )
         elif rejection is Rejection.PROOF and self._proof_matches and not self._has_new_nonce():
             return False
         is_new = rejection is not Rejection.OTHER and rejection not in self._rejections

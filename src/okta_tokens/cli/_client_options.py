@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from okta_tokens import ClientAuthentication, OktaClient, PrivateKeyJWT, TokenProvider
-from okta_tokens.cli.doctor.authentication_methods import PRIVATE_KEY_JWT, SECRET_METHODS
+from okta_tokens.doctor._authentication_methods import PRIVATE_KEY_JWT, SECRET_METHODS
 from okta_tokens.errors import ConfigurationError
 
 ENVIRONMENT = """\

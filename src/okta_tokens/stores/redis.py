@@ -21,6 +21,7 @@ import inspect
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from types import TracebackType
@@ -52,6 +53,8 @@ from okta_tokens.errors import ConfigurationError
 __all__ = ["RedisTokenStore", "generate_key"]
 
 _PREFIX = re.compile(r"[\x21-\x7e]{0,128}")
+_GLOB = re.compile(r"[*?^\[\]\\-]")  # the characters that have a meaning in a pattern of names
+_ESCAPED = r"\\\g<0>"
 
 _MAX_ENTRY = 65_536
 """Bytes to read of an entry: four times what Okta's longest tokens need. A longer entry is not from
@@ -142,6 +145,29 @@ class RedisTokenStore(Unserializable):
         """Close the store's own connections."""
         await self.aclose()
 
+    async def count_tokens(self, limit: int = 100) -> tuple[int, int]:
+        """Count stored tokens, and those that none of the store's keys decrypts.
+
+        A process with other keys does not see the tokens of this one. The call reads the names of
+        all entries of the server until it has found enough tokens, so it is for diagnosis only. It
+        needs the right to use `SCAN`.
+
+        Args:
+            limit: How many tokens to look at.
+
+        Returns:
+            The number of tokens that were looked at, and how many of them no key decrypts.
+        """
+        names: list[str] = []
+        pattern = f"{_GLOB.sub(_ESCAPED, self._prefix)}token:*"
+        async for name in self._client.scan_iter(match=pattern, count=1000):
+            names.append(name if isinstance(name, str) else name.decode())
+            if len(names) == limit:
+                break
+        replies = await self._read(*names)
+        entries = [(name, entry) for name, (entry, _) in zip(names, replies, strict=True) if entry]
+        return len(entries), sum(not self._decrypts(name, entry) for name, entry in entries)
+
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None:
         """Return the stored token of an identity, whichever of the store's keys encrypted it."""
         unreadable: UnreadableEntry | None = None
@@ -211,6 +237,13 @@ class RedisTokenStore(Unserializable):
         ((entry, seconds),) = await self._read(name)
         fields = sealer.open(name, entry) if entry and seconds > 0 else None
         return None if fields is None else (seconds, fields[0])
+
+    def _decrypts(self, name: str, entry: bytes) -> bool:
+        for sealer in self._sealers:
+            with suppress(UnreadableEntry):
+                sealer.open(name, entry)
+                return True
+        return False
 
     async def _was_discarded(self, identity: StoreIdentity, value: str) -> bool:
         """Tell whether a token was discarded, whichever key encrypted the record.

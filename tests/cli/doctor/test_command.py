@@ -38,6 +38,7 @@ NAMES = [
     "all scopes",
     "lifetime",
     "dpop",
+    "latency",
     "rate limit",
 ]
 SCOPES = ("--scope", "orders:read a")

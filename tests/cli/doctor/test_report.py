@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from okta_tokens.cli.doctor.report import result_lines, summary
-from okta_tokens.cli.doctor.result import Result, failed, passed, skipped, warned
+from okta_tokens.doctor import Diagnosis, Result
+from okta_tokens.doctor._diagnosis import failed, passed, skipped, warned
 
 PASSED = passed("dns", "found")
 WARNED = warned("clock", "late", "set it")
@@ -53,4 +54,4 @@ def test_control_characters_are_escaped() -> None:
 )
 def test_the_summary_says_where_to_begin(results: list[Result], requests: int, line: str) -> None:
     """The last line names the first failure, else the warnings, and counts the requests."""
-    assert summary(results, requests) == line
+    assert summary(Diagnosis(tuple(results), requests)) == line

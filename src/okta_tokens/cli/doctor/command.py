@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
 
-from okta_tokens import OktaClient
 from okta_tokens.cli._arguments import seconds
 from okta_tokens.cli._client_options import (
     ENVIRONMENT,
@@ -15,14 +16,12 @@ from okta_tokens.cli._client_options import (
     unused_files,
 )
 from okta_tokens.cli._console import EXIT_CODES, FAILED, MISCONFIGURED, print_error
-from okta_tokens.cli.doctor.authentication_methods import method_of
-from okta_tokens.cli.doctor.connection import Resolver, look_up
-from okta_tokens.cli.doctor.diagnosis import Diagnosis, check_names, scope_sets
 from okta_tokens.cli.doctor.report import Report
-from okta_tokens.cli.doctor.result import Outcome, failed, overall, passed, skipped
+from okta_tokens.doctor import Outcome, Result, check_names, diagnose
 from okta_tokens.errors import TokenProviderError
 
 _CONFIGURATION = "configuration"
+"""The name of the check to which the command adds what it knows about files."""
 
 _DESCRIPTION = f"""\
 Find out why a token cannot be fetched, or what may fail soon. The doctor runs these checks and says
@@ -36,6 +35,7 @@ what to do about each problem. It skips the checks that depend on a failed one:
   scope NAME       whether the scope is granted by itself; then all scopes together
   lifetime         how long tokens live, and whether that differs between scopes
   dpop             whether the app requires proofs, and whether the client makes them
+  latency          how long token responses take
   rate limit       how many requests are left in Okta's window
 
 The doctor sends one token request for each scope, one for all scopes together, and at most two more
@@ -82,12 +82,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, resolver: Resolver = look_up) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run all checks and print their results.
 
     Args:
         arguments: The parsed command line.
-        resolver: Looks up host names.
 
     Returns:
         The exit code.
@@ -95,42 +94,37 @@ def run(arguments: argparse.Namespace, resolver: Resolver = look_up) -> int:
     try:
         client, scopes = configuration(arguments)
     except MisconfiguredError as error:
-        names = check_names({})
-        report = Report([_CONFIGURATION, *names], as_json=arguments.json)
-        report.add(
-            failed(
-                _CONFIGURATION,
-                "\n".join([*error.problems, *unused_files(arguments)]),
-                "see okta-tokens doctor --help",
-            )
-        )
-        for name in names:
-            report.add(skipped(name, f"{_CONFIGURATION} failed"))
+        report = Report(check_names(), as_json=arguments.json)
+        for result in _without_client("\n".join([*error.problems, *unused_files(arguments)])):
+            report.add(result)
         report.end(0)
         return MISCONFIGURED
-    names = check_names(scope_sets(scopes))
-    report = Report([_CONFIGURATION, *names], as_json=arguments.json)
-    report.add(
-        passed(_CONFIGURATION, "\n".join([_summary(client, scopes), *unused_files(arguments)]))
-    )
-    diagnosis = Diagnosis(
-        client, scopes, step_timeout=arguments.timeout, on_result=report.add, resolver=resolver
-    )
+    report = Report(check_names(scopes), as_json=arguments.json)
+
+    def add(result: Result) -> None:
+        if result.name == _CONFIGURATION:
+            lines = [result.detail, *unused_files(arguments)]
+            result = replace(result, detail="\n".join(lines))
+        report.add(result)
+
     try:
-        asyncio.run(diagnosis.run())
+        diagnosis = asyncio.run(
+            diagnose(client, scopes, step_timeout=arguments.timeout, on_result=add)
+        )
     except TokenProviderError as error:
         print_error(str(error))
         return FAILED
-    report.end(diagnosis.requests)
-    return FAILED if overall(report.results) is Outcome.FAIL else 0
+    report.end(diagnosis.token_requests)
+    return 0 if diagnosis.ok else FAILED
 
 
-def _summary(client: OktaClient, scopes: str) -> str:
-    server = client.authorization_server
-    parts = [
-        f"{client.client_id} at {client.origin}",
-        "org authorization server" if server is None else f"authorization server {server}",
-        f"{method_of(client)}{'' if client.dpop is None else ' with DPoP'}",
-        f"scopes {scopes}" if scopes.strip() else "its default scopes",
-    ]
-    return ", ".join(parts)
+def _without_client(problems: str) -> Iterator[Result]:
+    """Yield the results of all checks if there is no client to check.
+
+    Args:
+        problems: What is wrong with the configuration, one problem in each line.
+    """
+    first, *others = check_names()
+    yield Result(first, Outcome.FAIL, problems, "see okta-tokens doctor --help")
+    for name in others:
+        yield Result(name, Outcome.SKIP, f"{first} failed")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from okta_tokens.cli._console import printable
-from okta_tokens.cli.doctor.result import Outcome, Result, document, overall
+from okta_tokens.doctor import Diagnosis, Outcome, Result
 
 _MARKS = {Outcome.WARN: "WARN", Outcome.FAIL: "FAIL"}
 _MAX_WIDTH = 32
@@ -21,13 +21,13 @@ class Report:
     """
 
     def __init__(self, names: Iterable[str], *, as_json: bool) -> None:
-        self.results: list[Result] = []
+        self._results: list[Result] = []
         self._width = min(max(map(len, names)), _MAX_WIDTH)
         self._as_json = as_json
 
     def add(self, result: Result) -> None:
         """Keep a result, and print it unless the report is a document."""
-        self.results.append(result)
+        self._results.append(result)
         if not self._as_json:
             print(*result_lines(result, self._width), sep="\n", flush=True)
 
@@ -37,10 +37,11 @@ class Report:
         Args:
             requests: How many token requests were sent.
         """
+        diagnosis = Diagnosis(tuple(self._results), requests)
         if self._as_json:
-            print(json.dumps(document(self.results, requests), indent=2))
+            print(json.dumps(diagnosis.as_dict(), indent=2))
         else:
-            print("", summary(self.results, requests), sep="\n")
+            print("", summary(diagnosis), sep="\n")
 
 
 def result_lines(result: Result, width: int) -> Iterator[str]:
@@ -59,15 +60,14 @@ def result_lines(result: Result, width: int) -> Iterator[str]:
         yield f"{margin}-> {printable(result.remedy)}"
 
 
-def summary(results: Collection[Result], requests: int) -> str:
+def summary(diagnosis: Diagnosis) -> str:
     """Return the last line: the overall outcome, where to begin, and the token requests.
 
     Args:
-        results: The results of all checks.
-        requests: How many token requests were sent.
+        diagnosis: The diagnosis.
     """
-    worst = overall(results)
-    names = [result.name for result in results if result.outcome is worst]
+    worst, requests = diagnosis.outcome, diagnosis.token_requests
+    names = [result.name for result in diagnosis.results if result.outcome is worst]
     if worst is Outcome.FAIL:
         text = f"{len(names)} failed; begin with: {names[0]}"
     elif worst is Outcome.WARN:

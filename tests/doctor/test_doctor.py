@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -11,9 +14,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import trustme
+from aiohttp import ClientSession, TCPConnector
 
 from okta_tokens import (
     ClientAuthentication,
@@ -21,14 +26,18 @@ from okta_tokens import (
     DPoP,
     OktaClient,
     PrivateKeyJWT,
+    TokenRequest,
     __version__,
+    doctor,
 )
-from okta_tokens.cli.doctor import diagnosis as diagnosis_module
-from okta_tokens.cli.doctor.connection import Resolver, look_up
-from okta_tokens.cli.doctor.diagnosis import Diagnosis, check_names, scope_sets
-from okta_tokens.cli.doctor.result import Outcome, Result
+from okta_tokens.doctor import _doctor, check_names
+from okta_tokens.doctor._connection import Resolver, look_up
+from okta_tokens.doctor._diagnosis import Outcome, Result
+from okta_tokens.doctor._doctor import Doctor, scope_sets
+from okta_tokens.errors import ConfigurationError
 from okta_tokens.sandbox import Fault, Sandbox, SandboxClient
-from tests.cli.doctor.servers import (
+from okta_tokens.stores import TokenStore
+from tests.doctor.servers import (
     LOOPBACK,
     Handler,
     close,
@@ -83,19 +92,20 @@ async def diagnose(
         authorization_server=server,
         dpop=DPoP() if dpop else None,
     )
-    diagnosis = Diagnosis(
+    run = Doctor(
         client,
         scopes,
         step_timeout=step_timeout,
         on_result=reported.append,
         resolver=resolver,
     )
-    await diagnosis.run()
+    diagnosis = await run.run()
 
-    assert [result.name for result in reported] == check_names(scope_sets(scopes))
-    assert SECRET not in repr(reported)
+    assert [result.name for result in reported] == check_names(scopes)
+    assert diagnosis.results == tuple(reported)
+    assert SECRET not in repr(diagnosis)
     results = Results({result.name: result for result in reported})
-    results.requests = diagnosis.requests
+    results.requests = diagnosis.token_requests
     return results
 
 
@@ -269,7 +279,7 @@ async def test_a_hanging_connection_times_out(monkeypatch: pytest.MonkeyPatch) -
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(diagnosis_module, "connect", hang)
+    monkeypatch.setattr(_doctor, "connect", hang)
     results = await diagnose(f"https://{LOOPBACK}:1", step_timeout=0.05)
 
     assert results["tcp"].detail == f"no connection to {LOOPBACK}:1: timed out"
@@ -665,6 +675,23 @@ async def test_missing_proofs_without_the_extra(
     assert results.requests == 1
 
 
+def test_proofs_of_the_doctor_change_nothing_else() -> None:
+    """The client with which the doctor makes proofs differs only in its DPoP key."""
+    client = OktaClient(
+        "http://okta.internal",
+        CLIENT_ID,
+        ClientSecretBasic(SECRET),
+        authorization_server="aus1",
+        parameters={"resource": "https://api.acme.com"},
+        allow_http=True,
+    )
+    bound = _doctor._with_dpop(client)
+
+    assert bound.dpop is not None
+    for name in client.__slots__:
+        assert name == "dpop" or getattr(bound, name) == getattr(client, name)
+
+
 async def test_a_refused_proof_fails(bound_app: SandboxClient) -> None:
     """A refused proof is reported in Okta's words."""
     async with Sandbox([bound_app]) as okta:
@@ -674,6 +701,163 @@ async def test_a_refused_proof_fails(bound_app: SandboxClient) -> None:
     assert results["dpop"].outcome is FAIL
     assert results["dpop"].detail.startswith("The htu claim is invalid (400 invalid_dpop_proof")
     assert results["scope a"].detail == "dpop failed"
+
+
+# Latency
+
+
+async def test_the_latency_is_measured() -> None:
+    """The slowest token response counts, whether it is a token or a refusal."""
+    async with Sandbox([APP]) as okta:
+        okta.latency = 0.12
+        okta.on_request = lambda _: setattr(okta, "latency", 0.0)
+        results = await diagnose(okta.origin, "a x")
+    (milliseconds,) = re.findall(
+        r"^the slowest token response took (\d+) ms$", results["latency"].detail
+    )
+
+    assert results["latency"].outcome is PASS
+    assert 120 <= int(milliseconds) < 1000
+
+
+# Plain http to another machine
+
+
+async def test_plain_http_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `allow_http` the doctor looks the name up, and connects without TLS."""
+    look_up_before = socket.getaddrinfo
+
+    def find_loopback(host: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        return look_up_before(LOOPBACK, *arguments, **options)
+
+    async with Sandbox([APP]) as okta:
+        monkeypatch.setattr(socket, "getaddrinfo", find_loopback)
+        client = OktaClient(
+            f"http://okta.internal:{okta.port}",
+            CLIENT_ID,
+            ClientSecretBasic(SECRET),
+            allow_http=True,
+        )
+        diagnosis = await doctor.diagnose(client, "a")
+    results = {result.name: result for result in diagnosis.results}
+
+    assert diagnosis.outcome is PASS
+    assert results["dns"].detail == f"okta.internal is {LOOPBACK}"
+    assert results["tls"].detail == "plain http, which allow_http=True allows"
+
+
+# A client's own objects
+
+
+class OwnMethod:
+    """An authentication method of the user's own."""
+
+    credential_identity = "own"
+
+    async def __call__(self, request: TokenRequest, /) -> None:
+        """Authenticate a request with the secret in its form."""
+        request.form["client_id"] = CLIENT_ID
+        request.form["client_secret"] = SECRET
+
+
+async def test_a_service_diagnoses_its_own_client() -> None:
+    """A service gets the diagnosis as a value, which JSON can represent."""
+    app = SandboxClient(CLIENT_ID, [SECRET], scopes=["a", "b"], dpop=True)
+    async with Sandbox([app]) as okta:
+        client = OktaClient(okta.origin, CLIENT_ID, OwnMethod())
+        diagnosis = await doctor.diagnose(client, {"b", "a"})
+    results = {result.name: result for result in diagnosis.results}
+
+    assert not diagnosis.ok
+    assert [*results] == check_names("a b")
+    assert results["configuration"].detail.endswith(", OwnMethod, scopes a b")
+    assert results["authentication"].detail == "OwnMethod is accepted"
+    assert SECRET not in json.dumps(diagnosis.as_dict())
+
+
+async def test_invalid_arguments_are_refused_before_any_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scopes, stores and sessions that a provider refuses are refused before the first request."""
+    connections: list[object] = []
+
+    async def record(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        connections.append(reader)
+
+    async with (
+        listening(record) as port,
+        ClientSession(headers={"Authorization": "Bearer x"}) as session,
+        ClientSession(proxy=f"http://{LOOPBACK}:{port}") as via_proxy,
+        ClientSession(trust_env=True) as trusting,
+    ):
+        client = OktaClient(f"http://{LOOPBACK}:{port}", CLIENT_ID, ClientSecretBasic(SECRET))
+        with pytest.raises(ConfigurationError, match=r"^scopes: "):
+            await doctor.diagnose(client, "a,b")
+        with pytest.raises(ConfigurationError, match=r"store must be a TokenStore"):
+            await doctor.diagnose(client, "a", store=cast("TokenStore", object()))
+        with pytest.raises(ConfigurationError, match=r"^session: it sends an Authorization"):
+            await doctor.diagnose(client, "a", session=session)
+        with pytest.raises(ConfigurationError, match=r"^session: it sends plain http through"):
+            await doctor.diagnose(client, "a", session=via_proxy)
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        (tmp_path / "netrc").write_text(f"machine {LOOPBACK} login a password b")
+        with pytest.raises(ConfigurationError, match=r"^session: with trust_env=True"):
+            await doctor.diagnose(client, "a", session=trusting)
+
+    assert connections == []
+
+
+async def diagnose_with(session: ClientSession, origin: str) -> Results:
+    """Run all checks with a given session, which must be left as it was."""
+    client = OktaClient(origin, CLIENT_ID, ClientSecretBasic(SECRET))
+    diagnosis = await doctor.diagnose(client, "a", session=session, step_timeout=0.5)
+
+    assert session.trace_configs == []
+    assert not session.closed
+    return Results({result.name: result for result in diagnosis.results})
+
+
+async def test_a_given_session_is_used() -> None:
+    """With a given session its connector is used, and the clock and the limits are still known."""
+    async with Sandbox([APP]) as okta, ClientSession() as session:
+        okta.date_offset = 120.0
+        results = await diagnose_with(session, okta.origin)
+
+    assert results["dns"].detail == "not known: the given session looks names up itself"
+    assert results["tcp"].detail == "the given session connects in its own way"
+    assert results.outcomes("clock", "scope a", "latency", "rate limit") == [FAIL, *[PASS] * 3]
+
+
+async def test_a_given_session_without_a_connection_fails() -> None:
+    """If the given session cannot connect, the tcp check says why."""
+    async with listening(close) as port:
+        pass
+    async with ClientSession() as session:
+        results = await diagnose_with(session, f"https://{LOOPBACK}:{port}")
+
+    assert results["tcp"].detail == (
+        f"the given session has no connection to https://{LOOPBACK}:{port}: Connection refused"
+    )
+    assert results.skip_reasons() >= {"tcp failed"}
+
+
+@pytest.mark.usefixtures("_no_debug")
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_the_certificates_of_a_given_session_count(*, trusted: bool) -> None:
+    """The given session decides which certificates it trusts; it does not show them."""
+    authority = trustme.CA()
+    context = ssl.create_default_context()
+    if trusted:
+        authority.configure_trust(context)
+    leaf = authority.issue_cert(LOOPBACK)
+    async with (
+        Sandbox([APP], ssl_context=server_context(leaf)) as okta,
+        ClientSession(connector=TCPConnector(ssl=context)) as session,
+    ):
+        results = await diagnose_with(session, okta.origin)
+
+    assert results.outcomes("tcp", "tls") == [PASS, SKIP if trusted else FAIL]
+    assert ("is not trusted" in results["tls"].detail) is not trusted
 
 
 # Cancellation

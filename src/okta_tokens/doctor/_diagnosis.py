@@ -1,8 +1,7 @@
-"""The result of a check, and what all results together say."""
+"""The result of a check, and the diagnosis: all results together."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -33,6 +32,48 @@ class Result:
     remedy: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The results of all checks. No part of it holds a secret, a key or a token.
+
+    Args:
+        results: The result of each check, in the order in which the checks ran.
+        token_requests: How many token requests were sent.
+    """
+
+    results: tuple[Result, ...]
+    token_requests: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed. A warning is not a failure."""
+        return self.outcome is not Outcome.FAIL
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst outcome.
+
+        A skipped check does not count: the failure that caused the skip counts by itself.
+        """
+        outcomes = {result.outcome for result in self.results}
+        return next(
+            (worst for worst in (Outcome.FAIL, Outcome.WARN) if worst in outcomes), Outcome.PASS
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the diagnosis as a value for `json.dumps`.
+
+        Returns:
+            `outcome`, `token_requests` and `checks`, a list with the `name`, `outcome`, `detail`
+            and `remedy` of each check.
+        """
+        return {
+            "outcome": self.outcome,
+            "token_requests": self.token_requests,
+            "checks": [asdict(result) for result in self.results],
+        }
+
+
 def passed(name: str, detail: str) -> Result:
     """Return the result of a check that found no problem."""
     return Result(name, Outcome.PASS, detail)
@@ -51,31 +92,3 @@ def failed(name: str, detail: str, remedy: str) -> Result:
 def skipped(name: str, why: str) -> Result:
     """Return the result of a check that could not run, or had nothing to check."""
     return Result(name, Outcome.SKIP, why)
-
-
-def overall(results: Collection[Result]) -> Outcome:
-    """Return the worst outcome.
-
-    A skipped check does not count: the failure that caused the skip counts by itself.
-
-    Args:
-        results: The results of all checks.
-    """
-    outcomes = {result.outcome for result in results}
-    return next(
-        (worst for worst in (Outcome.FAIL, Outcome.WARN) if worst in outcomes), Outcome.PASS
-    )
-
-
-def document(results: Collection[Result], requests: int) -> dict[str, object]:
-    """Return the results as a value for `json.dumps`.
-
-    Args:
-        results: The results of all checks.
-        requests: How many token requests were sent.
-    """
-    return {
-        "outcome": overall(results),
-        "token_requests": requests,
-        "checks": [asdict(result) for result in results],
-    }

@@ -7,25 +7,51 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 
+import aiohttp
 import pytest
 import trustme
 
-from okta_tokens.cli.doctor.connection import SessionTrace
-from okta_tokens.cli.doctor.network_checks import Route
-from tests.cli.doctor.servers import LOOPBACK, listening, respond_with, server_context
+from okta_tokens import ClientSecretBasic, OktaClient
+from okta_tokens.doctor._connection import SessionTrace
+from okta_tokens.doctor._network_checks import Route
+from tests.doctor.servers import LOOPBACK, listening, respond_with, server_context
 
 LIMIT = ("X-Rate-Limit-Limit: 600, 500", "X-Rate-Limit-Remaining: 7", "X-Rate-Limit-Remaining: 5")
 RESET = "X-Rate-Limit-Reset: {reset}"
 
 
+def client_at(origin: str) -> OktaClient:
+    """Return a client of a server."""
+    return OktaClient(origin, "0oa", ClientSecretBasic("s" * 32))
+
+
 async def traced(*lines: str, method: str = "GET") -> SessionTrace:
     """Return the trace of one response with these header lines."""
-    trace = SessionTrace()
     async with listening(respond_with(*lines)) as port:
-        route = Route(f"http://{LOOPBACK}:{port}", LOOPBACK, port)
-        async with trace.session(route) as session, session.request(method, route.origin):
+        client = client_at(f"http://{LOOPBACK}:{port}")
+        trace = SessionTrace(client)
+        url = client.token_url if method == "POST" else f"{client.origin}/.well-known/x"
+        route = Route(client.origin, LOOPBACK, port)
+        async with trace.session(route) as session, session.request(method, url):
             pass
     return trace
+
+
+async def test_other_requests_of_a_session_are_not_recorded() -> None:
+    """Only responses of the client's domain tell its time, and only token responses its limit."""
+    lines = (*LIMIT, RESET.format(reset=5), f"Date: {formatdate(usegmt=True)}")
+    async with listening(respond_with(*lines)) as port, listening(respond_with()) as okta_port:
+        trace = SessionTrace(client_at(f"http://{LOOPBACK}:{okta_port}"))
+        async with aiohttp.ClientSession() as session:
+            with trace.tracing(session):
+                async with session.post(f"http://{LOOPBACK}:{port}/oauth2/default/v1/token"):
+                    pass
+                async with session.post(f"http://{LOOPBACK}:{okta_port}/api/v1/users"):
+                    pass
+
+    assert trace.first_contact(None).offset is None
+    assert trace.rate_limit is None
+    assert trace.slowest is None
 
 
 @pytest.fixture
@@ -104,9 +130,9 @@ async def test_the_handshake_is_recorded(
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     tls = server_context(authority.issue_cert(LOOPBACK)) if secure else None
-    trace = SessionTrace()
     async with listening(respond_with(), tls) as port:
         route = Route(f"http{'s' * secure}://{LOOPBACK}:{port}", LOOPBACK, port)
+        trace = SessionTrace(client_at(route.origin))
         async with trace.session(route) as session, session.get(route.origin):
             pass
     handshake = trace.first_contact(None).handshake

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from okta_tokens import ClientSecretBasic, ClientSecretJWT, ClientSecretPost, OktaClient
+from okta_tokens import (
+    ClientSecretBasic,
+    ClientSecretJWT,
+    ClientSecretPost,
+    OktaClient,
+    PrivateKeyJWT,
+)
 
 SECRET_METHODS: dict[str, type[ClientSecretBasic | ClientSecretPost | ClientSecretJWT]] = {
     "client_secret_basic": ClientSecretBasic,
@@ -18,7 +24,9 @@ def method_of(client: OktaClient) -> str:
     """Return the name of a client's authentication method (RFC 7591 section 2).
 
     Args:
-        client: A client whose authentication is one of this package's four.
+        client: A client. If its authentication is not one of this package's four, the name is that
+            of its class.
     """
+    kind = type(client.authentication)
     names: dict[object, str] = {kind: name for name, kind in SECRET_METHODS.items()}
-    return names.get(type(client.authentication), PRIVATE_KEY_JWT)
+    return {**names, PrivateKeyJWT: PRIVATE_KEY_JWT}.get(kind, kind.__name__)

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from okta_tokens._endpoint.transport_error import certificate_advice
-from okta_tokens.cli.doctor.network_checks import (
+from okta_tokens.doctor._diagnosis import Outcome, Result
+from okta_tokens.doctor._network_checks import (
     FirstContact,
     Handshake,
     Route,
@@ -23,7 +24,6 @@ from okta_tokens.cli.doctor.network_checks import (
     reason,
     route_to,
 )
-from okta_tokens.cli.doctor.result import Outcome, Result
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 ACME = Route("https://acme.okta.com", "acme.okta.com", 443)

@@ -15,7 +15,8 @@ import aiohttp
 from okta_tokens._endpoint.environment_proxy import environment_proxy
 from okta_tokens._endpoint.transport_error import certificate_advice
 from okta_tokens._model.advice import MIDDLEBOXES
-from okta_tokens.cli.doctor.result import Result, failed, passed, skipped, warned
+from okta_tokens._model.urls import leaves_in_clear_text
+from okta_tokens.doctor._diagnosis import Result, failed, passed, skipped, warned
 from okta_tokens.errors import ConfigurationError
 
 DNS = "dns"
@@ -28,6 +29,7 @@ _MIN_DAYS_LEFT = 14.0
 _MAX_GOOD_OFFSET = 2.0  # seconds; `Date` has whole seconds
 _MAX_USABLE_OFFSET = 60.0
 _SHOWN_ADDRESSES = 4
+_TLS_ERRORS = (aiohttp.ClientSSLError, aiohttp.ClientHttpProxyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Route:
         port: The port to connect to.
         proxy: The proxy's URL, which may hold a password; None without a proxy.
         problem: Why the proxy cannot be used; None if it can be, or if there is no proxy.
+        given: Whether a given session decides how to connect.
     """
 
     origin: str
@@ -47,6 +50,7 @@ class Route:
     port: int
     proxy: str | None = None
     problem: str | None = None
+    given: bool = False
 
     @property
     def secure(self) -> bool:
@@ -89,6 +93,15 @@ def route_to(
     return Route(origin, url.hostname or "", port, proxy)
 
 
+def route_of_session(origin: str) -> Route:
+    """Return the route to a domain by a given session, which may go through a proxy.
+
+    Args:
+        origin: The domain, with its scheme.
+    """
+    return Route(origin, "", 0, given=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
     """A successful TLS handshake.
@@ -119,6 +132,22 @@ class FirstContact:
     handshake: Handshake | None = None
     offset: float | None = None
     margin: float = 0.0
+
+
+def check_connection(route: Route, contact: FirstContact) -> Result:
+    """Check that a given session, which connects in its own way, gets a connection to Okta.
+
+    Args:
+        route: The route to Okta.
+        contact: The facts of the first request.
+    """
+    error = contact.error
+    if not isinstance(error, aiohttp.ClientConnectorError | TimeoutError) or isinstance(
+        error, aiohttp.ClientSSLError
+    ):
+        return passed(TCP, "the given session connects in its own way")
+    detail = f"the given session has no connection to {route.origin}: {reason(error)}"
+    return failed(TCP, detail, "check the domain, the network, and the session's connector")
 
 
 def check_dns(route: Route, found: Sequence[str] | BaseException) -> Result:
@@ -161,7 +190,14 @@ def check_tls(route: Route, contact: FirstContact) -> Result:
     """
     handshake = contact.handshake
     if not route.secure:
-        return skipped(TLS, "plain http, which is allowed for this machine only")
+        allowed = (
+            "allow_http=True allows"
+            if leaves_in_clear_text(route.origin)
+            else "is allowed for this machine only"
+        )
+        return skipped(TLS, f"plain http, which {allowed}")
+    if handshake is None and route.given and not isinstance(contact.error, _TLS_ERRORS):
+        return skipped(TLS, "not known: the given session does not show its certificate")
     if handshake is None:
         assert contact.error is not None  # noqa: S101 - narrows the type
         return _failed_handshake(route, contact.error)

@@ -6,12 +6,11 @@ import json
 
 import pytest
 
-from okta_tokens.cli.doctor.result import (
+from okta_tokens.doctor._diagnosis import (
+    Diagnosis,
     Outcome,
     Result,
-    document,
     failed,
-    overall,
     passed,
     skipped,
     warned,
@@ -35,12 +34,17 @@ SKIPPED = skipped("lifetime", "tls failed")
 )
 def test_the_worst_outcome_counts(results: list[Result], outcome: Outcome) -> None:
     """One failure fails the whole; without failures one warning counts; skips do not count."""
-    assert overall(results) is outcome
+    diagnosis = Diagnosis(tuple(results), 3)
+
+    assert diagnosis.outcome is outcome
+    assert diagnosis.ok is (outcome is not Outcome.FAIL)
 
 
 def test_the_document_is_json() -> None:
     """The document has exactly these names, with strings, numbers and null as values."""
-    assert json.loads(json.dumps(document([PASSED, WARNED, FAILED, SKIPPED], 3))) == {
+    diagnosis = Diagnosis((PASSED, WARNED, FAILED, SKIPPED), 3)
+
+    assert json.loads(json.dumps(diagnosis.as_dict())) == {
         "outcome": "fail",
         "token_requests": 3,
         "checks": [

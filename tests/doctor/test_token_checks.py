@@ -16,13 +16,14 @@ from okta_tokens import (
     PrivateKeyJWT,
     TokenKey,
 )
-from okta_tokens.cli.doctor.result import Outcome
-from okta_tokens.cli.doctor.token_checks import (
+from okta_tokens.doctor._diagnosis import Outcome
+from okta_tokens.doctor._token_checks import (
     RateLimit,
     ScopeRequest,
     check_authentication,
     check_dpop,
     check_endpoint,
+    check_latency,
     check_lifetime,
     check_rate_limit,
     check_scope,
@@ -343,6 +344,39 @@ def test_missing_proofs_fail_dpop(*, with_proofs: bool) -> None:
     assert result.remedy == "look here"
 
 
+# latency
+
+
+@pytest.mark.parametrize(
+    ("slowest", "outcome", "detail"),
+    [
+        (None, Outcome.SKIP, "there was no token response"),
+        (0.9994, Outcome.PASS, "the slowest token response took 999 ms"),
+        (1.0, Outcome.PASS, "the slowest token response took 1.0 s"),
+        (
+            1.26,
+            Outcome.WARN,
+            "the slowest token response took 1.3 s; callers without a token wait as long",
+        ),
+        (
+            5.1,
+            Outcome.WARN,
+            (
+                "the slowest token response took 5.1 s; a provider gives up after 10 s, unless its "
+                "RetryPolicy has another request_timeout, and then callers without a token get "
+                "errors"
+            ),
+        ),
+    ],
+)
+def test_a_slow_response_is_a_warning(slowest: float | None, outcome: Outcome, detail: str) -> None:
+    """More than a second is a warning, and more than half of the time-out a stronger one."""
+    result = check_latency(slowest)
+
+    assert (result.name, result.outcome, result.detail) == ("latency", outcome, detail)
+    assert ("raise request_timeout" in (result.remedy or "")) is ("gives up" in detail)
+
+
 # rate limit
 
 
@@ -353,13 +387,19 @@ def test_missing_proofs_fail_dpop(*, with_proofs: bool) -> None:
             RateLimit(100, 20, 9.6),
             granted(),
             Outcome.PASS,
-            "20 of 100 requests are left, and the window ends in 10 s",
+            (
+                "20 of 100 requests are left, and the window ends in 10 s; "
+                "a process that starts sends one for each key"
+            ),
         ),
         (
             RateLimit(100, 19, 9.6),
             refused("invalid_client", status=401),
             Outcome.WARN,
-            "19 of 100 requests are left, and the window ends in 10 s",
+            (
+                "19 of 100 requests are left, and the window ends in 10 s; "
+                "a process that starts sends one for each key"
+            ),
         ),
         (RateLimit(100, 0, 9.6), LIMITED, Outcome.FAIL, "too many; the window ends in 10 s"),
         (None, LIMITED, Outcome.FAIL, "too many"),

@@ -10,8 +10,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import aiohttp
@@ -21,8 +21,8 @@ from okta_tokens._endpoint.http_session import Routes
 from okta_tokens._endpoint.rate_limits import header_integers
 from okta_tokens._endpoint.response import parse_date
 from okta_tokens._model.urls import is_address, loopback_addresses
-from okta_tokens.cli.doctor.network_checks import FirstContact, Handshake, Route
-from okta_tokens.cli.doctor.token_checks import RateLimit
+from okta_tokens.doctor._network_checks import FirstContact, Handshake, Route
+from okta_tokens.doctor._token_checks import RateLimit
 
 Resolver = Callable[[str, int], Sequence[str]]
 """Returns the addresses of a host and port. It may block."""
@@ -52,8 +52,9 @@ async def resolve(resolver: Resolver, route: Route) -> Sequence[str]:
         resolver: Looks up the host.
         route: The route.
     """
-    if not (route.secure or is_address(route.host)):
-        return loopback_addresses(route.host)
+    known = () if route.secure or is_address(route.host) else loopback_addresses(route.host)
+    if known:
+        return known
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Sequence[str]] = loop.create_future()
 
@@ -122,18 +123,28 @@ async def send_first_request(session: aiohttp.ClientSession, client: OktaClient)
 
 
 class SessionTrace:
-    """Records TLS, the server's time and the rate limit of a session's responses.
+    """Records TLS, the server's time, the rate limit and the durations of a session's responses.
 
-    Of a request, which may hold a credential, only the method is recorded.
+    Of a request, which may hold a credential, only the method and the URL are looked at. Requests
+    to other hosts, which a given session may send at the same time, are not recorded.
+
+    Args:
+        client: The client whose responses are recorded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: OktaClient) -> None:
         self.rate_limit: RateLimit | None = None
         """The rate limit in the last token response; None if the response named no limit."""
+        self.slowest: float | None = None
+        """How long the slowest token response took, in seconds; None if there was none."""
+        self._origin = f"{client.origin}/"
+        self._token_url = client.token_url
         self._handshake: Handshake | None = None
-        self._sent_at = 0.0
         self._offset: float | None = None
         self._margin = 0.0
+        self._config = aiohttp.TraceConfig()
+        self._config.on_request_headers_sent.append(self._on_sent)
+        self._config.on_request_end.append(self._on_response)
 
     def session(self, route: Route) -> aiohttp.ClientSession:
         """Return a traced session, which otherwise works like the provider's own.
@@ -141,17 +152,28 @@ class SessionTrace:
         Args:
             route: The route to Okta.
         """
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(self._on_sent)
-        trace.on_request_end.append(self._on_response)
         return aiohttp.ClientSession(
             # aiohttp treats bytes that arrive on an idle connection as the next response.
             connector=aiohttp.TCPConnector(ssl=self._ssl_context(), force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"okta-tokens/{__version__}"},
             proxy=route.proxy,
-            trace_configs=[trace],
+            trace_configs=[self._config],
         )
+
+    @contextmanager
+    def tracing(self, session: aiohttp.ClientSession) -> Iterator[None]:
+        """Trace a given session, whose handshakes cannot be recorded.
+
+        Args:
+            session: The session that the user gave.
+        """
+        self._config.freeze()
+        session.trace_configs.append(self._config)
+        try:
+            yield
+        finally:
+            session.trace_configs.remove(self._config)
 
     def first_contact(self, error: BaseException | None) -> FirstContact:
         """Return what was recorded of the first request.
@@ -181,19 +203,28 @@ class SessionTrace:
         context.sslobject_class = TracedSSLObject
         return context
 
-    async def _on_sent(self, *_: object) -> None:
-        self._sent_at = time.time()
+    async def _on_sent(
+        self, _: aiohttp.ClientSession, context: SimpleNamespace, __: object
+    ) -> None:
+        context.sent_at, context.began = time.time(), time.monotonic()
 
     async def _on_response(
-        self, _: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams
+        self,
+        _: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        ended: aiohttp.TraceRequestEndParams,
     ) -> None:
-        received_at, response = time.time(), ended.response
+        received_at, duration = time.time(), time.monotonic() - context.began
+        url, response = str(ended.url), ended.response
+        if not url.startswith(self._origin):
+            return
         date = parse_date(response.headers.get("Date", ""))
         if date is not None:
             date += 0.5  # `Date` has whole seconds: take the middle of the second
-            self._offset = date - (self._sent_at + received_at) / 2
-            self._margin = 0.5 + (received_at - self._sent_at) / 2
-        if ended.method == "POST":
+            self._offset = date - (context.sent_at + received_at) / 2
+            self._margin = 0.5 + (received_at - context.sent_at) / 2
+        if url == self._token_url:
+            self.slowest = max(duration, self.slowest or 0.0)
             self.rate_limit = _rate_limit(response, received_at if date is None else date)
 
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from okta_tokens import OktaClient
-from okta_tokens.cli.doctor.authentication_methods import method_of
-from okta_tokens.cli.doctor.result import Result, failed, passed, skipped, warned
+from okta_tokens import OktaClient, RetryPolicy
+from okta_tokens._model.advice import MIDDLEBOXES
+from okta_tokens.doctor._authentication_methods import method_of
+from okta_tokens.doctor._diagnosis import Result, failed, passed, skipped, warned
 from okta_tokens.errors import CredentialError, FetchError, OAuthError, RateLimitedError
 from okta_tokens.events import TokenFetched
 
@@ -19,10 +20,14 @@ ENDPOINT = "endpoint"
 AUTHENTICATION = "authentication"
 DPOP = "dpop"
 LIFETIME = "lifetime"
+LATENCY = "latency"
 RATE_LIMIT = "rate limit"
 
 _MIN_LIFETIME = 300.0  # seconds; the shortest lifetime that can be chosen in Okta
 _MIN_REMAINING = 0.2  # of the rate limit
+_MAX_LATENCY = 1.0  # seconds
+_TIMEOUT = RetryPolicy().request_timeout
+_MAX_SHARE_OF_TIMEOUT = 0.5
 
 _PROOF_CODES = {"invalid_dpop_proof", "use_dpop_nonce"}
 _CLIENT_CODES = {
@@ -198,6 +203,27 @@ def check_dpop(
     return passed(DPOP, "the app requires no proofs: bearer tokens")
 
 
+def check_latency(slowest: float | None) -> Result:
+    """Check how long token responses take.
+
+    Args:
+        slowest: How long the slowest token response took, in seconds; None if there was none.
+    """
+    if slowest is None:
+        return skipped(LATENCY, "there was no token response")
+    detail = f"the slowest token response took {_duration(slowest)}"
+    remedy = f"check the network, {MIDDLEBOXES}, and Okta's status at status.okta.com"
+    if slowest > _MAX_SHARE_OF_TIMEOUT * _TIMEOUT:
+        detail = (
+            f"{detail}; a provider gives up after {_TIMEOUT:g} s, unless its RetryPolicy has "
+            "another request_timeout, and then callers without a token get errors"
+        )
+        return warned(LATENCY, detail, f"{remedy}; until then raise request_timeout")
+    if slowest > _MAX_LATENCY:
+        return warned(LATENCY, f"{detail}; callers without a token wait as long", remedy)
+    return passed(LATENCY, detail)
+
+
 def check_rate_limit(limit: RateLimit | None, requests: Sequence[ScopeRequest]) -> Result:
     """Check how many requests are left.
 
@@ -214,11 +240,16 @@ def check_rate_limit(limit: RateLimit | None, requests: Sequence[ScopeRequest]) 
         return skipped(RATE_LIMIT, "no response named a limit")
     detail = (
         f"{limit.remaining} of {limit.limit} requests are left, "
-        f"and the window ends in {limit.resets_in:.0f} s"
+        f"and the window ends in {limit.resets_in:.0f} s; "
+        "a process that starts sends one for each key"
     )
     if limit.remaining < _MIN_REMAINING * limit.limit:
         return warned(RATE_LIMIT, detail, _RATE_REMEDY)
     return passed(RATE_LIMIT, detail)
+
+
+def _duration(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _is_about_client(refusal: OAuthError) -> bool:
