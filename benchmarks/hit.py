@@ -11,11 +11,15 @@ from itertools import repeat
 from types import FunctionType
 from typing import Any, TypeVar
 
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
 from benchmarks.figures import Figure
 from benchmarks.peers import Peer, Target, available
 from benchmarks.report import steps
 from benchmarks.server import CLIENT_ID, SECRET, Server, serve
 from okta_tokens import OktaClient, TokenProvider, TokenSource
+from okta_tokens.telemetry import OpenTelemetryObserver
 
 _SCOPES = "s0 s1"
 _MODERN = sys.version_info >= (3, 13)
@@ -45,17 +49,21 @@ async def measure(
         keys: The number of keys, each of which is called once in each round.
         kinds: The peers to measure, too.
     """
+    meters = MeterProvider([InMemoryMetricReader()])
+    observer = OpenTelemetryObserver(meter_provider=meters)
     async with (
-        serve(scopes=keys) as server,
+        serve(scopes=keys, clients=2) as server,
         TokenProvider(max_tokens=2 * keys, max_concurrent_requests=100) as provider,
+        TokenProvider(observers=[observer]) as measured,
     ):
-        figures = await _one_key(server, provider, calls, rounds, kinds)
+        figures = await _one_key(server, provider, measured, calls, rounds, kinds)
         return figures + await _many_keys(server, provider, keys, rounds)
 
 
 async def _one_key(
     server: Server,
     provider: TokenProvider,
+    measured: TokenProvider,
     calls: int,
     rounds: int,
     kinds: Sequence[type[Peer]],
@@ -63,12 +71,17 @@ async def _one_key(
     client = server.client()
     source = provider.source(client, _SCOPES)
     await source.get_token()
+    # Another client, since a second provider that fetches for the same client is worth a warning.
+    measured_source = measured.source(server.client(number=1), _SCOPES)
+    await measured_source.get_token()
     await provider.get_token(client, _SCOPES)
     empty = "an empty coroutine"
     by_source, by_provider = "source.get_token()", "provider.get_token(c, 's t')"
+    with_metrics = "with OpenTelemetryObserver, compared to source.get_token()"
     cases: dict[str, Case] = {
         empty: lambda: _await_nothing(calls),
         by_source: lambda: _await_source(source, calls),
+        with_metrics: lambda: _await_source(measured_source, calls),
         by_provider: lambda: _await_provider(provider, client, _SCOPES, calls),
     }
     target = Target(server.origin, CLIENT_ID, SECRET)
@@ -86,6 +99,7 @@ async def _one_key(
         Figure.measure(empty, _nanoseconds(floor), "ns"),
         Figure.ratio(by_source, times[by_source], floor, at_most=2.1 if _MODERN else 2.75),
         Figure.ratio(by_provider, times[by_provider], floor, at_most=2.6 if _MODERN else None),
+        Figure.ratio(with_metrics, times[with_metrics], times[by_source], at_most=1.05),
     ]
     for peer in peers:
         note = "" if peer.checks_expiry else ", which does not check the expiry"
@@ -96,8 +110,8 @@ async def _one_key(
         fastest = min(checking, key=statistics.median)
         name = "the fastest peer that checks the expiry, compared to source.get_token()"
         figures.append(Figure.ratio(name, fastest, times[by_source], at_least=6))
-    # The package and each peer fetched one token before the first round.
-    return [*figures, Figure.count("token requests", requests, "", exactly=1 + len(peers))]
+    # The two providers and each peer fetched one token before the first round.
+    return [*figures, Figure.count("token requests", requests, "", exactly=2 + len(peers))]
 
 
 async def _many_keys(

@@ -28,6 +28,7 @@ from okta_tokens import (
     errors,
     events,
     stores,
+    telemetry,
 )
 from okta_tokens.adapters import aiohttp as of_aiohttp
 from okta_tokens.adapters import grpc as of_grpc
@@ -40,13 +41,13 @@ from okta_tokens.stores import redis as of_redis
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis)
-"""The public modules: the package, the doctor, errors and events, the adapters and the stores."""
+MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis, telemetry)
+"""The public modules: the package, the doctor, errors and events, adapters, stores, telemetry."""
 
 OPTIONAL = [
-    *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2"),
+    *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2", "opentelemetry"),
     *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.doctor"),
-    *("okta_tokens.sandbox", "okta_tokens.stores.redis"),
+    *("okta_tokens.sandbox", "okta_tokens.stores.redis", "okta_tokens.telemetry"),
 ]
 """Modules that `import okta_tokens` must not need."""
 
@@ -413,6 +414,12 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
     async def save(self, identity: StoreIdentity, token: SharedToken,
         seconds: float) -> None
 def generate_key() -> str
+""",
+    "okta_tokens.telemetry": """
+class OpenTelemetryObserver(*, meter_provider: MeterProvider | None = None,
+        client_id: bool = True)
+    def __call__(self, event: Event) -> None
+    def attach(self, provider: TokenProvider) -> None
 """,
 }
 """The public names of each public module, with the signatures and members of its classes."""

@@ -473,7 +473,12 @@ class ProviderFailed(Event, level="error"):
 
 
 class Observer(Protocol):
-    """A callable that gets every event of a provider."""
+    """A callable that gets every event of a provider.
+
+    An observer may also have a method `attach(provider)`. The provider calls it with itself when it
+    starts, on its event loop, before the first event. If `attach` raises, the provider logs the
+    error and continues.
+    """
 
     def __call__(self, event: Event, /) -> None:
         """Handle an event.
