@@ -123,7 +123,7 @@ async def test_what_happens_is_counted(meters: Meters, observer: OpenTelemetryOb
             with pytest.raises(RateLimitedError):
                 await here.source(scope).get_token()
         for reason in ("ConnectionError", "no response within 0.5 s"):
-            observer(StoreFailed(reason=reason, after=1.0))
+            observer(StoreFailed(host=None, reason=reason, after=1.0))
         await settle()
 
         assert meters.values("tokens.adopted", CLIENT) == {CLIENT_ID: 1}
@@ -392,7 +392,7 @@ def test_the_scope_is_the_package() -> None:
     """The instruments belong to the scope `okta_tokens`, with the version of the package."""
     meters = Meters()
     observer = OpenTelemetryObserver(meter_provider=meters.provider)
-    observer(StoreFailed(reason="ConnectionError", after=1.0))
+    observer(StoreFailed(host=None, reason="ConnectionError", after=1.0))
     data = meters.reader.get_metrics_data()
     assert data is not None
     ((scope,),) = (resource.scope_metrics for resource in data.resource_metrics)
