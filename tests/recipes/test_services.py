@@ -52,7 +52,7 @@ async def check_readiness(okta: Sandbox, session: aiohttp.ClientSession, origin:
 async def test_a_lifespan_opens_and_closes_the_provider() -> None:
     """The provider of a FastAPI application is open from its start to its end."""
     async with run_source() as (okta, acme, _):
-        code = recipe("fastapi") + recipe("fastapi-readiness")
+        code = recipe("fastapi") + recipe("fastapi.readiness")
         names = await run_code(PREFACE.partition("acme =")[0] + code, acme=acme)
         config = uvicorn.Config(names["app"], host="127.0.0.1", port=0, log_config=None)
         async with run_uvicorn(config) as origin, aiohttp.ClientSession() as session:
@@ -191,7 +191,7 @@ async def test_each_worker_has_its_own_provider(tmp_path: Path, prefork: Prefork
 async def test_a_cleanup_context_opens_and_closes_the_provider() -> None:
     """The provider of an `aiohttp.web` application is open from its start to its end."""
     async with run_source() as (okta, acme, _), aiohttp.ClientSession() as session:
-        code = recipe("aiohttp.web") + recipe("aiohttp.web-readiness")
+        code = recipe("aiohttp.web") + recipe("aiohttp.web.readiness")
         names = await run_code(PREFACE.partition("acme =")[0] + code, acme=acme)
         runner = web.AppRunner(names["app"])
         await runner.setup()
