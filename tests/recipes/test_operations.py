@@ -11,8 +11,7 @@ import aiohttp
 
 from okta_tokens.sandbox import Fault, Sandbox
 from tests.pages import page
-from tests.recipes.support import APP, recipe, run_python
-from tests.recipes.test_services import PREFACE
+from tests.recipes.support import APP, PREFACE, recipe, run_python
 
 LIFETIME = 12
 """Seconds. The renewal of such a token is due after 6 to 9 s, and callers get it for 11.4 s."""
