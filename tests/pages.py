@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from okta_tokens import events
+
 ROOT = Path(__file__).parent.parent
 
 PAGES = {
@@ -16,6 +18,16 @@ PAGES = {
     "recipes": ROOT / "tests/recipes/README.md",
 }
 """The pages with examples, by name."""
+
+EVENTS = {
+    kind.name: kind
+    for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, events.Event) and hasattr(kind, "level")
+}
+"""The class of each event by the name of its log line."""
+
+OTHER_LINES = {"okta_tokens.observer_failed": "warning"}
+"""The log lines that are no events, and their levels."""
 
 
 def page(name: str) -> str:

@@ -14,6 +14,7 @@ from okta_tokens import ClientSecretBasic, OktaClient, TokenKey, events
 from okta_tokens.errors import OAuthError, ProviderStateError, TransportError
 from okta_tokens.events import (
     AttemptFailed,
+    CacheFull,
     ClientNotReused,
     ClockDiffers,
     Event,
@@ -179,6 +180,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     (UnusualRequest(key=KEY, advice="check the scope"), "warning", "unusual_request"),
     (ProviderNotReused(key=KEY, advice="make one provider"), "warning", "provider_not_reused"),
     (ClientNotReused(key=KEY, advice="make one client"), "warning", "client_not_reused"),
+    (CacheFull(key=KEY, advice="raise max_tokens"), "warning", "cache_full"),
     (
         SlowCallable(key=KEY, seconds=0.25, advice="use a thread"),
         "warning",

@@ -137,6 +137,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "TokenNotShared": KEY_FIELDS,
     "ProviderNotReused": KEY_FIELDS | {"advice": "make one provider"},
     "ClientNotReused": KEY_FIELDS | {"advice": "make one client"},
+    "CacheFull": KEY_FIELDS | {"advice": "raise max_tokens"},
     "SlowCallable": KEY_FIELDS | {"seconds": 0.25, "advice": "use a thread"},
     "UnsuitableLifetime": KEY_FIELDS | {"lifetime": 15.0, "advice": "lower min_lead"},
     "SlowResponses": KEY_FIELDS | {"duration": 5.5, "advice": "check the network"},

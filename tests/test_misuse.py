@@ -35,8 +35,9 @@ from okta_tokens._auth.signing import load_key
 from okta_tokens._cache import misuse
 from okta_tokens._cache.misuse import Fetches, Misuse
 from okta_tokens._emitter import Emitter
-from okta_tokens.errors import CredentialError
+from okta_tokens.errors import CredentialError, OAuthError
 from okta_tokens.events import (
+    CacheFull,
     ClientNotReused,
     Event,
     ProviderNotReused,
@@ -53,7 +54,7 @@ from tests.stores.support import MemoryTokenStore
 from tests.support import CLIENT_ID, SCOPES, SECRET, World, at_once, run_script, world
 
 TRAPS = (
-    *(ClientNotReused, ProviderNotReused, SlowCallable, SlowResponses),
+    *(CacheFull, ClientNotReused, ProviderNotReused, SlowCallable, SlowResponses),
     *(StoreWithoutTls, UnsuitableLifetime),
 )
 LONG_SECRET = SECRET * 2
@@ -528,6 +529,28 @@ async def test_the_lead_of_the_policy_is_compared() -> None:
         await here.quiet()
 
         assert kinds(here.events) == [UnsuitableLifetime]
+
+
+# The cache
+
+
+async def test_a_usable_token_that_is_dropped_for_another_one_is_told_once() -> None:
+    """A cache without a place for all tokens is told once; one that drops failures is not."""
+    app = SandboxClient(CLIENT_ID, [SECRET], scopes=["a", "b", "c"])
+    async with world(app=app, max_tokens=2) as here:
+        for unknown in ("x", "y", "z"):
+            with pytest.raises(OAuthError):
+                await here.source(unknown).get_token()
+        await here.source("a").get_token()
+        await here.source("b").get_token()
+        assert kinds(here.events) == []
+        for scope in ("c", "a", "b", "c"):
+            await here.source(scope).get_token()
+        await here.quiet()
+
+        assert kinds(here.events) == [CacheFull]
+        (told,) = traps(here.events)
+        assert "raise max_tokens" in told.advice  # type: ignore[attr-defined]
 
 
 # Response times

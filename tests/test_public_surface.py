@@ -217,6 +217,9 @@ class AttemptFailed(*, key: TokenKey, reason: Reason, waited: float, error: Fetc
         duration: float)
     level = 'debug'
     name = 'okta_tokens.attempt_failed'
+class CacheFull(*, key: TokenKey, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.cache_full'
 class ClientNotReused(*, key: TokenKey, advice: str)
     level = 'warning'
     name = 'okta_tokens.client_not_reused'

@@ -17,6 +17,7 @@ from okta_tokens.errors import FetchError, ProviderStateError, TokenProviderErro
 
 __all__ = [
     "AttemptFailed",
+    "CacheFull",
     "ClientNotReused",
     "ClockDiffers",
     "Event",
@@ -318,6 +319,16 @@ class ClientNotReused(KeyEvent, level="warning"):
 
     The credential cannot be compared, or is a DPoP key: a callable or a key that is made for each
     call. A secret that is a value may rotate. There is one such event for each client id.
+    """
+
+    advice: str
+    """What is wrong, what it costs, and what to change."""
+
+
+class CacheFull(KeyEvent, level="warning"):
+    """The provider dropped a usable token to make room for another key.
+
+    There is one such event for each provider.
     """
 
     advice: str

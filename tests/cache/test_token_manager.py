@@ -38,6 +38,7 @@ from okta_tokens.events import (
     KeyEvicted,
     KeyForgotten,
     KeyIdle,
+    KeyRecovered,
     RenewalFailed,
     RenewalPostponed,
     RenewalScheduled,
@@ -447,8 +448,8 @@ async def test_an_unused_token_is_not_renewed() -> None:
         assert here.sandbox.token_requests == 2
 
 
-async def test_a_token_that_could_not_be_renewed_is_dropped_at_its_expiry() -> None:
-    """A token that expires after failed renewals leaves no error for the next caller."""
+async def test_failed_renewals_are_remembered_for_five_minutes_after_expiry() -> None:
+    """Meanwhile they are no error for the next caller, and that caller's token ends them."""
     async with world(lifetime=300) as here:
         source = here.source()
         await source.get_token()
@@ -456,13 +457,29 @@ async def test_a_token_that_could_not_be_renewed_is_dropped_at_its_expiry() -> N
         await here.advance(280)
         at_once(source.get_token())
         await here.requests(3)
-        await here.advance(20)
-        assert here.seen(KeyForgotten)
+        await here.advance(300)
+        assert here.provider.inspect()[0].state == "expired"
         assert not here.seen(FetchFailed)
         assert here.sandbox.token_requests == 3
         here.sandbox.fault = None
-
         assert (await source.get_token()).remaining() > 200
+        await here.quiet()
+        (recovered,) = here.seen(KeyRecovered)
+        assert recovered.failures == 2
+        assert recovered.seconds > 300
+
+
+async def test_failed_renewals_are_forgotten_five_minutes_after_expiry() -> None:
+    """A key that no caller uses any more is forgotten, whether its renewals failed or not."""
+    async with world(lifetime=300) as here:
+        await here.source().get_token()
+        here.sandbox.fault = Fault.refuse(401, "invalid_client")
+        await here.advance(594)
+        assert not here.seen(KeyForgotten)
+        await here.advance(2)
+
+        assert here.seen(KeyForgotten)
+        assert here.provider.inspect() == []
 
 
 async def test_failed_renewals_do_not_lengthen_the_cooldown() -> None:
@@ -480,11 +497,11 @@ async def test_failed_renewals_do_not_lengthen_the_cooldown() -> None:
 
 
 async def test_a_failed_key_is_forgotten_after_its_cooldown() -> None:
-    """A key without a token is forgotten after its cool-down and the longest cool-down."""
+    """A key without a token is forgotten five minutes after its cool-down."""
     async with world() as here:
         with pytest.raises(OAuthError):
             await here.source("unknown").get_token()
-        await here.advance(30)
+        await here.advance(300)
         assert len(here.provider.inspect()) == 1
 
         await here.advance(2)
@@ -499,7 +516,7 @@ async def test_a_key_with_a_fetch_under_way_is_not_forgotten() -> None:
         here.sandbox.fail_next(Fault.refuse(400, "invalid_scope"))
         with pytest.raises(OAuthError):
             await source.get_token()
-        await here.advance(30.9)
+        await here.advance(300.9)
         here.sandbox.latency = 0.1
         caller = asyncio.ensure_future(source.get_token())
         await here.requests(2)

@@ -20,6 +20,7 @@ from okta_tokens._model.key_identity import IDENTITY
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens.events import (
+    CacheFull,
     ClientNotReused,
     ProviderNotReused,
     SlowCallable,
@@ -60,6 +61,12 @@ _CLIENT = (
     "this is the third client with this id that differs from the others only by {part}, so none "
     "gets a token of the others, and each call may be a token request. Make the OktaClient once, "
     "where the process starts, and pass it on"
+)
+_FULL = (
+    "the cache holds TokenProvider's max_tokens keys, so a usable token was dropped to make room "
+    "for another one, and the next caller who needs it waits for a token request. Make each "
+    "OktaClient once, and request few combinations of scopes; if the service needs more tokens, "
+    "raise max_tokens"
 )
 _CREDENTIAL_DIFFERS = (
     "its credential, which cannot be compared (a callable that is another object each time, or an "
@@ -125,6 +132,15 @@ class Misuse:
         if len(clients) > _MAX_CLIENTS and self._told.is_new(ClientNotReused, *_client_of(key)):
             part = _DPOP_DIFFERS if by_value else _CREDENTIAL_DIFFERS
             self._emit(ClientNotReused(key=key, advice=_CLIENT.format(part=part)))
+
+    def tell_full(self, key: TokenKey) -> None:
+        """Tell, once, that the cache has too few places.
+
+        Args:
+            key: The key of a usable token that was dropped.
+        """
+        if self._told.is_new(CacheFull):
+            self._emit(CacheFull(key=key, advice=_FULL))
 
     def check_callable(self, key: TokenKey) -> None:
         """Judge how long the callable of a client blocked the event loop.

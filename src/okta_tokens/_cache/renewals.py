@@ -26,6 +26,12 @@ USABLE = {State.FRESH, State.DUE}
 """The states of an entry whose token is handed out."""
 
 
+FAILURES_KEPT = 300.0
+"""Seconds for which the failures of an unused key are remembered: after its cool-down, and after
+the expiry of a token whose renewals failed. So a caller who comes every few minutes also learns
+how long an outage lasts, and that it is over."""
+
+
 class Renewals:
     """Start, repeat, postpone and end the renewals of cache entries.
 
@@ -180,7 +186,8 @@ class Renewals:
 
         1. A flight is under way: it sets another timer when it lands. In the last chance of a
            usable token it becomes urgent.
-        2. No usable token, and the key is not kept fresh: the entry is removed.
+        2. No usable token, and the key is not kept fresh: the entry is removed, but a token whose
+           renewals failed only later.
         3. A usable token that no caller used since its renewal, not kept fresh: the entry stays
            idle until the token becomes unusable.
         4. Before `renew_after`: the timer is set again.
@@ -197,8 +204,7 @@ class Renewals:
                 self._urge(entry, flight, now)
             return
         if not usable and not entry.kept_fresh:
-            self._entries.remove(entry)
-            self._emit(KeyForgotten(key=entry.key))
+            self._forget(entry, now)
         elif usable and not entry.kept_fresh and not entry.used & FOR_RENEWAL:
             self._emit(KeyIdle(key=entry.key))
             self.set_timer(entry, entry.unusable_at)
@@ -206,6 +212,15 @@ class Renewals:
             self.set_timer(entry, entry.renew_after)
         elif usable or entry.error is None or is_retryable(entry.error):
             self.begin(entry, now)
+
+    def _forget(self, entry: Entry, now: Instant) -> None:
+        """Remove an entry, unless the renewals of its token failed until just now."""
+        remembered_until = entry.unusable_at + FAILURES_KEPT
+        if entry.failed_renewals and now.boot < remembered_until:
+            self.set_timer(entry, remembered_until)
+        else:
+            self._entries.remove(entry)
+            self._emit(KeyForgotten(key=entry.key))
 
     def _urge(self, entry: Entry, flight: TokenFlight, now: Instant) -> None:
         """Make a renewal urgent once it is in its last chance."""
