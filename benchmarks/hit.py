@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import repeat
 from types import FunctionType
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from benchmarks.peers import Peer, Target, available
 from benchmarks.report import steps
 from benchmarks.server import CLIENT_ID, SECRET, Server, serve
 from okta_tokens import OktaClient, TokenProvider, TokenSource
+from okta_tokens.events import Observer
 
 _SCOPES = "s0 s1"
 _MODERN = sys.version_info >= (3, 13)
@@ -31,11 +33,29 @@ async def run(*, short: bool) -> list[Figure]:
         short: Whether to run only a few short rounds.
     """
     calls, rounds, keys = (200, 3, 200) if short else (20_000, 41, 10_000)
-    return await measure(calls=calls, rounds=rounds, keys=keys, kinds=available()[0])
+    kinds = available()[0]
+    return await measure(
+        calls=calls, rounds=rounds, keys=keys, kinds=kinds, observers=[_make_observer()]
+    )
+
+
+def _make_observer() -> Observer:
+    # Not at the top: `compare` measures commits that have no such module.
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: PLC0415
+
+    from okta_tokens.telemetry import OpenTelemetryObserver  # noqa: PLC0415
+
+    return OpenTelemetryObserver(meter_provider=MeterProvider([InMemoryMetricReader()]))
 
 
 async def measure(
-    *, calls: int, rounds: int, keys: int, kinds: Sequence[type[Peer]] = ()
+    *,
+    calls: int,
+    rounds: int,
+    keys: int,
+    kinds: Sequence[type[Peer]] = (),
+    observers: Sequence[Observer] = (),
 ) -> list[Figure]:
     """Measure hits of one key and of many keys.
 
@@ -44,18 +64,22 @@ async def measure(
         rounds: The number of rounds.
         keys: The number of keys, each of which is called once in each round.
         kinds: The peers to measure, too.
+        observers: The observers to measure, too.
     """
     async with (
-        serve(scopes=keys) as server,
+        serve(scopes=keys, clients=2) as server,
         TokenProvider(max_tokens=2 * keys, max_concurrent_requests=100) as provider,
+        TokenProvider(observers=observers) as observed,
     ):
-        figures = await _one_key(server, provider, calls, rounds, kinds)
+        others = [observed] if observers else []
+        figures = await _one_key(server, provider, others, calls, rounds, kinds)
         return figures + await _many_keys(server, provider, keys, rounds)
 
 
 async def _one_key(
     server: Server,
     provider: TokenProvider,
+    others: Sequence[TokenProvider],
     calls: int,
     rounds: int,
     kinds: Sequence[type[Peer]],
@@ -66,11 +90,17 @@ async def _one_key(
     await provider.get_token(client, _SCOPES)
     empty = "an empty coroutine"
     by_source, by_provider = "source.get_token()", "provider.get_token(c, 's t')"
+    with_metrics = "with OpenTelemetryObserver, compared to source.get_token()"
     cases: dict[str, Case] = {
         empty: lambda: _await_nothing(calls),
         by_source: lambda: _await_source(source, calls),
         by_provider: lambda: _await_provider(provider, client, _SCOPES, calls),
     }
+    for other in others:
+        # Another client, since a second provider that fetches for the same one is worth a warning.
+        observed = other.source(server.client(number=1), _SCOPES)
+        await observed.get_token()
+        cases[with_metrics] = partial(_await_source, observed, calls)
     target = Target(server.origin, CLIENT_ID, SECRET)
     peers = [kind(target) for kind in kinds]
     try:
@@ -87,6 +117,9 @@ async def _one_key(
         Figure.ratio(by_source, times[by_source], floor, at_most=2.1 if _MODERN else 2.75),
         Figure.ratio(by_provider, times[by_provider], floor, at_most=2.6 if _MODERN else None),
     ]
+    if others:
+        metrics = Figure.ratio(with_metrics, times[with_metrics], times[by_source], at_most=1.05)
+        figures.append(metrics)
     for peer in peers:
         note = "" if peer.checks_expiry else ", which does not check the expiry"
         name = f"{peer.name}{note}, compared to source.get_token()"
@@ -96,8 +129,9 @@ async def _one_key(
         fastest = min(checking, key=statistics.median)
         name = "the fastest peer that checks the expiry, compared to source.get_token()"
         figures.append(Figure.ratio(name, fastest, times[by_source], at_least=6))
-    # The package and each peer fetched one token before the first round.
-    return [*figures, Figure.count("token requests", requests, "", exactly=1 + len(peers))]
+    # Each provider and each peer fetched one token before the first round.
+    fetched = 1 + len(others) + len(peers)
+    return [*figures, Figure.count("token requests", requests, "", exactly=fetched)]
 
 
 async def _many_keys(

@@ -14,6 +14,7 @@ PAGES = {
     "doctor": ROOT / "src/okta_tokens/doctor/README.md",
     "sandbox": ROOT / "src/okta_tokens/sandbox/README.md",
     "stores": ROOT / "src/okta_tokens/stores/README.md",
+    "telemetry": ROOT / "src/okta_tokens/telemetry/README.md",
     "recipes": ROOT / "tests/recipes/README.md",
 }
 """The pages with examples, by name."""

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from okta_tokens import (
     TokenProvider,
     TokenSource,
 )
-from okta_tokens.events import AttemptFailed, Event
+from okta_tokens.events import AttemptFailed, Event, Observer
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox, SandboxClient
 from tests.clock import ManualClock, settle
 from tests.stores.support import MemoryTokenStore
@@ -107,6 +107,7 @@ async def world(  # noqa: PLR0913 - each option is set by some test
     dpop: DPoP | None = None,
     signed_tokens: bool = False,
     store: Callable[[Clock], MemoryTokenStore] | None = None,
+    observers: Iterable[Observer] = (),
 ) -> AsyncIterator[World]:
     """Run a sandbox and a provider on a manual clock.
 
@@ -123,6 +124,7 @@ async def world(  # noqa: PLR0913 - each option is set by some test
         dpop: The DPoP key of the client.
         signed_tokens: Whether the sandbox issues signed tokens.
         store: A function that makes the store of the provider; `None` for no store.
+        observers: More observers of the provider.
     """
     clock = ManualClock()
     app = app or SandboxClient(CLIENT_ID, [SECRET], scopes=SCOPES, integration=True)
@@ -139,7 +141,7 @@ async def world(  # noqa: PLR0913 - each option is set by some test
         okta,
         TokenProvider(
             clock=clock,
-            observers=[events.append],
+            observers=[events.append, *observers],
             refresh=refresh,
             retry=retry,
             max_tokens=max_tokens,

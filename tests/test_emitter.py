@@ -11,9 +11,17 @@ import structlog
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from okta_tokens import TokenProvider
 from okta_tokens._emitter import Emitter
 from okta_tokens._logging import log_event
-from okta_tokens.events import Event, KeyEvicted, Observer, ProviderClosed, TokenRequested
+from okta_tokens.events import (
+    Event,
+    KeyEvicted,
+    Observer,
+    ProviderClosed,
+    ProviderStarted,
+    TokenRequested,
+)
 from tests.test_events import SECRET, number_of, numbered
 
 
@@ -274,6 +282,53 @@ def test_an_observer_that_raises() -> None:
             "error": "RuntimeError",
         },
     ]
+
+
+REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID")
+
+
+class Attached:
+    """An observer that remembers the provider, and what its context holds."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def __call__(self, event: Event, /) -> None:
+        """Remember the event."""
+        self.seen.append(event)
+
+    def attach(self, provider: object) -> None:
+        """Remember the provider."""
+        self.seen.append((provider, REQUEST_ID.get("empty")))
+
+
+class BrokenAttachment(BrokenObserver):
+    """An observer that fails in each of its methods."""
+
+    def attach(self, provider: object) -> None:
+        """Fail."""
+        raise asyncio.CancelledError(SECRET)
+
+
+async def test_a_provider_introduces_itself_before_the_first_event() -> None:
+    """`attach` gets the provider, in an empty context; if it fails, a log line names it."""
+    structlog.configure()
+    observer = Attached()
+    provider = TokenProvider(observers=[BrokenAttachment(), print, observer])
+    token = REQUEST_ID.set("a request")
+    with capture_logs() as lines:
+        async with provider:
+            attached = [*observer.seen]
+    REQUEST_ID.reset(token)
+
+    assert attached == [(provider, "empty")]
+    assert [type(event) for event in observer.seen[1:]] == [ProviderStarted, ProviderClosed]
+    assert lines[0] == {
+        "event": "okta_tokens.observer_failed",
+        "log_level": "warning",
+        "observer": "BrokenAttachment",
+        "error": "CancelledError",
+    }
 
 
 def test_a_processor_that_raises() -> None:

@@ -247,7 +247,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     ),
     (ClockDiffers(domain="acme.okta.com", seconds=-61.5), "warning", "clock_differs"),
     (PlainHttpUsed(origin="http://okta.internal"), "warning", "plain_http_used"),
-    (StoreFailed(reason="ConnectionError", after=1.5), "warning", "store_failed"),
+    (StoreFailed(host=None, reason="ConnectionError", after=1.5), "warning", "store_failed"),
     (StoreRecovered(seconds=61.0), "info", "store_recovered"),
     (StoreEntryIgnored(key=KEY), "warning", "store_entry_ignored"),
     (

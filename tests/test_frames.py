@@ -24,6 +24,7 @@ from okta_tokens import (
 )
 from okta_tokens.errors import ConfigurationError
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
+from okta_tokens.telemetry import OpenTelemetryObserver
 from tests.frames import shown_in_frames
 from tests.keys import ec_key, pem
 
@@ -218,6 +219,10 @@ CALLS: dict[tuple[str, str], Make] = {
         ("RetryPolicy", name): lambda value, name=name: RetryPolicy(**{name: value})  # type: ignore[misc]
         for name in inspect.signature(RetryPolicy).parameters
     },
+    ("OpenTelemetryObserver", "meter_provider"): lambda value: OpenTelemetryObserver(
+        meter_provider=value
+    ),
+    ("OpenTelemetryObserver", "client_id"): lambda value: OpenTelemetryObserver(client_id=value),
     ("source", "client"): lambda value: source(value, "a"),
     ("source", "scopes"): lambda value: source(OktaClient("acme.okta.com", ID, basic()), value),
 }
@@ -228,6 +233,7 @@ OPTIONAL = {
     "dpop",
     "environ",
     "kid",
+    "meter_provider",
     "path",
     "refresh",
     "retry",
@@ -249,7 +255,8 @@ def is_allowed(function: str, parameter: str, wrong: str) -> bool:
         is_variable = parameter.startswith("OKTA_CLIENT_")
         default = parameter in {*OPTIONAL, "clock"} or (function, parameter) in by_function
         return default or (is_variable and parameter.endswith(("ID", "SERVER", "ENABLED")))
-    if wrong == "bool" and parameter == "allow_http":
+    flags = {("OpenTelemetryObserver", "client_id")}
+    if wrong == "bool" and (parameter == "allow_http" or (function, parameter) in flags):
         return True
     return wrong == "class" and parameter in CALLABLES and function != "DPoP"
 

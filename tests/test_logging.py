@@ -131,7 +131,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "ScopesNotGranted": KEY_FIELDS | {"missing_scopes": "b", "scopes": "a"},
     "ClockDiffers": {"domain": "acme.okta.com", "seconds": -61.5},
     "PlainHttpUsed": {"origin": "http://okta.internal"},
-    "StoreFailed": {"reason": "ConnectionError", "after": 1.5},
+    "StoreFailed": {"host": None, "reason": "ConnectionError", "after": 1.5},
     "StoreRecovered": {"seconds": 61.0},
     "StoreEntryIgnored": KEY_FIELDS,
     "TokenNotShared": KEY_FIELDS,

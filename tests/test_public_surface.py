@@ -28,6 +28,7 @@ from okta_tokens import (
     errors,
     events,
     stores,
+    telemetry,
 )
 from okta_tokens.adapters import aiohttp as of_aiohttp
 from okta_tokens.adapters import grpc as of_grpc
@@ -40,13 +41,13 @@ from okta_tokens.stores import redis as of_redis
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis)
-"""The public modules: the package, the doctor, errors and events, the adapters and the stores."""
+MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis, telemetry)
+"""The public modules: the package, the doctor, errors and events, adapters, stores, telemetry."""
 
 OPTIONAL = [
-    *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2"),
+    *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2", "opentelemetry"),
     *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.doctor"),
-    *("okta_tokens.sandbox", "okta_tokens.stores.redis"),
+    *("okta_tokens.sandbox", "okta_tokens.stores.redis", "okta_tokens.telemetry"),
 ]
 """Modules that `import okta_tokens` must not need."""
 
@@ -310,7 +311,7 @@ class SlowResponses(*, key: TokenKey, duration: float, advice: str)
 class StoreEntryIgnored(*, key: TokenKey)
     level = 'warning'
     name = 'okta_tokens.store_entry_ignored'
-class StoreFailed(*, reason: str, after: float)
+class StoreFailed(*, host: str | None, reason: str, after: float)
     level = 'warning'
     name = 'okta_tokens.store_failed'
 class StoreRecovered(*, seconds: float)
@@ -407,6 +408,7 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
     async def count_tokens(self, limit: int = 100) -> tuple[int, int]
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
+    host: str
     host_without_tls: str | None
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
     async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None
@@ -415,6 +417,12 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
     async def save(self, identity: StoreIdentity, token: SharedToken,
         seconds: float) -> None
 def generate_key() -> str
+""",
+    "okta_tokens.telemetry": """
+class OpenTelemetryObserver(*, meter_provider: MeterProvider | None = None,
+        client_id: bool = True)
+    def __call__(self, event: Event) -> None
+    def attach(self, provider: TokenProvider) -> None
 """,
 }
 """The public names of each public module, with the signatures and members of its classes."""

@@ -28,6 +28,9 @@ PROSE = [
 ]
 """Every page, with examples or without."""
 
+MEASURED = {*re.findall(r"^\| (?:\w+: )?`(okta_tokens[\w.]+)`", page("telemetry"), re.MULTILINE)}
+"""The names of instruments and attributes, as the guide lists them."""
+
 SECRET = "the-secret-of-the-readme-is-long-enough-to-sign"
 
 
@@ -218,6 +221,7 @@ def find(name: str) -> object:
 def test_every_full_name_exists(path: Path) -> None:
     """A dotted name on any page that begins with `okta_tokens` exists, or is that of a log line."""
     names = set(re.findall(r"\bokta_tokens(?:\.[A-Za-z]\w*)+", path.read_text("utf-8")))
+    names -= MEASURED
 
     for name in names - {*EVENTS, *OTHER_LINES}:
         assert find(name) is not None

@@ -42,6 +42,22 @@ class Emitter:
         context = Context()
         self._call_soon = lambda: loop.call_soon(self.deliver, context=context)
 
+    def introduce(self, provider: object) -> None:
+        """Let each observer that has a method `attach` know the provider, in an empty context.
+
+        A failure is logged, as that of an observer that handles an event.
+
+        Args:
+            provider: The provider.
+        """
+        for observer in self._observers:
+            try:
+                attach = getattr(observer, "attach", None)
+                if attach is not None:
+                    Context().run(attach, provider)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the observer's
+                _log_failure(observer, error)
+
     def __call__(self, event: Event) -> None:
         """Count an event and keep it for delivery."""
         self.counts[type(event)] += 1

@@ -110,6 +110,10 @@ class Lifecycle:
             self._stop(State.LOOP_CLOSED)
         return self.state
 
+    def has_ended(self) -> bool:
+        """Tell whether the provider serves no caller any more; call this from any thread."""
+        return self.observe() not in {State.NEW, State.RUNNING}
+
     async def start(self, work: Coroutine[object, object, None]) -> None:
         """Run the background work in a task of its own, and in an empty context.
 

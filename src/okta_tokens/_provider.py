@@ -181,6 +181,7 @@ class TokenProvider(Unserializable):
         """
         self._lifecycle.check_new()
         loop = asyncio.get_running_loop()
+        self._emitter.introduce(self)
         self._registry.open()
         self._emitter.attach(loop)
         if self._store is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from okta_tokens._cache.entry import FOR_RENEWAL, Entry, State
 from okta_tokens._endpoint.token_request import TokenFlight
@@ -73,6 +75,46 @@ class KeyStatus(Record):
     """Whether the token was used since its last renewal."""
 
 
+class Outlook(NamedTuple):
+    """What decides the state of a key from now on, without its token: for other threads.
+
+    An event about the key makes the outlook out of date. The time does not.
+    """
+
+    unusable_at: Instant
+    """When the token becomes unusable; -inf without a token."""
+    refresh_at: float
+    """When the renewal is due, in seconds of boot time."""
+    refuse_until: float
+    """The end of the cool-down, in seconds of boot time."""
+    has_token: bool
+    failures: int
+    """The number of consecutive failed fetches and renewals."""
+    is_idle: bool
+    """Whether the token is left to expire, because no caller used it since its last renewal."""
+
+    def remaining(self, now: Instant) -> float:
+        """Return the seconds until the token is unusable, by the stricter of two clocks; or 0.0.
+
+        Args:
+            now: The current time.
+        """
+        boot, wall = self.unusable_at
+        return max(0.0, min(boot - now.boot, wall - now.wall))
+
+    def state(self, now: Instant) -> State:
+        """Return what `Entry.state` returns, unless the key has changed since.
+
+        Args:
+            now: The current time.
+        """
+        if self.remaining(now):
+            return State.FRESH if now.boot < self.refresh_at else State.DUE
+        if now.boot < self.refuse_until:
+            return State.COOLING_DOWN
+        return State.EXPIRED if self.has_token else State.ABSENT
+
+
 class Stats(Record):
     """What a provider has done since it was made. `dataclasses.asdict` gives plain values.
 
@@ -122,6 +164,26 @@ class Readiness(Record):
     remaining: float | None
     """The seconds until the first of the tokens is no longer usable; 0.0 if one is missing, and
     `None` if there are no sources."""
+
+
+def outlook(entry: Entry, now: Instant) -> Outlook:
+    """Return what decides the state of a key from now on.
+
+    Args:
+        entry: The cache entry of the key.
+        now: The current time.
+    """
+    token = entry.token
+    wall = -math.inf if token is None else token._wall_expiry - token._leeway
+    is_kept = entry.kept_fresh or bool(entry.used & FOR_RENEWAL)
+    return Outlook(
+        unusable_at=Instant(entry.unusable_at, wall),
+        refresh_at=entry.refresh_at,
+        refuse_until=entry.refuse_until,
+        has_token=token is not None,
+        failures=entry.failures,
+        is_idle=now.boot >= entry.refresh_at and not is_kept,
+    )
 
 
 def key_status(

@@ -425,8 +425,10 @@ class StoreFailed(Event, level="warning"):
     There is one such event until the store works again.
     """
 
+    host: str | None
+    """The store's server, if the store names it."""
     reason: str
-    """The type of the error, or that the store did not respond in time."""
+    """The type of the error and of its causes, or that the store did not respond in time."""
     after: float
     """Seconds until the provider tries the store again."""
 
@@ -482,7 +484,12 @@ class ProviderFailed(Event, level="error"):
 
 
 class Observer(Protocol):
-    """A callable that gets every event of a provider."""
+    """A callable that gets every event of a provider.
+
+    An observer may also have a method `attach(provider)`. The provider calls it with itself when it
+    starts, on its event loop, before the first event. If `attach` raises, the provider logs the
+    error and continues.
+    """
 
     def __call__(self, event: Event, /) -> None:
         """Handle an event.

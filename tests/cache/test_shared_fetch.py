@@ -592,7 +592,7 @@ async def test_a_store_that_fails_costs_no_time(world: World) -> None:
         await world.clock.advance(one.endpoint.takes)
 
         assert await token_value(fetching) == "one's 1"
-        assert one.events == [StoreFailed(reason="ConnectionError", after=1.5)]
+        assert one.events == [StoreFailed(host=None, reason="ConnectionError", after=1.5)]
         one.endpoint.error = TransportError("no response")
         assert await one.fetch() is one.endpoint.error
 
@@ -608,7 +608,7 @@ async def test_a_store_that_hangs_costs_one_timeout(world: World) -> None:
         await world.clock.advance(0.02 + one.endpoint.takes)
 
         assert await token_value(fetching) == "one's 1"
-        assert one.events == [StoreFailed(reason="no response within 0.25 s", after=1.5)]
+        assert one.events == [StoreFailed(host=None, reason="no response within 0.25 s", after=1.5)]
 
 
 @pytest.mark.parametrize("takes", [0.2, 0.07])

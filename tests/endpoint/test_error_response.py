@@ -58,11 +58,16 @@ def test_an_error_response_that_is_too_long_is_invalid() -> None:
     [(300, b""), (302, HTML), (307, {"error": "invalid_client"}), (399, TOKEN_FIELDS)],
 )
 def test_a_redirect_is_invalid(status: int, body: object) -> None:
-    """A redirect is invalid whatever its body holds, and is not retried."""
-    headers = {"Location": f"https://evil.example/?s={SECRET}"}
+    """A redirect is invalid whatever its body holds; the error says where it leads."""
+    headers = {"Location": f"https://evil.example/?s={SECRET}", "Server": "nginx/1.29"}
     error = invalid_error_in(new_response(body, status, headers))
 
-    assert error.args == (f"the response ({status}) is invalid: {REDIRECT}",)
+    assert error.args == (
+        (
+            f"the response ({status}) is invalid: {REDIRECT} "
+            f"(Server: nginx/1.29; Location: {WITHHELD})"
+        ),
+    )
     assert error.status == status
     assert not error.retryable
     assert SECRET not in text_of(error)

@@ -53,9 +53,8 @@ def test_the_content_type_does_not_matter(content_type: str) -> None:
     headers = {"Content-Type": content_type}
 
     assert token_in(new_response(TOKEN_FIELDS, headers=headers)).value == VALUE
-    assert invalid_error_in(new_response(HTML, headers=headers)).args == (
-        f"the response (200) is invalid: {NOT_JSON}",
-    )
+    error = invalid_error_in(new_response(HTML, headers=headers))
+    assert str(error).startswith(f"the response (200) is invalid: {NOT_JSON}")
 
 
 @pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", b"\r\n  "], ids=["bom", "white-space"])

@@ -6,13 +6,14 @@ import re
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import uvicorn
 from aiohttp import web
 
-from okta_tokens.sandbox import Sandbox
+from okta_tokens.sandbox import Fault, Sandbox
 from tests.recipes.support import (
     APP,
     PREFACE,
@@ -25,12 +26,37 @@ from tests.recipes.support import (
 from tests.support import unexpected_output, until
 
 
+async def check_readiness(okta: Sandbox, session: aiohttp.ClientSession, origin: str) -> None:
+    """Check that a service becomes ready by itself, and stays so while Okta is down."""
+
+    async def look() -> tuple[int, dict[str, Any]]:
+        async with session.get(f"{origin}/ready") as response:
+            return response.status, await response.json()
+
+    status, first = await look()
+    assert (status, first["ok"]) == (503, False)
+    assert "no usable token" in first["reasons"][0]
+    await until(lambda: okta.token_requests == 1)
+    okta.fault = Fault.status(503)
+    status, last = await look()
+    for _ in range(500):
+        if status == 200:
+            break
+        await asyncio.sleep(0.01)
+        status, last = await look()
+    assert (status, last["ok"], last["reasons"]) == (200, True, [])
+    assert 3500 < last["remaining"] <= 3600
+    okta.fault = None
+
+
 async def test_a_lifespan_opens_and_closes_the_provider() -> None:
     """The provider of a FastAPI application is open from its start to its end."""
     async with run_source() as (okta, acme, _):
-        names = await run_code(PREFACE.partition("acme =")[0] + recipe("fastapi"), acme=acme)
+        code = recipe("fastapi") + recipe("fastapi.readiness")
+        names = await run_code(PREFACE.partition("acme =")[0] + code, acme=acme)
         config = uvicorn.Config(names["app"], host="127.0.0.1", port=0, log_config=None)
         async with run_uvicorn(config) as origin, aiohttp.ClientSession() as session:
+            await check_readiness(okta, session, origin)
             for _ in range(2):
                 async with session.get(f"{origin}/late") as response:
                     assert 3500 < (await response.json())["remaining"] <= 3600
@@ -165,11 +191,13 @@ async def test_each_worker_has_its_own_provider(tmp_path: Path, prefork: Prefork
 async def test_a_cleanup_context_opens_and_closes_the_provider() -> None:
     """The provider of an `aiohttp.web` application is open from its start to its end."""
     async with run_source() as (okta, acme, _), aiohttp.ClientSession() as session:
-        names = await run_code(PREFACE.partition("acme =")[0] + recipe("aiohttp.web"), acme=acme)
+        code = recipe("aiohttp.web") + recipe("aiohttp.web.readiness")
+        names = await run_code(PREFACE.partition("acme =")[0] + code, acme=acme)
         runner = web.AppRunner(names["app"])
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
+        await check_readiness(okta, session, f"http://127.0.0.1:{port}")
         for _ in range(2):
             async with session.get(f"http://127.0.0.1:{port}/late") as response:
                 assert 3500 < (await response.json())["remaining"] <= 3600

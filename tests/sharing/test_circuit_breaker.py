@@ -91,7 +91,7 @@ def test_an_outage_emits_one_event_at_each_end() -> None:
     breaker.record_success()
 
     assert breaker.events == [
-        StoreFailed(reason="TimeoutError", after=2.0),
+        StoreFailed(host=None, reason="TimeoutError", after=2.0),
         StoreRecovered(seconds=12.0),
     ]
 
@@ -108,6 +108,6 @@ def test_a_success_resets_the_breaks() -> None:
     assert breaker.break_length() == 2
     breaker.record_success()
     assert breaker.events[2:] == [
-        StoreFailed(reason="ConnectionError", after=2.0),
+        StoreFailed(host=None, reason="ConnectionError", after=2.0),
         StoreRecovered(seconds=2.0),
     ]

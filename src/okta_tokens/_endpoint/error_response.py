@@ -35,6 +35,8 @@ _TRANSIENT = {
 """Error codes after which the same request may succeed later."""
 
 _MAX_CODE = 64  # characters
+_MAX_SENDER = 100  # characters
+_SENDER = ("Server", "Content-Type", "Location")
 _MAX_DESCRIPTION = 500  # characters
 _MIN_TOKEN = 12  # characters
 _MAX_CAUSES = 4
@@ -115,7 +117,7 @@ def parse_error_response(
     timed_out = response.status == HTTPStatus.REQUEST_TIMEOUT
     reason = description.rstrip(".") or "no reason given"
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        why = f" ({code}: {reason})" if code else ""
+        why = f" ({code}: {reason})" if code else _sender(response, search)
         facts["retryable"] = True
         return ServerError(
             f"the server responded {response.status}{why}; this is a failure of the server, so try "
@@ -180,8 +182,22 @@ def invalid_response(
     """
     facts["retryable"] = retryable
     return InvalidResponseError(
-        f"the response ({response.status}) is invalid: {why}", status=response.status, **facts
+        f"the response ({response.status}) is invalid: {why}"
+        f"{_sender(response, SecretSearch(response.secrets))}",
+        status=response.status,
+        **facts,
     )
+
+
+def _sender(response: Response, search: SecretSearch) -> str:
+    """Return, in brackets, the headers that tell who sent a redirect, or a body that is no JSON."""
+    is_redirect = HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST
+    if response.json_object() and not is_redirect:
+        return ""
+    headers = ((name, response.header(name) or "") for name in _SENDER)
+    shown = ((name, shown_text(value, search, _MAX_SENDER)) for name, value in headers)
+    text = "; ".join(f"{name}: {value}" for name, value in shown if value)
+    return f" ({text})" if text else ""
 
 
 def why_invalid(response: Response, key: TokenKey) -> str:

@@ -31,12 +31,20 @@ class CircuitBreaker:
         clock: Tells the time.
         random: Draws from the unit interval.
         emit: Called with `StoreFailed` after the first failure, and with `StoreRecovered`.
+        host: The store's server, for these events; None if the store does not name it.
     """
 
-    def __init__(self, clock: Clock, random: Random, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        random: Random,
+        emit: Callable[[Event], None],
+        host: str | None = None,
+    ) -> None:
         self._clock = clock
         self._random = random
         self._emit = emit
+        self._host = host
         self._failures = 0
         self._failed_at = 0.0
         self._open_until = -math.inf
@@ -70,7 +78,7 @@ class CircuitBreaker:
         longest = min(_MAX_BREAK, 2.0 ** min(self._failures, _MAX_DOUBLINGS))
         self._open_until = now + longest * (1 + self._random()) / 2
         if first:
-            self._emit(StoreFailed(reason=reason, after=self._open_until - now))
+            self._emit(StoreFailed(host=self._host, reason=reason, after=self._open_until - now))
 
     def record_success(self) -> None:
         """End the break after a successful write: a store that is full can still be read."""

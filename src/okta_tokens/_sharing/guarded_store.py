@@ -7,12 +7,12 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from typing import NamedTuple, TypeVar, TypeVarTuple
+from typing import NamedTuple, TypeVar, TypeVarTuple, cast
 
 from okta_tokens._model.policies import Random
 from okta_tokens._model.store_identity import StoreIdentity, domain_identity
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.arguments import checked
+from okta_tokens._runtime.arguments import checked, text_of
 from okta_tokens._runtime.clock import Clock
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._sharing.circuit_breaker import CircuitBreaker
@@ -24,6 +24,9 @@ Ts = TypeVarTuple("Ts")
 
 _CANCEL_AGAIN_AFTER = 0.5
 """Seconds between two cancellations of a call that does not end."""
+
+_MAX_CAUSES = 4
+"""Errors of which an outage names the type: the last one and what caused it."""
 
 _INVALID_ENTRY_INTERVAL = 60.0
 """Seconds between two events about entries that cannot be used."""
@@ -75,7 +78,7 @@ class GuardedStore:
         self._clock = clock
         self._schedule = schedule
         self._emit = emit
-        self._breaker = CircuitBreaker(clock, random, emit)
+        self._breaker = CircuitBreaker(clock, random, emit, _text_of(store, "host"))
         self._reported_at = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -99,8 +102,8 @@ class GuardedStore:
             loop: The event loop of the provider, which has just started.
         """
         self._loop = loop
-        host = checked(lambda: getattr(self._store, "host_without_tls", None), None)
-        if type(host) is str:
+        host = _text_of(self._store, "host_without_tls")
+        if host is not None:
             self._emit(StoreWithoutTls(host=host, advice=_NO_TLS))
 
     def call_deadline(self) -> float:
@@ -234,7 +237,7 @@ class GuardedStore:
             except UnreadableEntry:
                 raise
             except Exception as error:  # noqa: BLE001 - the provider works without the store
-                self._breaker.record_failure(type(error).__name__)
+                self._breaker.record_failure(_describe(error))
                 raise StoreUnavailableError from None
         self._breaker.record_failure(f"no response within {self._store.timeout:g} s")
         raise StoreUnavailableError
@@ -264,3 +267,17 @@ class GuardedStore:
         with suppress(StoreUnavailableError, UnreadableEntry):
             await work
             self._breaker.record_success()
+
+
+def _text_of(store: TokenStore, attribute: str) -> str | None:
+    """Return an optional attribute of a store, which may be a user's own class."""
+    return text_of(checked(lambda: getattr(store, attribute, None), None))
+
+
+def _describe(error: BaseException) -> str:
+    """Return the types of an error and of what caused it, whose texts may hold the password."""
+    names, cause = list[str](), cast("BaseException | None", error)
+    while cause is not None and len(names) < _MAX_CAUSES:
+        names.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    return ": ".join(names)

@@ -78,8 +78,9 @@ class TokenStore(Protocol):
     and a writer cannot make a process accept one. An identity tells the store nothing: the store
     derives names from it with `StoreIdentity.name` and a key of its own.
 
-    A store may have one more attribute, `host_without_tls`: the name of another machine to which it
-    is connected without TLS, or `None`. A provider that starts emits a warning that names the host.
+    A store may have two more attributes for events. `host` names the server, for an outage.
+    `host_without_tls` is the name of another machine to which the store is connected without TLS,
+    or `None`; a provider that starts emits a warning that names the machine.
     """
 
     @property

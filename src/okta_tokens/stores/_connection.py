@@ -85,9 +85,20 @@ class Connections(Unserializable):
     @property
     def host_without_tls(self) -> str | None:
         """The first host, except this machine, to which the connections have no TLS, or `None`."""
+        return _host_without_tls(self._any_client())
+
+    @property
+    def host(self) -> str:
+        """The host and port of the first server, or the path of its socket."""
+        _, nodes = _nodes_of(self._any_client())
+        arguments = nodes[0].connection_kwargs
+        path = arguments.get("path")
+        return path or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
+
+    def _any_client(self) -> Any:  # noqa: ANN401 - any client of redis-py
+        """Return a client that may belong to no event loop, to read its settings."""
         source = self._url_or_client
-        client = connect(source, self._timeout) if isinstance(source, str) else source
-        return _host_without_tls(client)
+        return connect(source, self._timeout) if isinstance(source, str) else source
 
     async def aclose(self) -> None:
         """Close the connections of this process and its event loop, but not the user's client."""
@@ -119,7 +130,16 @@ def connect(url: str, timeout: float) -> Redis:
 
 
 def _host_without_tls(client: Any) -> str | None:  # noqa: ANN401 - any client of redis-py
-    """Return the first host, except this machine, to which a client has no TLS.
+    """Return the first host, except this machine, to which a client has no TLS."""
+    kind, nodes = _nodes_of(client)
+    if issubclass(kind, SSLConnection):
+        return None
+    hosts = (node.connection_kwargs.get("host", "localhost") for node in nodes)
+    return next((host for host in hosts if not is_loopback(host.lower())), None)
+
+
+def _nodes_of(client: Any) -> tuple[type, list[Any]]:  # noqa: ANN401 - any client of redis-py
+    """Return the class of a client's connections, and what has the arguments of each server.
 
     Three cases: a client for a cluster names the nodes to begin with. A client for Sentinel names
     the sentinels, which know the server. Any other client names one host, or none: a Unix socket.
@@ -129,10 +149,7 @@ def _host_without_tls(client: Any) -> str | None:  # noqa: ANN401 - any client o
     kind = nodes[0].connection_class
     if isinstance(pool, SentinelConnectionPool):
         nodes = [sentinel.connection_pool for sentinel in pool.sentinel_manager.sentinels]
-    if issubclass(kind, SSLConnection):
-        return None
-    hosts = (node.connection_kwargs.get("host", "localhost") for node in nodes)
-    return next((host for host in hosts if not is_loopback(host.lower())), None)
+    return kind, nodes
 
 
 def _owner() -> tuple[int, asyncio.AbstractEventLoop]:

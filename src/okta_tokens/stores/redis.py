@@ -124,6 +124,11 @@ class RedisTokenStore(Unserializable):
         self._connections = Connections(text_of(url_or_client) or url_or_client, self.timeout)
 
     @property
+    def host(self) -> str:
+        """The host and port of the server, or of the first one, or the path of its socket."""
+        return self._connections.host
+
+    @property
     def host_without_tls(self) -> str | None:
         """The host of the server, if it is another machine and the connection has no TLS."""
         return self._connections.host_without_tls
