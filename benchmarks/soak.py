@@ -523,7 +523,8 @@ class _Soak:
     async def _leftovers(self) -> list[Figure]:
         """Wait until the provider must have forgotten every key, and count what is left."""
         provider = self._provider
-        await _until(lambda: not provider._manager.entries, 3.0 * self._plan.lifetime)
+        longest = 3.0 * self._plan.lifetime + provider._manager._renewals.failures_kept
+        await _until(lambda: not provider._manager.entries, longest)
         return [
             _zero("entries left after all callers had left", len(provider._manager.entries)),
             _zero("timers left after all callers had left", len(provider._schedule)),

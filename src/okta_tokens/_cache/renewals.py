@@ -25,11 +25,10 @@ from okta_tokens.events import (
 USABLE = {State.FRESH, State.DUE}
 """The states of an entry whose token is handed out."""
 
-
-FAILURES_KEPT = 300.0
-"""Seconds for which the failures of an unused key are remembered: after its cool-down, and after
-the expiry of a token whose renewals failed. So a caller who comes every few minutes also learns
-how long an outage lasts, and that it is over."""
+_COOLDOWNS_KEPT = 10
+"""So many of the longest cool-downs the failures of an unused key are remembered: after its
+cool-down, and after the expiry of a token whose renewals failed. So a caller who comes every few
+minutes also learns how long an outage lasts, and that it is over."""
 
 
 class Renewals:
@@ -69,6 +68,8 @@ class Renewals:
         self._registry = registry
         self._random = random
         self._emit = emit
+        self.failures_kept = _COOLDOWNS_KEPT * retry.max_cooldown
+        """For how long failures are remembered, in seconds."""
         self._on_timer = self._fall_due  # one bound method for all timers
 
     def set_timer(self, entry: Entry, instant: float) -> None:
@@ -215,7 +216,7 @@ class Renewals:
 
     def _forget(self, entry: Entry, now: Instant) -> None:
         """Remove an entry, unless the renewals of its token failed until just now."""
-        remembered_until = entry.unusable_at + FAILURES_KEPT
+        remembered_until = entry.unusable_at + self.failures_kept
         if entry.failed_renewals and now.boot < remembered_until:
             self.set_timer(entry, remembered_until)
         else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from okta_tokens._cache.entry import MAX_DAMPING, USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
 from okta_tokens._cache.misuse import Misuse
-from okta_tokens._cache.renewals import FAILURES_KEPT, USABLE, Renewals, is_retryable
+from okta_tokens._cache.renewals import USABLE, Renewals, is_retryable
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
@@ -677,7 +677,7 @@ class TokenManager:
         )
         if not entry.kept_fresh:
             # Long enough to count consecutive failures; then a mistyped scope is forgotten.
-            self._renewals.set_timer(entry, entry.refuse_until + FAILURES_KEPT)
+            self._renewals.set_timer(entry, entry.refuse_until + self._renewals.failures_kept)
         elif is_retryable(error):
             self._renewals.set_timer(entry, entry.refuse_until)
 
