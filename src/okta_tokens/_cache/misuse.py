@@ -16,6 +16,7 @@ from typing import TypeVar
 from okta_tokens._auth.authentication import is_compared_by_value, longest_block
 from okta_tokens._emitter import Emitter
 from okta_tokens._model.advice import advice_for
+from okta_tokens._model.client import OktaClient
 from okta_tokens._model.key_identity import IDENTITY
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.token_key import TokenKey
@@ -109,8 +110,13 @@ class Misuse:
         self._told = _Told()
         # By kind of token: the hashes of the clients without equality that requested it.
         self._clients: OrderedDict[int, set[int]] = OrderedDict()
+        self.told_full = False
+        """Whether it was told that the cache has too few places."""
+        self._usual_client: OktaClient | None = None
+        """The last client that may be made again without harm, since its credential is a value."""
         # By domain: the time of the responses that was told.
         self._slow: dict[str, float] = {}
+        self._limit = 0.0, 0.0  # for the lifetime of the last token
 
     def check_request(self, key: TokenKey) -> None:
         """Judge a key whose first token is about to be requested.
@@ -120,11 +126,15 @@ class Misuse:
         """
         if advice := "; ".join(advice_for(key)):
             self._emit(UnusualRequest(key=key, advice=advice))
-        by_value = is_compared_by_value(key.client.authentication)
-        if by_value and key.client.dpop is None:
+        client = key.client
+        if client is self._usual_client:  # most services have one
+            return
+        by_value = is_compared_by_value(client.authentication)
+        if by_value and client.dpop is None:
+            self._usual_client = client
             return
         # A secret that is a value may rotate, so only the DPoP key counts beside it.
-        variant = hash(key.client.dpop if by_value else key.client)
+        variant = hash(client.dpop if by_value else client)
         clients = _recall(self._clients, _kind_of(key), set())
         if len(clients) > _MAX_CLIENTS:
             return
@@ -139,8 +149,8 @@ class Misuse:
         Args:
             key: The key of a usable token that was dropped.
         """
-        if self._told.is_new(CacheFull):
-            self._emit(CacheFull(key=key, advice=_FULL))
+        self.told_full = True
+        self._emit(CacheFull(key=key, advice=_FULL))
 
     def check_callable(self, key: TokenKey) -> None:
         """Judge how long the callable of a client blocked the event loop.
@@ -148,6 +158,8 @@ class Misuse:
         Args:
             key: A key of the client.
         """
+        if key.client is self._usual_client:
+            return
         seconds = longest_block(key.client.authentication)
         if seconds > _MAX_BLOCK and self._told.is_new(SlowCallable, *_client_of(key)):
             advice = _CALLABLE.format(seconds=seconds)
@@ -186,8 +198,13 @@ class Misuse:
             duration: How long the latest token responses took, in seconds.
             lifetime: The token's lifetime, in seconds.
         """
+        if lifetime != self._limit[0]:
+            limit = min(self._refresh.lead(lifetime) / 4, self._retry.request_timeout / 2)
+            self._limit = lifetime, limit
+        limit = self._limit[1]
+        if duration <= limit and not self._slow:
+            return
         origin = key.client.origin
-        limit = min(self._refresh.lead(lifetime) / 4, self._retry.request_timeout / 2)
         told = self._slow.get(origin)
         if told is not None and duration < told / 2:
             del self._slow[origin]
@@ -238,11 +255,11 @@ class Fetches:
             now: The present moment, in seconds of boot time.
             usable_until: When the token becomes unusable, in seconds of boot time.
         """
-        kind, client = _kind_of(key), _client_of(key)
+        kind = _kind_of(key)
         with self._lock:
             other, until = _recall(self._latest, kind, (owner, now))
             self._latest[kind] = owner, usable_until
-            return other is not owner and now < until and self._told.is_new(*client)
+            return other is not owner and now < until and self._told.is_new(*_client_of(key))
 
 
 FETCHES = Fetches()

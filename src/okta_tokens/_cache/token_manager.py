@@ -595,7 +595,7 @@ class TokenManager:
         response_time = self._registry.endpoint(entry.key).response_time
         age = self._refresh.refresh_after(lifetime, self._random, response_time)
         refresh_at = response.sent.boot + age
-        failures, failing_since = entry.failures, entry.failing_since
+        recovered = None if entry.error is None else _recovered(entry, now)
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if flight.is_awaited:
             entry.used = USED
@@ -634,9 +634,8 @@ class TokenManager:
             )
             self._misuse.check_response_time(entry.key, response_time, lifetime)
             self._misuse.check_provider(entry.key, now=now.boot, usable_until=entry.unusable_at)
-        if failures:
-            seconds = now.boot - failing_since
-            self._emit(KeyRecovered(key=entry.key, failures=failures, seconds=seconds))
+        if recovered is not None:
+            self._emit(recovered)
         self._emit.emit_lazily(
             RenewalScheduled,
             lambda: RenewalScheduled(key=entry.key, after=refresh_at - now.boot),
@@ -685,11 +684,10 @@ class TokenManager:
 
     def _evict(self, entry: Entry) -> None:
         self._schedule.cancel(entry)
-        is_usable = entry.state(current_instant(self._clock)) in USABLE
+        if not self._misuse.told_full and entry.state(current_instant(self._clock)) in USABLE:
+            self._misuse.tell_full(entry.key)
         entry.detach()
         self._emit(KeyEvicted(key=entry.key))
-        if is_usable:
-            self._misuse.tell_full(entry.key)
 
     def stop(self) -> None:
         """Hand out no token any more: every holder of an entry must ask the provider first."""
@@ -698,6 +696,11 @@ class TokenManager:
         for entry in self.entries:
             entry.instant = None
             entry.detach()
+
+
+def _recovered(entry: Entry, now: Instant) -> KeyRecovered:
+    seconds = now.boot - entry.failing_since
+    return KeyRecovered(key=entry.key, failures=entry.failures, seconds=seconds)
 
 
 def _expired_on_arrival(response: TokenResponse, key: TokenKey) -> InvalidResponseError:
