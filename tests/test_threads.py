@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider, TokenSource
+from okta_tokens import (
+    AccessToken,
+    ClientSecretBasic,
+    OktaClient,
+    TokenProvider,
+    TokenSource,
+    _lifecycle,
+)
 from okta_tokens._cache.entry import USED
 from okta_tokens.errors import ConfigurationError, OAuthError, ProviderStateError
 from okta_tokens.events import KeyIdle
@@ -146,8 +153,9 @@ async def test_a_thread_peeks_while_the_event_loop_changes_everything() -> None:
 # get_token_from_thread
 
 
-async def test_threads_share_one_request() -> None:
+async def test_threads_share_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that have no token wait for the event loop, which fetches one for all of them."""
+    monkeypatch.setattr(_lifecycle, "_CHECK_INTERVAL", 0.05)  # each thread looks several times
     async with world() as here:
         source = here.source()
         here.sandbox.latency = 0.2

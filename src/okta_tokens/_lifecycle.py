@@ -177,15 +177,15 @@ class Lifecycle:
         return self._failure
 
     def call_soon(self, callback: Callable[[T], object], argument: T) -> None:
-        """Let the provider's event loop call a plain function; call this from any thread.
+        """Let the event loop of a started provider call a plain function; call from any thread.
 
         Args:
             callback: The function, which runs in an empty context.
             argument: Its argument.
         """
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the event loop was closed
-                self._loop.call_soon_threadsafe(callback, argument, context=Context())
+        assert self._loop is not None  # noqa: S101 - narrows the type
+        with suppress(RuntimeError):  # the event loop was closed
+            self._loop.call_soon_threadsafe(callback, argument, context=Context())
 
     def is_loop_thread(self) -> bool:
         """Tell whether this thread runs the event loop of a provider that was started.
@@ -228,8 +228,8 @@ class Lifecycle:
             future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         except RuntimeError:  # the event loop was closed since the check
             coroutine.close()
-            self.check_running()
-            raise
+            self.observe()
+            self._refuse()
         try:
             while not futures.wait([future], min(timeout, _CHECK_INTERVAL)).done:
                 timeout -= _CHECK_INTERVAL
