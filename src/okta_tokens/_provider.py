@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import aiohttp
 
@@ -72,6 +72,10 @@ class TokenProvider(Unserializable):
             The message lists every problem.
     """
 
+    _is_apart: ClassVar[bool] = False
+    """Whether it is no provider of a service's: it logs nothing, and no other one is judged by it.
+    The doctor has one, which runs inside services."""
+
     def __init__(  # noqa: PLR0913 - every option of a provider, by keyword
         self,
         *,
@@ -108,7 +112,7 @@ class TokenProvider(Unserializable):
         retry = RetryPolicy() if retry is None else retry
         self._clock = SystemClock() if clock is None else clock
         self._wall_time = self._clock.wall_time
-        self._emitter = emit = Emitter((log_event, *observers))
+        self._emitter = emit = Emitter(observers if self._is_apart else (log_event, *observers))
         self._schedule = Schedule(self._clock)
         self._store = None
         if store is not None:
@@ -154,6 +158,7 @@ class TokenProvider(Unserializable):
             random=random.random,
             emit=emit,
             sharing=sharing,
+            is_apart=self._is_apart,
         )
         self._revoker = TokenRevoker(schedule=self._schedule, registry=self._registry, emit=emit)
         self._lifecycle = Lifecycle(self._stop_serving)

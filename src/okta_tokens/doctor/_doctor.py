@@ -62,6 +62,12 @@ T = TypeVar("T")
 CONFIGURATION = "configuration"
 
 
+class _OwnProvider(TokenProvider):
+    """The doctor's provider: what it finds is a result, and no event of the service's log."""
+
+    _is_apart = True
+
+
 async def diagnose(
     client: OktaClient,
     scopes: str | Iterable[str] = "",
@@ -96,7 +102,7 @@ async def diagnose(
         ConfigurationError: If a provider would refuse the scopes, the store or the session.
         TokenProviderError: If an internal error ended the requests.
     """
-    source = TokenProvider(store=store, session=session).source(client, scopes)
+    source = _OwnProvider(store=store, session=session).source(client, scopes)
     if session is not None:  # the provider checks this only before a token request
         check_netrc(session, client.origin)
     text = text_of(scopes)
@@ -247,7 +253,7 @@ class Doctor:
             if isinstance(event, TokenFetched):
                 fetched.put_nowait(event)
 
-        async with TokenProvider(retry=retry, session=session, observers=[observe]) as provider:
+        async with _OwnProvider(retry=retry, session=session, observers=[observe]) as provider:
 
             async def request(client: OktaClient, name: str) -> ScopeRequest:
                 scopes = self._sets[name]
