@@ -353,9 +353,10 @@ def test_the_clients_that_are_counted_are_bounded(
 ) -> None:
     """The causes that are told are bounded in number, so a habit of many clients is no flood."""
     monkeypatch.setattr(misuse, "_MAX_CAUSES", 2)
+    vaults = [Vault() for _ in range(4)]  # all alive, so that each has an identity of its own
     for number in range(5):
-        for _ in range(4):
-            method = ClientSecretBasic(Vault().read)
+        for vault in vaults:
+            method = ClientSecretBasic(vault.read)
             judge.check_request(key_of(method, client_id=f"0oa{number}"))
     judge._emit.deliver()
 
