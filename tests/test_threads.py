@@ -100,6 +100,23 @@ async def test_peek_starts_a_renewal_that_is_due() -> None:
         assert source.peek() is not token
 
 
+async def test_a_renewal_that_is_no_longer_due_is_left_alone() -> None:
+    """If the token is gone when the event loop looks at a thread's use of it, nothing is sent."""
+    async with world() as here:
+        source = here.source()
+        token = await source.get_token()
+        source._entry.used = 0
+        await here.advance(3500)
+        with ThreadPoolExecutor(1) as thread:
+            peeked = thread.submit(source.peek).result(5)  # the event loop waits meanwhile
+        dropped = source.invalidate(token)
+        await settle()
+
+        assert (peeked, dropped) == (token, True)
+        assert here.sandbox.token_requests == 1
+        assert here.is_idle()
+
+
 async def test_peek_finds_the_entry_that_took_the_place_of_its_own() -> None:
     """A source whose entry was evicted sees the token of the key that another source fetched."""
     async with world(max_tokens=1) as here:
