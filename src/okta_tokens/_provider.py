@@ -72,9 +72,9 @@ class TokenProvider(Unserializable):
             The message lists every problem.
     """
 
-    _is_apart: ClassVar[bool] = False
-    """Whether it is no provider of a service's: it logs nothing, and no other one is judged by it.
-    The doctor has one, which runs inside services."""
+    _is_diagnostic: ClassVar[bool] = False
+    """Whether this is the doctor's provider, which may run beside one of a service: it logs nothing,
+    and does not count as a second provider."""
 
     def __init__(  # noqa: PLR0913 - every option of a provider, by keyword
         self,
@@ -112,7 +112,9 @@ class TokenProvider(Unserializable):
         retry = RetryPolicy() if retry is None else retry
         self._clock = SystemClock() if clock is None else clock
         self._wall_time = self._clock.wall_time
-        self._emitter = emit = Emitter(observers if self._is_apart else (log_event, *observers))
+        self._emitter = emit = Emitter(
+            observers if self._is_diagnostic else (log_event, *observers)
+        )
         self._schedule = Schedule(self._clock)
         self._store = None
         if store is not None:
@@ -158,7 +160,7 @@ class TokenProvider(Unserializable):
             random=random.random,
             emit=emit,
             sharing=sharing,
-            is_apart=self._is_apart,
+            is_diagnostic=self._is_diagnostic,
         )
         self._revoker = TokenRevoker(schedule=self._schedule, registry=self._registry, emit=emit)
         self._lifecycle = Lifecycle(self._stop_serving)

@@ -100,14 +100,18 @@ class Misuse:
         refresh: When tokens are renewed.
         retry: How long a request may take.
         emit: Called with every event.
-        is_apart: Whether the provider is none of a service's, so that another one beside it is no
-            waste.
+        is_diagnostic: Whether this is the doctor's provider, which does not count as a second one.
     """
 
     def __init__(
-        self, refresh: RefreshPolicy, retry: RetryPolicy, emit: Emitter, *, is_apart: bool = False
+        self,
+        refresh: RefreshPolicy,
+        retry: RetryPolicy,
+        emit: Emitter,
+        *,
+        is_diagnostic: bool = False,
     ) -> None:
-        self._is_apart = is_apart
+        self._is_diagnostic = is_diagnostic
         self._refresh = refresh
         self._retry = retry
         self._emit = emit
@@ -192,7 +196,7 @@ class Misuse:
             now: The present moment, in seconds of boot time.
             usable_until: When the token becomes unusable, in seconds of boot time.
         """
-        if self._is_apart:
+        if self._is_diagnostic:
             return
         if FETCHES.record(key, self._owner, now=now, usable_until=usable_until):
             self._emit(ProviderNotReused(key=key, advice=_PROVIDER))

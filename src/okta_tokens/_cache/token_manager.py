@@ -96,7 +96,7 @@ class TokenManager:
         random: Draws from the unit interval.
         emit: Called with every event.
         sharing: Shares tokens with other processes; None if there is no store.
-        is_apart: Whether no other provider of this process is judged by its fetches.
+        is_diagnostic: Whether this is the manager of the doctor's provider; see `Misuse`.
     """
 
     def __init__(  # noqa: PLR0913 - each is another part, and given once
@@ -111,7 +111,7 @@ class TokenManager:
         random: Random,
         emit: Emitter,
         sharing: SharedFetch | None = None,
-        is_apart: bool = False,
+        is_diagnostic: bool = False,
     ) -> None:
         self._clock = clock
         self._schedule = schedule
@@ -121,7 +121,7 @@ class TokenManager:
         self._random = random
         self._emit = emit
         self._sharing = sharing
-        self._misuse = Misuse(refresh, retry, emit, is_apart=is_apart)
+        self._misuse = Misuse(refresh, retry, emit, is_diagnostic=is_diagnostic)
         self._is_stopped = False
         self._to_renew: set[TokenKey] = set()  # until the event loop has looked at them
         self.errors_served = Counter[type[TokenProviderError]]()

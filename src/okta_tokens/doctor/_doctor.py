@@ -65,7 +65,7 @@ CONFIGURATION = "configuration"
 class _OwnProvider(TokenProvider):
     """The doctor's provider: what it finds is a result, and no event of the service's log."""
 
-    _is_apart = True
+    _is_diagnostic = True
 
 
 async def diagnose(
