@@ -420,7 +420,7 @@ def test_a_loop_that_closes_between_check_and_call(monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_closed_loop_is_asked_for_nothing() -> None:
-    """What a thread leaves to an event loop that was closed just now is dropped without an error."""
+    """What a thread leaves to an event loop that was just closed is dropped without an error."""
     async with world() as here:
         lifecycle, seen = here.provider._lifecycle, list[int]()
         loop = asyncio.new_event_loop()

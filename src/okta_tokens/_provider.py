@@ -73,8 +73,8 @@ class TokenProvider(Unserializable):
     """
 
     _is_diagnostic: ClassVar[bool] = False
-    """Whether this is the doctor's provider, which may run beside one of a service: it logs nothing,
-    and does not count as a second provider."""
+    """Whether this is the doctor's provider, which may run beside that of a service: it logs
+    nothing, and does not count as a second provider."""
 
     def __init__(  # noqa: PLR0913 - every option of a provider, by keyword
         self,
