@@ -115,8 +115,8 @@ class Sandbox(SandboxState):
         except BaseException:
             await self.aclose()
             raise
-        self.port = site.port
-        self.started_at = self.wall_time()
+        self.port: int = site.port
+        self.started_at: float = self.wall_time()
         return self
 
     async def aclose(self) -> None:

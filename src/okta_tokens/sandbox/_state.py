@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from okta_tokens.sandbox._access_policy import AccessPolicy
 from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient, scope_set
@@ -20,6 +20,9 @@ from okta_tokens.sandbox._issued_tokens import TokenRegistry
 from okta_tokens.sandbox._rate_limits import RateWindow
 from okta_tokens.sandbox._received_request import ReceivedRequest
 from okta_tokens.sandbox._verification import Verifier
+
+if TYPE_CHECKING:
+    from okta_tokens.sandbox._keys import SigningKey
 
 ORG_LIFETIME: Final = 3600
 """The lifetime of an org server's token in seconds. Okta fixes it."""
@@ -71,21 +74,21 @@ class SandboxState(Counters):
         if warning is not None:
             warnings.warn(warning, stacklevel=2)
         self.host = host
-        self.port = port
+        self.port: int = port
         self.ssl_context = ssl_context
         self.wall_time = wall_time
         self.on_request = on_request
-        self.authorization_servers = frozenset(authorization_servers)
+        self.authorization_servers: frozenset[str] = frozenset(authorization_servers)
         self.concurrency_limit = concurrency_limit
         self.latency: float | tuple[float, float] = 0.0
-        self.date_offset = 0.0
-        self.started_at = wall_time()
-        self.tokens = TokenRegistry()
-        self.faults = FaultPlan()
-        self.verifier = Verifier(self.authorization_servers, dpop_nonce_lifetime)
+        self.date_offset: float = 0.0
+        self.started_at: float = wall_time()
+        self.tokens: TokenRegistry = TokenRegistry()
+        self.faults: FaultPlan = FaultPlan()
+        self.verifier: Verifier = Verifier(self.authorization_servers, dpop_nonce_lifetime)
         self.nonce_on_every_answer = True
         self.resource_nonce = resource_nonce
-        self.signing_key = None
+        self.signing_key: SigningKey | None = None
         if signed_tokens:
             # The extra is imported only when it is needed.
             from okta_tokens.sandbox._keys import SigningKey  # noqa: PLC0415
