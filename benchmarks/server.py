@@ -212,8 +212,8 @@ class _CountingPlan(FaultPlan):
         super().__init__()
         self.counts_by_name = Counter[str]()
 
-    def take(self, uptime: float) -> Fault | None:
-        fault = super().take(uptime)
+    def take(self, now: float, started_at: float) -> Fault | None:
+        fault = super().take(now, started_at)
         if fault is not None:
             self.counts_by_name[fault.name] += 1
         return fault

@@ -88,8 +88,9 @@ LOADED_LATER = {
     "okta_tokens._model.refusals": "only a refusal needs it",
     "okta_tokens._sharing.circuit_breaker": "only a provider with a store needs it",
     "okta_tokens._sharing.guarded_store": "only a provider with a store needs it",
+    "okta_tokens.sandbox._keys": "it needs an extra",
 }
-"""Modules of the core that are imported when they are first needed, each with the reason."""
+"""Modules that are imported when they are first needed, each with the reason."""
 
 
 def modules() -> dict[str, ast.Module]:

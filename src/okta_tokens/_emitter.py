@@ -30,7 +30,7 @@ class Emitter:
         self._pending: deque[Event] = deque(maxlen=_MAX_PENDING)
         self._call_soon: Callable[[], object] | None = None
         self._scheduled = False
-        self.counts = Counter[type[Event]]()
+        self.counts: Counter[type[Event]] = Counter()
         """The number of events of each type."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -66,7 +66,7 @@ class Lifecycle:
     """
 
     def __init__(self, stop_serving: Callable[[], None]) -> None:
-        self.state = State.NEW
+        self.state: State = State.NEW
         self._stop_serving = stop_serving
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None  # of the event loop

@@ -118,12 +118,12 @@ class FetchError(TokenProviderError):
 
     def __init__(self, message: str, **facts: Unpack[FetchFacts]) -> None:
         super().__init__(message)
-        self.key = facts.get("key")
-        self.attempts = facts.get("attempts", 0)
-        self.retryable = facts.get("retryable", False)
-        self.request_id = facts.get("request_id")
-        self.error_id = facts.get("error_id")
-        self.headers = facts.get("headers", _NO_HEADERS)
+        self.key: KeyDescription | None = facts.get("key")
+        self.attempts: int = facts.get("attempts", 0)
+        self.retryable: bool = facts.get("retryable", False)
+        self.request_id: str | None = facts.get("request_id")
+        self.error_id: str | None = facts.get("error_id")
+        self.headers: Mapping[str, str] = facts.get("headers", _NO_HEADERS)
 
     def __str__(self) -> str:
         """Return the message, then what identifies the failed request, in square brackets."""

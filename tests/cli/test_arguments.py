@@ -26,6 +26,21 @@ from okta_tokens.sandbox import Fault
         (arguments.fault, "503", (Fault.status(503), None)),
         (arguments.fault, "drop", (Fault.drop(), None)),
         (arguments.fault, "junk:2", (Fault.junk(), 2)),
+        (arguments.fault_name, "outage", "outage"),
+        (arguments.fault_name, "504", "504"),
+        (arguments.fault_name, "none", "none"),
+        (arguments.duration, "30", 30.0),
+        (arguments.duration, "30s", 30.0),
+        (arguments.duration, "1.5m", 90.0),
+        (arguments.duration, "1h", 3600.0),
+        (arguments.duration, "500ms", 0.5),
+        (arguments.whole_duration, "1m", 60),
+        (arguments.changed_latency, "0", 0.0),
+        (arguments.changed_latency, "2s", 2.0),
+        (arguments.changed_latency, "100ms-2", (0.1, 2.0)),
+        (arguments.offset, "+5m", 300.0),
+        (arguments.offset, "-5m", -300.0),
+        (arguments.offset, "0", 0.0),
     ],
 )
 def test_a_valid_word_becomes_a_value(
@@ -54,6 +69,14 @@ def test_a_valid_word_becomes_a_value(
             (arguments.fault, text)
             for text in ("404", "5_03", "\u0665\u0660\u0663", "flood", "drop:0", "drop:")
         ),
+        *((arguments.fault_name, text) for text in ("404", "flood", "drop:1", "drop:", "none:1")),
+        *(
+            (arguments.duration, text)
+            for text in ("0", "0s", "-1s", "30 s", "30S", "1d", "s", "", "\u0665s", "9" * 5000)
+        ),
+        *((arguments.whole_duration, text) for text in ("500ms", "1.5s", "0", "x")),
+        *((arguments.changed_latency, text) for text in ("2s-1s", "-1", "1s-", "x", "1-2-3")),
+        *((arguments.offset, text) for text in ("", "+", "++5m", "+-5m", "soon")),
     ],
 )
 def test_an_invalid_word_is_rejected(parse: Callable[[str], object], text: str) -> None:
@@ -62,7 +85,7 @@ def test_an_invalid_word_is_rejected(parse: Callable[[str], object], text: str) 
         parse(text)
 
 
-@pytest.mark.parametrize("name", arguments.FAULTS)
+@pytest.mark.parametrize("name", Fault.names())
 def test_every_fault_has_a_name(name: str) -> None:
     """Every fault that the help names exists."""
     fault, times = arguments.fault(name)

@@ -10,7 +10,11 @@ import pytest
 from okta_tokens import cli
 from okta_tokens.cli._parser import _without_words
 
-COMMANDS = ("get", "doctor", "sandbox", "store-key", "demo")
+COMMANDS = (
+    *("get", "doctor", "sandbox", "store-key", "demo"),
+    *("sandbox status", "sandbox fault", "sandbox latency", "sandbox lifetime"),
+    *("sandbox clock", "sandbox revoke", "sandbox secret"),
+)
 SECRETS = (
     "Canary-Secret-5f0c7e1b9d",
     "canarysecretcanarysecret",
@@ -25,7 +29,7 @@ SECRETS = (
 def flags(command: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Return the flags that the help of a command names."""
     with pytest.raises(SystemExit):
-        cli.main([command, "--help"])
+        cli.main([*command.split(), "--help"])
     return sorted(set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out)))
 
 
@@ -44,8 +48,9 @@ def test_no_word_is_repeated(command: str, secret: str, capsys: pytest.CaptureFi
     """However a secret gets onto the command line, no error repeats it."""
     known = flags(command, capsys)
     unknown = ["--secret", "--client-secret", "--token", "-s"]
-    lines = [[command, secret], [secret], [secret, command]]
-    lines += [[command, *words] for flag in known + unknown for words in misuses(flag, secret)]
+    start = command.split()
+    lines = [[*start, secret], [secret], [secret, *start], [start[0], secret, *start[1:]]]
+    lines += [[*start, *words] for flag in known + unknown for words in misuses(flag, secret)]
     parser, errors = cli._make_parser(), []
     for line in lines:
         try:
@@ -68,6 +73,11 @@ def test_no_word_is_repeated(command: str, secret: str, capsys: pytest.CaptureFi
         (["get", "--auth-method", "hunter2"], "argument --auth-method: give one of: "),
         (["get", "--header=hunter2"], "argument --header: the value is invalid; see --help"),
         (["get", "--domain"], "argument --domain: expected one argument"),
+        (["sandbox", "hunter2"], "argument [ACTION]: give one of: 'status', 'fault', "),
+        (["sandbox", "fault", "hunter2"], "argument NAME: give a fault, one of: a 5xx status, "),
+        (["sandbox", "fault", "drop", "hunter2"], "argument DURATION: give a duration, for "),
+        (["sandbox", "clock", "hunter2"], "argument OFFSET: give +5m if the clock is ahead, "),
+        (["sandbox", "secret", "hunter2"], "unknown arguments, which are not repeated here; "),
         (["sandbox", "--port", "hunter2"], "argument --port: give a port number from 0 to 65535"),
         (["sandbox", "--public-key", "hunter2"], "argument --public-key: the file cannot be read"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from okta_tokens.sandbox import Fault
-from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, FaultPlan
+from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, FaultPlan, Timed
 from okta_tokens.sandbox._rate_limits import RateState
 from okta_tokens.sandbox._responses import Response
 
@@ -49,7 +49,7 @@ def test_queued_faults_come_first_and_outage_windows_last() -> None:
     """A queued fault comes before the lasting fault, and that before an outage window."""
     plan = FaultPlan()
     plan.windows = ((10, 5),)
-    assert [plan.take(uptime) for uptime in (9, 10, 14.9, 15)] == [
+    assert [plan.take(1000 + uptime, 1000) for uptime in (9, 10, 14.9, 15)] == [
         None,
         DEFAULT_OUTAGE,
         DEFAULT_OUTAGE,
@@ -58,4 +58,47 @@ def test_queued_faults_come_first_and_outage_windows_last() -> None:
 
     plan.lasting = Fault.junk()
     plan.queue.append(Fault.html())
-    assert [plan.take(12), plan.take(12)] == [Fault.html(), Fault.junk()]
+    assert [plan.take(12, 0), plan.take(12, 0)] == [Fault.html(), Fault.junk()]
+
+
+def test_a_timed_fault_comes_after_the_queue_and_before_the_lasting_fault() -> None:
+    """A timed fault comes after queued faults, and the lasting fault returns at its end."""
+    plan = FaultPlan()
+    plan.lasting, plan.timed = Fault.junk(), Timed(Fault.drop(), until=15)
+    plan.windows = ((10, 5),)
+    plan.queue.append(Fault.html())
+
+    assert [plan.take(now, 0) for now in (14, 14.9, 15)] == [
+        Fault.html(),
+        Fault.drop(),
+        Fault.junk(),
+    ]
+    assert [*plan.under_way(14, 0)] == [
+        (Fault.drop(), 1),
+        (Fault.junk(), None),
+        (DEFAULT_OUTAGE, 1),
+    ]
+
+
+def test_clearing_ends_every_fault() -> None:
+    """After `clear` there is no queued, timed, lasting or planned fault."""
+    plan = FaultPlan()
+    plan.lasting, plan.timed, plan.windows = Fault.junk(), Timed(Fault.drop(), 99), ((10, 5),)
+    plan.queue.append(Fault.html())
+    plan.clear()
+
+    assert plan.take(12, 0) is None
+
+
+@pytest.mark.parametrize("name", ["404", "5032", "flood", "none", "", "\u0665\u0660\u0663"])
+def test_an_unknown_name_is_not_repeated(name: str) -> None:
+    """A name that no fault has brings an error with the names of the faults."""
+    with pytest.raises(ValueError, match=r"^give a fault, one of: a 5xx status, outage, html, "):
+        Fault.named(name)
+
+
+def test_a_fault_has_a_name_on_the_command_line() -> None:
+    """A 5xx status and each of the names are faults."""
+    assert Fault.named("504") == Fault.status(504)
+    assert Fault.named("outage") == Fault.status(503)
+    assert len({Fault.named(name).name for name in Fault.names()}) == len(Fault.names()) == 11

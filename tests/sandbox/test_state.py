@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, Sandbox, SandboxClient
+from tests.sandbox.jwts import ec_key, public
 
 
 def test_there_is_no_origin_before_the_port_is_known() -> None:
@@ -123,6 +124,88 @@ def test_latency_is_a_number_or_a_repeatable_random_one() -> None:
     drawn = [first.delay() for _ in range(20)]
     assert drawn == [second.delay() for _ in range(20)]
     assert all(1 <= delay <= 2 for delay in drawn)
+
+
+def test_a_fault_for_some_seconds_ends_by_the_servers_clock() -> None:
+    """A timed fault ends by the server's clock, the next call replaces it, and 0 ends it."""
+    now = [100.0]
+    sandbox = Sandbox(wall_time=lambda: now[0])
+
+    def fault() -> Fault | None:
+        return sandbox.faults.take(now[0], sandbox.started_at)
+
+    sandbox.fail_for(30)
+    sandbox.fail_for(20, Fault.drop())
+    assert fault() == Fault.drop()
+    now[0] += 20
+    assert fault() is None
+
+    sandbox.fail_for(30)
+    assert fault() == Fault.status(503)
+    sandbox.fail_for(0)
+    assert fault() is None
+    sandbox.fault = Fault.junk()
+    sandbox.clear_faults()
+    assert fault() is None
+
+
+def test_a_latency_for_some_seconds_ends_by_the_servers_clock() -> None:
+    """A timed latency replaces the latency until its end."""
+    now = [100.0]
+    sandbox = Sandbox(wall_time=lambda: now[0])
+    sandbox.latency = 1.0
+    sandbox.slow_for(30, 5.0)
+    assert (sandbox.delay(), sandbox.current_latency()) == (5.0, (5.0, 30.0))
+
+    now[0] += 30
+    assert (sandbox.delay(), sandbox.current_latency()) == (1.0, (1.0, None))
+
+
+def test_lifetime_and_rate_limit_are_changed_and_checked_at_any_time() -> None:
+    """A new lifetime and a new limit are for the next request, and are checked as the first."""
+    sandbox = Sandbox(rate_limit=1, lifetime=300)
+    window = sandbox.window("default")
+    assert [window.take(0).exceeded for _ in range(2)] == [False, True]
+
+    sandbox.rate_limit = 3
+    sandbox.lifetime = 5
+    assert [window.take(0).exceeded for _ in range(2)] == [False, True]
+    assert sandbox.token_lifetime("default", []) == 5
+    with pytest.raises(ValueError, match=r"^lifetime or lifetimes has a value of less"):
+        sandbox.lifetime = 0
+    with pytest.raises(ValueError, match=r"^lifetime is not a number"):
+        sandbox.lifetime = "5"  # type: ignore[assignment]  # deliberately
+    with pytest.raises(ValueError, match=r"^rate_limit is not a number"):
+        sandbox.rate_limit = True
+    assert (sandbox.lifetime, sandbox.rate_limit) == (5, 3)
+
+
+def test_a_rotation_replaces_the_secrets_of_a_client() -> None:
+    """The new secret is the first; the newest old one stays if asked, and the scopes stay."""
+    sandbox = Sandbox([SandboxClient("app", ["one", "two"], scopes=["a"])])
+
+    assert sandbox.rotate_secret(secret="three", keep_old=True) == "three"
+    assert sandbox.client("app").secrets == ("three", "one")
+    made = sandbox.rotate_secret("app")
+    assert (sandbox.client("app").secrets, len(made)) == ((made,), 64)
+    assert sandbox.rotate_secret("app") != made
+    assert sandbox.client("app").scopes == {"a"}
+
+
+def test_a_rotation_that_is_impossible_changes_nothing() -> None:
+    """Without a single client, with keys instead of a secret, or with a bad secret: an error."""
+    keys = SandboxClient("keys", keys=[public(ec_key())])
+    sandbox = Sandbox([SandboxClient("app", ["one"]), keys])
+
+    with pytest.raises(ValueError, match="client_id is missing"):
+        sandbox.rotate_secret()
+    with pytest.raises(ValueError, match="because it has keys"):
+        sandbox.rotate_secret("keys")
+    with pytest.raises(ValueError, match="a secret is empty"):
+        sandbox.rotate_secret("app", secret="")
+    with pytest.raises(KeyError):
+        sandbox.rotate_secret("other")
+    assert sandbox.client("app").secrets == ("one",)
 
 
 def test_outage_windows_are_copied() -> None:

@@ -59,14 +59,14 @@ class TokenRequest(Unserializable):
         credential: Hashable = None,
         parameters: Fields = (),
     ) -> None:
-        self.url = url
-        self.client_id = client_id
-        self.form = form
-        self.headers = headers
-        self.now = now
+        self.url: str = url
+        self.client_id: str = client_id
+        self.form: dict[str, str] = form
+        self.headers: dict[str, str] = headers
+        self.now: float = now
         self.secrets: list[str] = [] if secrets is None else secrets
-        self.credential = credential
-        self.parameters = parameters
+        self.credential: Hashable = credential
+        self.parameters: Fields = parameters
 
     def __repr__(self) -> str:
         """Return the URL and the client id, without form, headers and secrets."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
+from typing import Any
 
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
@@ -125,34 +127,35 @@ class Entry(Timer):
     )
 
     def __init__(self, key: TokenKey) -> None:
-        self.instant = self.callback = None
-        self.key = key
+        self.instant: float | None = None
+        self.callback: Callable[[Any], object] | None = None
+        self.key: TokenKey = key
         self.token: AccessToken | None = None
-        self.opens = _NEVER
+        self.opens: float = _NEVER
         """The beginning of the window, in seconds of wall time."""
-        self.closes = _CLOSED
+        self.closes: float = _CLOSED
         """The end of the window, in seconds of wall time."""
-        self.used = 0
-        self.kept_fresh = False
-        self.detached = False
+        self.used: int = 0
+        self.kept_fresh: bool = False
+        self.detached: bool = False
         """True once the cache has dropped the entry: its sources must look the key up again."""
-        self.lifetime = 0.0
-        self.refresh_at = _NEVER
+        self.lifetime: float = 0.0
+        self.refresh_at: float = _NEVER
         """When the renewal is due, in seconds of boot time."""
-        self.renew_after = _CLOSED
+        self.renew_after: float = _CLOSED
         """Before this instant no renewal starts, in seconds of boot time."""
-        self.refuse_until = _CLOSED
+        self.refuse_until: float = _CLOSED
         """The end of the cool-down, in seconds of boot time."""
-        self.adopt_after = _CLOSED
+        self.adopt_after: float = _CLOSED
         """Before this instant the store is not read during the cool-down, in seconds of boot
         time."""
-        self.failed_renewals = 0
+        self.failed_renewals: int = 0
         """How many renewals have failed since the token arrived."""
-        self.failed_fetches = 0
+        self.failed_fetches: int = 0
         """How many fetches have failed in a row."""
-        self.failing_since = _NEVER
+        self.failing_since: float = _NEVER
         """When the first of these fetches and renewals failed, in seconds of boot time."""
-        self.granted = key.scope
+        self.granted: str = key.scope
         """The scopes of the last token, joined by spaces; at first, the requested ones."""
         self.error: TokenProviderError | None = None
         self._damping: Damping | None = None

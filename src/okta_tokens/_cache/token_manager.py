@@ -124,11 +124,11 @@ class TokenManager:
         self._misuse = Misuse(refresh, retry, emit, is_diagnostic=is_diagnostic)
         self._is_stopped = False
         self._to_renew: set[TokenKey] = set()  # until the event loop has looked at them
-        self.errors_served = Counter[type[TokenProviderError]]()
+        self.errors_served: Counter[type[TokenProviderError]] = Counter()
         """The number of errors that callers got, of each type."""
         self._max_flights = max(_MIN_FLIGHT_LIMIT, 2 * max_tokens)
-        self.entries = EntryCache(max_tokens, self._evict)
-        self.flights = SingleFlight[TokenKey, Result](self._fly, schedule)
+        self.entries: EntryCache = EntryCache(max_tokens, self._evict)
+        self.flights: SingleFlight[TokenKey, Result] = SingleFlight(self._fly, schedule)
         self._renewals = Renewals(
             self.entries,
             self.flights,

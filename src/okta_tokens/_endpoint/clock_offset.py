@@ -30,7 +30,7 @@ class ClockOffset:
     __slots__ = ("_is_known", "_unconfirmed", "seconds")
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds: float = 0.0
         """Seconds by which Okta's clock is ahead of this machine's."""
         self._is_known = False
         self._unconfirmed: float | None = None

@@ -108,7 +108,7 @@ class Endpoint:
         self._nonces: LRUCache[str | None, str] = LRUCache(_MAX_NONCES)
         self._under_way: dict[Operation[Any], None] = {}
         self._clock_offset = ClockOffset()
-        self.pauses = Pauses(
+        self.pauses: Pauses = Pauses(
             clock=clock,
             clock_offset=self._clock_offset,
             max_pause=policy.max_pause,
@@ -116,7 +116,7 @@ class Endpoint:
             count_waiters=self._count_waiters,
             store=store,
         )
-        self.response_time = 0.0
+        self.response_time: float = 0.0
         """How long the latest token responses took, in seconds: quick to rise, slow to fall."""
 
     @property

@@ -111,7 +111,7 @@ class Route:
         self._host = urlsplit(origin).hostname or ""
         self._addresses = loopback_addresses(self._host)
         has_name = origin.startswith("http:") and self._addresses != (self._host,)
-        self.middlewares = (self,) if given or has_name else ()
+        self.middlewares: tuple[Route, ...] = (self,) if given or has_name else ()
         """The middlewares that a request on this route needs."""
 
     def begin(self) -> None:

@@ -88,16 +88,16 @@ class Operation(ABC, Generic[T]):
     )
 
     def __init__(self, flight: Flight[Any, Any], key: TokenKey, *secrets: str) -> None:
-        self.flight = flight
-        self.key = key
-        self.secrets = [*secrets]
-        self.requests_sent = 0
-        self.authentication = key.client.authentication
+        self.flight: Flight[Any, Any] = flight
+        self.key: TokenKey = key
+        self.secrets: list[str] = [*secrets]
+        self.requests_sent: int = 0
+        self.authentication: ClientAuthentication = key.client.authentication
         """The client's authentication, with the credential of the last attempt if there was one."""
         self.resolved: ClientAuthentication | CredentialError | None = None
         """The result of the callable for the credential, if it was called before the first attempt.
         """
-        self.clock_offset = 0.0
+        self.clock_offset: float = 0.0
         """The clock offset that dated the last request, in seconds."""
 
     def __repr__(self) -> str:
@@ -196,7 +196,7 @@ class FetchOperation(Operation[TokenResponse]):
 
     def count_request(self, emit: Emitter, boot_time: Callable[[], float]) -> None:
         """Count a request that is about to be sent, and emit that a token is requested."""
-        self.requests_sent += 1
+        super().count_request(emit, boot_time)
         emit.emit_lazily(
             TokenRequested,
             lambda: TokenRequested(

@@ -78,8 +78,8 @@ class SystemClock:
     """The machine's own clocks."""
 
     def __init__(self) -> None:
-        self.boot_time = _boot_time_function()
-        self.wall_time = time.time
+        self.boot_time: Callable[[], float] = _boot_time_function()
+        self.wall_time: Callable[[], float] = time.time
 
     async def sleep_until(self, instant: float) -> None:
         """Wait until `boot_time()` reaches an instant; yield to the event loop at least once.

@@ -47,7 +47,7 @@ class Record:
     asks: `asdict`, `replace`, `fields`, serializers.
     """
 
-    __signature__ = _Signature()
+    __signature__: ClassVar[_Signature] = _Signature()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 - the annotations of a subclass say it

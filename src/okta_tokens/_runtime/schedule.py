@@ -213,11 +213,12 @@ class Deadline(Timer):
     __slots__ = ("_end", "_others", "_own", "_schedule", "_task", "caught")
 
     def __init__(self, schedule: Schedule, end: float) -> None:
-        self.instant = self.callback = None
+        self.instant: float | None = None
+        self.callback: Callable[[Any], object] | None = None
         self._schedule = schedule
         self._end = end
         self._own = 0  # cancellations by this deadline
-        self.caught = False
+        self.caught: bool = False
         """Whether the deadline ended the body."""
 
     def __enter__(self) -> Self:

@@ -39,27 +39,28 @@ class Flight(Timer, Generic[K, T]):
     )
 
     def __init__(self, key: K) -> None:
-        self.instant = self.callback = None
-        self.key = key
+        self.instant: float | None = None
+        self.callback: Callable[[Any], object] | None = None
+        self.key: K = key
         self.result: T | None = None
         """What the work returned; `None` before the landing, and if the work was cancelled."""
-        self.landed = False
+        self.landed: bool = False
         """Whether the work is over."""
-        self.interrupted = False
+        self.interrupted: bool = False
         """Whether the work ended by `KeyboardInterrupt` or `SystemExit`."""
-        self.wanted = False
+        self.wanted: bool = False
         """Whether a caller has ever waited for this flight."""
-        self.wanted_since = 0.0
+        self.wanted_since: float = 0.0
         """When the first caller came, in seconds of boot time."""
-        self.urgent = False
+        self.urgent: bool = False
         """Whether the work is of no use if it does not begin now."""
-        self.forced = False
+        self.forced: bool = False
         """Whether the work must be done, even if its result is at hand."""
-        self.reason = ""
+        self.reason: str = ""
         """Why the work is done, for whoever reports about it."""
-        self.started_at = 0.0
+        self.started_at: float = 0.0
         """When the flight started, in seconds of boot time."""
-        self.deadline = -math.inf
+        self.deadline: float = -math.inf
         """When the last waiter gives up, in seconds of boot time."""
         # The waiters in the order of their deadlines. Two lists, because a list of pairs would give
         # the garbage collector one more object for each of a hundred thousand waiters.

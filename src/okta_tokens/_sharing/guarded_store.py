@@ -82,8 +82,8 @@ class GuardedStore:
         self._reported_at = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self.allows_call = self._breaker.allows_call
-        self.record_success = self._breaker.record_success
+        self.allows_call: Callable[[], bool] = self._breaker.allows_call
+        self.record_success: Callable[[], None] = self._breaker.record_success
 
     @property
     def lease(self) -> float:

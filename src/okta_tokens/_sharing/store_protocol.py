@@ -32,11 +32,11 @@ class SharedToken(Unserializable):
         lifetime: float,
         expires_at: float,
     ) -> None:
-        self.value = value
-        self.token_type = token_type
-        self.scopes = scopes
-        self.lifetime = lifetime
-        self.expires_at = expires_at
+        self.value: str = value
+        self.token_type: str = token_type
+        self.scopes: frozenset[str] = scopes
+        self.lifetime: float = lifetime
+        self.expires_at: float = expires_at
 
     def __repr__(self) -> str:
         """Return everything except the value."""

@@ -18,8 +18,8 @@ from typing import TypeGuard
 try:
     import grpc
     from grpc import aio
-except ModuleNotFoundError as error:
-    error.add_note("install the extra: pip install 'okta-tokens[grpc]'")
+except ModuleNotFoundError as _error:
+    _error.add_note("install the extra: pip install 'okta-tokens[grpc]'")
     raise
 
 from okta_tokens import TokenSource

@@ -15,8 +15,8 @@ from typing import Any
 
 try:
     import httpx
-except ModuleNotFoundError as error:
-    error.add_note("install the extra: pip install 'okta-tokens[httpx]'")
+except ModuleNotFoundError as _error:
+    _error.add_note("install the extra: pip install 'okta-tokens[httpx]'")
     raise
 
 from okta_tokens.adapters._httpx_flow import TokenFlow

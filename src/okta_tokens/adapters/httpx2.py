@@ -17,8 +17,8 @@ from typing import Any
 
 try:
     import httpx2
-except ModuleNotFoundError as error:
-    error.add_note("install the extra: pip install 'okta-tokens[httpx2]'")
+except ModuleNotFoundError as _error:
+    _error.add_note("install the extra: pip install 'okta-tokens[httpx2]'")
     raise
 
 from okta_tokens.adapters._httpx_flow import TokenFlow

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from okta_tokens import __version__
-from okta_tokens.cli import _get, _sandbox, _store_key
+from okta_tokens.cli import _get, _store_key
 from okta_tokens.cli._console import (
     BROKEN_PIPE,
     EXIT_CODES,
@@ -21,6 +21,7 @@ from okta_tokens.cli._console import (
 from okta_tokens.cli._parser import Parser
 from okta_tokens.cli.demo import command as demo_command
 from okta_tokens.cli.doctor import command as doctor_command
+from okta_tokens.cli.sandbox import command as sandbox_command
 
 __all__ = ["main"]
 
@@ -28,13 +29,13 @@ _DESCRIPTION = """\
 Okta access tokens from the client-credentials flow.
 
   okta-tokens demo       show what the package does, on its own local server; takes half a minute
-  okta-tokens sandbox    run that server, which behaves like Okta, to work without an Okta org
+  okta-tokens sandbox    run or steer that server, which behaves like Okta, without an Okta org
   okta-tokens get        fetch one token and print it
   okta-tokens doctor     find out why a token cannot be fetched
   okta-tokens store-key  generate a key for a store that several processes share
 """
 
-_COMMANDS = (_get, doctor_command, _sandbox, _store_key, demo_command)
+_COMMANDS = (_get, doctor_command, sandbox_command, _store_key, demo_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,27 +8,14 @@ from __future__ import annotations
 import math
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable
 
 from okta_tokens.sandbox import Fault
 
 _LAST_PORT = 65_535
 _WHOLE = re.compile(r"[0-9]{1,9}")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|)")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "": 1}
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")  # Python also reads 1_0, 1e3 and other digits
-
-FAULTS: dict[str, Callable[[], Fault]] = {
-    "html": Fault.html,
-    "junk": Fault.junk,
-    "empty": Fault.empty,
-    "huge": Fault.huge,
-    "drip": Fault.drip,
-    "drop": Fault.drop,
-    "truncate": Fault.truncate,
-    "redirect": lambda: Fault.redirect("https://example.com/"),
-    "rate-limit": Fault.rate_limited,
-    "concurrency-limit": Fault.concurrency_limited,
-}
-"""The faults that have a name on the command line; a 5xx status is one, too."""
 
 
 def seconds(text: str) -> float:
@@ -110,13 +97,76 @@ def fault(text: str) -> tuple[Fault, int | None]:
     """
     name, colon, number = text.partition(":")
     times = count(number) if colon else None
-    if name in FAULTS:
-        return FAULTS[name](), times
     try:
-        return Fault.status(int(name) if _WHOLE.fullmatch(name) else 0), times
-    except ValueError:
-        names = ", ".join(["a 5xx status", *FAULTS])
-        raise ArgumentTypeError(f"give a fault, one of: {names}") from None
+        return Fault.named(name), times
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def fault_name(text: str) -> str:
+    """Check the name of a fault, or `none`.
+
+    Raises:
+        ArgumentTypeError: If no fault has this name.
+    """
+    if text != "none":
+        fault(text.replace(":", " "))  # a number of requests is no part of this name
+    return text
+
+
+def duration(text: str) -> float:
+    """Parse a duration: 30s, 2m, 1h, 500ms, or a number of seconds.
+
+    Raises:
+        ArgumentTypeError: If the text is anything else, or the duration is 0.
+    """
+    length = _duration(text)
+    if not length > 0:
+        raise ArgumentTypeError("give a duration, for example 30s, 2m, 1h or 500ms")
+    return length
+
+
+def whole_duration(text: str) -> int:
+    """Parse a duration of at least one second, without a fraction of a second.
+
+    Raises:
+        ArgumentTypeError: If the text is anything else.
+    """
+    length = duration(text)
+    if length < 1 or length % 1:
+        raise ArgumentTypeError("give a whole number of seconds, for example 60s")
+    return int(length)
+
+
+def changed_latency(text: str) -> float | tuple[float, float]:
+    """Parse a duration or 0, or the two ends of a range of durations.
+
+    Raises:
+        ArgumentTypeError: If the text is anything else.
+    """
+    low, dash, high = text.partition("-")
+    ends = _duration(low), _duration(high if dash else low)
+    if not ends[0] <= ends[1]:
+        raise ArgumentTypeError("give a duration (2s), a range (100ms-500ms) or 0")
+    return ends if dash else ends[0]
+
+
+def offset(text: str) -> float:
+    """Parse how far a clock is ahead (+5m) or behind (-5m), or 0.
+
+    Raises:
+        ArgumentTypeError: If the text is anything else.
+    """
+    length = _duration(text[text[:1] in {"+", "-"} :])
+    if math.isnan(length):
+        raise ArgumentTypeError("give +5m if the clock is ahead, -5m if it is behind, or 0")
+    return -length if text.startswith("-") else length
+
+
+def _duration(text: str) -> float:
+    """Return a duration in seconds; NaN, with which no comparison is true, if there is none."""
+    matched = _DURATION.fullmatch(text)
+    return float(matched[1]) * _UNITS[matched[2]] if matched is not None else math.nan
 
 
 def _number(text: str) -> float:

@@ -13,8 +13,10 @@ BROKEN_PIPE = 141
 EXIT_CODES = """\
 exit codes:
   0    success
-  1    failure: no token, a failed check, a wrong figure, or a port that is in use
-  2    invalid arguments or configuration, or a missing extra; no request was sent
+  1    failure: no token, a failed check, a wrong figure, a port that is in use,
+       or no sandbox to steer
+  2    invalid arguments or configuration, or a missing extra; no token request
+       was sent
   130  interrupted
   141  the reader of the output closed the pipe
 """

@@ -27,6 +27,8 @@ class Parser(ArgumentParser):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
         super().__init__(**options, allow_abbrev=False)
+        # A word that begins so is a value and no flag: -5m is a clock that is behind.
+        self._negative_number_matcher = re.compile(r"-[0-9.]+(ms|s|m|h|)\Z")
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the problem, and exit with 2."""

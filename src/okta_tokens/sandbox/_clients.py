@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import secrets as random_secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 from okta_tokens.sandbox._algorithms import METHODS, PRIVATE_KEY_JWT, SECRET_METHODS
 
@@ -13,6 +14,7 @@ SCOPE_NAME: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §3.3
 
 _PRINTABLE = re.compile(r"[\x20-\x7E]+")
 _MAX_SECRETS: Final = 2
+_SECRET_BYTES: Final = 48  # 64 characters, as many as Okta's secrets have
 _MAX_KEYS: Final = 50
 
 
@@ -79,6 +81,25 @@ class SandboxClient:
                 "methods is empty, or has an unknown method. "
                 f"Use one or more of {', '.join(METHODS)}."
             )
+
+    def with_new_secret(self, secret: str | None = None, *, keep_old: bool = False) -> Self:
+        """Return this client with another secret, the first of its `secrets`.
+
+        Args:
+            secret: The new secret; ``None`` makes a random one.
+            keep_old: Whether the newest of the old secrets stays active, too.
+
+        Raises:
+            ValueError: The client has no secret, because it has keys; `secret` is empty or has a
+                character that is not printable ASCII.
+        """
+        if not self.secrets:
+            raise ValueError(
+                "rotate_secret: the client has no secret, because it has keys. "
+                "Name a client with a secret."
+            )
+        new = random_secrets.token_urlsafe(_SECRET_BYTES) if secret is None else secret
+        return replace(self, secrets=[new, *self.secrets[:keep_old]])
 
     def _check_secrets(self) -> None:
         if not self.secrets and not self.keys:

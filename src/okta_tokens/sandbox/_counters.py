@@ -25,7 +25,7 @@ class Counters:
         self.resource_calls = 0
         self.resource_refused = 0
         self.expired_tokens_seen = 0
-        self.peak_concurrency = self.active
+        self.peak_concurrency: int = self.active
         self.token_answers: Counter[str] = Counter()
         self._received: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 import okta_tokens.sandbox._okta_errors as okta_errors
 from okta_tokens.sandbox._client_authentication import choose_basic_encoding
+from okta_tokens.sandbox._control_endpoint import CONTROL, handle_control
 from okta_tokens.sandbox._fault_injection import send_response
 from okta_tokens.sandbox._faults import Fault
 from okta_tokens.sandbox._metadata import metadata, metadata_paths
@@ -65,6 +66,8 @@ class Endpoints:
             return await self._send(request, handle_resource_call(request, self._state))
         if matched := _CLIENT_PATH.fullmatch(path):
             return await self._route_client_endpoint(request, matched[1], matched[2])
+        if path == CONTROL or path.startswith(f"{CONTROL}/"):
+            return await self._send(request, await handle_control(request, self._state))
         if path in self._metadata:
             return await self._send(request, self._metadata_of(request, self._metadata[path]))
         if matched := _KEYS_PATH.fullmatch(path):
@@ -146,7 +149,7 @@ class Endpoints:
             limit = state.concurrency_limit
             too_many_active = limit is not None and state.active > limit
             rate = state.window(server).take(arrived)
-            fault = state.faults.take(arrived - state.started_at)
+            fault = state.faults.take(arrived, state.started_at)
             parsed = await self._receive(request)
             parsed = self._verify_proof(request, parsed, server)
             if fault is None and (too_many_active or rate.exceeded):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Generic, Self, TypeVar
 
 from okta_tokens.sandbox._okta_errors import TOO_MANY_REQUESTS, server_error
 from okta_tokens.sandbox._rate_limits import RateState
 from okta_tokens.sandbox._responses import HTML, JSON, NO_HEADERS, ErrorResponse, Response
 
+_T = TypeVar("_T")
 _HTML_BODY: Final = b"<!doctype html><title>Error</title><h1>Something went wrong</h1>\n"
 
 
@@ -146,6 +148,27 @@ class Fault:
         """Respond with the 429 of a concurrency limit: a limit of 0, and 0 remaining."""
         return cls(name="concurrency limited", reply=TOO_MANY_REQUESTS, crowded=True)
 
+    @staticmethod
+    def names() -> list[str]:
+        """Return the names that `named` knows, except those of the 5xx statuses."""
+        return [*_NAMED]
+
+    @staticmethod
+    def named(name: str) -> Fault:
+        """Return the fault with a name: a 5xx status such as ``"503"``, or one of `names`.
+
+        Args:
+            name: The name, as on the command line.
+
+        Raises:
+            ValueError: No fault has this name. The message does not repeat the name.
+        """
+        if name in _NAMED:
+            return _NAMED[name]()
+        if not _FIVE_XX.fullmatch(name):
+            raise ValueError(f"give a fault, one of: a 5xx status, {', '.join(_NAMED)}")
+        return Fault.status(int(name))
+
     def rate(self, now: float, true: RateState) -> RateState:
         """Return the values of the rate-limit headers under this fault.
 
@@ -163,27 +186,77 @@ class Fault:
 
 DEFAULT_OUTAGE: Final = Fault.status(503)
 
+_FIVE_XX: Final = re.compile("5[0-9]{2}")
+_NAMED: Final[Mapping[str, Callable[[], Fault]]] = {
+    "outage": lambda: DEFAULT_OUTAGE,
+    "html": Fault.html,
+    "junk": Fault.junk,
+    "empty": Fault.empty,
+    "huge": Fault.huge,
+    "drip": Fault.drip,
+    "drop": Fault.drop,
+    "truncate": Fault.truncate,
+    "redirect": lambda: Fault.redirect("https://example.com/"),
+    "rate-limit": Fault.rate_limited,
+    "concurrency-limit": Fault.concurrency_limited,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Timed(Generic[_T]):
+    """A value that ends at a time.
+
+    Args:
+        value: The value.
+        until: The end in seconds since the epoch, by the server's `wall_time`.
+    """
+
+    value: _T
+    until: float
+
 
 class FaultPlan:
     """The faults of the next token requests."""
 
     def __init__(self) -> None:
         self.queue: deque[Fault] = deque()
+        self.timed: Timed[Fault] | None = None
         self.lasting: Fault | None = None
         self.windows: Sequence[tuple[float, float]] = ()
 
-    def take(self, uptime: float) -> Fault | None:
+    def clear(self) -> None:
+        """End every fault, and cancel the planned outages."""
+        self.queue.clear()
+        self.timed = self.lasting = None
+        self.windows = ()
+
+    def take(self, now: float, started_at: float) -> Fault | None:
         """Return the fault of a token request, or ``None``.
 
-        Four cases, in this order: the next queued fault, the lasting fault, a 503 within an outage
-        window, no fault.
+        Five cases, in this order: the next queued fault, the timed fault, the lasting fault, a 503
+        within an outage window, no fault.
 
         Args:
-            uptime: Seconds between the start of the server and the arrival of the request.
+            now: The arrival of the request, in seconds since the epoch.
+            started_at: The start of the server, in seconds since the epoch.
         """
         if self.queue:
             return self.queue.popleft()
+        return next((fault for fault, _ in self.under_way(now, started_at)), None)
+
+    def under_way(self, now: float, started_at: float) -> Iterator[tuple[Fault, float | None]]:
+        """Yield the faults of more than single requests, and the seconds after which each ends.
+
+        The first fault is the one that requests get. ``None`` is no end.
+
+        Args:
+            now: Seconds since the epoch.
+            started_at: The start of the server, in seconds since the epoch.
+        """
+        if self.timed is not None and now < self.timed.until:
+            yield self.timed.value, self.timed.until - now
         if self.lasting is not None:
-            return self.lasting
-        outage = any(start <= uptime < start + duration for start, duration in self.windows)
-        return DEFAULT_OUTAGE if outage else None
+            yield self.lasting, None
+        for start, duration in self.windows:
+            if start <= now - started_at < start + duration:
+                yield DEFAULT_OUTAGE, started_at + start + duration - now

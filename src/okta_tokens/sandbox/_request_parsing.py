@@ -19,7 +19,7 @@ from okta_tokens.sandbox._responses import ErrorResponse
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MAX_BODY: Final = 64 * 1024
-_MALFORMED_BODY: Final = b"%"
+_MALFORMED_BODY: Final = b"%"  # neither a form nor JSON
 _INVALID_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -84,6 +84,20 @@ async def receive_request(request: web.BaseRequest) -> ParsedRequest:
 
     A body that is incomplete, or longer than 64 KiB, counts as malformed.
     """
+    return parse_request(
+        await receive_body(request),
+        content_type=request.content_type,
+        authorization=request.headers.getall("Authorization", []),
+        query=request.rel_url.raw_query_string,
+        dpop_headers=request.headers.getall("DPoP", []),
+    )
+
+
+async def receive_body(request: web.BaseRequest) -> bytes:
+    """Return the body of a request, or what no format allows if the body is not acceptable.
+
+    A body that is incomplete, or longer than 64 KiB, is not acceptable.
+    """
     body = bytearray()
     try:
         async for chunk in request.content.iter_any():
@@ -94,13 +108,7 @@ async def receive_request(request: web.BaseRequest) -> ParsedRequest:
         body[:] = _MALFORMED_BODY
     if len(body) > _MAX_BODY:
         body[:] = _MALFORMED_BODY
-    return parse_request(
-        bytes(body),
-        content_type=request.content_type,
-        authorization=request.headers.getall("Authorization", []),
-        query=request.rel_url.raw_query_string,
-        dpop_headers=request.headers.getall("DPoP", []),
-    )
+    return bytes(body)
 
 
 def requested_url(request: web.BaseRequest, origin: str) -> str:

@@ -31,6 +31,7 @@ class Sandbox(SandboxState):
 
     Attributes that can be set at any time:
 
+    - `lifetime`, `rate_limit`, `concurrency_limit`: see the arguments.
     - `latency`: seconds before each token response, or a range of seconds.
     - `fault`: the fault of every token request.
     - `outage_windows`: the times at which token requests fail.
@@ -66,6 +67,10 @@ class Sandbox(SandboxState):
         wall_time: The clock for token lifetimes, rate windows and the ``Date`` header.
         on_request: A function that is called with every recorded request before its response is
             sent. If the function raises, the response is a 500.
+        control: Whether programs on this machine may steer the running sandbox over its path
+            ``/control``, as `okta-tokens sandbox fault` does.
+        on_control: A function that is called with a sentence about each command that the sandbox
+            obeyed over that path. If the function raises, the response is a 500.
         seed: The seed of random latencies, to repeat them.
         signed_tokens: Whether tokens are JWTs like those of Okta's custom servers, signed with
             RS256 by a key that ``/oauth2/v1/keys`` and ``/oauth2/{id}/v1/keys`` publish. Otherwise
@@ -115,8 +120,8 @@ class Sandbox(SandboxState):
         except BaseException:
             await self.aclose()
             raise
-        self.port = site.port
-        self.started_at = self.wall_time()
+        self.port: int = site.port
+        self.started_at: float = self.wall_time()
         return self
 
     async def aclose(self) -> None:

@@ -9,23 +9,29 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from okta_tokens.sandbox._access_policy import AccessPolicy
 from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient, scope_set
 from okta_tokens.sandbox._counters import Counters
 from okta_tokens.sandbox._exposure import exposure
-from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, Fault, FaultPlan
+from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, Fault, FaultPlan, Timed
 from okta_tokens.sandbox._issued_tokens import TokenRegistry
 from okta_tokens.sandbox._rate_limits import RateWindow
 from okta_tokens.sandbox._received_request import ReceivedRequest
 from okta_tokens.sandbox._verification import Verifier
+
+if TYPE_CHECKING:
+    from okta_tokens.sandbox._keys import SigningKey
 
 ORG_LIFETIME: Final = 3600
 """The lifetime of an org server's token in seconds. Okta fixes it."""
 
 RESOURCE: Final = "/resource"
 """The path of the protected resource."""
+
+Latency: TypeAlias = float | tuple[float, float]
+"""Seconds, or a range of seconds from which each response gets its own latency."""
 
 _NO_LIFETIMES: Mapping[str, int] = MappingProxyType({})
 
@@ -49,6 +55,8 @@ class SandboxState(Counters):
         ssl_context: ssl.SSLContext | None = None,
         wall_time: Callable[[], float] = time.time,
         on_request: Callable[[ReceivedRequest], None] | None = None,
+        control: bool = False,
+        on_control: Callable[[str], None] | None = None,
         seed: int | None = None,
         signed_tokens: bool = False,
         dpop_nonce_lifetime: float = 86_400.0,
@@ -71,21 +79,24 @@ class SandboxState(Counters):
         if warning is not None:
             warnings.warn(warning, stacklevel=2)
         self.host = host
-        self.port = port
+        self.port: int = port
         self.ssl_context = ssl_context
         self.wall_time = wall_time
         self.on_request = on_request
-        self.authorization_servers = frozenset(authorization_servers)
+        self.control = control
+        self.on_control = on_control
+        self.authorization_servers: frozenset[str] = frozenset(authorization_servers)
         self.concurrency_limit = concurrency_limit
-        self.latency: float | tuple[float, float] = 0.0
-        self.date_offset = 0.0
-        self.started_at = wall_time()
-        self.tokens = TokenRegistry()
-        self.faults = FaultPlan()
-        self.verifier = Verifier(self.authorization_servers, dpop_nonce_lifetime)
+        self.latency: Latency = 0.0
+        self._timed_latency: Timed[Latency] | None = None
+        self.date_offset: float = 0.0
+        self.started_at: float = wall_time()
+        self.tokens: TokenRegistry = TokenRegistry()
+        self.faults: FaultPlan = FaultPlan()
+        self.verifier: Verifier = Verifier(self.authorization_servers, dpop_nonce_lifetime)
         self.nonce_on_every_answer = True
         self.resource_nonce = resource_nonce
-        self.signing_key = None
+        self.signing_key: SigningKey | None = None
         if signed_tokens:
             # The extra is imported only when it is needed.
             from okta_tokens.sandbox._keys import SigningKey  # noqa: PLC0415
@@ -97,10 +108,7 @@ class SandboxState(Counters):
         scope_set(self._default_scopes)
         self._lifetime = lifetime
         self._lifetimes = {scope_set(scopes): seconds for scopes, seconds in lifetimes.items()}
-        if min(lifetime, *self._lifetimes.values(), 1) < 1:
-            raise ValueError(
-                "lifetime or lifetimes has a value of less than one second. Use 1 or more."
-            )
+        _check_lifetimes(lifetime, *self._lifetimes.values())
         if dpop_nonce_lifetime <= 0:
             raise ValueError(
                 f"dpop_nonce_lifetime is {dpop_nonce_lifetime}, which is not positive. "
@@ -139,6 +147,36 @@ class SandboxState(Counters):
         """Return the server's time, `date_offset` included, in seconds since the epoch."""
         return self.wall_time() + self.date_offset
 
+    @property
+    def lifetime(self) -> int:
+        """The lifetime of a custom server's next token in seconds.
+
+        Raises:
+            ValueError: The value to set is not a number, or less than one.
+        """
+        return self._lifetime
+
+    @lifetime.setter
+    def lifetime(self, seconds: int) -> None:
+        _check_numbers(lifetime=seconds)
+        _check_lifetimes(seconds)
+        self._lifetime = seconds
+
+    @property
+    def rate_limit(self) -> int | None:
+        """The number of token requests per window; ``None`` enforces no limit.
+
+        Raises:
+            ValueError: The value to set is not a number.
+        """
+        return self._windows[True].limit
+
+    @rate_limit.setter
+    def rate_limit(self, limit: int | None) -> None:
+        _check_numbers(rate_limit=limit)
+        for window in self._windows.values():
+            window.limit = limit
+
     # Clients and tokens
 
     @property
@@ -164,6 +202,37 @@ class SandboxState(Counters):
         self._policies = self._new_policies()
         if not client.active:
             self.tokens_revoked += self.tokens.revoke_all(client.client_id)
+
+    def rotate_secret(
+        self, client_id: str | None = None, *, keep_old: bool = False, secret: str | None = None
+    ) -> str:
+        """Replace a client's secret, from the next request on. The client's tokens stay live.
+
+        Args:
+            client_id: The client's id; ``None`` is the only client.
+            keep_old: Whether the newest of the old secrets stays active, too, as in Okta until an
+                administrator deactivates it.
+            secret: The new secret; ``None`` makes a random one.
+
+        Returns:
+            The new secret.
+
+        Raises:
+            KeyError: The client is unknown.
+            ValueError: `client_id` is ``None`` and there is not exactly one client; the client has
+                keys instead of a secret; `secret` is empty or has a character that is not printable
+                ASCII.
+        """
+        if client_id is None:
+            if len(self._clients) != 1:
+                raise ValueError(
+                    "rotate_secret: client_id is missing, and the sandbox does not have exactly "
+                    "one client. Name the client."
+                )
+            (client_id,) = self._clients
+        client = self.client(client_id).with_new_secret(secret, keep_old=keep_old)
+        self.put_client(client)
+        return client.secrets[0]
 
     def revoke(self, value: str) -> bool:
         """Revoke the token with this value; return whether it was known and not yet revoked."""
@@ -222,6 +291,22 @@ class SandboxState(Counters):
         """Queue faults. Each of the next token requests gets one of them, in this order."""
         self.faults.queue.extend(faults)
 
+    def fail_for(self, seconds: float, fault: Fault = DEFAULT_OUTAGE) -> None:
+        """Give every token request of the next seconds a fault. It replaces an earlier timed fault.
+
+        The fault takes precedence over `fault` and over the planned outages, but not over the
+        queued faults.
+
+        Args:
+            seconds: The seconds from now, by `wall_time`. If they are 0, the timed fault ends.
+            fault: The fault.
+        """
+        self.faults.timed = Timed(fault, self.wall_time() + seconds)
+
+    def clear_faults(self) -> None:
+        """End every queued, timed and lasting fault, and cancel the planned outages."""
+        self.faults.clear()
+
     @contextmanager
     def outage(self, fault: Fault = DEFAULT_OUTAGE) -> Iterator[None]:
         """Return a context manager in which every token request gets `fault`."""
@@ -231,11 +316,26 @@ class SandboxState(Counters):
         finally:
             self.fault = before
 
+    def slow_for(self, seconds: float, latency: Latency) -> None:
+        """Replace `latency` for the next seconds. An earlier call has no more effect.
+
+        Args:
+            seconds: The seconds from now, by `wall_time`. If they are 0, `latency` applies again.
+            latency: Seconds before each token response, or a range of seconds.
+        """
+        self._timed_latency = Timed(latency, self.wall_time() + seconds)
+
+    def current_latency(self) -> tuple[Latency, float | None]:
+        """Return the latency, and the seconds after which it ends; ``None`` is no end."""
+        timed, now = self._timed_latency, self.wall_time()
+        if timed is None or now >= timed.until:
+            return self.latency, None
+        return timed.value, timed.until - now
+
     def delay(self) -> float:
         """Return the latency of one response in seconds."""
-        if isinstance(self.latency, tuple):
-            return self._rng.uniform(*self.latency)
-        return self.latency
+        latency, _ = self.current_latency()
+        return self._rng.uniform(*latency) if isinstance(latency, tuple) else latency
 
     # Policies
 
@@ -262,6 +362,13 @@ class SandboxState(Counters):
                 org=False, known_scopes=frozenset(custom), default_scopes=self._default_scopes
             ),
         }
+
+
+def _check_lifetimes(*lifetimes: int) -> None:
+    if min(lifetimes) < 1:
+        raise ValueError(
+            "lifetime or lifetimes has a value of less than one second. Use 1 or more."
+        )
 
 
 def _check_numbers(**options: object) -> None:

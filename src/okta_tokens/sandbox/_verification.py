@@ -23,8 +23,10 @@ class Verifier:
     """
 
     def __init__(self, authorization_servers: Iterable[str], nonce_lifetime: float) -> None:
-        self.nonces = {server: Nonces(nonce_lifetime) for server in (None, *authorization_servers)}
-        self.resource_nonces = Nonces(nonce_lifetime)
+        self.nonces: dict[str | None, Nonces] = {
+            server: Nonces(nonce_lifetime) for server in (None, *authorization_servers)
+        }
+        self.resource_nonces: Nonces = Nonces(nonce_lifetime)
         self._used_assertions = ReplayCache()
         self._used_proofs = ReplayCache()
 

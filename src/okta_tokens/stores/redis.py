@@ -40,8 +40,8 @@ try:
         open_token,
         seal_token,
     )
-except ModuleNotFoundError as error:
-    error.add_note("RedisTokenStore needs an extra. Run: pip install 'okta-tokens[redis]'")
+except ModuleNotFoundError as _error:
+    _error.add_note("RedisTokenStore needs an extra. Run: pip install 'okta-tokens[redis]'")
     raise
 
 from okta_tokens._model.store_identity import StoreIdentity
@@ -119,8 +119,8 @@ class RedisTokenStore(Unserializable):
             raise ConfigurationError(problem)
         self._sealers = sealers
         self._prefix = text_of(prefix) or ""
-        self.timeout = numbers["timeout"] or 0.0
-        self.lease = numbers["lease"] or 0.0
+        self.timeout: float = numbers["timeout"] or 0.0
+        self.lease: float = numbers["lease"] or 0.0
         self._connections = Connections(text_of(url_or_client) or url_or_client, self.timeout)
 
     @property

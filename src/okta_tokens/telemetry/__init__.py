@@ -11,8 +11,8 @@ Example:
 
 try:
     from okta_tokens.telemetry._observer import OpenTelemetryObserver
-except ModuleNotFoundError as error:
-    error.add_note("install the extra: pip install 'okta-tokens[otel]'")
+except ModuleNotFoundError as _error:
+    _error.add_note("install the extra: pip install 'okta-tokens[otel]'")
     raise
 
 __all__ = ["OpenTelemetryObserver"]

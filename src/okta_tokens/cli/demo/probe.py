@@ -24,7 +24,7 @@ class KeyProbe:
         """Token requests that the sandbox granted."""
         self.calls = 0
         """Calls of `get_token`."""
-        self.waits = 0
+        self.waits: int = 0
         """Calls of `get_token` that waited, so that the event loop ran."""
         self.errors = 0
         """Calls of `get_token`, or of the API with the token, that failed."""

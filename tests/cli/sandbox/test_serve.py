@@ -20,7 +20,7 @@ import pytest
 
 import okta_tokens.sandbox
 from okta_tokens.cli import main
-from okta_tokens.cli._sandbox import _print_request
+from okta_tokens.cli.sandbox.serve import _print_request
 from okta_tokens.sandbox import DEFAULT_CLIENT, ReceivedRequest
 from tests.command_lines import offences
 from tests.sandbox.jwts import assertion, assertion_form, ec_key, proof, public

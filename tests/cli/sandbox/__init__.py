@@ -1,0 +1,1 @@
+"""Tests of `okta-tokens sandbox`: one file per module."""
