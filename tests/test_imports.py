@@ -17,7 +17,7 @@ ROWS = (
     ("adapters", "cli", "doctor", "stores", "telemetry"),
     ("__init__",),
     ("_provider",),
-    ("_source", "_status"),
+    ("_provider_arguments", "_source", "_status"),
     ("_cache",),
     ("_endpoint",),
     ("_sharing",),
