@@ -513,10 +513,15 @@ class TokenProvider(Unserializable):
         keys, flights = len(self._manager.entries), len(self._manager.flights.under_way)
         return f"<TokenProvider {state}: {keys} keys, {flights} in flight>"
 
+    def _tasks_in_flight(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that send requests, or wait for it, to a clock of tests; any thread."""
+        return [*self._manager.flights.tasks(), *self._revoker.flights.tasks()]
+
     def _are_mine(self, sources: tuple[TokenSource, ...]) -> bool:
         """Tell whether every argument is a source of this provider."""
         return all(
-            issubclass(type(source), TokenSource) and source._manager is self._manager
+            issubclass(type(source), TokenSource)
+            and getattr(source, "_manager", None) is self._manager  # a fake source has none
             for source in sources
         )
 
