@@ -47,10 +47,12 @@ def loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @asynccontextmanager
@@ -104,6 +106,7 @@ async def test_a_watched_provider_is_waited_for() -> None:
     clock = ManualClock()
     async with service(clock) as (okta, _, source):
         first = usable(source)
+        okta.latency = 0.05
 
         await clock.advance(3600)
 

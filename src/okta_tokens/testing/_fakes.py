@@ -223,7 +223,6 @@ class FakeTokenSource(TokenSource):
             error, token = self._error, self._token
         if error is None:
             return token
-        del token  # an error tracker records the locals of the frame that raises
         raise copy.copy(error) if isinstance(error, TokenProviderError) else error
 
     def _replace(self, value: object) -> bool:

@@ -190,7 +190,6 @@ class ManualClock:
         """Wait until no event loop has more to do before the clock moves on."""
         own = asyncio.get_running_loop()
         with self._lock:
-            self._loops = {loop for loop in self._loops if not loop.is_closed()}
             others = [loop for loop in self._loops if loop is not own and loop.is_running()]
         waits = [asyncio.wrap_future(self._start_quiet(loop)) for loop in others]
         await self._quiet()
