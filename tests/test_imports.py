@@ -14,10 +14,10 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    ("adapters", "cli", "doctor", "stores", "telemetry"),
+    ("adapters", "cli", "doctor", "stores", "telemetry", "testing"),
     ("__init__",),
     ("_provider",),
-    ("_source", "_status"),
+    ("_provider_arguments", "_source", "_status"),
     ("_cache",),
     ("_endpoint",),
     ("_sharing",),
@@ -37,7 +37,7 @@ APART = "sandbox"
 """The package without a row. The sandbox imports nothing from the rows: a server that used the
 client's code would accept the client's mistakes."""
 
-LEAVES = {"adapters", "cli", "doctor", "telemetry"}
+LEAVES = {"adapters", "cli", "doctor", "telemetry", "testing"}
 PUBLIC = {
     *("okta_tokens", "okta_tokens.doctor", "okta_tokens.errors", "okta_tokens.events"),
     *("okta_tokens.sandbox", "okta_tokens.stores", "okta_tokens.stores.redis"),
@@ -54,6 +54,7 @@ SHARED_WITH_LEAVES = {
     "okta_tokens._endpoint.response": "how the Date header is parsed",
     "okta_tokens._endpoint.transport_error": "what to do about a certificate",
     "okta_tokens._model.advice": "what stands between this machine and Okta",
+    "okta_tokens._model.token_key": "which scopes are valid, and the key that they make",
     "okta_tokens._model.urls": "default ports, and which hosts are this machine",
     "okta_tokens._runtime.arguments": "what a number is, and how to check a user's object",
     "okta_tokens._runtime.clock": "the current instant of a clock",
@@ -240,6 +241,10 @@ def test_every_kind_of_import_is_found(name: str, code: str, targets: list[str])
         ("adapters.aiohttp", "_model.client", False),
         ("adapters.aiohttp", "cli", False),
         ("adapters.aiohttp", "sandbox", False),
+        ("testing._fakes", "", True),
+        ("testing._fakes", "_source", False),
+        ("testing._manual_clock", "sandbox", False),
+        ("_provider", "testing", False),
         ("_provider", "adapters", False),
         ("sandbox", "sandbox._server", True),
         ("sandbox._server", "errors", False),

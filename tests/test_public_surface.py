@@ -29,6 +29,7 @@ from okta_tokens import (
     events,
     stores,
     telemetry,
+    testing,
 )
 from okta_tokens.adapters import aiohttp as of_aiohttp
 from okta_tokens.adapters import grpc as of_grpc
@@ -41,13 +42,15 @@ from okta_tokens.stores import redis as of_redis
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis, telemetry)
-"""The public modules: the package, the doctor, errors and events, adapters, stores, telemetry."""
+MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis, telemetry, testing)
+"""The public modules: the package, the doctor, errors and events, adapters, stores, telemetry,
+testing."""
 
 OPTIONAL = [
     *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2", "opentelemetry"),
     *("redis", "okta_tokens.adapters", "okta_tokens.cli", "okta_tokens.doctor"),
     *("okta_tokens.sandbox", "okta_tokens.stores.redis", "okta_tokens.telemetry"),
+    "okta_tokens.testing",
 ]
 """Modules that `import okta_tokens` must not need."""
 
@@ -67,6 +70,15 @@ class AccessToken, made by the provider
     scopes: frozenset[str]
     token_type: str
     value: str
+protocol AnyTokenSource
+    async def get_token(self) -> AccessToken
+    def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken
+    def invalidate(self, token: AccessToken, *, api: str | None = None,
+        challenge: str | None = None) -> bool
+    key: TokenKey
+    def peek(self) -> AccessToken | None
+    async def proof(self, token: AccessToken, method: str, url: str,
+        nonce: str | None = None) -> str
 protocol ClientAuthentication
     async def __call__(self, request: TokenRequest, /) -> None
 class ClientSecretBasic(secret: SecretSource)
@@ -356,28 +368,28 @@ class UnusualRequest(*, key: TokenKey, advice: str)
     name = 'okta_tokens.unusual_request'
 """,
     "okta_tokens.adapters.aiohttp": """
-class TokenMiddleware(source: TokenSource, *, origins: Iterable[str],
+class TokenMiddleware(source: AnyTokenSource, *, origins: Iterable[str],
         pass_others: bool = False, allow_http: bool = False)
     async def __call__(self, request: ClientRequest,
         handler: ClientHandlerType) -> ClientResponse
 """,
     "okta_tokens.adapters.grpc": """
-def token_channel(source: TokenSource, target: str,
+def token_channel(source: AnyTokenSource, target: str,
         credentials: grpc.ChannelCredentials | None, *, options: Sequence[tuple[str,
         str | int]] | None = None, compression: grpc.Compression | None = None,
         interceptors: Iterable[aio.ClientInterceptor] = (),
         allow_http: bool = False) -> aio.Channel
-def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]
+def token_interceptors(source: AnyTokenSource) -> list[aio.ClientInterceptor]
 """,
     "okta_tokens.adapters.httpx": """
-class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
-        trust_env: bool = True, token_timeout: float | None = None,
-        allow_http: bool = False)
+class TokenAuth(source: AnyTokenSource, *, origins: Iterable[str],
+        pass_others: bool = False, trust_env: bool = True,
+        token_timeout: float | None = None, allow_http: bool = False)
 """,
     "okta_tokens.adapters.httpx2": """
-class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: bool = False,
-        trust_env: bool = True, token_timeout: float | None = None,
-        allow_http: bool = False)
+class TokenAuth(source: AnyTokenSource, *, origins: Iterable[str],
+        pass_others: bool = False, trust_env: bool = True,
+        token_timeout: float | None = None, allow_http: bool = False)
 """,
     "okta_tokens.stores": """
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
@@ -423,6 +435,29 @@ class OpenTelemetryObserver(*, meter_provider: MeterProvider | None = None,
         client_id: bool = True)
     def __call__(self, event: Event) -> None
     def attach(self, provider: TokenProvider) -> None
+""",
+    "okta_tokens.testing": """
+class FakeTokenSource(token: AccessToken | str | None = None, *,
+        error: BaseException | None = None)
+    calls: int
+    async def get_token(self) -> AccessToken
+    def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken
+    def invalidate(self, token: AccessToken | str, *, api: str | None = None,
+        challenge: str | None = None) -> bool
+    invalidated: list[AccessToken | str]
+    key: TokenKey
+    def peek(self) -> AccessToken | None
+    async def refresh(self) -> AccessToken
+class ManualClock(boot: float = 1000.0, wall: float = 1800000000.0)
+    async def advance(self, seconds: float, wait_idle: Callable[[],
+        Awaitable[None]] | None = None) -> None
+    def advance_from_thread(self, seconds: float) -> None
+    boot_time: Callable[[], float]
+    async def sleep_until(self, instant: float) -> None
+    wall_time: Callable[[], float]
+    def watch(self, provider: TokenProvider) -> None
+def fake_token(value: str = 'fake-token', *, lifetime: float = 3600.0,
+        scopes: str | Iterable[str] = (), clock: Clock | None = None) -> AccessToken
 """,
 }
 """The public names of each public module, with the signatures and members of its classes."""

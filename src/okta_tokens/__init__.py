@@ -22,12 +22,13 @@ from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._provider import TokenProvider
 from okta_tokens._runtime.clock import Clock, SystemClock
-from okta_tokens._source import TokenSource
+from okta_tokens._source import AnyTokenSource, TokenSource
 from okta_tokens._status import KeyStatus, Readiness, Stats
 from okta_tokens._version import __version__
 
 __all__ = [
     "AccessToken",
+    "AnyTokenSource",
     "ClientAuthentication",
     "ClientSecretBasic",
     "ClientSecretJWT",

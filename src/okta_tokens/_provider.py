@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, ClassVar, Self, cast
+from typing import ClassVar, Self, cast
 
 import aiohttp
 
@@ -24,7 +22,8 @@ from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import token_key
-from okta_tokens._runtime.arguments import checked, looks_secret, number_of, text_of
+from okta_tokens._provider_arguments import argument_problems
+from okta_tokens._runtime.arguments import checked, number_of, text_of
 from okta_tokens._runtime.clock import Clock, SystemClock, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.unserializable import Unserializable
@@ -91,7 +90,7 @@ class TokenProvider(Unserializable):
     ) -> None:
         # An observer that is None is refused below, and so are observers that cannot be iterated.
         observers = checked(lambda: tuple(observers), (cast("Observer", None),))
-        problems = _argument_problems(
+        problems = argument_problems(
             {"max_tokens": max_tokens, "max_concurrent_requests": max_concurrent_requests},
             {
                 "refresh": refresh,
@@ -354,7 +353,7 @@ class TokenProvider(Unserializable):
             message = "token: must be an AccessToken; pass what get_token returned"
             raise ConfigurationError(message)
         self._lifecycle.check()
-        self._manager.drop(token)
+        self._manager.invalidation.drop(token)
         flight = await self._revoker.join_or_start(token, self._manager.deadline())
         self._revoker.check_result(token.key, flight)
 
@@ -448,7 +447,7 @@ class TokenProvider(Unserializable):
             message = "client: must be an OktaClient, or None for all clients"
             raise ConfigurationError(message)
         self._lifecycle.check()
-        self._manager.clear(client)
+        self._manager.invalidation.clear(client)
 
     def ready(self, *sources: TokenSource) -> Readiness:
         """Tell whether a service has its tokens, for readiness endpoints; call from any thread.
@@ -513,10 +512,15 @@ class TokenProvider(Unserializable):
         keys, flights = len(self._manager.entries), len(self._manager.flights.under_way)
         return f"<TokenProvider {state}: {keys} keys, {flights} in flight>"
 
+    def _tasks_in_flight(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that send requests, or wait for it, to a clock of tests; any thread."""
+        return [*self._manager.flights.tasks(), *self._revoker.flights.tasks()]
+
     def _are_mine(self, sources: tuple[TokenSource, ...]) -> bool:
         """Tell whether every argument is a source of this provider."""
         return all(
-            issubclass(type(source), TokenSource) and source._manager is self._manager
+            issubclass(type(source), TokenSource)
+            and getattr(source, "_manager", None) is self._manager  # a fake source has none
             for source in sources
         )
 
@@ -588,48 +592,3 @@ def _is_remembered(scopes: Iterable[str]) -> bool:
         return False
     is_plain = {*map(type, scopes)} <= {str}
     return is_plain and len(" ".join(scopes)) <= _MAX_SPELLING
-
-
-_USER_AGENT = re.compile(r"[!-~]([ -~]{0,254}[!-~])?")
-
-
-def _is_user_agent(value: object) -> bool:
-    text = text_of(value)
-    return text is not None and bool(_USER_AGENT.fullmatch(text)) and not looks_secret(text)
-
-
-_CLOCK = ("boot_time", "wall_time", "sleep_until")
-_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "refresh": (lambda value: isinstance(value, RefreshPolicy), "a RefreshPolicy"),
-    "retry": (lambda value: isinstance(value, RetryPolicy), "a RetryPolicy"),
-    # Not by type: tests of applications pass stand-ins.
-    "session": (lambda value: callable(value.post), "an aiohttp.ClientSession"),
-    "user_agent": (
-        _is_user_agent,
-        "a name and a version like orders/1.2: printable ASCII, 256 characters at most, no secret",
-    ),
-    "observers": (lambda value: all(map(callable, value)), "callables that take an event"),
-    "store": (
-        lambda value: isinstance(value, TokenStore),
-        "a TokenStore, such as RedisTokenStore(url, keys=…)",
-    ),
-    "clock": (
-        lambda value: all(callable(getattr(value, name)) for name in _CLOCK),
-        "a Clock, such as SystemClock()",
-    ),
-}
-"""For each argument that is not a number, unless it is `None`: the check, and what it must be."""
-
-
-def _argument_problems(numbers: Mapping[str, object], others: Mapping[str, object]) -> list[str]:
-    """Return what is wrong with the arguments of a provider, without their values."""
-    problems = [
-        f"{name} must be a whole number of at least 1"
-        for name, value in numbers.items()
-        if not isinstance(number := number_of(value), int) or number < 1
-    ]
-    for name, value in others.items():
-        check, kind = _KINDS[name]
-        if value is not None and not checked(partial(check, value), problem=False):
-            problems.append(f"{name} must be {kind}")
-    return problems

@@ -1,9 +1,9 @@
-"""TokenSource: one key of a provider, and the hit path."""
+"""TokenSource: one key of a provider, and the hit path; and what adapters need of a source."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from okta_tokens._auth.dpop import DPoP
 from okta_tokens._cache.entry import USED
@@ -18,6 +18,38 @@ from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.errors import ConfigurationError
 
 T = TypeVar("T")
+
+
+class AnyTokenSource(Protocol):
+    """What an adapter needs of a source: a `TokenSource`, or one of your own.
+
+    A source of your own can wrap a `TokenSource`, to choose one by tenant or to log, or stand for
+    one in tests, as `okta_tokens.testing.FakeTokenSource` does. Each method does what the method of
+    `TokenSource` with this name does.
+    """
+
+    @property
+    def key(self) -> TokenKey:
+        """The key of the tokens; an adapter reads it once, to see whether they need proofs."""
+
+    async def get_token(self) -> AccessToken:
+        """Return a valid token."""
+
+    def peek(self) -> AccessToken | None:
+        """Return a valid token without waiting, or `None`; called from any thread."""
+
+    def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken:
+        """Return a valid token to a thread; only adapters of synchronous clients call it."""
+
+    async def proof(
+        self, token: AccessToken, method: str, url: str, nonce: str | None = None
+    ) -> str:
+        """Return a proof for a request; called only for tokens that are bound to a key."""
+
+    def invalidate(
+        self, token: AccessToken, *, api: str | None = None, challenge: str | None = None
+    ) -> bool:
+        """Drop a rejected token, so that the next call returns another one; from any thread."""
 
 
 class TokenSource(Unserializable):
@@ -173,7 +205,6 @@ class TokenSource(Unserializable):
                 "source, whose client has dpop=DPoP()"
             )
             raise ConfigurationError(message)
-        self._lifecycle.check()
         return await self._prove(dpop, token, *target, nonce)
 
     def peek(self) -> AccessToken | None:
@@ -268,8 +299,12 @@ class TokenSource(Unserializable):
         client = self.key.client
         # Okta decodes the path before it compares. Other servers compare as RFC 3986 says.
         uri = origin + (unescape_path(path) if is_okta(origin, client.origin) else path)
-        now = self._manager.server_time(self.key)
-        return await dpop.prove(method, uri, now, nonce=nonce, token=token.value)
+        return await dpop.prove(method, uri, self._server_time(), nonce=nonce, token=token.value)
+
+    def _server_time(self) -> float:
+        """Return the time of a proof, in seconds since the epoch."""
+        self._lifecycle.check()
+        return self._manager.server_time(self.key)
 
 
 def dropping(
@@ -291,7 +326,7 @@ def dropping(
 
     def drop() -> bool:
         value = token.value if isinstance(token, AccessToken) else token
-        return manager.invalidate(key, value, text_of(api), text_of(challenge))
+        return manager.invalidation.reject(key, value, text_of(api), text_of(challenge))
 
     return drop
 

@@ -205,6 +205,10 @@ class SingleFlight(Generic[K, T]):
         """
         return self.under_way.get(flight.key) is flight
 
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return the tasks of the flights, in the order of their start; call from any thread."""
+        return [*self._tasks]
+
     async def aclose(self) -> None:
         """Cancel every flight and wait until each is over; its waiters find no result.
 

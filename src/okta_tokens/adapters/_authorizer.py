@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Iterable, Mapping, MutableMapping
 from http import HTTPStatus
 
-from okta_tokens import AccessToken, TokenSource
+from okta_tokens import AccessToken, AnyTokenSource
 from okta_tokens._auth.dpop import is_nonce
 from okta_tokens._model.urls import leaves_in_clear_text
 from okta_tokens.adapters._challenge import Rejection, parse_rejection
 from okta_tokens.adapters._origins import Origin, addresses_of_name, parse_origins
-from okta_tokens.adapters._sources import check_source
+from okta_tokens.adapters._sources import check_source, of_provider
 from okta_tokens.errors import ConfigurationError, TokenProviderError
 
 MAX_DISCARDED = 65_536
@@ -45,7 +45,7 @@ class Authorizer:
     def __init__(
         self,
         adapter: str,
-        source: TokenSource,
+        source: AnyTokenSource,
         origins: Iterable[str],
         *,
         pass_others: bool,
@@ -55,6 +55,8 @@ class Authorizer:
         self.adapter = adapter
         """The name of the adapter, for messages."""
         self.source = source
+        self.of_provider = of_provider(source)
+        """The source if a provider made it; `None` for any other kind."""
         self.origins = parse_origins(adapter, origins, allow_http=allow_http)
         """Where tokens may be sent."""
         self.addresses = {origin: addresses_of_name(origin) for origin in self.origins}
@@ -74,10 +76,14 @@ class Authorizer:
         return origin in self.origins
 
     def warn_of_plain_http(self, origin: Origin) -> None:
-        """Emit, once for each origin, that tokens go there in clear text; from any thread."""
+        """Emit, once for each origin, that tokens go there in clear text; from any thread.
+
+        A source that no provider made has no observers to tell.
+        """
         if origin in self.in_clear_text:
             self.in_clear_text.discard(origin)
-            self.source._warn_of_plain_http(str(origin))
+            if self.of_provider is not None:
+                self.of_provider._warn_of_plain_http(str(origin))
 
     def needs_token(
         self, origin: Origin, headers: Mapping[str, str], *, by_proxy: bool = False

@@ -7,9 +7,9 @@ import os
 
 import grpc
 
-from okta_tokens import AccessToken, TokenSource
+from okta_tokens import AccessToken, AnyTokenSource
 from okta_tokens._runtime.unserializable import Unserializable
-from okta_tokens.adapters._sources import check_source
+from okta_tokens.adapters._sources import check_source, of_provider
 from okta_tokens.errors import ConfigurationError
 
 AUTHORIZATION = "authorization"
@@ -61,7 +61,7 @@ class TokenPlugin(Unserializable, grpc.AuthMetadataPlugin):
     def __init__(
         self,
         adapter: str,
-        source: TokenSource,
+        source: AnyTokenSource,
         *,
         has_proxy: bool = False,
         is_direct: bool = False,
@@ -75,6 +75,7 @@ class TokenPlugin(Unserializable, grpc.AuthMetadataPlugin):
             )
             raise ConfigurationError(message)
         self.source = source
+        self._of_provider = of_provider(source)
         self._proxies = _PROXIES_BY_ADDRESS if is_direct else _PROXIES_BY_NAME + _PROXIES_BY_ADDRESS
         self._has_proxy = has_proxy
         self.clear_text_to = clear_text_to
@@ -101,8 +102,8 @@ class TokenPlugin(Unserializable, grpc.AuthMetadataPlugin):
         self._check_proxies()
         if self._has_proxy:
             raise ConfigurationError(_PROXY)
-        if self.clear_text_to:
-            self.source._warn_of_plain_http(self.clear_text_to)
+        if self.clear_text_to and self._of_provider is not None:
+            self._of_provider._warn_of_plain_http(self.clear_text_to)
 
     def __call__(
         self,

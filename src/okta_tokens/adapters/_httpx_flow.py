@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, Generic, Protocol, Self, TypeVar
 from urllib.request import getproxies
 
-from okta_tokens import TokenSource
+from okta_tokens import AnyTokenSource
 from okta_tokens._model.urls import DEFAULT_PORTS
 from okta_tokens._runtime.arguments import number_of
 from okta_tokens._runtime.unserializable import Unserializable
@@ -99,7 +99,7 @@ class TokenFlow(Unserializable, Generic[RequestT]):
 
     def __init__(
         self,
-        source: TokenSource,
+        source: AnyTokenSource,
         *,
         origins: Iterable[str],
         pass_others: bool = False,

@@ -23,7 +23,7 @@ from aiohttp import (
     Payload,
 )
 
-from okta_tokens import TokenSource
+from okta_tokens import AnyTokenSource
 from okta_tokens._runtime.unserializable import Unserializable
 from okta_tokens.adapters._authorizer import (
     DISCARD_TIME,
@@ -83,7 +83,7 @@ class TokenMiddleware(Unserializable):
 
     def __init__(
         self,
-        source: TokenSource,
+        source: AnyTokenSource,
         *,
         origins: Iterable[str],
         pass_others: bool = False,

@@ -22,7 +22,7 @@ except ModuleNotFoundError as _error:
     _error.add_note("install the extra: pip install 'okta-tokens[grpc]'")
     raise
 
-from okta_tokens import TokenSource
+from okta_tokens import AnyTokenSource
 from okta_tokens._model.urls import is_loopback
 from okta_tokens.adapters._grpc_credentials import TokenPlugin
 from okta_tokens.adapters._grpc_interceptors import make_interceptors
@@ -39,7 +39,7 @@ _PROXY_OPTIONS = {"grpc.http_proxy", "grpc.address_http_proxy"}
 
 
 def token_channel(
-    source: TokenSource,
+    source: AnyTokenSource,
     target: str,
     credentials: grpc.ChannelCredentials | None,
     *,
@@ -115,7 +115,7 @@ def token_channel(
     )
 
 
-def token_interceptors(source: TokenSource) -> list[aio.ClientInterceptor]:
+def token_interceptors(source: AnyTokenSource) -> list[aio.ClientInterceptor]:
     """Return interceptors that make every call on a `grpc.aio` channel carry a token.
 
     They are for channels that other code makes; otherwise use `token_channel`. Put them last, so

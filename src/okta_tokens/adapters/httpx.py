@@ -70,8 +70,9 @@ class TokenAuth(TokenFlow[httpx.Request], httpx.Auth):
 
     A synchronous `httpx.Client` is for threads other than that of the provider's event loop. With a
     bearer token that is held, a request does not need the event loop; otherwise the thread waits
-    for it. On the thread of the event loop a request without a held token, or with a token that is
-    bound to a key, raises an error before it is sent, and a 401 is returned without a retry.
+    for it. A proof needs a source that a provider made. On the thread of the event loop a request
+    without a held token, or with a token that is bound to a key, raises an error before it is sent,
+    and a 401 is returned without a retry.
 
     Args:
         source: Provides the tokens.

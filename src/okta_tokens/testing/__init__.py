@@ -1,0 +1,19 @@
+"""Test a service that uses this package, without Okta and without waiting.
+
+Example:
+    ```python
+    from okta_tokens.testing import FakeTokenSource
+
+    async def test_orders_are_listed_with_a_token() -> None:
+        source = FakeTokenSource("my-token")
+
+        await list_orders(source)
+
+        assert source.calls == 1
+    ```
+"""
+
+from okta_tokens.testing._fakes import FakeTokenSource, fake_token
+from okta_tokens.testing._manual_clock import ManualClock
+
+__all__ = ["FakeTokenSource", "ManualClock", "fake_token"]
