@@ -62,7 +62,9 @@ class Endpoints:
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if path == RESOURCE or path.startswith(f"{RESOURCE}/"):
-            return await self._send(request, handle_resource_call(request, self._state))
+            with self._state.lock:
+                response = handle_resource_call(request, self._state)
+            return await self._send(request, response)
         if matched := _CLIENT_PATH.fullmatch(path):
             return await self._route_client_endpoint(request, matched[1], matched[2])
         if path in self._metadata:
@@ -111,7 +113,8 @@ class Endpoints:
         arrived = self._state.wall_time()
         parsed = await self._receive(request)
         handle = handle_revocation if name == "revoke" else handle_introspection
-        response = handle(self._state, parsed, server)
+        with self._state.lock:
+            response = handle(self._state, parsed, server)
         return await self._send(request, response, parsed=parsed, arrived=arrived)
 
     async def _receive(self, request: web.BaseRequest) -> ParsedRequest:
@@ -136,17 +139,16 @@ class Endpoints:
         """
         state = self._state
         arrived = state.wall_time()
-        state.token_requests += 1
-        state.active += 1
-        state.peak_concurrency = max(state.peak_concurrency, state.active)
+        state.begin_token_request()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 — every handler runs in a task
         self._tasks.add(task)
         try:
             limit = state.concurrency_limit
             too_many_active = limit is not None and state.active > limit
-            rate = state.window(server).take(arrived)
-            fault = state.faults.take(arrived - state.started_at)
+            with state.lock:
+                rate = state.window(server).take(arrived)
+                fault = state.faults.take(arrived - state.started_at)
             parsed = await self._receive(request)
             parsed = self._verify_proof(request, parsed, server)
             if fault is None and (too_many_active or rate.exceeded):
@@ -158,7 +160,8 @@ class Endpoints:
                 response = fault.reply
                 rate = fault.rate(state.wall_time(), rate)
             if response is None:
-                response = handle_token_request(state, parsed, server)
+                with state.lock:
+                    response = handle_token_request(state, parsed, server)
             return await self._send(
                 request,
                 response,
@@ -180,14 +183,15 @@ class Endpoints:
         nonces = state.verifier.nonces.get(server)
         if nonces is None or not parsed.dpop_headers:
             return parsed
-        proof = state.verifier.verify_proof(
-            parsed.dpop_headers,
-            method=request.method,
-            url=requested_url(request, state.origin),
-            now=state.now(),
-            nonces=nonces,
-            nonce_error="Authorization server requires nonce in DPoP proof.",
-        )
+        with state.lock:
+            proof = state.verifier.verify_proof(
+                parsed.dpop_headers,
+                method=request.method,
+                url=requested_url(request, state.origin),
+                now=state.now(),
+                nonces=nonces,
+                nonce_error="Authorization server requires nonce in DPoP proof.",
+            )
         return replace(parsed, proof=proof)
 
     def _nonce_header(self, parsed: ParsedRequest, server: str | None) -> Mapping[str, str]:
@@ -195,7 +199,7 @@ class Endpoints:
         state = self._state
         if parsed.proof is None:
             return NO_HEADERS
-        nonce = state.verifier.nonces[server].current(state.now())
+        nonce = state.dpop_nonce(server)
         if parsed.proof.nonce == nonce and not state.nonce_on_every_answer:
             return NO_HEADERS
         return {DPOP_NONCE: nonce}
@@ -241,10 +245,9 @@ class Endpoints:
 
     def _record(self, received: ReceivedRequest, *, token_endpoint: bool) -> None:
         state = self._state
-        state.record(received)
+        status = "dropped" if received.status is None else str(received.status)
+        state.record(received, answer=status if token_endpoint else None)
         if token_endpoint:
-            status = "dropped" if received.status is None else str(received.status)
-            state.token_answers[status] += 1
             _logger.info(
                 "token request: path=%s client_id=%r method=%s scopes=%r status=%s error=%s",
                 received.path,

@@ -43,12 +43,13 @@ class RateWindow:
     """A counter of requests per window. A request outside the open window opens a new one.
 
     Args:
-        limit: Requests per window; ``None`` counts requests and refuses none.
+        limit: Requests per window; ``None`` counts requests and refuses none. It may be set at any
+            time.
         seconds: The length of the window.
     """
 
     def __init__(self, limit: int | None, seconds: float) -> None:
-        self._limit = limit
+        self.limit = limit
         self._seconds = seconds
         self._opened = -math.inf
         self._used = 0
@@ -59,7 +60,7 @@ class RateWindow:
             self._opened, self._used = now, 0
         self._used += 1
         reset = self._opened + self._seconds
-        if self._limit is None:
+        if self.limit is None:
             return RateState(NOMINAL_LIMIT, max(NOMINAL_LIMIT - self._used, 1), reset)
-        remaining = self._limit - self._used
-        return RateState(self._limit, max(remaining, 0), reset, exceeded=remaining < 0)
+        remaining = self.limit - self._used
+        return RateState(self.limit, max(remaining, 0), reset, exceeded=remaining < 0)

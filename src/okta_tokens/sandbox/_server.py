@@ -9,7 +9,9 @@ import anyio
 from aiohttp import web
 
 from okta_tokens.sandbox._endpoints import Endpoints
+from okta_tokens.sandbox._secrets import remember
 from okta_tokens.sandbox._state import SandboxState
+from okta_tokens.sandbox._thread import LoopThread
 
 _BACKLOG: Final = 4096  # thousands of clients may connect in the same instant
 _GRACE: Final = 0.01  # seconds; requests in progress are cancelled before
@@ -80,7 +82,8 @@ class Sandbox(SandboxState):
         ImportError: `signed_tokens` is set, and the extra ``jwt`` is not installed.
     """
 
-    _running: tuple[web.ServerRunner, Endpoints] | None = None
+    _running: tuple[web.Server, web.ServerRunner, Endpoints] | None = None
+    _thread: LoopThread | None = None
 
     async def start(self) -> Self:
         """Start to listen. A closed sandbox starts again on the same port with all its tokens.
@@ -94,14 +97,15 @@ class Sandbox(SandboxState):
 
         Cancellation closes everything that was opened.
         """
-        if self._running is not None:
-            raise RuntimeError(
-                "The sandbox is already running. Close it with aclose() before you start it again."
-            )
         endpoints = Endpoints(self)
         server = web.Server(endpoints, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
-        self._running = runner, endpoints
+        with self.lock:  # two threads may start the sandbox
+            if self._running is not None:
+                raise RuntimeError(
+                    "The sandbox is already running. Close it before you start it again."
+                )
+            self._running = server, runner, endpoints
         try:
             await runner.setup()
             site = web.TCPSite(
@@ -113,10 +117,11 @@ class Sandbox(SandboxState):
             )
             await site.start()
         except BaseException:
-            await self.aclose()
+            await self._stop()
             raise
         self.port = site.port
         self.started_at = self.wall_time()
+        remember(self)
         return self
 
     async def aclose(self) -> None:
@@ -125,12 +130,62 @@ class Sandbox(SandboxState):
         Closing a closed sandbox does nothing. Cancellation takes effect only after the sandbox is
         closed.
         """
+        with anyio.CancelScope(shield=True):
+            if self._thread is None:
+                await self._stop()
+            else:
+                await anyio.to_thread.run_sync(self.close)
+
+    def close(self) -> None:
+        """Close a sandbox that ``with`` started, as `aclose` does, and end its thread.
+
+        Closing a closed sandbox does nothing. In a forked child, only the parent's sandbox is
+        forgotten.
+
+        Raises:
+            RuntimeError: The sandbox runs on the event loop of a caller.
+        """
+        thread = self._thread
+        if thread is None:
+            if self._running is not None:
+                raise RuntimeError(
+                    "The sandbox runs on an event loop of yours. Close it with aclose()."
+                )
+        elif thread.alive:
+            thread.run(self._stop)
+            thread.stop()
+            self._thread = None
+        else:
+            self._thread = self._running = None
+
+    async def _stop(self) -> None:
         if self._running is None:
             return
-        (runner, endpoints), self._running = self._running, None
+        (server, runner, endpoints), self._running = self._running, None
+        transports = [connection.transport for connection in server.connections]
         endpoints.cancel()
-        with anyio.CancelScope(shield=True):
-            await runner.cleanup()
+        await runner.cleanup()
+        # A closed transport waits for a client that does not read. The event loop may end earlier.
+        for transport in filter(None, transports):
+            transport.abort()
+
+    def __enter__(self) -> Self:
+        thread = LoopThread()
+        try:
+            thread.run(self.start)
+        except BaseException:
+            thread.stop()
+            raise
+        self._thread = thread
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -7,9 +7,9 @@ import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Unpack
 
 from okta_tokens.sandbox._access_policy import AccessPolicy
 from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient, scope_set
@@ -19,6 +19,7 @@ from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, Fault, FaultPlan
 from okta_tokens.sandbox._issued_tokens import TokenRegistry
 from okta_tokens.sandbox._rate_limits import RateWindow
 from okta_tokens.sandbox._received_request import ReceivedRequest
+from okta_tokens.sandbox._settings import Settings, check_names
 from okta_tokens.sandbox._verification import Verifier
 
 ORG_LIFETIME: Final = 3600
@@ -139,11 +140,27 @@ class SandboxState(Counters):
         """Return the server's time, `date_offset` included, in seconds since the epoch."""
         return self.wall_time() + self.date_offset
 
+    @property
+    def rate_limit(self) -> int | None:
+        """The number of token requests per window; ``None`` enforces no limit.
+
+        Raises:
+            ValueError: The value to set is not a number.
+        """
+        return self._windows[True].limit
+
+    @rate_limit.setter
+    def rate_limit(self, limit: int | None) -> None:
+        _check_numbers(rate_limit=limit)
+        with self.lock:
+            for window in self._windows.values():
+                window.limit = limit
+
     # Clients and tokens
 
     @property
     def clients(self) -> Mapping[str, SandboxClient]:
-        """The known clients by id, read-only."""
+        """The clients that are known now, by id, read-only."""
         return MappingProxyType(self._clients)
 
     def client(self, client_id: str) -> SandboxClient:
@@ -160,22 +177,33 @@ class SandboxState(Counters):
         The client's tokens stay live if its secrets or scopes change. They are revoked if the
         client becomes inactive, as in Okta.
         """
-        self._clients[client.client_id] = client
-        self._policies = self._new_policies()
-        if not client.active:
-            self.tokens_revoked += self.tokens.revoke_all(client.client_id)
+        with self.lock:
+            self._clients = {**self._clients, client.client_id: client}
+            self._policies = self._new_policies()
+            if not client.active:
+                self.tokens_revoked += self.tokens.revoke_all(client.client_id)
 
     def revoke(self, value: str) -> bool:
         """Revoke the token with this value; return whether it was known and not yet revoked."""
-        revoked = self.tokens.revoke(value)
-        self.tokens_revoked += revoked
+        with self.lock:
+            revoked = self.tokens.revoke(value)
+            self.tokens_revoked += revoked
         return revoked
 
     def revoke_all(self) -> int:
         """Revoke every issued token; return how many tokens this call revoked."""
-        revoked = self.tokens.revoke_all()
-        self.tokens_revoked += revoked
+        with self.lock:
+            revoked = self.tokens.revoke_all()
+            self.tokens_revoked += revoked
         return revoked
+
+    def secrets(self) -> Iterator[tuple[str, str]]:
+        """Yield what each secret is, and the secret: the clients' secrets, and the tokens."""
+        for client in self.clients.values():
+            for secret in client.secrets:
+                yield "a client secret of a sandbox", secret
+        for token in self.tokens.values():
+            yield "an access token of a sandbox", token.value
 
     # Nonces
 
@@ -188,7 +216,8 @@ class SandboxState(Counters):
         Raises:
             KeyError: The authorization server does not exist.
         """
-        return self.verifier.nonces[authorization_server].current(self.now())
+        with self.lock:
+            return self.verifier.nonces[authorization_server].current(self.now())
 
     def rotate_dpop_nonce(self, *, forget: bool = False) -> None:
         """Replace the nonces of all authorization servers and of the resource.
@@ -196,7 +225,8 @@ class SandboxState(Counters):
         Args:
             forget: Whether the server stops accepting the old nonces at once.
         """
-        self.verifier.rotate_nonces(self.now(), forget=forget)
+        with self.lock:
+            self.verifier.rotate_nonces(self.now(), forget=forget)
 
     # Faults
 
@@ -222,20 +252,37 @@ class SandboxState(Counters):
         """Queue faults. Each of the next token requests gets one of them, in this order."""
         self.faults.queue.extend(faults)
 
-    @contextmanager
-    def outage(self, fault: Fault = DEFAULT_OUTAGE) -> Iterator[None]:
+    def outage(self, fault: Fault = DEFAULT_OUTAGE) -> AbstractContextManager[None]:
         """Return a context manager in which every token request gets `fault`."""
-        before, self.fault = self.fault, fault
+        return self.temporarily(fault=fault)
+
+    @contextmanager
+    def temporarily(self, **settings: Unpack[Settings]) -> Iterator[None]:
+        """Return a context manager in which attributes have other values.
+
+        At its end each of these attributes gets back the value that it had before.
+
+        Args:
+            settings: The values by the names of the attributes that can be set at any time.
+
+        Raises:
+            TypeError: No such attribute can be set.
+            ValueError: An attribute refuses its value. No attribute is changed.
+        """
+        check_names(settings)
+        before = {name: getattr(self, name) for name in settings}
         try:
+            for name, value in settings.items():
+                setattr(self, name, value)
             yield
         finally:
-            self.fault = before
+            for name, value in before.items():
+                setattr(self, name, value)
 
     def delay(self) -> float:
         """Return the latency of one response in seconds."""
-        if isinstance(self.latency, tuple):
-            return self._rng.uniform(*self.latency)
-        return self.latency
+        latency = self.latency
+        return self._rng.uniform(*latency) if isinstance(latency, tuple) else latency
 
     # Policies
 
