@@ -14,7 +14,7 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    ("adapters", "cli", "doctor", "stores", "telemetry"),
+    ("adapters", "cli", "doctor", "stores", "telemetry", "testing"),
     ("__init__",),
     ("_provider",),
     ("_source", "_status"),
@@ -37,14 +37,15 @@ APART = "sandbox"
 """The package without a row. The sandbox imports nothing from the rows: a server that used the
 client's code would accept the client's mistakes."""
 
-LEAVES = {"adapters", "cli", "doctor", "telemetry"}
+LEAVES = {"adapters", "cli", "doctor", "telemetry", "testing"}
 PUBLIC = {
     *("okta_tokens", "okta_tokens.doctor", "okta_tokens.errors", "okta_tokens.events"),
     *("okta_tokens.sandbox", "okta_tokens.stores", "okta_tokens.stores.redis"),
 }
 """The public modules that a leaf may import."""
 
-ONLY_FOR_THE_COMMAND = {APART, "doctor"}
+ONLY_FOR = {APART: {"cli", "testing"}, "doctor": {"cli"}}
+"""The parts that only some leaves may import, each with these leaves."""
 
 SHARED_WITH_LEAVES = {
     "okta_tokens._auth.dpop": "what a valid nonce is",
@@ -59,6 +60,7 @@ SHARED_WITH_LEAVES = {
     "okta_tokens._runtime.clock": "the current instant of a clock",
     "okta_tokens._status": "what decides the state of a key",
     "okta_tokens._runtime.unserializable": "what a copy is, and why there is no pickle",
+    "okta_tokens.sandbox._secrets": "the secrets and the tokens of this process's sandboxes",
     "okta_tokens.doctor._authentication_methods": "the names of the authentication methods",
 }
 """The internal modules that a leaf may import, each with what they share. The alternative would be
@@ -171,8 +173,8 @@ def forbidden(name: str, target: str) -> str | None:
         return None
     if part(name) == APART:
         return "the sandbox imports no other part"
-    if part(target) in ONLY_FOR_THE_COMMAND and part(name) != "cli":
-        return f"only the command may import the {part(target)}"
+    if part(name) not in ONLY_FOR.get(part(target), {part(name)}):
+        return f"only {' and '.join(sorted(ONLY_FOR[part(target)]))} may import the {part(target)}"
     if part(name) in LEAVES:
         allowed = {*PUBLIC, *SHARED_WITH_LEAVES}
         return None if target in allowed else "a leaf may import only public and shared modules"
@@ -239,6 +241,11 @@ def test_every_kind_of_import_is_found(name: str, code: str, targets: list[str])
         ("adapters.aiohttp", "_model.client", False),
         ("adapters.aiohttp", "cli", False),
         ("adapters.aiohttp", "sandbox", False),
+        ("testing", "sandbox", True),
+        ("testing", "sandbox._server", False),
+        ("testing", "doctor", False),
+        ("_provider", "testing", False),
+        ("sandbox", "testing", False),
         ("_provider", "adapters", False),
         ("sandbox", "sandbox._server", True),
         ("sandbox._server", "errors", False),

@@ -37,6 +37,7 @@ from okta_tokens.sandbox._token_endpoints import (
 
 _CLIENT_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/(token|revoke|introspect)")
 _KEYS_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/keys")
+_AUTHORIZATION_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/authorize")
 _logger = logging.getLogger("okta_tokens.sandbox")
 
 
@@ -71,6 +72,8 @@ class Endpoints:
             return await self._send(request, self._metadata_of(request, self._metadata[path]))
         if matched := _KEYS_PATH.fullmatch(path):
             return await self._send(request, self._keys_of(request, matched[1]))
+        if matched := _AUTHORIZATION_PATH.fullmatch(path):
+            return await self._send(request, self._authorize(request, matched[1]))
         return await self._send(request, okta_errors.PATH_NOT_FOUND)
 
     def cancel(self) -> None:
@@ -84,17 +87,22 @@ class Endpoints:
         if request.method not in {"GET", "HEAD"}:
             return okta_errors.method_not_allowed("GET, HEAD")
         state = self._state
-        scopes, signed = state.policy(server).known_scopes, state.signing_key is not None
-        return json_response(metadata(state.origin, server, scopes, signed=signed))
+        return json_response(metadata(state.origin, server, state.policy(server).known_scopes))
 
     def _keys_of(self, request: web.BaseRequest, server: str | None) -> Response | ErrorResponse:
-        if self._state.signing_key is None:
-            return okta_errors.PATH_NOT_FOUND
         if server not in self._state.verifier.nonces:
             return okta_errors.resource_not_found(server or "")
         if request.method not in {"GET", "HEAD"}:
             return okta_errors.method_not_allowed("GET, HEAD")
-        return json_response(self._state.signing_key.jwks())
+        key = self._state.signing_key
+        return json_response({"keys": []} if key is None else key.jwks())
+
+    def _authorize(self, request: web.BaseRequest, server: str | None) -> Response | ErrorResponse:
+        if server not in self._state.verifier.nonces:
+            return okta_errors.resource_not_found(server or "")
+        if request.method not in {"GET", "HEAD", "POST"}:
+            return okta_errors.method_not_allowed("GET, HEAD, POST")
+        return okta_errors.NO_SIGN_IN
 
     async def _route_client_endpoint(
         self, request: web.BaseRequest, server: str | None, name: str

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, Unpack
 
 from okta_tokens.sandbox._access_policy import AccessPolicy
+from okta_tokens.sandbox._assertions import matching, table
 from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient, scope_set
 from okta_tokens.sandbox._counters import Counters
 from okta_tokens.sandbox._exposure import exposure
@@ -227,6 +228,41 @@ class SandboxState(Counters):
         """
         with self.lock:
             self.verifier.rotate_nonces(self.now(), forget=forget)
+
+    # Assertions
+
+    def assert_received(
+        self,
+        count: int,
+        *,
+        scopes: str | Iterable[str] | None = None,
+        client_id: str | None = None,
+        status: int | None = None,
+        path: str | None = None,
+    ) -> None:
+        """Check how many token requests with all given properties are in `received`.
+
+        Args:
+            count: The expected number.
+            scopes: The requested scopes, in any order; a string is separated by spaces.
+            client_id: The id of the client.
+            status: The status of the response.
+            path: The path, of another endpoint if need be; ``None`` is the token endpoint of any
+                authorization server.
+
+        Raises:
+            AssertionError: The number is another one. The message lists the received requests.
+            ValueError: A scope is malformed.
+        """
+        __tracebackhide__ = True
+        received = self.received
+        matched = matching(received, scopes=scopes, client_id=client_id, status=status, path=path)
+        if len(matched) != count:
+            raise AssertionError(
+                f"assert_received: {len(matched)} requests match, and {count} are expected. "
+                "Compare the received requests; a * marks those that match.\n"
+                f"{table(received, matched)}"
+            )
 
     # Faults
 
