@@ -39,7 +39,13 @@ class Sandbox(SandboxState):
     - `date_offset`: seconds by which the server's clock is ahead. Assertions and proofs are
       checked by that clock.
     - `nonce_on_every_answer`: ``False`` sends a nonce only to a client that does not use it yet.
-    - `resource_nonce`: see the argument.
+    - `resource_nonce`, `rate_limit`, `concurrency_limit`: see the arguments.
+
+    `temporarily` sets these attributes within a ``with`` block. `assert_received` checks which
+    token requests arrived.
+
+    ``async with`` runs the sandbox on the caller's event loop; ``with`` runs it on an event loop in
+    a thread of its own. All attributes and methods can be used from any thread.
 
     Attributes to read: `token_requests`, `tokens_issued`, `tokens_revoked`, `token_answers` (token
     responses by status), `peak_concurrency` (of token requests), `resource_calls`,
@@ -117,7 +123,7 @@ class Sandbox(SandboxState):
             )
             await site.start()
         except BaseException:
-            await self._stop()
+            await self.aclose()
             raise
         self.port = site.port
         self.started_at = self.wall_time()
@@ -139,11 +145,11 @@ class Sandbox(SandboxState):
     def close(self) -> None:
         """Close a sandbox that ``with`` started, as `aclose` does, and end its thread.
 
-        Closing a closed sandbox does nothing. In a forked child, only the parent's sandbox is
+        Closing a closed sandbox does nothing. In a forked child, the parent's sandbox is only
         forgotten.
 
         Raises:
-            RuntimeError: The sandbox runs on the event loop of a caller.
+            RuntimeError: The sandbox runs on the event loop of a caller, or `on_request` closes it.
         """
         thread = self._thread
         if thread is None:
@@ -151,12 +157,20 @@ class Sandbox(SandboxState):
                 raise RuntimeError(
                     "The sandbox runs on an event loop of yours. Close it with aclose()."
                 )
-        elif thread.alive:
+            return
+        if thread.current:
+            raise RuntimeError(
+                "The sandbox is closed by its own thread, in on_request, which would wait for "
+                "itself. Close the sandbox in another thread."
+            )
+        self._thread = None
+        if not thread.alive:
+            self._running = None
+            return
+        try:
             thread.run(self._stop)
+        finally:
             thread.stop()
-            self._thread = None
-        else:
-            self._thread = self._running = None
 
     async def _stop(self) -> None:
         if self._running is None:

@@ -29,18 +29,16 @@ class LoopThread:
         """Whether the thread runs. In a forked child it does not."""
         return self._thread.is_alive()
 
+    @property
+    def current(self) -> bool:
+        """Whether the caller is in the thread, which cannot wait for itself."""
+        return threading.current_thread() is self._thread
+
     def run(self, function: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Call a coroutine function in the thread, and wait for its result.
 
         If the wait is interrupted, the coroutine is cancelled.
-
-        Raises:
-            RuntimeError: The caller is the thread itself, which would wait for itself.
         """
-        if threading.current_thread() is self._thread:
-            raise RuntimeError(
-                "The sandbox is closed by its own thread, in on_request. Close it from another one."
-            )
         future = asyncio.run_coroutine_threadsafe(function(), self._loop)
         try:
             return future.result()
