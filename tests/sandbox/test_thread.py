@@ -207,9 +207,10 @@ def test_settings_change_while_the_server_works(sandbox: Sandbox) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         changing = [pool.submit(change) for _ in range(2)]
-        answers = {post(sandbox)[0] for _ in range(200)}
-        sandbox.put_client(inactive)
-        done.set()
+        try:
+            answers = {post(sandbox)[0] for _ in range(200)}
+        finally:
+            done.set()
         for future in changing:
             future.result()
     sandbox.put_client(inactive)

@@ -93,6 +93,7 @@ def test_secrets_and_tokens_of_each_started_sandbox_are_known() -> None:
         (f"Authorization: Bearer {ALPHABET}", "Authorization header"),
         (f"'authorization': 'DPoP {ALPHABET}'", "Authorization header"),
         (f"basic {ALPHABET}=", "Authorization header"),
+        (f"{{'Authorization': 'Bearer {ALPHABET[:20]}'}}", "Authorization header"),
     ],
 )
 def test_what_looks_like_a_credential_is_found(text: str, kind: str) -> None:
@@ -104,7 +105,8 @@ def test_what_only_resembles_a_credential_is_accepted(caplog: pytest.LogCaptureF
     """Public keys, challenges, masked values and prose have no secret."""
     LOGGER.info("-----BEGIN PUBLIC KEY----- Bearer realm=x, Bearer ********************")
     assert_no_secrets(caplog)
-    assert_no_secrets("Basic authentication failed. The bearer of the token. eyJ.a.b")
+    assert_no_secrets("Basic authentication/authorization failed. Authorization: Bearer redacted")
+    assert_no_secrets("eyJ.a.b")
 
 
 def test_an_empty_secret_is_refused_and_long_lists_are_cut() -> None:

@@ -16,11 +16,15 @@ _SHOWN: Final = 20
 _MIN_FRAGMENT: Final = 8
 """Characters of base64. Shorter fragments occur in text by chance."""
 
+_SCHEME: Final = r"(Bearer|Basic|DPoP)(\s|%20|\+)+"
+_VALUE: Final = "[A-Za-z0-9._~+/%-]"
 _CREDENTIALS: Final = {
     "a JWT": re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{16,}", re.ASCII),
     "a PEM private key": re.compile(r"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----"),
+    # Words may follow the name of a scheme, too: "basic authentication/authorization".
     "the value of an Authorization header": re.compile(
-        r"\b(Bearer|Basic|DPoP)(\s|%20|\+)+[A-Za-z0-9._~+/%-]{20,}", re.IGNORECASE
+        rf"\bauthorization\W{{1,8}}{_SCHEME}{_VALUE}{{12,}}|\b{_SCHEME}(?=\S*\d){_VALUE}{{20,}}",
+        re.IGNORECASE,
     ),
 }
 
