@@ -513,7 +513,7 @@ class TokenProvider(Unserializable):
         return f"<TokenProvider {state}: {keys} keys, {flights} in flight>"
 
     def _tasks_in_flight(self) -> list[asyncio.Task[None]]:
-        """Return the tasks that send requests, or wait for it, to a clock of tests; any thread."""
+        """Return the tasks of the flights under way, to the clock of a test; from any thread."""
         return [*self._manager.flights.tasks(), *self._revoker.flights.tasks()]
 
     def _are_mine(self, sources: tuple[TokenSource, ...]) -> bool:

@@ -75,9 +75,7 @@ def token_of(get: Callable[[], object], result: object) -> str:
 def connections(sandbox: Sandbox) -> int:
     """Return the number of a sandbox's open connections."""
     assert sandbox._running is not None
-    server = sandbox._running[0].server
-    assert server is not None
-    return len(server.connections)
+    return len(sandbox._running[0].connections)
 
 
 @each_available_peer

@@ -230,9 +230,26 @@ async def test_metadata_is_served_at_its_well_known_paths(
     }
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/oauth2/v1/authorize?client_id=batch", 400),
+        ("POST", "/oauth2/default/v1/authorize", 400),
+        ("GET", "/oauth2/other/v1/authorize", 404),
+        ("PUT", "/oauth2/v1/authorize", 405),
+    ],
+)
+async def test_no_person_can_sign_in(harness: Harness, method: str, path: str, status: int) -> None:
+    """The authorization endpoint shows a page with an error to people."""
+    response = await harness.send(path, method=method)
+
+    assert response.status == status
+    assert (b"signs no people in" in response.body) == (status == 400)
+
+
 async def test_a_server_that_signs_tokens_publishes_its_keys(harness: Harness) -> None:
-    """Both kinds of server publish their key at `jwks_uri` if they sign their tokens."""
-    assert (await harness.send("/oauth2/v1/keys", method="GET")).json["errorCode"] == "E0000008"
+    """Both kinds of server publish their key at `jwks_uri`, or no key if tokens are opaque."""
+    assert (await harness.send("/oauth2/v1/keys", method="GET")).json == {"keys": []}
     async with run_sandbox(partial(Sandbox, signed_tokens=True)) as signing:
         path = "/oauth2/default/.well-known/oauth-authorization-server"
         document = (await signing.send(path, method="GET")).json

@@ -32,7 +32,7 @@ def test_both_forms_of_the_well_known_path_exist() -> None:
 
 
 def test_metadata_lists_methods_and_algorithms() -> None:
-    """Metadata lists methods and algorithms, and the keys if tokens are signed."""
+    """Metadata lists authentication methods and algorithms."""
     document = metadata("http://h", None, ())
 
     assert document["token_endpoint_auth_methods_supported"] == [
@@ -50,5 +50,13 @@ def test_metadata_lists_methods_and_algorithms() -> None:
         *("RS256", "RS384", "RS512"),
         *("ES256", "ES384", "ES512"),
     ]
-    assert "jwks_uri" not in document
-    assert metadata("http://h", "x", (), signed=True)["jwks_uri"] == "http://h/oauth2/x/v1/keys"
+
+
+def test_metadata_has_what_clients_for_any_openid_provider_require() -> None:
+    """Metadata has the members that OpenID Connect Discovery §3 requires."""
+    document = metadata("http://h", "x", ["a"])
+
+    assert document["authorization_endpoint"] == "http://h/oauth2/x/v1/authorize"
+    assert document["jwks_uri"] == "http://h/oauth2/x/v1/keys"
+    for member in ("response_types", "subject_types", "id_token_signing_alg_values"):
+        assert document[f"{member}_supported"]

@@ -96,6 +96,7 @@ def test_each_method_hands_out_the_token_or_raises(name: str) -> None:
 
     assert call(source) == ("mine-2" if name == "refresh" else "mine")
     source.error = error
+    assert source.error is error
     for _ in range(2):
         with pytest.raises(TransportError, match=r"^no connection$") as caught:
             call(source)

@@ -8,6 +8,7 @@ import math
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
@@ -162,7 +163,6 @@ def test_a_sleeper_elsewhere_wakes_at_its_instant() -> None:
         for second in range(1, 6):
             await clock.sleep_until(second)
             instants.append(clock.boot)
-        await clock.sleep_until(0)  # is over at once
 
     with loop_in_a_thread() as loop:
         asleep = asyncio.run_coroutine_threadsafe(sleep(), loop)
@@ -182,9 +182,13 @@ def test_an_event_loop_that_rests_is_not_waited_for() -> None:
     clock = ManualClock()
     with asyncio.Runner() as runner:
         running = service(clock)
-        okta, _, source = runner.run(running.__aenter__())
+        okta, provider, source = runner.run(running.__aenter__())
         clock.advance_from_thread(3500)
         assert okta.token_requests == 1
+        okta.latency = 0.05
+        runner.run(_manual_clock.settle())
+        assert provider.stats().in_flight == 1
+        clock.advance_from_thread(1)
         runner.run(clock.advance(0))
         assert okta.token_requests == 2
         usable(source)
@@ -228,6 +232,29 @@ def test_a_closed_event_loop_has_no_sleepers_to_wake() -> None:
 
     assert clock.boot == 2
     asleep._log_destroy_pending = False  # type: ignore[attr-defined]  # it is meant to be
+
+
+def test_the_event_loop_of_the_thread_stays() -> None:
+    """The event loop that a thread has set, but does not run, is the same afterwards."""
+    loop = asyncio.new_event_loop()
+
+    def run() -> asyncio.AbstractEventLoop:
+        asyncio.set_event_loop(loop)
+        ManualClock().advance_from_thread(1)
+        return asyncio.get_event_loop()
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(run).result(5) is loop
+    loop.close()
+
+
+async def test_an_instant_that_has_passed_is_not_waited_for() -> None:
+    """A sleep until the present or an earlier instant suspends once."""
+    clock = ManualClock(boot=5)
+
+    async with asyncio.timeout(5):
+        await clock.sleep_until(5)
+        await clock.sleep_until(-math.inf)
 
 
 async def test_only_one_call_moves_the_clock() -> None:

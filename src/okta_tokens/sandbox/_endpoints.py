@@ -38,6 +38,7 @@ from okta_tokens.sandbox._token_endpoints import (
 
 _CLIENT_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/(token|revoke|introspect)")
 _KEYS_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/keys")
+_AUTHORIZATION_PATH = re.compile(r"/oauth2(?:/([^/]+))?/v1/authorize")
 _logger = logging.getLogger("okta_tokens.sandbox")
 
 
@@ -63,7 +64,9 @@ class Endpoints:
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if path == RESOURCE or path.startswith(f"{RESOURCE}/"):
-            return await self._send(request, handle_resource_call(request, self._state))
+            with self._state.lock:
+                response = handle_resource_call(request, self._state)
+            return await self._send(request, response)
         if matched := _CLIENT_PATH.fullmatch(path):
             return await self._route_client_endpoint(request, matched[1], matched[2])
         if path == CONTROL or path.startswith(f"{CONTROL}/"):
@@ -72,6 +75,8 @@ class Endpoints:
             return await self._send(request, self._metadata_of(request, self._metadata[path]))
         if matched := _KEYS_PATH.fullmatch(path):
             return await self._send(request, self._keys_of(request, matched[1]))
+        if matched := _AUTHORIZATION_PATH.fullmatch(path):
+            return await self._send(request, self._authorize(request, matched[1]))
         return await self._send(request, okta_errors.PATH_NOT_FOUND)
 
     def cancel(self) -> None:
@@ -85,17 +90,22 @@ class Endpoints:
         if request.method not in {"GET", "HEAD"}:
             return okta_errors.method_not_allowed("GET, HEAD")
         state = self._state
-        scopes, signed = state.policy(server).known_scopes, state.signing_key is not None
-        return json_response(metadata(state.origin, server, scopes, signed=signed))
+        return json_response(metadata(state.origin, server, state.policy(server).known_scopes))
 
     def _keys_of(self, request: web.BaseRequest, server: str | None) -> Response | ErrorResponse:
-        if self._state.signing_key is None:
-            return okta_errors.PATH_NOT_FOUND
         if server not in self._state.verifier.nonces:
             return okta_errors.resource_not_found(server or "")
         if request.method not in {"GET", "HEAD"}:
             return okta_errors.method_not_allowed("GET, HEAD")
-        return json_response(self._state.signing_key.jwks())
+        key = self._state.signing_key
+        return json_response({"keys": []} if key is None else key.jwks())
+
+    def _authorize(self, request: web.BaseRequest, server: str | None) -> Response | ErrorResponse:
+        if server not in self._state.verifier.nonces:
+            return okta_errors.resource_not_found(server or "")
+        if request.method not in {"GET", "HEAD", "POST"}:
+            return okta_errors.method_not_allowed("GET, HEAD, POST")
+        return okta_errors.NO_SIGN_IN
 
     async def _route_client_endpoint(
         self, request: web.BaseRequest, server: str | None, name: str
@@ -114,7 +124,8 @@ class Endpoints:
         arrived = self._state.wall_time()
         parsed = await self._receive(request)
         handle = handle_revocation if name == "revoke" else handle_introspection
-        response = handle(self._state, parsed, server)
+        with self._state.lock:
+            response = handle(self._state, parsed, server)
         return await self._send(request, response, parsed=parsed, arrived=arrived)
 
     async def _receive(self, request: web.BaseRequest) -> ParsedRequest:
@@ -139,17 +150,16 @@ class Endpoints:
         """
         state = self._state
         arrived = state.wall_time()
-        state.token_requests += 1
-        state.active += 1
-        state.peak_concurrency = max(state.peak_concurrency, state.active)
+        state.begin_token_request()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 — every handler runs in a task
         self._tasks.add(task)
         try:
             limit = state.concurrency_limit
             too_many_active = limit is not None and state.active > limit
-            rate = state.window(server).take(arrived)
-            fault = state.faults.take(arrived, state.started_at)
+            with state.lock:
+                rate = state.window(server).take(arrived)
+                fault = state.faults.take(arrived, state.started_at)
             parsed = await self._receive(request)
             parsed = self._verify_proof(request, parsed, server)
             if fault is None and (too_many_active or rate.exceeded):
@@ -161,7 +171,8 @@ class Endpoints:
                 response = fault.reply
                 rate = fault.rate(state.wall_time(), rate)
             if response is None:
-                response = handle_token_request(state, parsed, server)
+                with state.lock:
+                    response = handle_token_request(state, parsed, server)
             return await self._send(
                 request,
                 response,
@@ -183,14 +194,15 @@ class Endpoints:
         nonces = state.verifier.nonces.get(server)
         if nonces is None or not parsed.dpop_headers:
             return parsed
-        proof = state.verifier.verify_proof(
-            parsed.dpop_headers,
-            method=request.method,
-            url=requested_url(request, state.origin),
-            now=state.now(),
-            nonces=nonces,
-            nonce_error="Authorization server requires nonce in DPoP proof.",
-        )
+        with state.lock:
+            proof = state.verifier.verify_proof(
+                parsed.dpop_headers,
+                method=request.method,
+                url=requested_url(request, state.origin),
+                now=state.now(),
+                nonces=nonces,
+                nonce_error="Authorization server requires nonce in DPoP proof.",
+            )
         return replace(parsed, proof=proof)
 
     def _nonce_header(self, parsed: ParsedRequest, server: str | None) -> Mapping[str, str]:
@@ -198,7 +210,7 @@ class Endpoints:
         state = self._state
         if parsed.proof is None:
             return NO_HEADERS
-        nonce = state.verifier.nonces[server].current(state.now())
+        nonce = state.dpop_nonce(server)
         if parsed.proof.nonce == nonce and not state.nonce_on_every_answer:
             return NO_HEADERS
         return {DPOP_NONCE: nonce}
@@ -244,10 +256,9 @@ class Endpoints:
 
     def _record(self, received: ReceivedRequest, *, token_endpoint: bool) -> None:
         state = self._state
-        state.record(received)
+        status = "dropped" if received.status is None else str(received.status)
+        state.record(received, answer=status if token_endpoint else None)
         if token_endpoint:
-            status = "dropped" if received.status is None else str(received.status)
-            state.token_answers[status] += 1
             _logger.info(
                 "token request: path=%s client_id=%r method=%s scopes=%r status=%s error=%s",
                 received.path,

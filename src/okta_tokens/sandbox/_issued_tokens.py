@@ -92,6 +92,10 @@ class TokenRegistry:
         """Return the token with this value, live or not; ``None`` if it is unknown."""
         return self._tokens.get(value)
 
+    def values(self) -> list[IssuedToken]:
+        """Return every remembered token, live or not."""
+        return list(self._tokens.values())
+
     def revoke(self, value: str) -> bool:
         """Revoke the token with this value; return whether it was known and not yet revoked."""
         token = self._tokens.get(value)
@@ -104,7 +108,7 @@ class TokenRegistry:
         """Revoke every token, or every token of one client; return the number of revoked tokens."""
         return sum(
             self.revoke(token.value)
-            for token in self._tokens.values()
+            for token in self.values()
             if client_id is None or token.client_id == client_id
         )
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from okta_tokens.sandbox._algorithms import HMACS, METHODS, SIGNATURES
+
+_CLAIMS: Final = ("ver", "jti", "iss", "aud", "iat", "exp", "cid", "scp", "sub")
+"""The claims of the sandbox's tokens."""
 
 
 def issuer(origin: str, authorization_server: str | None) -> str:
@@ -18,29 +22,36 @@ def audience(origin: str, authorization_server: str | None) -> str:
 
 
 def metadata(
-    origin: str, authorization_server: str | None, scopes: Iterable[str], *, signed: bool = False
+    origin: str, authorization_server: str | None, scopes: Iterable[str]
 ) -> dict[str, object]:
     """Return the metadata document of an authorization server.
+
+    The document has every member that RFC 8414 or OpenID Connect Discovery requires, so that
+    clients for any OpenID provider accept it. Of what only people need, it names little.
 
     Args:
         origin: Scheme, host and port.
         authorization_server: The id of the server; ``None`` is the org server.
         scopes: The scopes that are configured for the server.
-        signed: Whether the server signs its tokens, so that it publishes keys.
     """
     server = issuer(origin, authorization_server)
     base = f"{origin}/oauth2" if authorization_server is None else server
     algorithms = [*HMACS, *SIGNATURES]
-    keys = {"jwks_uri": f"{base}/v1/keys"} if signed else {}
     return {
         "issuer": server,
+        "authorization_endpoint": f"{base}/v1/authorize",
         "token_endpoint": f"{base}/v1/token",
         "revocation_endpoint": f"{base}/v1/revoke",
         "introspection_endpoint": f"{base}/v1/introspect",
-        **keys,
-        "response_types_supported": [],
+        "jwks_uri": f"{base}/v1/keys",
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
         "grant_types_supported": ["client_credentials"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "code_challenge_methods_supported": ["S256"],
         "scopes_supported": sorted(scopes),
+        "claims_supported": list(_CLAIMS),
         "token_endpoint_auth_methods_supported": list(METHODS),
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": list(METHODS),

@@ -6,7 +6,14 @@ in `_client_assertions` and `_dpop_proofs`.
 
 from __future__ import annotations
 
-from okta_tokens.sandbox._responses import DPOP_NONCE, NO_HEADERS, ErrorFormat, ErrorResponse
+from okta_tokens.sandbox._responses import (
+    DPOP_NONCE,
+    HTML,
+    NO_HEADERS,
+    ErrorFormat,
+    ErrorResponse,
+    Response,
+)
 
 _BASIC_CHALLENGE = {"WWW-Authenticate": 'Basic realm="Okta"'}  # RFC 6749 §5.2
 
@@ -52,6 +59,14 @@ WRONG_MEDIA_TYPE = _in_okta_format(
     400,
     "E0000021",
     "Bad request. Accept and/or Content-Type headers likely do not match supported values.",
+)
+
+# Okta shows the errors of its authorization endpoint to people, as a page.
+NO_SIGN_IN = Response(
+    400,
+    b"<!doctype html><title>400</title><h1>400</h1>"
+    b"<p>The sandbox signs no people in. Use the grant type client_credentials.</p>\n",
+    HTML,
 )
 
 # Outages and rate limits

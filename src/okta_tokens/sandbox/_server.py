@@ -9,7 +9,9 @@ import anyio
 from aiohttp import web
 
 from okta_tokens.sandbox._endpoints import Endpoints
+from okta_tokens.sandbox._secrets import remember
 from okta_tokens.sandbox._state import SandboxState
+from okta_tokens.sandbox._thread import LoopThread
 
 _BACKLOG: Final = 4096  # thousands of clients may connect in the same instant
 _GRACE: Final = 0.01  # seconds; requests in progress are cancelled before
@@ -38,7 +40,13 @@ class Sandbox(SandboxState):
     - `date_offset`: seconds by which the server's clock is ahead. Assertions and proofs are
       checked by that clock.
     - `nonce_on_every_answer`: ``False`` sends a nonce only to a client that does not use it yet.
-    - `resource_nonce`: see the argument.
+    - `resource_nonce`, `rate_limit`, `concurrency_limit`: see the arguments.
+
+    `temporarily` sets these attributes within a ``with`` block. `assert_received` checks which
+    token requests arrived.
+
+    ``async with`` runs the sandbox on the caller's event loop; ``with`` runs it on an event loop in
+    a thread of its own. All attributes and methods can be used from any thread.
 
     Attributes to read: `token_requests`, `tokens_issued`, `tokens_revoked`, `token_answers` (token
     responses by status), `peak_concurrency` (of token requests), `resource_calls`,
@@ -85,7 +93,8 @@ class Sandbox(SandboxState):
         ImportError: `signed_tokens` is set, and the extra ``jwt`` is not installed.
     """
 
-    _running: tuple[web.ServerRunner, Endpoints] | None = None
+    _running: tuple[web.Server, web.ServerRunner, Endpoints] | None = None
+    _thread: LoopThread | None = None
 
     async def start(self) -> Self:
         """Start to listen. A closed sandbox starts again on the same port with all its tokens.
@@ -99,14 +108,15 @@ class Sandbox(SandboxState):
 
         Cancellation closes everything that was opened.
         """
-        if self._running is not None:
-            raise RuntimeError(
-                "The sandbox is already running. Close it with aclose() before you start it again."
-            )
         endpoints = Endpoints(self)
         server = web.Server(endpoints, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
-        self._running = runner, endpoints
+        with self.lock:  # two threads may start the sandbox
+            if self._running is not None:
+                raise RuntimeError(
+                    "The sandbox is already running. Close it before you start it again."
+                )
+            self._running = server, runner, endpoints
         try:
             await runner.setup()
             site = web.TCPSite(
@@ -122,6 +132,7 @@ class Sandbox(SandboxState):
             raise
         self.port: int = site.port
         self.started_at: float = self.wall_time()
+        remember(self)
         return self
 
     async def aclose(self) -> None:
@@ -130,12 +141,70 @@ class Sandbox(SandboxState):
         Closing a closed sandbox does nothing. Cancellation takes effect only after the sandbox is
         closed.
         """
+        with anyio.CancelScope(shield=True):
+            if self._thread is None:
+                await self._stop()
+            else:
+                await anyio.to_thread.run_sync(self.close)
+
+    def close(self) -> None:
+        """Close a sandbox that ``with`` started, as `aclose` does, and end its thread.
+
+        Closing a closed sandbox does nothing. In a forked child, the parent's sandbox is only
+        forgotten.
+
+        Raises:
+            RuntimeError: The sandbox runs on the event loop of a caller, or `on_request` closes it.
+        """
+        thread = self._thread
+        if thread is None:
+            if self._running is not None:
+                raise RuntimeError(
+                    "The sandbox runs on an event loop of yours. Close it with aclose()."
+                )
+            return
+        if thread.current:
+            raise RuntimeError(
+                "The sandbox is closed by its own thread, in on_request, which would wait for "
+                "itself. Close the sandbox in another thread."
+            )
+        self._thread = None
+        if not thread.alive:
+            self._running = None
+            return
+        try:
+            thread.run(self._stop)
+        finally:
+            thread.stop()
+
+    async def _stop(self) -> None:
         if self._running is None:
             return
-        (runner, endpoints), self._running = self._running, None
+        (server, runner, endpoints), self._running = self._running, None
+        transports = [connection.transport for connection in server.connections]
         endpoints.cancel()
-        with anyio.CancelScope(shield=True):
-            await runner.cleanup()
+        await runner.cleanup()
+        # A closed transport waits for a client that does not read. The event loop may end earlier.
+        for transport in filter(None, transports):
+            transport.abort()
+
+    def __enter__(self) -> Self:
+        thread = LoopThread()
+        try:
+            thread.run(self.start)
+        except BaseException:
+            thread.stop()
+            raise
+        self._thread = thread
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -7,11 +7,12 @@ import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, Unpack
 
 from okta_tokens.sandbox._access_policy import AccessPolicy
+from okta_tokens.sandbox._assertions import matching, table
 from okta_tokens.sandbox._clients import DEFAULT_CLIENT, SandboxClient, scope_set
 from okta_tokens.sandbox._counters import Counters
 from okta_tokens.sandbox._exposure import exposure
@@ -19,6 +20,7 @@ from okta_tokens.sandbox._faults import DEFAULT_OUTAGE, Fault, FaultPlan, Timed
 from okta_tokens.sandbox._issued_tokens import TokenRegistry
 from okta_tokens.sandbox._rate_limits import RateWindow
 from okta_tokens.sandbox._received_request import ReceivedRequest
+from okta_tokens.sandbox._settings import Settings, check_names
 from okta_tokens.sandbox._verification import Verifier
 
 if TYPE_CHECKING:
@@ -174,14 +176,15 @@ class SandboxState(Counters):
     @rate_limit.setter
     def rate_limit(self, limit: int | None) -> None:
         _check_numbers(rate_limit=limit)
-        for window in self._windows.values():
-            window.limit = limit
+        with self.lock:
+            for window in self._windows.values():
+                window.limit = limit
 
     # Clients and tokens
 
     @property
     def clients(self) -> Mapping[str, SandboxClient]:
-        """The known clients by id, read-only."""
+        """The clients that are known now, by id, read-only."""
         return MappingProxyType(self._clients)
 
     def client(self, client_id: str) -> SandboxClient:
@@ -198,10 +201,11 @@ class SandboxState(Counters):
         The client's tokens stay live if its secrets or scopes change. They are revoked if the
         client becomes inactive, as in Okta.
         """
-        self._clients[client.client_id] = client
-        self._policies = self._new_policies()
-        if not client.active:
-            self.tokens_revoked += self.tokens.revoke_all(client.client_id)
+        with self.lock:
+            self._clients = {**self._clients, client.client_id: client}
+            self._policies = self._new_policies()
+            if not client.active:
+                self.tokens_revoked += self.tokens.revoke_all(client.client_id)
 
     def rotate_secret(
         self, client_id: str | None = None, *, keep_old: bool = False, secret: str | None = None
@@ -230,21 +234,32 @@ class SandboxState(Counters):
                     "one client. Name the client."
                 )
             (client_id,) = self._clients
-        client = self.client(client_id).with_new_secret(secret, keep_old=keep_old)
-        self.put_client(client)
+        with self.lock:
+            client = self.client(client_id).with_new_secret(secret, keep_old=keep_old)
+            self.put_client(client)
         return client.secrets[0]
 
     def revoke(self, value: str) -> bool:
         """Revoke the token with this value; return whether it was known and not yet revoked."""
-        revoked = self.tokens.revoke(value)
-        self.tokens_revoked += revoked
+        with self.lock:
+            revoked = self.tokens.revoke(value)
+            self.tokens_revoked += revoked
         return revoked
 
     def revoke_all(self) -> int:
         """Revoke every issued token; return how many tokens this call revoked."""
-        revoked = self.tokens.revoke_all()
-        self.tokens_revoked += revoked
+        with self.lock:
+            revoked = self.tokens.revoke_all()
+            self.tokens_revoked += revoked
         return revoked
+
+    def secrets(self) -> Iterator[tuple[str, str]]:
+        """Yield what each secret is, and the secret: the clients' secrets, and the tokens."""
+        for client in self.clients.values():
+            for secret in client.secrets:
+                yield "a client secret of a sandbox", secret
+        for token in self.tokens.values():
+            yield "an access token of a sandbox", token.value
 
     # Nonces
 
@@ -257,7 +272,8 @@ class SandboxState(Counters):
         Raises:
             KeyError: The authorization server does not exist.
         """
-        return self.verifier.nonces[authorization_server].current(self.now())
+        with self.lock:
+            return self.verifier.nonces[authorization_server].current(self.now())
 
     def rotate_dpop_nonce(self, *, forget: bool = False) -> None:
         """Replace the nonces of all authorization servers and of the resource.
@@ -265,7 +281,43 @@ class SandboxState(Counters):
         Args:
             forget: Whether the server stops accepting the old nonces at once.
         """
-        self.verifier.rotate_nonces(self.now(), forget=forget)
+        with self.lock:
+            self.verifier.rotate_nonces(self.now(), forget=forget)
+
+    # Assertions
+
+    def assert_received(
+        self,
+        count: int,
+        *,
+        scopes: str | Iterable[str] | None = None,
+        client_id: str | None = None,
+        status: int | None = None,
+        path: str | None = None,
+    ) -> None:
+        """Check how many token requests with all given properties are in `received`.
+
+        Args:
+            count: The expected number.
+            scopes: The requested scopes, in any order; a string is separated by spaces.
+            client_id: The id of the client.
+            status: The status of the response.
+            path: The path, of another endpoint if need be; ``None`` is the token endpoint of any
+                authorization server.
+
+        Raises:
+            AssertionError: The number is another one. The message lists the received requests.
+            ValueError: A scope is malformed.
+        """
+        __tracebackhide__ = True
+        received = self.received
+        matched = matching(received, scopes=scopes, client_id=client_id, status=status, path=path)
+        if len(matched) != count:
+            raise AssertionError(
+                f"assert_received: {len(matched)} requests match, and {count} are expected. "
+                "Compare the received requests; a * marks those that match.\n"
+                f"{table(received, matched)}"
+            )
 
     # Faults
 
@@ -305,16 +357,35 @@ class SandboxState(Counters):
 
     def clear_faults(self) -> None:
         """End every queued, timed and lasting fault, and cancel the planned outages."""
-        self.faults.clear()
+        with self.lock:
+            self.faults.clear()
+
+    def outage(self, fault: Fault = DEFAULT_OUTAGE) -> AbstractContextManager[None]:
+        """Return a context manager in which every token request gets `fault`."""
+        return self.temporarily(fault=fault)
 
     @contextmanager
-    def outage(self, fault: Fault = DEFAULT_OUTAGE) -> Iterator[None]:
-        """Return a context manager in which every token request gets `fault`."""
-        before, self.fault = self.fault, fault
+    def temporarily(self, **settings: Unpack[Settings]) -> Iterator[None]:
+        """Return a context manager in which attributes have other values.
+
+        At its end each of these attributes gets back the value that it had before.
+
+        Args:
+            settings: The values by the names of the attributes that can be set at any time.
+
+        Raises:
+            TypeError: No such attribute can be set.
+            ValueError: An attribute refuses its value. No attribute is changed.
+        """
+        check_names(settings)
+        before = {name: getattr(self, name) for name in settings}
         try:
+            for name, value in settings.items():
+                setattr(self, name, value)
             yield
         finally:
-            self.fault = before
+            for name, value in before.items():
+                setattr(self, name, value)
 
     def slow_for(self, seconds: float, latency: Latency) -> None:
         """Replace `latency` for the next seconds. An earlier call has no more effect.

@@ -15,5 +15,6 @@ Example:
 
 from okta_tokens.testing._fakes import FakeTokenSource, fake_token
 from okta_tokens.testing._manual_clock import ManualClock
+from okta_tokens.testing._no_secrets import assert_no_secrets
 
-__all__ = ["FakeTokenSource", "ManualClock", "fake_token"]
+__all__ = ["FakeTokenSource", "ManualClock", "assert_no_secrets", "fake_token"]

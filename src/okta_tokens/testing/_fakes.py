@@ -150,7 +150,7 @@ class FakeTokenSource(TokenSource):
     @error.setter
     def error(self, error: BaseException | None) -> None:
         if error is not None and not issubclass(type(error), BaseException):
-            message = "error: must be an exception of okta_tokens.errors, or another one, or None"
+            message = "error: must be an exception, or None"
             raise ConfigurationError(message)
         self._error = error
 
@@ -179,7 +179,11 @@ class FakeTokenSource(TokenSource):
 
     def peek(self) -> AccessToken | None:
         """Return the current token, or `None` while `error` is set, which is not counted."""
-        return None if self._error is not None else self._hand_out()
+        with self._lock:
+            if self._error is not None:
+                return None
+            self.calls += 1
+            return self._token
 
     def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken:
         """Return the current token, without waiting.

@@ -25,7 +25,8 @@ class ManualClock:
 
     Boot time and wall time move together, and stop at each instant for which a provider waits, so
     a test of hours takes milliseconds and everything happens in its order. A provider may run on
-    another thread's event loop.
+    another thread's event loop. A sandbox shares the clock by
+    `Sandbox(wall_time=clock.wall_time)`.
 
     Example:
         ```python
@@ -56,7 +57,8 @@ class ManualClock:
         self.wall = wall
         self.boot_time = lambda: self.boot
         self.wall_time = lambda: self.wall
-        self._lock = threading.Lock()  # for what follows, and for moving
+        # For what follows, and for moving. The garbage collector may end a sleeper at any time.
+        self._lock = threading.RLock()
         self._sleepers: dict[_Sleeper, None] = {}  # in the order in which they fell asleep
         self._loops: set[asyncio.AbstractEventLoop] = set()
         self._providers = WeakSet[TokenProvider]()
@@ -173,12 +175,12 @@ class ManualClock:
             Whether there was a sleeper.
         """
         with self._lock:
-            sleeper = min(self._sleepers, key=_Sleeper.instant_of, default=None)
+            sleeper = min([*self._sleepers], key=lambda each: each.instant, default=None)
             if sleeper is None or sleeper.instant > end:
                 self._move(end)
                 return False
             self._move(max(sleeper.instant, self.boot))
-            del self._sleepers[sleeper]
+            self._sleepers.pop(sleeper, None)
         sleeper.wake()
         return True
 
@@ -221,7 +223,7 @@ class ManualClock:
     def _is_busy(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Tell whether a watched provider waits on an event loop for more than this clock."""
         with self._lock:
-            asleep = {sleeper.task for sleeper in self._sleepers}
+            asleep = {sleeper.task for sleeper in [*self._sleepers]}
         return any(
             task not in asleep and task.get_loop() is loop and not task.done()
             for provider in [*self._providers]
@@ -239,10 +241,6 @@ class _Sleeper:
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task()
         self.awake = asyncio.Event()
-
-    def instant_of(self) -> float:
-        """Return the instant, for which the clock orders sleepers."""
-        return self.instant
 
     def wake(self) -> None:
         """Let the task go on; call this from any thread."""
