@@ -36,12 +36,15 @@ def okta_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
     Its secrets are public, and it knows one client: `okta_client`.
     """
+    from okta_tokens._cache.misuse import FETCHES  # noqa: PLC0415 - as above
     from okta_tokens.sandbox import Sandbox  # noqa: PLC0415 - as above
 
     clock = _clock_of(request)
     sandbox = Sandbox() if clock is None else Sandbox(wall_time=clock.wall_time)
     with sandbox:
         yield sandbox
+    # The sandbox of another test may get this port: the provider of that test is not a second one.
+    FETCHES.clear()
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ from okta_tokens._cache import misuse
 from tests.ports import reserved_port
 from tests.support import UVLOOP
 
+# A project of its own, whose tests tests/testing runs.
+collect_ignore = ["sample_service"]
+
 if UVLOOP:
     import uvloop
 

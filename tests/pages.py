@@ -15,6 +15,7 @@ PAGES = {
     "sandbox": ROOT / "src/okta_tokens/sandbox/README.md",
     "stores": ROOT / "src/okta_tokens/stores/README.md",
     "telemetry": ROOT / "src/okta_tokens/telemetry/README.md",
+    "testing": ROOT / "src/okta_tokens/testing/README.md",
     "recipes": ROOT / "tests/recipes/README.md",
 }
 """The pages with examples, by name."""

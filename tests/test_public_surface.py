@@ -456,6 +456,7 @@ class ManualClock(boot: float = 1000.0, wall: float = 1800000000.0)
     async def sleep_until(self, instant: float) -> None
     wall_time: Callable[[], float]
     def watch(self, provider: TokenProvider) -> None
+def assert_no_secrets(caplog: object, *secrets: str) -> None
 def fake_token(value: str = 'fake-token', *, lifetime: float = 3600.0,
         scopes: str | Iterable[str] = (), clock: Clock | None = None) -> AccessToken
 """,

@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 import okta_tokens
 from okta_tokens import (
     AccessToken,
+    AnyTokenSource,
     ClientAuthentication,
     ClientSecretBasic,
     ClientSecretJWT,
@@ -113,6 +114,7 @@ from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, ReceivedRequest, Sandbox,
 from okta_tokens.stores import SharedToken, StoreIdentity, TokenStore, UnreadableEntry
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from okta_tokens.telemetry import OpenTelemetryObserver
+from okta_tokens.testing import FakeTokenSource, ManualClock, assert_no_secrets, fake_token
 
 API = "https://api.acme.com"
 
@@ -192,8 +194,45 @@ class MemoryStore:
         return None
 
 
+class ByTenant:
+    """A source that asks the source of one of several tenants."""
+
+    def __init__(self, sources: Mapping[str, TokenSource]) -> None:
+        self.sources = sources
+        self.tenant = "acme"
+
+    @property
+    def key(self) -> TokenKey:
+        """Return the key of the tenant's tokens."""
+        return self.sources[self.tenant].key
+
+    async def get_token(self) -> AccessToken:
+        """Return the tenant's token."""
+        return await self.sources[self.tenant].get_token()
+
+    def peek(self) -> AccessToken | None:
+        """Return the tenant's token, if it is held."""
+        return self.sources[self.tenant].peek()
+
+    def get_token_from_thread(self, timeout: float = 60.0) -> AccessToken:
+        """Return the tenant's token to a thread."""
+        return self.sources[self.tenant].get_token_from_thread(timeout)
+
+    async def proof(
+        self, token: AccessToken, method: str, url: str, nonce: str | None = None
+    ) -> str:
+        """Return a proof for a request of the tenant."""
+        return await self.sources[self.tenant].proof(token, method, url, nonce)
+
+    def invalidate(
+        self, token: AccessToken | str, *, api: str | None = None, challenge: str | None = None
+    ) -> bool:
+        """Drop the tenant's token."""
+        return self.sources[self.tenant].invalidate(token, api=api, challenge=challenge)
+
+
 mutual_tls: ClientAuthentication = MutualTls()
-clocks: list[Clock] = [SystemClock(), MonotonicClock()]
+clocks: list[Clock] = [SystemClock(), MonotonicClock(), ManualClock()]
 memory: TokenStore = MemoryStore()
 
 
@@ -461,7 +500,7 @@ async def use_source(source: TokenSource) -> None:
 # Adapters.
 
 
-async def use_adapters(source: TokenSource) -> None:
+async def use_adapters(source: AnyTokenSource) -> None:
     """Call an API with each adapter."""
     middleware = TokenMiddleware(source, origins=[API], pass_others=True)
     async with (
@@ -481,7 +520,7 @@ async def use_adapters(source: TokenSource) -> None:
         await channel.channel_ready()
 
 
-def use_from_thread(source: TokenSource) -> None:
+def use_from_thread(source: AnyTokenSource) -> None:
     """Call an API from a thread."""
     with httpx.Client(auth=TokenAuth(source, origins=[API], token_timeout=5)) as client:
         client.get(API)
@@ -539,6 +578,30 @@ async def try_sandbox(record: Callable[[ReceivedRequest], None]) -> None:
             assert_type(request.client_id, str | None)
 
 
+# Tests of the user's own.
+
+
+async def test_a_service() -> None:
+    """Use the sandbox in a thread, the clock, and the fakes."""
+    clock = ManualClock(boot=0.0)
+    with Sandbox(wall_time=clock.wall_time) as sandbox, sandbox.temporarily(latency=0.5):
+        provider = TokenProvider(clock=clock)
+        clock.watch(provider)
+        await clock.advance(3600)
+        await asyncio.to_thread(clock.advance_from_thread, 60.0)
+        sandbox.fail_for(30, Fault.named("drop"))
+        assert_type(sandbox.rotate_secret(keep_old=True), str)
+        sandbox.assert_received(0, scopes="orders:read", status=503)
+        assert_no_secrets(repr(sandbox.received), "the secret")
+    source = FakeTokenSource(fake_token("value", scopes=["orders:read"], lifetime=60))
+    source.error = TransportError("no connection", retryable=True)
+    assert_type(source.calls, int)
+    assert_type(source.invalidated, list[AccessToken | str])
+    await use_source(source)
+    await use_adapters(source)
+    await use_adapters(ByTenant({"acme": source}))
+
+
 async def run() -> int:
     """Run everything."""
     print(__version__.split("."), okta_tokens.__version__)
@@ -552,6 +615,7 @@ async def run() -> int:
     observe(of(math.inf))
     await share()
     await try_sandbox(print)
+    await test_a_service()
     try:
         ClientSecretBasic("")
     except errors.ConfigurationError as error:

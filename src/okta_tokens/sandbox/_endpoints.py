@@ -63,21 +63,24 @@ class Endpoints:
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        if path == RESOURCE or path.startswith(f"{RESOURCE}/"):
-            with self._state.lock:
-                response = handle_resource_call(request, self._state)
-            return await self._send(request, response)
         if matched := _CLIENT_PATH.fullmatch(path):
             return await self._route_client_endpoint(request, matched[1], matched[2])
         if path == CONTROL or path.startswith(f"{CONTROL}/"):
             return await self._send(request, await handle_control(request, self._state))
+        return await self._send(request, self._respond(request, path))
+
+    def _respond(self, request: web.BaseRequest, path: str) -> Response | ErrorResponse:
+        """Return the response of an endpoint that reads no body."""
+        if path == RESOURCE or path.startswith(f"{RESOURCE}/"):
+            with self._state.lock:
+                return handle_resource_call(request, self._state)
         if path in self._metadata:
-            return await self._send(request, self._metadata_of(request, self._metadata[path]))
+            return self._metadata_of(request, self._metadata[path])
         if matched := _KEYS_PATH.fullmatch(path):
-            return await self._send(request, self._keys_of(request, matched[1]))
+            return self._keys_of(request, matched[1])
         if matched := _AUTHORIZATION_PATH.fullmatch(path):
-            return await self._send(request, self._authorize(request, matched[1]))
-        return await self._send(request, okta_errors.PATH_NOT_FOUND)
+            return self._authorize(request, matched[1])
+        return okta_errors.PATH_NOT_FOUND
 
     def cancel(self) -> None:
         """Cancel the token requests in progress, which latency or a fault may slow down."""
