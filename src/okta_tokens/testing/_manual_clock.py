@@ -62,6 +62,8 @@ class ManualClock:
         self._sleepers: dict[_Sleeper, None] = {}  # in the order in which they fell asleep
         self._loops: set[asyncio.AbstractEventLoop] = set()
         self._providers = WeakSet[TokenProvider]()
+        # The tasks of fetches whose requests no server answers.
+        self._unanswered = WeakSet[asyncio.Task[None]]()
         self._is_advancing = False
 
     async def sleep_until(self, instant: float) -> None:
@@ -110,8 +112,9 @@ class ManualClock:
 
         At each stop, and at the end, the tasks of every event loop on which code waits for this
         clock run until they wait for something else. If a provider is watched, this waits until
-        its requests are answered: at most 5 s of real time, in case a server does not answer. A
-        fetch that itself waits for this clock, in a back-off or a pause, is not waited for.
+        its requests are answered, but only once for 5 s of real time for a fetch that no server
+        answers. A fetch that itself waits for this clock, in a back-off or a pause, is not waited
+        for.
 
         If this call is cancelled, time stays at the stop that it has reached.
 
@@ -216,19 +219,27 @@ class ManualClock:
             return
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _MAX_WAIT
-        while self._is_busy(loop) and loop.time() < give_up:  # noqa: ASYNC110 - it is real time
+        while busy := self._busy_tasks(loop):
+            if loop.time() >= give_up:
+                self._unanswered.update(busy)
+                break
             await asyncio.sleep(_POLL)
         await settle()
 
-    def _is_busy(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Tell whether a watched provider waits on an event loop for more than this clock."""
+    def _busy_tasks(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[None]]:
+        """Return the tasks of watched providers that wait for more than this clock.
+
+        Args:
+            loop: The event loop of the tasks.
+        """
         with self._lock:
-            asleep = {sleeper.task for sleeper in [*self._sleepers]}
-        return any(
-            task not in asleep and task.get_loop() is loop and not task.done()
+            excepted = {*self._unanswered, *(sleeper.task for sleeper in self._sleepers)}
+        return [
+            task
             for provider in [*self._providers]
             for task in provider._tasks_in_flight()
-        )
+            if task not in excepted and task.get_loop() is loop and not task.done()
+        ]
 
 
 class _Sleeper:
