@@ -12,6 +12,7 @@ _CLIENTS = (
     r"(?:curl|wget|xh|aria2c|grpcurl|http (?=GET|POST|PUT|-|:|http)|redis-cli|valkey-cli)\b"
 )
 _SECRET_NAME = r"(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|STORE_KEYS?|API_?KEY)"
+_PUBLIC = "the-well-known-secret-of-the-sandbox"
 _COMMAND = r"(?:\S+/)?(?:python3? -m okta_tokens\.cli|okta-tokens)"
 
 RULES = {
@@ -36,7 +37,8 @@ RULES = {
         r"\$\{?[A-Z0-9_]*" + _SECRET_NAME + r"\b"
     ),
     "a variable is set to a secret": re.compile(
-        r"\b[A-Z0-9_]*" + _SECRET_NAME + r"=(?![\"']?(?:\s|$|\$\(cat ))\S", re.MULTILINE
+        r"\b[A-Z0-9_]*" + _SECRET_NAME + r"=(?![\"']?(?:\s|$|\$\(cat |" + _PUBLIC + r"))\S",
+        re.MULTILINE,
     ),
 }
 """What a line must not do, and how that looks."""

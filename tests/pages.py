@@ -9,6 +9,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = {
     "README": ROOT / "README.md",
     "settings": ROOT / "src/okta_tokens/README.md",
+    "auth": ROOT / "src/okta_tokens/_auth/README.md",
+    "cache": ROOT / "src/okta_tokens/_cache/README.md",
     "adapters": ROOT / "src/okta_tokens/adapters/README.md",
     "cli": ROOT / "src/okta_tokens/cli/README.md",
     "doctor": ROOT / "src/okta_tokens/doctor/README.md",

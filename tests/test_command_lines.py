@@ -44,6 +44,7 @@ GOOD = [
     "read -rs OKTA_CLIENT_SECRET && export OKTA_CLIENT_SECRET",
     'export OKTA_CLIENT_SECRET="$(cat /run/secrets/okta)"',
     "docker run -e OKTA_CLIENT_SECRET app",
+    "export OKTA_CLIENT_SECRET=the-well-known-secret-of-the-sandbox",
     "okta-tokens get --private-key-file key.pem --kid my-key --dpop",
     "OKTA_TOKENS_UVLOOP=1 python -m pytest",
     "httpx.AsyncClient(auth=auth); plain http is allowed; http://127.0.0.1:6582",

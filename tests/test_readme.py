@@ -63,13 +63,13 @@ def sandbox() -> Sandbox:
 async def test_the_first_example_is_a_whole_program(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a real host and secret the first example prints a header."""
-    monkeypatch.setenv("OKTA_CLIENT_SECRET", SECRET)
-    async with sandbox() as okta:
-        program = FIRST.replace("acme.okta.com", okta.origin)
-        await asyncio.to_thread(exec, compile(program, "README.md", "exec"), {})
+    """With the variables of the sandbox the first example fetches a token."""
+    async with Sandbox() as okta:
+        for name, value in re.findall(r"^export (\w+)=(\S+)$", README, flags=re.MULTILINE):
+            monkeypatch.setenv(name, value.replace("http://127.0.0.1:6582", okta.origin))
+        await asyncio.to_thread(exec, compile(FIRST, "README.md", "exec"), {})
 
-        assert "{'Authorization': 'Bearer " in capsys.readouterr().out
+        assert "expires in 3600 s" in capsys.readouterr().out
         assert okta.token_requests == 1
 
 
@@ -92,7 +92,7 @@ def set_up_settings(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "requests"),
     [
-        pytest.param("README", 3, id="README"),  # one of them for a nonce
+        pytest.param("auth", 2, id="auth"),  # one of them for a nonce
         pytest.param("settings", 0, id="settings"),
         pytest.param("sandbox", 0, id="sandbox"),  # the example has a sandbox of its own
     ],
@@ -100,22 +100,22 @@ def set_up_settings(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 async def test_the_examples_of_a_page_run_in_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, requests: int
 ) -> None:
-    """The examples of a page run as they stand, with the names of the first example."""
+    """The examples of a page run as they stand, with the names that every page uses."""
     monkeypatch.setenv("ACME_SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "key.pem").write_bytes(pem(ec_key()))
+    (tmp_path / "client-secret").write_text(SECRET)
     set_up_settings(monkeypatch, tmp_path)
     file = path_id(PAGES[name])
     async with sandbox() as okta:
         acme = OktaClient(okta.origin, "0oa1b2c3", ClientSecretBasic(SECRET))
         vault = {"okta-key.pem": pem(ec_key()).decode(), "okta-kid": "k1"}
         names: dict[str, object] = {"acme": acme, "secret": SECRET, "vault": vault}
-        imports = "\n".join(re.findall(r"^(?:import|from) .*$", FIRST, re.MULTILINE))
+        imports = "from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider"
         exec(compile(imports, file, "exec"), names)  # noqa: S102 - our own page
         for text in examples(page(name)):
-            if text == FIRST:  # has a test of its own
-                continue
             example = text.replace('"acme.okta.com"', repr(okta.origin))
+            example = example.replace("/run/secrets/okta/", f"{tmp_path}/")
             code = compile(example, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             running = eval(code, names)  # noqa: S307 - the same
             if inspect.isawaitable(running):
@@ -133,7 +133,7 @@ def test_every_example_has_a_test() -> None:
     folders = (ROOT / "tests/recipes", ROOT / "tests/testing")
     tests = "".join(path.read_text() for each in folders for path in each.glob("test_*.py"))
 
-    assert unmarked == {"README", "settings", "sandbox"}
+    assert unmarked == {"README", "auth", "settings", "sandbox"}
     assert marked
     assert {name for name in marked if f'"{name}"' not in tests} == set()
 
@@ -176,11 +176,10 @@ def test_every_error_is_in_the_table() -> None:
     assert rows == {name for name in errors.__all__ if name.endswith("Error")} - bases
 
 
-def test_the_first_example_comes_early_and_is_short() -> None:
-    """The first example begins before line 30 of the README, and has less than 20 lines."""
-    before = README[: README.index(FIRST)].count("\n")
-
-    assert before < 30
+def test_the_readme_is_short() -> None:
+    """The README has at most 250 lines, and its first example less than 20."""
+    assert README.count("\n") <= 250
+    assert examples(README) == [FIRST]
     assert FIRST.count("\n") < 20
 
 

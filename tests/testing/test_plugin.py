@@ -61,6 +61,8 @@ def test_another_thread_runs_the_provider(okta_clock, okta_sandbox, okta_client,
 """
 
 ASYNCHRONOUS = [recipe("testing.first"), recipe("testing.clock"), recipe("testing.failure")]
+STRICT = recipe("testing.readme")
+"""The test in the README, which has its own import and mark."""
 SYNCHRONOUS = [
     recipe("testing.synchronous"),
     recipe("testing.fake"),

@@ -9,6 +9,7 @@ from okta_tokens.cli._console import EXIT_CODES
 from okta_tokens.cli._public_keys import public_keys
 from okta_tokens.cli.sandbox import serve, steer
 from okta_tokens.cli.sandbox.address import HOST, PORT
+from okta_tokens.cli.sandbox.shell import DEFAULT_SHELL, SHELLS
 from okta_tokens.sandbox import DEFAULT_CLIENT, Fault
 
 _DESCRIPTION = """\
@@ -71,6 +72,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=PORT,
         help="the port to listen on, or to find the sandbox to steer; default: %(default)s; "
         "0 means any free port",
+    )
+    parser.add_argument(
+        "--shell",
+        choices=SHELLS,
+        default=DEFAULT_SHELL,
+        help="what evaluates the printed lines; default: %(default)s",
     )
     _add_authentication(parser.add_argument_group("client authentication"))
     _add_tokens(parser.add_argument_group("tokens"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shlex
 import signal
 import sys
 import time
@@ -13,11 +12,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from types import FrameType
 
 from okta_tokens.cli._console import MISCONFIGURED, print_error, printable
 from okta_tokens.cli.sandbox.address import reachable, steering_command
 from okta_tokens.cli.sandbox.report import counter_lines
+from okta_tokens.cli.sandbox.shell import assignment, removal
 from okta_tokens.sandbox import DEFAULT_CLIENT, ReceivedRequest, Sandbox, SandboxClient
 
 _SECRET = "OKTA_CLIENT_SECRET"  # noqa: S105 - the name of a variable
@@ -114,29 +115,28 @@ def _on_stop_signals(stop: Callable[[], object]) -> Iterator[None]:
 def _announcement(sandbox: Sandbox, arguments: argparse.Namespace) -> Iterator[str]:
     """Yield lines that a shell can evaluate, with comments for the reader."""
     client = sandbox.client(arguments.client_id)
+    assign = partial(assignment, arguments.shell)
     origin, resource = (
         url.replace(sandbox.host, reachable(sandbox.host), 1)
         for url in (sandbox.origin, sandbox.resource_url)
     )
     yield "# The sandbox is running. Press Ctrl-C to stop it. Paste this into another terminal:"
-    yield f"export OKTA_CLIENT_ORGURL={shlex.quote(origin)}"
-    yield f"export OKTA_CLIENT_CLIENTID={shlex.quote(client.client_id)}"
+    yield assign("OKTA_CLIENT_ORGURL", origin)
+    yield assign("OKTA_CLIENT_CLIENTID", client.client_id)
     if client.keys:
-        yield f"unset {_SECRET}"
+        yield removal(arguments.shell, _SECRET)
         yield f"# The client signs: set {_KEY} to its private key or to the key file's path."
         if kid := client.keys[0].get("kid"):
-            yield f"export {_KEY}ID={shlex.quote(str(kid))}"
+            yield assign(f"{_KEY}ID", str(kid))
     elif os.environ.get(_SECRET):
         yield f"# {_SECRET}: use the same value as in this terminal. It is not printed here."
     else:
-        yield f"export {_SECRET}={shlex.quote(client.secrets[0])}"
+        yield assign(_SECRET, client.secrets[0])
     if client.dpop:
-        yield "export OKTA_CLIENT_DPOPENABLED=true"
+        yield assign("OKTA_CLIENT_DPOPENABLED", "true")
     if arguments.authorization_server:
-        server = arguments.authorization_server[0]
-        yield f"export OKTA_CLIENT_AUTHORIZATIONSERVER={shlex.quote(server)}"
-    scopes = " ".join(sorted(client.scopes))
-    yield f"export OKTA_CLIENT_SCOPES={shlex.quote(scopes)}"
+        yield assign("OKTA_CLIENT_AUTHORIZATIONSERVER", arguments.authorization_server[0])
+    yield assign("OKTA_CLIENT_SCOPES", " ".join(sorted(client.scopes)))
     outage = steering_command("fault outage 30s", sandbox.host, sandbox.port)
     yield f"# To rehearse an outage: {outage}"
     yield f"# A resource that accepts the tokens: {resource}"

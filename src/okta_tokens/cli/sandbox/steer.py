@@ -6,7 +6,6 @@ import argparse
 import getpass
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 
@@ -23,10 +22,11 @@ from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, print_error, pri
 from okta_tokens.cli.sandbox.address import steering_command
 from okta_tokens.cli.sandbox.control_client import ControlClient, ControlError
 from okta_tokens.cli.sandbox.report import status_lines
+from okta_tokens.cli.sandbox.shell import SHELLS, assignment
 from okta_tokens.sandbox import Fault
 
 _SECRET = "OKTA_CLIENT_SECRET"  # noqa: S105 - the name of a variable
-_ADDRESS = {"host", "port"}
+_SHARED = {"host", "port", "shell"}
 
 
 def add_actions(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +92,12 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     secret.add_argument(
         "--keep-old", action="store_true", help="the newest of the old secrets stays active"
     )
+    secret.add_argument(
+        "--shell",
+        choices=SHELLS,
+        default=argparse.SUPPRESS,
+        help="what evaluates the printed line",
+    )
     source = secret.add_mutually_exclusive_group()
     source.add_argument(
         "--from-env", action="store_true", help=f"take the new secret from {_SECRET}"
@@ -127,7 +133,7 @@ def _run(
         The exit code.
     """
     for name, default in serving.items():
-        if name not in {*_ADDRESS, "run"} and getattr(arguments, name) != default:
+        if name not in {*_SHARED, "run"} and getattr(arguments, name) != default:
             flag = f"--{name.replace('_', '-')}"
             print_error(f"{flag} is for the start of a sandbox. Remove {flag}.")
             return MISCONFIGURED
@@ -210,7 +216,7 @@ def _secret(arguments: argparse.Namespace) -> None:
     result = _client(arguments).send("secret", members)
     print("#", printable(result["message"]))
     if given is None:
-        print(f"export {_SECRET}={shlex.quote(result['secret'])}")
+        print(assignment(arguments.shell, _SECRET, result["secret"]))
 
 
 def _given_secret(arguments: argparse.Namespace) -> str | None:
