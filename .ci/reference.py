@@ -14,6 +14,8 @@ from pkgutil import walk_packages
 
 import jinja2
 import pdoc
+from markupsafe import Markup
+from pdoc.render_helpers import relative_link
 
 import okta_tokens
 
@@ -25,6 +27,11 @@ DOT = r"(?:\.|</span><span class=\"o\">\.</span><span class=\"n\">)"
 
 PRIVATE_NAME = re.compile(rf"\b[a-z]\w*(?:{DOT}[a-z]\w*)*{DOT}_\w+(?:{DOT}\w+)+")
 """The full name of an object in a private module."""
+
+CLASS_IN_CODE = re.compile(
+    r"<code>(?P<text>(?P<anchor>(?P<name>[A-Z]\w+)(?:\.\w+)?)(?:\(\))?)</code>"
+)
+"""A class, or a member of one, that a docstring names and pdoc did not link."""
 
 
 class Page(HTMLParser):
@@ -55,30 +62,43 @@ def public_modules() -> list[str]:
     return ["okta_tokens", *(each.name for each in found if not NO_API.search(each.name))]
 
 
-def public_names() -> dict[str, str]:
-    """Return the name by which users import an object, by where the object is defined."""
+def public_names() -> dict[str, tuple[str, str]]:
+    """Return the module and the name by which users import a class, by where it is defined."""
     names = {}
     for module in map(import_module, reversed(public_modules())):
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
             if isinstance(value, type):
-                names[f"{value.__module__}.{value.__qualname__}"] = f"{module.__name__}.{name}"
+                names[f"{value.__module__}.{value.__qualname__}"] = (module.__name__, name)
     return names
 
 
-def show_public_names(environment: jinja2.Environment) -> None:
-    """Let annotations and bases name each class as users import it, or without its module."""
+def link_public_names(environment: jinja2.Environment) -> None:
+    """Let pages name a class as users import it, and link the classes of other modules.
+
+    pdoc shows the private module in which a class is defined, and links a docstring's `TokenStore`
+    only on the page of its module.
+    """
     names = public_names()
+    modules = {name: module for module, name in names.values()}
     linkify = environment.filters["linkify"]
 
     def public(match: re.Match[str]) -> str:
         name = re.sub(DOT, ".", match[0])
-        return names.get(name, name.rpartition(".")[2])
+        return ".".join(names.get(name, name.rsplit(".", 1)[1:]))
 
     @jinja2.pass_context
-    def linkify_public(context: jinja2.runtime.Context, code: str, **options: object) -> str:
-        linked: str = linkify(context, PRIVATE_NAME.sub(public, code), **options)
-        return linked
+    def linkify_public(context: jinja2.runtime.Context, code: str, **options: object) -> Markup:
+        page = context["module"].modulename
+
+        def link(match: re.Match[str]) -> str:
+            if match["name"] not in modules:
+                return match[0]
+            target = relative_link(page, modules[match["name"]])
+            return f'<code><a href="{target}#{match["anchor"]}">{match["text"]}</a></code>'
+
+        linked = linkify(context, PRIVATE_NAME.sub(public, code), **options)
+        return Markup(CLASS_IN_CODE.sub(link, linked))  # noqa: S704 - it was one before
 
     environment.filters["linkify"] = linkify_public
 
@@ -108,7 +128,7 @@ def main(folder: Path) -> None:
         show_source=False,
         template_directory=Path(__file__).parent,  # for module.html.jinja2
     )
-    show_public_names(pdoc.render.env)
+    link_public_names(pdoc.render.env)
     pdoc.pdoc(*public_modules(), r"!.*\._", output_directory=folder)
     if found := problems(folder.resolve()):
         sys.exit("\n".join(found))

@@ -111,9 +111,7 @@ def test_a_release_needs_every_check() -> None:
     assert workflow["concurrency"]["cancel-in-progress"] is False
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FORMS if path.name != "config.yml"], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
 def test_a_form_has_what_github_needs(path: Path) -> None:
     """A form has a name and a description; each field has a label and an id of its own."""
     form = load(path)
