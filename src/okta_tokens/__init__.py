@@ -1,12 +1,15 @@
 """Access tokens from Okta's client-credentials flow: cached, fetched once, renewed in background.
 
-from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
+Example:
+    ```python
+    from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
 
-acme = OktaClient("acme.okta.com", "0oa1b2c3", ClientSecretBasic(secret))
+    acme = OktaClient("acme.okta.com", "0oa1b2c3", ClientSecretBasic(secret))
 
-async with TokenProvider() as provider:
-    token = await provider.get_token(acme, "orders:read")
-    headers = {"Authorization": token.authorization}
+    async with TokenProvider() as provider:
+        token = await provider.get_token(acme, "orders:read")
+        headers = {"Authorization": token.authorization}
+    ```
 """
 
 from importlib import import_module

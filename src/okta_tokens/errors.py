@@ -1,7 +1,5 @@
 """Every error that this package raises, by the decision a caller can make.
 
-::
-
     TokenProviderError
     ├── ConfigurationError (also ValueError)   invalid before any request: fix the configuration
     ├── ProviderStateError                     not started, closed, another loop, another process,

@@ -22,7 +22,7 @@ class RefreshPolicy(Record):
     """When a token is renewed, and how soon a failed renewal is repeated.
 
     Everything scales with the lifetime L, so no fixed buffer consumes a short lifetime. The draws U
-    are uniform; all times are in seconds::
+    are uniform; all times are in seconds:
 
         lead      = min(max(lead_fraction·L, min_lead), max_lead, L/2)
         refresh   = expiry - max((1 - U(0, ½))·lead, floor)         drawn once per token
@@ -119,7 +119,7 @@ class RefreshPolicy(Record):
 class RetryPolicy(Record):
     """How often a fetch is attempted, and how long callers wait for it.
 
-    The draws U are uniform; all times are in seconds::
+    The draws U are uniform; all times are in seconds:
 
         delay k     = U(½, 1)·min(5, 2^(k-1)/4)           before attempt k + 1 of a flight
         cool-down k = U(½, 1)·min(max_cooldown, 2^k)      after the k-th consecutive failed fetch
