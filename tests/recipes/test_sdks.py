@@ -15,6 +15,7 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from openai import AsyncOpenAI, AuthenticationError
 from pydantic import AnyHttpUrl
+from websockets.asyncio.server import ServerConnection, serve
 
 from okta_tokens import RetryPolicy, TokenSource
 from okta_tokens.errors import ServerError
@@ -198,3 +199,18 @@ async def test_aiokafka_survives_an_outage() -> None:
         await asyncio.wait_for(sending, 10)
 
         assert (kafka.batches, kafka.rejections) == (2, 0)
+
+
+async def test_a_web_socket_gets_the_token_of_its_moment() -> None:
+    """The handshake of `websockets` carries the token."""
+    async with run_source() as (okta, _, orders):
+
+        async def check(connection: ServerConnection) -> None:
+            assert connection.request is not None
+            valid = await is_valid(okta, connection.request.headers["Authorization"])
+            await connection.send("welcome" if valid else "unknown")
+
+        async with serve(check, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{[*server.sockets][0].getsockname()[1]}/orders"
+            names = await run_code(recipe("websockets"), orders=orders, URL=url)
+            assert await names["listen"]() == "welcome"

@@ -14,6 +14,7 @@ import uvicorn
 from aiohttp import web
 
 from okta_tokens.sandbox import Fault, Sandbox
+from okta_tokens.testing import ManualClock
 from tests.recipes.support import (
     APP,
     PREFACE,
@@ -62,6 +63,44 @@ async def test_a_lifespan_opens_and_closes_the_provider() -> None:
                     assert 3500 < (await response.json())["remaining"] <= 3600
 
         assert okta.token_requests == 1
+
+
+async def test_a_route_without_a_token_says_when_to_come_back() -> None:
+    """With the adapter a route calls the API; an error of the provider becomes a 503."""
+    async with run_source() as (okta, acme, _):
+        code = PREFACE.partition("acme =")[0] + recipe("fastapi.adapter")
+        names = await run_code(code, acme=acme, API=okta.origin)
+        config = uvicorn.Config(names["app"], host="127.0.0.1", port=0, log_config=None)
+        async with run_uvicorn(config) as origin, aiohttp.ClientSession() as session:
+            with okta.outage(Fault.refuse(401, "invalid_client")):
+                async with session.get(f"{origin}/orders") as response:
+                    assert (response.status, response.headers["Retry-After"]) == (503, "30")
+            async with asyncio.timeout(10):
+                while (await session.get(f"{origin}/orders")).status == 503:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+
+        assert (okta.resource_calls, okta.resource_refused) == (1, 0)
+
+
+def test_a_frozen_process_uses_no_expired_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler of a function gets the held token, and after a freeze another one."""
+    clock = ManualClock()
+    with Sandbox([APP], wall_time=clock.wall_time) as okta:
+        monkeypatch.setenv("OKTA", okta.origin)
+        code = PREFACE + recipe("lambda").replace("TokenProvider()", "TokenProvider(clock=clock)")
+        names: dict[str, Any] = {"clock": clock}
+        exec(compile(code, "recipe", "exec"), names)  # noqa: S102 - a page of this repository
+        try:
+            assert names["handler"](None, None) == {"remaining": 3600.0}
+            assert names["handler"](None, None) == {"remaining": 3600.0}
+            clock.boot += 7200  # no task runs meanwhile
+            clock.wall += 7200
+            assert names["handler"](None, None) == {"remaining": 3600.0}
+        finally:
+            names["runner"].run(names["provider"].aclose())
+            names["runner"].close()
+
+        okta.assert_received(2)
 
 
 DJANGO = """
