@@ -211,6 +211,6 @@ async def test_a_web_socket_gets_the_token_of_its_moment() -> None:
             await connection.send("welcome" if valid else "unknown")
 
         async with serve(check, "127.0.0.1", 0) as server:
-            url = f"ws://127.0.0.1:{[*server.sockets][0].getsockname()[1]}/orders"
+            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/orders"
             names = await run_code(recipe("websockets"), orders=orders, URL=url)
             assert await names["listen"]() == "welcome"
