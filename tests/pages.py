@@ -19,6 +19,7 @@ PAGES = {
     "telemetry": ROOT / "src/okta_tokens/telemetry/README.md",
     "testing": ROOT / "src/okta_tokens/testing/README.md",
     "recipes": ROOT / "tests/recipes/README.md",
+    "moving": ROOT / "tests/recipes/moving/README.md",
 }
 """The pages with examples, by name."""
 

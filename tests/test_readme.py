@@ -18,7 +18,7 @@ from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox, SandboxClient
 from tests.keys import ec_key, pem, public_jwk
 from tests.pages import EVENTS, OTHER_LINES, PAGES, ROOT, page
 
-MARKED = r"^<!-- (recipe|diff): ([\w.]+) -->\n```(?:python|diff)\n.*?^```$"
+MARKED = r"^<!-- (recipe|diff|before): ([\w.]+) -->\n```(?:python|diff)\n.*?^```$"
 """A marked example, which a test in `tests/recipes` runs."""
 
 PROSE = [
