@@ -53,7 +53,7 @@ def test_all_figures_pass(
     assert "  pass         1  token requests reached the sandbox (expected: 1)\n" in shown.out
     assert "  pass       200  callers got the same token (expected: 200)\n" in shown.out
     assert "orders:read: renewed in the background; valid for 1 s\n" in shown.out
-    assert "payments:write: a renewal failed (ServerError)" in shown.out
+    assert "payments:write: renewal failed (ServerError)" in shown.out
     assert shown.out.endswith("All 19 figures pass.\n")
 
 
