@@ -53,7 +53,7 @@ def run(folder: Path, *, data: Path | None = None, short: bool = False) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     document = _measure(short=short)
     _write(folder / DATA, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    _write(folder / "demo.svg", asyncio.run(demo.record(Plan())))
+    _write(folder / "demo.svg", asyncio.run(demo.record(Plan(), _source(document["about"]))))
     draw(document, folder)
     return 0
 

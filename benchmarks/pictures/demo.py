@@ -6,6 +6,7 @@ import io
 import re
 from contextlib import redirect_stdout
 from typing import Final
+from xml.sax.saxutils import escape
 
 from rich.console import Console
 from rich.text import Text
@@ -14,18 +15,22 @@ from okta_tokens.cli.demo.command import run_scenarios
 from okta_tokens.cli.demo.live_display import LiveDisplay
 from okta_tokens.cli.demo.plan import Plan
 
+_TITLE: Final = "okta-tokens demo"
+
 COLUMNS: Final = 80
 """The width of the terminal."""
 
 _FONT_FACES: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+_FONT: Final = "Fira Code, monospace"
 _FONTS: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
-async def record(plan: Plan) -> str:
+async def record(plan: Plan, source: str) -> str:
     """Run the demo, and return what it leaves on a terminal.
 
     Args:
         plan: The size of the demo.
+        source: Where the recording comes from, for its description.
 
     Returns:
         The SVG document.
@@ -43,9 +48,11 @@ async def record(plan: Plan) -> str:
         raise RuntimeError(f"a figure of the demo is wrong: {printed.getvalue()}")
     verdict = printed.getvalue().splitlines()[-1]
     console.print(Text(f"\n\n{verdict}", style="bold"))
-    return _without_fonts(console.export_svg(title="okta-tokens demo", unique_id="demo"))
+    document = console.export_svg(title=_TITLE, unique_id="demo")
+    return _FONT_FACES.sub("", document).replace(_FONT, _FONTS).replace("<!--", _about(source), 1)
 
 
-def _without_fonts(document: str) -> str:
-    """Return a document of rich that loads no font, and uses one of the system instead."""
-    return _FONT_FACES.sub("", document).replace("Fira Code, monospace", _FONTS)
+def _about(source: str) -> str:
+    """Return a title and a description, before the comment with which rich begins."""
+    description = f"The table of the demo at its end, in {COLUMNS} columns. {source}"
+    return f"<title>{_TITLE}</title>\n<desc>{escape(description)}</desc>\n<!--"
