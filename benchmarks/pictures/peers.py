@@ -75,7 +75,7 @@ def _value(figures: Iterable[Figure], name: str, what: str) -> float:
         for figure in figures
         if figure.name.startswith(f"{name},") and what in figure.name.removeprefix(name)
     )
-    return round(figure.value, 2)
+    return float(f"{figure.value:.4g}")
 
 
 def draw(data: Data, source: str, width: int) -> str:
