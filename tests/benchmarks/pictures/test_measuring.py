@@ -1,5 +1,6 @@
 """What the pictures show is measured: the timeline, the choice of figures, the demo."""
 
+import asyncio
 import json
 import re
 import sys
@@ -100,9 +101,9 @@ def test_a_store_saves_requests() -> None:
     assert data["fleets"][1]["alone"] > 2.5 * data["fleets"][1]["shared"]
 
 
-async def test_the_demo_is_recorded_as_a_reader_sees_it() -> None:
+def test_the_demo_is_recorded_as_a_reader_sees_it() -> None:
     """The document has the table and the verdict, names its source, and loads no font."""
-    document = await demo.record(PLAN, "commit <1>")
+    document = asyncio.run(demo.record(PLAN, "commit <1>"))
     root = ET.fromstring(document)  # noqa: S314 - written by this test
     shown = "".join(root.itertext()).replace("\xa0", " ")
 
