@@ -23,13 +23,18 @@ class Bar:
         name: The name at its left.
         value: The value, to which its length is proportional.
         text: The value as it is shown.
-        role: What its colour says; the name of an `ours` bar is bold.
+        role: What its colour says.
     """
 
     name: str
     value: float
     text: str
     role: Role
+
+    @property
+    def bold(self) -> bool:
+        """Whether the name and the value are bold."""
+        return self.role == "ours"
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ class Scale:
         """
         return cls(
             max(bar.value for bar in bars) or 1,
-            max(text_width(bar.name, bold=True) for bar in bars) + _GAP,
-            max(text_width(bar.text, bold=True) for bar in bars) + _GAP,
+            max(text_width(bar.name, bold=bar.bold) for bar in bars) + _GAP,
+            max(text_width(bar.text, bold=bar.bold) for bar in bars) + _GAP,
         )
 
 
@@ -80,11 +85,10 @@ def draw_bars(
     for row, bar in enumerate(bars):
         middle = y + (row + 0.5) * ROW
         length = bar.value / scale.most * longest
-        bold = bar.role == "ours"
         base = middle + SIZE * 0.36
-        picture.text(begin - _GAP, base, bar.name, bold=bold, anchor="end")
+        picture.text(begin - _GAP, base, bar.name, bold=bar.bold, anchor="end")
         picture.bar(begin, middle - _BAR / 2, length, _BAR, bar.role)
-        picture.text(begin + length + _GAP / 2 + 1, base, bar.text, bold=bold)
+        picture.text(begin + length + _GAP / 2 + 1, base, bar.text, bold=bar.bold)
     bottom = y + len(bars) * ROW
     picture.line(begin, y, begin, bottom, "muted")
     return bottom

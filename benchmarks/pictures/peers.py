@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from benchmarks import hit, outage, stampede
@@ -13,10 +14,10 @@ from benchmarks.pictures.bars import Bar, Scale, draw_bars
 from benchmarks.pictures.svg import NARROW, SIZE, Picture
 from benchmarks.server import serve
 
-_Chart = tuple[str, str, str, Callable[[float], str]]
-"""A chart's title, its unit, the key of its values in the data, and how to show a value."""
-
 _OURS: Final = "okta-tokens"
+
+_GAP: Final = 28
+"""The distance between two columns in pixels."""
 
 
 async def measure(*, short: bool) -> Data:
@@ -78,6 +79,40 @@ def _value(figures: Iterable[Figure], name: str, what: str) -> float:
     return float(f"{figure.value:.4g}")
 
 
+@dataclass(frozen=True)
+class _Chart:
+    """A chart with a bar for each library.
+
+    Args:
+        title: What was measured.
+        unit: The unit of the values.
+        key: The key of the values in the data.
+        show: Returns a value as text.
+    """
+
+    title: str
+    unit: str
+    key: str
+    show: Callable[[float], str]
+
+    def values(self, libraries: Iterable[Data]) -> str:
+        """Return all values as a sentence."""
+        shown = (f"{library['name']} {self.show(library[self.key])}" for library in libraries)
+        return f"{self.title} ({self.unit}): {', '.join(shown)}."
+
+    def draw(
+        self, picture: Picture, x: float, y: float, width: float, libraries: Iterable[Data]
+    ) -> float:
+        """Draw the chart below a height, and return the lower side."""
+        picture.text(x, y + SIZE, self.title, size=14, bold=True, room=width)
+        picture.text(x, y + SIZE * 2 + 5, self.unit, role="muted", size=12, room=width)
+        bars = []
+        for library in libraries:
+            name, value = library["name"], library[self.key]
+            bars.append(Bar(name, value, self.show(value), "ours" if name == _OURS else "peer"))
+        return draw_bars(picture, x, y + SIZE * 2 + 14, width, bars, Scale.of(bars))
+
+
 def draw(data: Data, source: str, width: int) -> str:
     """Draw a chart with a bar for each library, for each of four measurements.
 
@@ -86,57 +121,38 @@ def draw(data: Data, source: str, width: int) -> str:
         source: Where the figures come from.
         width: The width of the picture in pixels.
     """
-    charts: list[_Chart] = [
-        ("A token that is held", "time of a call, relative to okta-tokens", "hit", _ratio),
-        (
-            f"{data['waiters']:,} callers wait for one token",
-            "CPU, relative to waiting for one asyncio.Event",
-            "waiters",
-            _ratio,
-        ),
-        (
-            "Token requests for these callers",
-            "mean of the rounds, counted by the server",
-            "requests",
-            _count,
-        ),
-        (
-            f"Errors in {data['outages']} outages of {data['outage_minutes']:g} minutes",
-            "each begins in another minute of a token's hour",
-            "errors",
-            _count,
-        ),
-    ]
+    charts = _charts(data)
     libraries = sorted(data["libraries"], key=lambda library: library["hit"])
-    columns = 1 if width == NARROW else 2
-    picture = Picture("Beside other libraries", _description(charts, libraries, source), width)
+    values = " ".join(chart.values(libraries) for chart in charts)
+    picture = Picture("Beside other libraries", f"{values} {source}", width)
     picture.paragraph("Shorter is better in each chart.", role="muted")
-    gap = 28
-    chart_width = (picture.right - picture.left - gap * (columns - 1)) / columns
-    top = picture.y
-    for number, (title, unit, key, show) in enumerate(charts):
-        column = number % columns
-        if column == 0:
-            top = picture.y + 18
-        x = picture.left + column * (chart_width + gap)
-        picture.text(x, top + SIZE, title, size=14, bold=True, room=chart_width)
-        picture.text(x, top + SIZE * 2 + 5, unit, role="muted", size=12, room=chart_width)
-        bars = [
-            Bar(
-                library["name"],
-                library[key],
-                show(library[key]),
-                "ours" if library["name"] == _OURS else "peer",
-            )
-            for library in libraries
-        ]
-        picture.y = draw_bars(picture, x, top + SIZE * 2 + 14, chart_width, bars, Scale.of(bars))
+    columns = 1 if width == NARROW else 2
+    chart_width = (picture.right - picture.left - _GAP * (columns - 1)) / columns
+    for first in range(0, len(charts), columns):
+        top = picture.y + 18
+        for column, chart in enumerate(charts[first : first + columns]):
+            x = picture.left + column * (chart_width + _GAP)
+            picture.y = chart.draw(picture, x, top, chart_width, libraries)
     picture.y += 12
     for note in _notes(data):
         picture.paragraph(note, role="muted", size=12)
     picture.y += 4
     picture.paragraph(source, role="muted", size=11)
     return picture.render()
+
+
+def _charts(data: Data) -> list[_Chart]:
+    waiting = f"{data['waiters']:,} callers wait for one token"
+    outages = f"{data['outages']} outages of {data['outage_minutes']:g} minutes"
+    by_event = "CPU, relative to waiting for one asyncio.Event"
+    counted = "mean of the rounds, counted by the server"
+    spread = "one in each minute of a token's hour"
+    return [
+        _Chart("A token that is held", "time of a call, relative to okta-tokens", "hit", _ratio),
+        _Chart(waiting, by_event, "waiters", _ratio),
+        _Chart("Token requests for these callers", counted, "requests", _count),
+        _Chart(f"Errors in {outages}", spread, "errors", _count),
+    ]
 
 
 def _notes(data: Data) -> list[str]:
@@ -159,12 +175,3 @@ def _ratio(value: float) -> str:
 
 def _count(value: float) -> str:
     return f"{value:,.1f}".removesuffix(".0")
-
-
-def _description(charts: list[_Chart], libraries: list[Data], source: str) -> str:
-    """Return the values of all charts as text."""
-    lines = []
-    for title, unit, key, show in charts:
-        values = ", ".join(f"{each['name']} {show(each[key])}" for each in libraries)
-        lines.append(f"{title} ({unit}): {values}.")
-    return " ".join([*lines, source])

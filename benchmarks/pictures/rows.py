@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from benchmarks.pictures.svg import SIZE, Anchor, Picture, Role, text_width
+from benchmarks.pictures.svg import SIZE, Anchor, Picture, Role
 
 Band: TypeAlias = tuple[float, Role | None, list[str]]
 """The end of a band in seconds, what its colour says, and its text in several lengths."""
@@ -92,9 +92,7 @@ class Rows:
     def _head(self, name: str, note: str) -> float:
         picture = self._picture
         y = picture.y + SIZE
-        picture.text(picture.left, y, name, bold=True)
-        if note:
-            picture.text(picture.left + text_width(name, bold=True) + 8, y, note, role="muted")
+        picture.heading(picture.left, y, name, note)
         return y + 6
 
     def _x(self, instant: float) -> float:

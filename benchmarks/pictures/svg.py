@@ -71,36 +71,47 @@ _FONTS: Final = (
 
 _NAMESPACE: Final = "http://www.w3.org/2000/svg"
 
-_NARROW_LETTERS: Final = frozenset("fijlrtI.,:;'()[]|! 1")
+_NARROW_LETTERS: Final = frozenset("fijlrtI.,:;'()[]|! ")
+_WIDE_LETTERS: Final = frozenset("mwMW@—×●")
+_BOLD_FONT: Final = ' font-weight="600"'
+_BOLD: Final = 1.12
+"""How much wider a bold letter is."""
 
 
 def text_width(text: str, size: float = SIZE, *, bold: bool = False) -> float:
     """Return how wide a text is at most, in pixels, in the fonts of the common systems.
+
+    DejaVu Sans, the widest of them, sets the widths of the letters.
 
     Args:
         text: The text.
         size: The size of the font in pixels.
         bold: Whether the text is bold.
     """
-    letters = sum(
-        0.36 if letter in _NARROW_LETTERS else 0.9 if letter in "mwMW@—" else 0.62
-        for letter in text
-    )
-    return letters * size * (1.06 if bold else 1)
+    return sum(map(_letter_width, text)) * size * (_BOLD if bold else 1)
 
 
-def wrap(text: str, width: float, size: float = SIZE) -> list[str]:
+def _letter_width(letter: str) -> float:
+    if letter in _NARROW_LETTERS:
+        return 0.42
+    if letter in _WIDE_LETTERS:
+        return 1.0
+    return 0.75 if letter.isupper() else 0.64
+
+
+def wrap(text: str, width: float, size: float = SIZE, *, bold: bool = False) -> list[str]:
     """Return the lines of a text that are not wider than a width.
 
     Args:
         text: The text; words are separated by one space.
         width: The width in pixels.
         size: The size of the font in pixels.
+        bold: Whether the text is bold.
     """
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        if text_width(longer, size) <= width or not lines[-1]:
+        if text_width(longer, size, bold=bold) <= width or not lines[-1]:
             lines[-1] = longer
         else:
             lines.append(word)
@@ -161,7 +172,7 @@ class Picture:
             f'height="{height:.1f}"/>'
         )
         for text in texts:
-            if text_width(text) <= width - 6:
+            if text_width(text) <= width - 4:
                 self.text(x + width / 2, y + height / 2 + SIZE * 0.36, text, anchor="middle")
                 break
 
@@ -232,15 +243,38 @@ class Picture:
             ValueError: If the text does not fit into the picture or its room.
         """
         width = text_width(text, size, bold=bold)
-        begin = x - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
-        if begin < 0 or begin + width > self.width or width > room:
-            raise ValueError(f"the text {text!r} does not fit. Shorten it.")
-        weight = ' font-weight="600"' if bold else ""
+        self._check(
+            text, x - {"start": 0.0, "middle": width / 2, "end": width}[anchor], width, room
+        )
+        weight = _BOLD_FONT if bold else ""
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         self._elements.append(
             f'<text class="{role}" x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"{weight}{where}>'
             f"{escape(text)}</text>"
         )
+
+    def heading(self, x: float, y: float, text: str, note: str) -> None:
+        """Draw a bold text and a note beside it.
+
+        Args:
+            x: The left side.
+            y: The base line.
+            text: The text.
+            note: The note; may be empty.
+
+        Raises:
+            ValueError: If both do not fit into the picture.
+        """
+        self._check(text, x, text_width(text, bold=True) + 8 + text_width(note))
+        self._elements.append(
+            f'<text class="ink" x="{x:.1f}" y="{y:.1f}" font-size="{SIZE}">'
+            f"<tspan{_BOLD_FONT}>{escape(text)}</tspan>"
+            f'<tspan class="muted" dx="8">{escape(note)}</tspan></text>'
+        )
+
+    def _check(self, text: str, begin: float, width: float, room: float = math.inf) -> None:
+        if begin < 0 or begin + width > self.width or width > room:
+            raise ValueError(f"the text {text!r} does not fit. Shorten it.")
 
     def paragraph(
         self, text: str, *, role: Role = "ink", size: float = SIZE, bold: bool = False
@@ -253,8 +287,7 @@ class Picture:
             size: The size of the font in pixels.
             bold: Whether the text is bold.
         """
-        factor = 1.06 if bold else 1
-        for line in wrap(text, (self.right - self.left) / factor, size):
+        for line in wrap(text, self.right - self.left, size, bold=bold):
             self.y += size * 1.35
             self.text(self.left, self.y - size * 0.3, line, role=role, size=size, bold=bold)
 

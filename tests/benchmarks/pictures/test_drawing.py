@@ -37,7 +37,7 @@ def drawn(data: dict[str, Any], folder: Path) -> dict[str, ET.Element]:
 def texts(picture: ET.Element) -> list[str]:
     """Return all texts that a picture shows or tells."""
     return [
-        element.text or ""
+        "".join(element.itertext())
         for tag in ("title", "desc", "text")
         for element in picture.iter(f"{SVG}{tag}")
     ]
@@ -58,8 +58,9 @@ def test_every_text_is_inside(pictures: dict[str, ET.Element], name: str) -> Non
     width = float(pictures[name].attrib["width"])
     assert width == (NARROW if "narrow" in name else WIDE)
     for element in pictures[name].iter(f"{SVG}text"):
-        text, size = element.text or "", float(element.attrib["font-size"])
-        length = text_width(text, size, bold="font-weight" in element.attrib)
+        text, size = " ".join(element.itertext()), float(element.attrib["font-size"])
+        bold = any("font-weight" in part.attrib for part in element.iter())
+        length = text_width(text, size, bold=bold)
         anchor = element.attrib.get("text-anchor", "start")
         begin = float(element.attrib["x"]) - {"start": 0, "middle": 0.5, "end": 1}[anchor] * length
         assert begin >= 0, text
