@@ -19,6 +19,7 @@ from benchmarks import (
     hit,
     imports,
     keys,
+    outage,
     renewal,
     sign,
     simulate,
@@ -28,6 +29,7 @@ from benchmarks import (
 )
 from benchmarks.figures import Figure
 from benchmarks.loops import loop_factory, run
+from benchmarks.pictures import command as pictures
 from benchmarks.report import print_environment, print_table, quiet, write_json
 
 
@@ -41,6 +43,7 @@ BENCHMARKS: dict[str, _Benchmark] = {
     "cold": cold.run,
     "keys": keys.run,
     "renewal": renewal.run,
+    "outage": outage.run,
     "sign": sign.run,
     "adapters": adapters.run,
     "fleet": fleet.run,
@@ -56,7 +59,7 @@ _LONG = {"soak"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run benchmarks, a comparison, or a simulation.
+    """Run benchmarks, a comparison or a simulation, or draw pictures.
 
     Args:
         arguments: The command line; if `None`, the process's own.
@@ -75,6 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
                 short=options.short,
                 json=options.json,
             )
+        if options.name == "report":
+            return pictures.run(options.folder, data=options.data, short=options.short)
         if options.name == "simulate-fleet":
             return simulate_fleet.run(
                 processes=options.processes, hours=options.hours, seed=options.seed
@@ -125,7 +130,23 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("compare", parents=[common], help=question, description=question)
     )
     _add_simulations(commands)
+    _add_report(commands)
     return parser
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "report", help=_question(pictures.run), description="Draw pictures of measured figures."
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="where to write the pictures")
+    command.add_argument(
+        "--from",
+        dest="data",
+        type=Path,
+        metavar="FILE",
+        help=f"draw the {pictures.DATA} of an earlier run instead of measuring",
+    )
+    command.add_argument("--short", action="store_true", help="measure for a few seconds only")
 
 
 def _add_comparison(command: argparse.ArgumentParser) -> None:

@@ -300,7 +300,8 @@ def _google_credentials(target: Target) -> Callable[[str], Any]:
         def refresh(self, request: Callable[..., Any]) -> None:
             response = request(target.token_url, method="POST", body=self._form, headers=headers)
             fields = json.loads(response.data)
-            now = datetime.now(UTC).replace(tzinfo=None)  # google-auth compares naive times
+            # google-auth compares naive times.
+            now = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None)
             self.token = fields["access_token"]
             self.expiry = now + timedelta(seconds=fields["expires_in"])
 

@@ -36,7 +36,8 @@ LIFETIME = 3_600
 DAY = 86_400.0
 _MAX_CLOCK_ERROR = 120.0
 _CALL_INTERVAL = (5.0, 60.0)
-_DEPLOYMENTS = 3
+DEPLOYMENTS = 3
+"""How often all processes restart."""
 
 
 @dataclass
@@ -170,7 +171,7 @@ class Fleet:
     loop: VirtualLoop
     chance: Random
     okta: Okta
-    store: Store
+    store: Store | None
     deployments: list[float]
     day: float
     counts: Counter[str] = field(default_factory=Counter)
@@ -198,8 +199,9 @@ class Fleet:
         self.counts["calls"] += 1
         # A token must be usable if it has not expired by any of the wrong clocks.
         latest = begun + 2 * _MAX_CLOCK_ERROR + 10
+        store = self.store
         available = self.okta.issued.get(last, 0.0) > latest or (
-            self.store.works(begun) and self.store.holds(latest)
+            store is not None and store.works(begun) and store.holds(latest)
         )
         with suppress(FetchError):
             token = await source.get_token()
@@ -212,17 +214,48 @@ class Fleet:
         return last
 
 
-async def _simulate(processes: int, day: float, seed: int) -> Fleet:
+async def _simulate(
+    processes: int, day: float, seed: int, *, calm: bool = False, shared: bool = True
+) -> Fleet:
     loop = cast("VirtualLoop", asyncio.get_running_loop())
     chance = Random(seed)  # noqa: S311 - no cryptography
-    deployments = sorted(chance.uniform(0, day) for _ in range(_DEPLOYMENTS))
+    deployments = sorted(chance.uniform(0, day) for _ in range(DEPLOYMENTS))
     okta, store = Okta(loop, chance, day), Store(loop, chance, day)
-    fleet = Fleet(loop, chance, okta, store, deployments, day)
+    if calm:
+        for periods in (okta.outages, store.failures, store.silences):
+            periods.clear()
+    fleet = Fleet(loop, chance, okta, store if shared else None, deployments, day)
     tasks = [loop.create_task(fleet.live()) for _ in range(processes)]
     for hour in steps(f"{processes} processes", math.ceil(day / 3_600)):
         await asyncio.sleep(min(day, (hour + 1) * 3_600.0) - loop.time())
     await asyncio.gather(*tasks)
     return fleet
+
+
+def _play(
+    *, processes: int, hours: float, seed: int, calm: bool = False, shared: bool = True
+) -> Fleet:
+    state = random.getstate()
+    random.seed(seed)  # the providers draw from it
+    logging.disable()  # writing the events would take longer than the simulation
+    try:
+        return run_virtually(_simulate(processes, hours * 3_600, seed, calm=calm, shared=shared))
+    finally:
+        random.setstate(state)
+        logging.disable(logging.NOTSET)
+
+
+def count_requests(*, processes: int, hours: float, seed: int, shared: bool) -> int:
+    """Return the number of token requests of a fleet while neither Okta nor the store fails.
+
+    Args:
+        processes: The number of processes, which are restarted three times.
+        hours: The duration.
+        seed: The seed of everything.
+        shared: Whether the processes share a store.
+    """
+    fleet = _play(processes=processes, hours=hours, seed=seed, calm=True, shared=shared)
+    return fleet.okta.requests
 
 
 def run(*, processes: int, hours: float, seed: int) -> int:
@@ -237,14 +270,8 @@ def run(*, processes: int, hours: float, seed: int) -> int:
         The exit code: 1 if a caller got an expired token, or an error although a usable token was
         held or stored.
     """
-    begun, state = time.monotonic(), random.getstate()
-    random.seed(seed)  # the providers draw from it
-    logging.disable()  # writing the events would take longer than the simulation
-    try:
-        fleet = run_virtually(_simulate(processes, hours * 3_600, seed))
-    finally:
-        random.setstate(state)
-        logging.disable(logging.NOTSET)
+    begun = time.monotonic()
+    fleet = _play(processes=processes, hours=hours, seed=seed)
     counts = fleet.counts
     generations = len(fleet.okta.issued)
     figures = [

@@ -17,7 +17,8 @@ from benchmarks.report import steps
 from benchmarks.server import CLIENT_ID, SECRET, Server, serve
 from okta_tokens import OktaClient, TokenProvider
 
-_LATENCY = 0.05
+LATENCY = 0.05
+"""The latency of token responses in seconds."""
 _KEYS = 100
 
 Call = Callable[[], Awaitable[object]]
@@ -31,10 +32,10 @@ async def run(*, short: bool) -> list[Figure]:
     """
     few, many, rounds = (500, 1_000, 2) if short else (10_000, 100_000, 15)
     figures = []
-    async with serve(scopes=_KEYS, latency=_LATENCY) as server:
+    async with serve(scopes=_KEYS, latency=LATENCY) as server:
         figures += await _compare(server, few, rounds)
         figures += await compare_one_key(server, many, max(rounds // 3, 2))
-        figures += await _compare_peers(server, few, max(rounds // 5, 1))
+        figures += await compare_peers(server, few, max(rounds // 5, 1))
     return figures
 
 
@@ -45,7 +46,7 @@ async def measure(*, waiters: int, rounds: int) -> list[Figure]:
         waiters: The number of waiters.
         rounds: The number of rounds.
     """
-    async with serve(scopes=_KEYS, latency=_LATENCY) as server:
+    async with serve(scopes=_KEYS, latency=LATENCY) as server:
         return await _compare(server, waiters, rounds)
 
 
@@ -103,8 +104,14 @@ async def compare_one_key(server: Server, waiters: int, rounds: int) -> list[Fig
     ]
 
 
-async def _compare_peers(server: Server, waiters: int, rounds: int) -> list[Figure]:
-    """Measure one key with each peer, by the interface that its users call."""
+async def compare_peers(server: Server, waiters: int, rounds: int) -> list[Figure]:
+    """Measure one key with each peer, by the interface that its users call.
+
+    Args:
+        server: The authorization server.
+        waiters: The number of waiters.
+        rounds: The number of rounds.
+    """
     figures = []
     target = Target(server.origin, CLIENT_ID, SECRET)
     for kind in available()[0]:
@@ -137,7 +144,7 @@ async def _wait_for_event(waiters: int) -> float:
     event = asyncio.Event()
 
     async def release() -> None:
-        await asyncio.sleep(_LATENCY)
+        await asyncio.sleep(LATENCY)
         event.set()
 
     # Its task comes last. A timer that was set before them may fire before they wait, on uvloop.

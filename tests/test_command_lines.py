@@ -62,6 +62,7 @@ FILES = sorted(
         "src/**/*.py",
         "src/**/*.md",
         "benchmarks/*.*",
+        "benchmarks/pictures/*.py",
         "tests/**/*.md",
         "tests/recipes/*.py",
     )

@@ -8,10 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 from rich.console import Console
 
+from okta_tokens import TokenSource
 from okta_tokens.cli import main
 from okta_tokens.cli.demo.command import run_scenarios
 from okta_tokens.cli.demo.display import PlainDisplay, choose_display
@@ -19,7 +21,9 @@ from okta_tokens.cli.demo.figures import Figure
 from okta_tokens.cli.demo.harness import Harness, open_harness
 from okta_tokens.cli.demo.live_display import LiveDisplay
 from okta_tokens.cli.demo.plan import Plan
+from okta_tokens.cli.demo.probe import KeyProbe
 from okta_tokens.cli.demo.scenarios import _refused_renewal, cold_start, outage, renewals
+from okta_tokens.cli.demo.snapshot import Snapshot
 from okta_tokens.sandbox import Fault
 from tests.cli.conftest import Terminal
 
@@ -53,7 +57,7 @@ def test_all_figures_pass(
     assert "  pass         1  token requests reached the sandbox (expected: 1)\n" in shown.out
     assert "  pass       200  callers got the same token (expected: 200)\n" in shown.out
     assert "orders:read: renewed in the background; valid for 1 s\n" in shown.out
-    assert "payments:write: a renewal failed (ServerError)" in shown.out
+    assert "payments:write: renewal failed (ServerError)" in shown.out
     assert shown.out.endswith("All 19 figures pass.\n")
 
 
@@ -149,6 +153,23 @@ async def test_the_live_table() -> None:
     assert "fetched; waiting callers: 50; valid for 3600 s" in shown
     for word in ("reports:read", "fresh", "absent", "renewals", "hits"):
         assert word in shown
+
+
+@pytest.mark.parametrize("remaining", [3_599.96, 59.96, None])
+def test_the_live_table_fits_into_80_columns(remaining: float | None) -> None:
+    """With the largest numbers of the demo, nothing is cut and no line is wrapped."""
+    screen = io.StringIO()
+    probe = KeyProbe("payments:write", 3_600, cast("TokenSource", None))
+    probe.calls, probe.waits, probe.requests, probe.tokens = 109_999, 10_000, 20_000, 10_001
+    with LiveDisplay(Console(file=screen, width=80)) as display:
+        display.show_title("1. Cold")
+        display.show_snapshots([Snapshot(probe, "expired", remaining)])
+
+    *_, heading, _, row, _ = screen.getvalue().splitlines()
+    assert len(heading.split()) == 9
+    assert "…" not in heading + row
+    for text in ("payments:write", "3,600 s", "expired", "20,000", "99,999", "10,000"):
+        assert text in row
 
 
 def test_lines_are_printed_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

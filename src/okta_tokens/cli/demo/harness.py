@@ -187,8 +187,8 @@ def _line_for(event: KeyEvent) -> str:
             return f"fetched; waiting callers: {event.waiters:,}; valid for {event.lifetime:g} s"
         case RenewalFailed():
             return (
-                f"a renewal failed ({type(event.error).__name__}); callers keep getting the "
-                f"present token for up to {event.remaining:.1f} s"
+                f"renewal failed ({type(event.error).__name__}); "
+                f"token usable for {event.remaining:.1f} s"
             )
         case FetchFailed():
             return (

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Self
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -15,6 +16,7 @@ from rich.text import Text
 from okta_tokens.cli.demo.snapshot import Snapshot
 
 _LINES = 8
+_MINUTE = 60.0
 _STYLES = {"fresh": "green", "due": "yellow", "expired": "red", "cooling down": "red"}
 
 
@@ -51,13 +53,18 @@ class LiveDisplay:
 
     def show_snapshots(self, snapshots: Iterable[Snapshot]) -> None:
         """Draw the table again."""
-        table = Table(title=self._title, title_justify="left", title_style="bold")
+        # Fits into 80 columns.
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            padding=0,
+            title=self._title,
+            title_justify="left",
+            title_style="bold",
+        )
         table.add_column("token")
         table.add_column("lifetime", justify="right")
         table.add_column("state")
-        table.add_column("remaining", justify="right")
-        table.add_column("requests at\nthe sandbox", justify="right")
-        for heading in ("renewals", "hits", "waits", "errors"):
+        for heading in ("left", "requests", "renewals", "hits", "waits", "errors"):
             table.add_column(heading, justify="right")
         for snapshot in snapshots:
             table.add_row(*_cells(snapshot))
@@ -72,6 +79,6 @@ def _cells(snapshot: Snapshot) -> list[str | Text]:
         probe.scopes,
         f"{probe.lifetime:,} s",
         Text(snapshot.state, style=_STYLES.get(snapshot.state, "dim")),
-        "" if remaining is None else f"{remaining:,.1f} s",
+        "" if remaining is None else f"{remaining:,.{1 if remaining < _MINUTE else 0}f} s",
         *(f"{number:,}" for number in numbers),
     ]
