@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from tests.stores.servers import wait_until
 from tests.stores.topologies.cluster import SIZE, Cluster, cluster
-from tests.stores.topologies.fleet import Fleet, fleet
+from tests.stores.topologies.fleet import LONG_TIMEOUT, TIMEOUT, Fleet, fleet
 from tests.stores.topologies.guide import RIGHTS, RIGHTS_ON_A_CLUSTER, cluster_client
 
 pytestmark = pytest.mark.timeout(60)
@@ -26,22 +26,24 @@ async def close(client: RedisCluster) -> None:
 
 
 @asynccontextmanager
-async def fleet_with_a_cluster(size: int = 3) -> AsyncIterator[tuple[Cluster, Fleet]]:
+async def fleet_with_a_cluster(
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - the timeout of the stores
+) -> AsyncIterator[tuple[Cluster, Fleet]]:
     """Run a cluster, and processes that use it as the guide says, with the least rights."""
     user = f"fleet on >password {RIGHTS} {RIGHTS_ON_A_CLUSTER}"
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(cluster(user=user))
         addresses = [("127.0.0.1", node.port) for node in nodes.primaries]
         login = {"username": "fleet", "password": "password"}
-        clients = [cluster_client(addresses, **login) for _ in range(size)]
+        clients = [cluster_client(addresses, **login) for _ in range(3)]
         for client in clients:
             stack.push_async_callback(close, client)
-        yield nodes, await stack.enter_async_context(fleet(clients))
+        yield nodes, await stack.enter_async_context(fleet(clients, timeout))
 
 
 async def test_slots_that_move_at_once_are_used_all_the_time() -> None:
     """While Valkey moves the slots of all tokens to another primary, no process has an outage."""
-    async with fleet_with_a_cluster() as (nodes, processes):
+    async with fleet_with_a_cluster(LONG_TIMEOUT) as (nodes, processes):
         async with processes.under_load() as load:
             await load.renewals(1)
             slots = await nodes.slots_in_use()

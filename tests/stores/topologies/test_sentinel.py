@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.stores.servers import wait_until
-from tests.stores.topologies.fleet import Fleet, fleet
+from tests.stores.topologies.fleet import TIMEOUT, Fleet, fleet
 from tests.stores.topologies.guide import RIGHTS, RIGHTS_ON_A_SENTINEL, sentinel_client
 from tests.stores.topologies.sentinels import NAME, Sentinels, sentinels
 
@@ -20,14 +20,16 @@ pytestmark = pytest.mark.timeout(60)
 
 @asynccontextmanager
 async def fleet_with_sentinels(
-    folder: Path, unusable: list[tuple[str, int]], size: int = 3
+    folder: Path,
+    unusable: list[tuple[str, int]],
+    timeout: float,  # noqa: ASYNC109 - the timeout of the stores
 ) -> AsyncIterator[tuple[Sentinels, Fleet]]:
     """Run sentinels, and processes that use them as the guide says, with the least rights.
 
     Args:
         folder: An empty folder for the files of the sentinels.
         unusable: The addresses of more sentinels, which do not work, and which clients ask first.
-        size: The number of processes.
+        timeout: How many seconds a process waits for the store.
     """
     async with AsyncExitStack() as stack:
         watched = await stack.enter_async_context(
@@ -38,7 +40,7 @@ async def fleet_with_sentinels(
             )
         )
         clients = []
-        for _ in range(size):
+        for _ in range(3):
             client = sentinel_client(
                 NAME,
                 [*unusable, *watched.addresses],
@@ -49,7 +51,7 @@ async def fleet_with_sentinels(
             for sentinel in client.connection_pool.sentinel_manager.sentinels:
                 await stack.enter_async_context(sentinel)
             clients.append(await stack.enter_async_context(client))
-        yield watched, await stack.enter_async_context(fleet(clients))
+        yield watched, await stack.enter_async_context(fleet(clients, timeout))
 
 
 @pytest.mark.parametrize("failure", [signal.SIGKILL, signal.SIGSTOP])
@@ -57,7 +59,7 @@ async def test_a_replica_replaces_a_primary_that_fails(
     failure: signal.Signals, tmp_path: Path
 ) -> None:
     """When the primary dies or hangs, every process shares again by the server that replaces it."""
-    async with fleet_with_sentinels(tmp_path, []) as (watched, processes):
+    async with fleet_with_sentinels(tmp_path, [], TIMEOUT) as (watched, processes):
         async with processes.under_load() as load:
             await load.renewals(1)
             watched.primary.signal(failure)
@@ -74,6 +76,6 @@ async def test_sentinels_that_do_not_work_are_passed_over(tmp_path: Path, closed
         hanging.bind(("127.0.0.1", 0))
         hanging.listen()
         unusable = [("127.0.0.1", closed_port), hanging.getsockname()]
-        async with fleet_with_sentinels(tmp_path, unusable) as (_, processes):
+        async with fleet_with_sentinels(tmp_path, unusable, 2) as (_, processes):
             assert await processes.requests_for_a_new_token() == 1
             assert [process.events for process in processes.processes] == [[], [], []]

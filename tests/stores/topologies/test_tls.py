@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import trustme
 
 from tests.stores.servers import encrypted, server
-from tests.stores.topologies.fleet import fleet
+from tests.stores.topologies.fleet import LONG_TIMEOUT, fleet
 
 
 class Certificates:
@@ -55,7 +55,7 @@ async def test_a_server_may_renew_its_certificate(tmp_path: Path) -> None:
     certificates = Certificates(tmp_path)
     async with server() as shared, encrypted(shared, certificates.context) as port:
         urls = [certificates.url(port, name) for name in ("orders", "stock", "billing")]
-        async with fleet(urls) as processes:
+        async with fleet(urls, LONG_TIMEOUT) as processes:
             async with processes.under_load() as load:
                 await load.renewals(1)
                 certificates.renew()
@@ -72,6 +72,6 @@ async def test_a_process_without_a_valid_certificate_works_alone(tmp_path: Path)
     async with server() as shared, encrypted(shared, certificates.context) as port:
         urls = [certificates.url(port, "orders"), certificates.url(port, "stock")]
         stranger = certificates.url(port, "stranger", trustme.CA())
-        async with fleet([*urls, stranger]) as processes:
+        async with fleet([*urls, stranger], LONG_TIMEOUT) as processes:
             assert await processes.requests_for_a_new_token() == 2
             assert [process.has_a_store for process in processes.processes] == [True, True, False]
