@@ -53,6 +53,10 @@ class Server:
             return bool(replication["role"] == "master")
         return False
 
+    async def names(self) -> set[bytes]:
+        """Return the name of every entry."""
+        return {*await execute(self.client, "KEYS", "*")}
+
     async def entries(self) -> dict[bytes, bytes]:
         """Return every entry by its name."""
         names: Any = await self.client.keys("*")

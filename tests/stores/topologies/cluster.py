@@ -36,7 +36,7 @@ class Cluster:
         return {
             key_slot(name): index
             for index, primary in enumerate(self.primaries)
-            for name in await execute(primary.client, "KEYS", "*")
+            for name in await primary.names()
         }
 
     async def move_at_once(self, slots: Iterable[int], source: int, target: int) -> None:

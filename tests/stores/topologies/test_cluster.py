@@ -84,9 +84,13 @@ async def test_a_replica_replaces_a_primary_that_fails(failure: signal.Signals) 
         async with processes.under_load() as load:
             await load.renewals(1)
             index = max((await nodes.slots_in_use()).values())
+            replica = nodes.replicas[index]
             nodes.primaries[index].signal(failure)
-            await wait_until(nodes.replicas[index].is_primary)
+            await wait_until(replica.is_primary)
             await load.renewals(2)
             await load.recovery()
 
         await processes.assert_unharmed(load)
+        before = await replica.names()
+        while await replica.names() <= before:  # until a new token is stored there
+            assert await processes.requests_for_a_new_token() == 1
