@@ -10,7 +10,7 @@ from tests.pages import marked_block, page
 (RIGHTS,) = re.findall(r"`(~okta-tokens:\*[^`]*)`", page("stores"))
 """The rights of a user on a server."""
 
-(RIGHTS_ON_A_CLUSTER,) = re.findall(r"on a cluster also `([^`]*)`", page("stores"))
+RIGHTS_ON_A_CLUSTER = " ".join(re.findall(r"on a cluster also `([^`]*)`", page("stores")))
 """The rights that a user needs besides on each node of a cluster."""
 
 (RIGHTS_ON_A_SENTINEL,) = re.findall(r"on a sentinel only `([^`]*)`", page("stores"))
