@@ -1,5 +1,6 @@
 """The README and the guides, whose examples the tests run."""
 
+import re
 from pathlib import Path
 
 from okta_tokens import events
@@ -37,3 +38,19 @@ OTHER_LINES = {"okta_tokens.observer_failed": "warning"}
 def page(name: str) -> str:
     """Return the text of a page."""
     return PAGES[name].read_text("utf-8")
+
+
+def marked_block(kind: str, name: str) -> str:
+    """Return the code block after a marker in one of the guides.
+
+    Args:
+        kind: The kind of the marker: `recipe` or `diff`.
+        name: The name in the marker.
+    """
+    pattern = rf"^<!-- {kind}: {re.escape(name)} -->\n```\w+\n(.*?)^```$"
+    (code,) = [
+        code
+        for text in map(page, PAGES)
+        for code in re.findall(pattern, text, flags=re.MULTILINE | re.DOTALL)
+    ]
+    return str(code)

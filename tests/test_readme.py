@@ -126,11 +126,13 @@ async def test_the_examples_of_a_page_run_in_order(
 
 
 def test_every_example_has_a_test() -> None:
-    """An unmarked example is on a page that is run; `tests/recipes` names each marked one."""
+    """An unmarked example is on a page that is run; a test names each marked one."""
     unmarked = {name for name in PAGES if examples(page(name))}
     texts = "\n".join(map(page, PAGES))
     marked = {name for _, name in re.findall(MARKED, texts, flags=re.MULTILINE | re.DOTALL)}
-    tests = "".join(path.read_text() for path in (ROOT / "tests/recipes").glob("test_*.py"))
+    recipes = (ROOT / "tests/recipes").glob("test_*.py")
+    topologies = ROOT / "tests/stores/topologies/guide.py"
+    tests = "".join(path.read_text() for path in (*recipes, topologies))
 
     assert unmarked == {"README", "auth", "settings", "sandbox"}
     assert marked

@@ -19,7 +19,7 @@ import uvicorn
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, TokenSource
 from okta_tokens.sandbox import Sandbox, SandboxClient
-from tests.pages import PAGES, page
+from tests.pages import marked_block, page
 from tests.support import until
 
 SECRET = "the-secret-of-the-recipes-is-long-enough"
@@ -32,22 +32,6 @@ from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
 acme = OktaClient(os.environ["OKTA"], "{APP.client_id}", ClientSecretBasic("{SECRET}"))
 """
 """The names that the recipes use."""
-
-
-def marked_block(kind: str, name: str) -> str:
-    """Return the code block after a marker in one of the guides.
-
-    Args:
-        kind: The kind of the marker: `recipe` or `diff`.
-        name: The name in the marker.
-    """
-    pattern = rf"^<!-- {kind}: {re.escape(name)} -->\n```\w+\n(.*?)^```$"
-    (code,) = [
-        code
-        for text in map(page, PAGES)
-        for code in re.findall(pattern, text, flags=re.MULTILINE | re.DOTALL)
-    ]
-    return str(code)
 
 
 def recipe(name: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox, SandboxClient
 from tests.keys import ec_key, pem, public_jwk
-from tests.recipes.support import marked_block, recipe, replace_texts, run_code
+from tests.pages import marked_block
+from tests.recipes.support import recipe, replace_texts, run_code
 
 
 def code_of(kind: str, name: str) -> str:

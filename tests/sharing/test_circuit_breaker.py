@@ -56,9 +56,21 @@ def test_no_number_of_failures_overflows() -> None:
     """After two thousand failures in a row the break is as long as the longest one."""
     breaker = Breaker()
     for _ in range(2_000):
+        breaker.clock.boot += 30
         breaker.record_failure("ConnectionError")
 
     assert breaker.break_length() == 30
+
+
+def test_calls_that_fail_together_are_one_failure() -> None:
+    """If many calls are under way when the store fails, the break is as short as after one call."""
+    breaker = Breaker()
+    for length in (2, 4):
+        for _ in range(20):
+            breaker.record_failure("ConnectionError")
+
+        assert breaker.break_length() == length
+    assert len(breaker.events) == 1
 
 
 def test_after_a_break_one_call_per_second_is_allowed() -> None:
@@ -101,8 +113,8 @@ def test_a_success_resets_the_breaks() -> None:
     breaker = Breaker()
     for _ in range(3):
         breaker.record_failure("ConnectionError")
+        breaker.clock.boot += 100
     breaker.record_success()
-    breaker.clock.boot += 100
     breaker.record_failure("ConnectionError")
 
     assert breaker.break_length() == 2

@@ -127,6 +127,51 @@ async def test_an_outage_names_the_server_and_what_caused_it() -> None:
         assert failed.reason == "ConnectionError: ConnectionRefusedError: OSError"
 
 
+@pytest.mark.parametrize("is_leased", [False, True])
+async def test_an_outage_ends_for_a_process_that_only_reads(*, is_leased: bool) -> None:
+    """If a token is found during an outage, a write in the background may end the outage."""
+    async with guarded() as here:
+        here.store.tokens[ID] = TOKEN, here.clock.boot + 300
+        here.store.error = OSError()
+        with pytest.raises(StoreUnavailableError):
+            await here.load()
+        here.store.error = None
+        if is_leased:
+            await here.store.acquire(ID, 60)
+        leases = dict(here.store.leases)
+
+        assert await here.load() is not None
+        await settle()
+
+        assert here.guard.is_available
+        assert [type(event) for event in here.events] == [StoreFailed, StoreRecovered]
+        assert here.store.leases == leases
+
+
+async def test_a_store_that_can_only_be_read_is_read_and_stays_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If the write after a read fails, the outage goes on, and its break is not longer."""
+    async with guarded() as here:
+        here.store.tokens[ID] = TOKEN, here.clock.boot + 300
+        here.store.error = OSError()
+        with pytest.raises(StoreUnavailableError):
+            await here.load()
+        here.store.error = None
+
+        async def refuse(*_: object) -> None:
+            raise OSError
+
+        monkeypatch.setattr(here.store, "acquire", refuse)
+
+        assert await here.load() is not None
+        await settle()
+
+        assert not here.guard.is_available
+        await here.clock.advance(FIRST_BREAK)
+        assert here.guard.allows_call()
+
+
 async def test_a_call_that_hangs_ends_at_its_deadline() -> None:
     """A store that does not respond is unavailable once the deadline has passed."""
     async with guarded() as here:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,22 @@ class Server:
         os.kill(process.pid, number)
         if number is signal.SIGKILL:
             process.wait()
+
+    def restart(self) -> None:
+        """Stop the server, and start it again on its port without its entries."""
+        self._server.stop()
+        self._server.start()
+
+    async def is_primary(self) -> bool:
+        """Tell whether this is a primary; a server closes its connections when it becomes one."""
+        with suppress(RedisConnectionError):
+            replication = await self.client.info("replication")
+            return bool(replication["role"] == "master")
+        return False
+
+    async def names(self) -> set[bytes]:
+        """Return the name of every entry."""
+        return {*await execute(self.client, "KEYS", "*")}
 
     async def entries(self) -> dict[bytes, bytes]:
         """Return every entry by its name."""
@@ -96,19 +112,24 @@ async def server(**options: Any) -> AsyncIterator[Server]:  # noqa: ANN401 - the
 
 
 @asynccontextmanager
-async def sentinel(server: Server, name: str, folder: Path) -> AsyncIterator[int]:
+async def sentinel(
+    server: Server, name: str, folder: Path, *, quorum: int = 1, settings: Iterable[str] = ()
+) -> AsyncIterator[int]:
     """Run a sentinel that monitors a server, and give the sentinel's port.
 
     Args:
         server: The server.
         name: The sentinel's name for the server.
         folder: An empty folder for the files of the sentinel.
+        quorum: How many sentinels must agree that the server is down.
+        settings: More lines of the sentinel's configuration.
     """
     config = folder / "sentinel.conf"
     with reserved_port() as port:
         config.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
-            f"sentinel monitor {name} 127.0.0.1 {server.port} 1\n"
+            f"sentinel monitor {name} 127.0.0.1 {server.port} {quorum}\n"
+            + "".join(f"{setting}\n" for setting in settings)
         )
         process = await asyncio.create_subprocess_exec(
             *(ValkeyServer()._binary_path, config, "--sentinel"),
@@ -121,6 +142,19 @@ async def sentinel(server: Server, name: str, folder: Path) -> AsyncIterator[int
         finally:
             process.terminate()
             await process.wait()
+
+
+async def execute(client: Redis, *command: str | int | bytes) -> Any:  # noqa: ANN401 - any response
+    """Execute a command for which redis-py has no types."""
+    run: Any = client.execute_command
+    return await run(*command)
+
+
+async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds that servers tell, for 20 s at most."""
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - the servers tell only when asked
+            await asyncio.sleep(0.02)
 
 
 async def until_it_responds(client: Redis) -> None:

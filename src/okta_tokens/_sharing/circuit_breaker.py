@@ -25,7 +25,9 @@ class CircuitBreaker:
 
         break k = U(½, 1)·min(30, 2^k)      after the k-th failure in a row, in seconds
 
-    After the break, one caller per second may probe the store, until a probe succeeds.
+    Calls that fail during a break began before it, and count as one failure with the call that
+    began the break. After the break, one caller per second may probe the store, until a probe
+    succeeds.
 
     Args:
         clock: Tells the time.
@@ -47,6 +49,7 @@ class CircuitBreaker:
         self._host = host
         self._failures = 0
         self._failed_at = 0.0
+        self._break_ends = -math.inf
         self._open_until = -math.inf
 
     @property
@@ -65,7 +68,7 @@ class CircuitBreaker:
         return True
 
     def record_failure(self, reason: str) -> None:
-        """Begin a break after a failed call.
+        """Begin a break after a failed call, unless one lasts.
 
         Args:
             reason: The type of the error, or that there was no response in time.
@@ -74,9 +77,11 @@ class CircuitBreaker:
         first = not self._failures
         if first:
             self._failed_at = now
+        elif now < self._break_ends:
+            return
         self._failures += 1
         longest = min(_MAX_BREAK, 2.0 ** min(self._failures, _MAX_DOUBLINGS))
-        self._open_until = now + longest * (1 + self._random()) / 2
+        self._break_ends = self._open_until = now + longest * (1 + self._random()) / 2
         if first:
             self._emit(StoreFailed(host=self._host, reason=reason, after=self._open_until - now))
 

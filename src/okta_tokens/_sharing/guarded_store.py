@@ -124,10 +124,13 @@ class GuardedStore:
             StoreUnavailableError: If the store fails or times out.
         """
         try:
-            return await self._call(deadline, self._store.load, identity)
+            found = await self._call(deadline, self._store.load, identity)
         except UnreadableEntry:
             self.report_invalid_entry(key)
             return None
+        if found is not None and not self.is_available:
+            self._start(self._try_to_write(identity))
+        return found
 
     async def paused(self, key: TokenKey, deadline: float) -> tuple[float, float] | None:
         """Return the seconds that are left of a shared pause, and its end by Okta's clock, or None.
@@ -259,7 +262,11 @@ class GuardedStore:
         if self._loop is None or not self._breaker.allows_call():
             work.close()
             return
-        task = self._loop.create_task(self._run_quietly(work), context=Context())
+        self._start(self._run_quietly(work))
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        loop = cast("asyncio.AbstractEventLoop", self._loop)
+        task = loop.create_task(work, context=Context())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -267,6 +274,18 @@ class GuardedStore:
         with suppress(StoreUnavailableError, UnreadableEntry):
             await work
             self._breaker.record_success()
+
+    async def _try_to_write(self, identity: StoreIdentity) -> None:
+        """Take a lease and release it, to learn if the store can be written again.
+
+        A process that finds every token in the store does not write, so it would not notice the end
+        of an outage. A failure is not recorded: a store that is full can still be read.
+        """
+        with suppress(Exception), self._schedule.deadline(self.call_deadline()):
+            lease = await self._store.acquire(identity, self._store.timeout)
+            self._breaker.record_success()
+            if lease is not None:
+                await self._store.release(identity, lease)
 
 
 def _text_of(store: TokenStore, attribute: str) -> str | None:

@@ -1,0 +1,1 @@
+"""Topologies of stores, with real servers: clusters, sentinels, TLS, little memory, partitions."""
