@@ -130,9 +130,9 @@ class FleetStore(TokenStore, Protocol):
         Args:
             identity: The identity of the token.
             value: The value of the token.
-            seconds: For how long to remember it.
-            rejection: What to store about the rejection, for `MAX_DAMPING` seconds; `None` if the
-                token was revoked or cleared, not rejected.
+            seconds: For how long to remember the token, and the rejection.
+            rejection: What to store about the rejection, in place of an earlier one; `None` if the
+                token was revoked or cleared, not rejected. Then an earlier one stays.
 
         Raises:
             UnreadableEntry: If the stored entry cannot be used.
@@ -172,23 +172,37 @@ class Subscription(Protocol):
     async def add(self, *identities: StoreIdentity) -> None:
         """Begin to receive the notifications of identities, of tokens and of parts of domains.
 
-        What changes after this call has returned is not missed, while the connection lasts.
+        What changes after this call has returned is not missed, while the connection lasts. An
+        identity that was added before is added once.
+
+        Args:
+            *identities: The identities.
+
+        Raises:
+            NotificationsRefusedError: If the server refuses.
+            Exception: If the connection was lost.
         """
 
     async def remove(self, *identities: StoreIdentity) -> None:
-        """Receive no more notifications of identities."""
+        """Receive no more notifications of identities; one that is under way may still arrive.
+
+        Args:
+            *identities: The identities.
+        """
 
     async def next(self) -> StoreIdentity:
         """Wait for the next notification, and return the identity that it is about.
 
-        It is called by one task, while other tasks call `add` and `remove`.
+        It is called by one task, while other tasks call `add` and `remove`. Several notifications
+        of an identity, for which no call has waited yet, may become one. A cancelled call loses
+        no notification.
 
         Raises:
             Exception: If the connection was lost; the process then subscribes anew.
         """
 
     async def aclose(self) -> None:
-        """Close the connection."""
+        """Close the connection; do nothing if it is closed. A waiting `next` raises an error."""
 
 
 class NotificationsRefusedError(Exception):
@@ -199,8 +213,13 @@ class NotificationsRefusedError(Exception):
 class NotifyingStore(TokenStore, Protocol):
     """A store that notifies processes. Without this part they read the store again and again."""
 
-    async def subscribe(self) -> Subscription | None:
-        """Open a connection for notifications.
+    async def subscribe(self, *identities: StoreIdentity) -> Subscription | None:
+        """Open a connection for notifications, and begin to receive those of identities.
+
+        The provider calls it once for each event loop, and closes the subscription.
+
+        Args:
+            *identities: The identities to begin with, as for `Subscription.add`.
 
         Returns:
             The subscription; `None` if the client library cannot subscribe to this kind of server.
