@@ -44,8 +44,13 @@ class Server:
     async def entries(self) -> dict[bytes, bytes]:
         """Return every entry by its name."""
         names: Any = await self.client.keys("*")
-        entries: Any = {name: await self.client.get(name) for name in names}
-        return dict(entries)
+        return {name: await self._entry(name) for name in names}
+
+    async def _entry(self, name: bytes) -> Any:  # noqa: ANN401 - without types
+        if await self.client.type(name) == b"zset":
+            members: Any = await self.client.zrange(name, 0, -1)
+            return b" ".join(members)
+        return await self.client.get(name)
 
 
 @contextmanager

@@ -136,6 +136,23 @@ class MemoryTokenStore(BasicMemoryStore):
         self.subscriptions: set[MemorySubscription] = set()
         """The open subscriptions of all processes."""
 
+    async def save(self, identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
+        """See `TokenStore`."""
+        await super().save(identity, token, seconds)
+        self.notify(identity)
+
+    async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
+        """See `TokenStore`."""
+        try:
+            await super().discard(identity, value, seconds)
+        finally:
+            self.notify(identity)
+
+    async def release(self, identity: StoreIdentity, lease: str) -> None:
+        """See `TokenStore`."""
+        await super().release(identity, lease)
+        self.notify(identity)
+
     async def look(self, identity: StoreIdentity, held: str | None) -> StoredState:
         """See `FleetStore`."""
         now = await self._now("look")

@@ -1,0 +1,1 @@
+"""Test what works with this package."""
