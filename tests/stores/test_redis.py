@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import ssl
 import traceback
 import tracemalloc
@@ -26,7 +25,6 @@ from okta_tokens.errors import ConfigurationError
 from okta_tokens.events import Event, StoreFailed
 from okta_tokens.stores import SharedToken, StoreIdentity, TokenStore, UnreadableEntry
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
-from tests.pages import page
 from tests.stores.servers import Server, encrypted, sentinel, server
 from tests.stores.support import identity_of
 from tests.support import run_script, unexpected_output
@@ -488,24 +486,6 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
         async with RedisTokenStore(url.format("wrong"), keys=[NEW]) as store:
             with pytest.raises(AuthenticationError):
                 await store.load(ID)
-
-
-async def test_the_documented_rights_suffice() -> None:
-    """The rights in the guide to stores are enough for every call."""
-    (rights,) = re.findall(r"`(~okta-tokens:\*[^`]*)`", page("stores"))
-    async with server(user=f"fleet on >password {rights}") as running:
-        url = f"redis://fleet:password@127.0.0.1:{running.port}/0"
-        async with RedisTokenStore(url, keys=[OLD, NEW]) as store:
-            for token in (TOKEN, NEWER):
-                await store.save(ID, token, 100)
-                assert await store.load(ID) is not None
-                await store.discard(ID, token.value, 100)
-                assert await store.load(ID) is None
-                lease = await store.acquire(ID, 100)
-                assert lease is not None
-                await store.release(ID, lease)
-                await store.pause(CUSTOM, 60, 1_800_000_000.0)
-                assert await left(store, CUSTOM) > 59
 
 
 @pytest.mark.parametrize(

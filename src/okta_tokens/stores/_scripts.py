@@ -13,12 +13,18 @@ this package, and cannot be decrypted after it was cut."""
 MAX_DISCARDED = 100
 """Discarded tokens to remember of an identity; the ones that end first are forgotten."""
 
-_READ = f"""
-local function read(name)
-    local entry = redis.pcall("getrange", name, 0, {MAX_ENTRY})
-    if type(entry) == "table" then entry = "\\1" end -- not a string: it cannot be decrypted
-    return entry
+_CALL = """
+local function call(otherwise, ...) -- a writer without a key may have stored another type
+    local reply = redis.pcall(...)
+    if type(reply) ~= "table" or not reply.err then return reply end
+    if string.find(reply.err, "WRONGTYPE", 1, true) then return otherwise end
+    return redis.call(...)
 end
+"""
+
+_READ = f"""
+{_CALL}
+local function read(name) return call("\1", "getrange", name, 0, {MAX_ENTRY}) end
 """
 
 _NOW = """
@@ -26,9 +32,10 @@ local time = redis.call("time")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-_END_LEASE = """
+_END_LEASE = f"""
+{_CALL}
 local function end_lease(name, lease)
-    if redis.pcall("get", name) == lease then redis.call("del", name) end
+    if call(false, "get", name) == lease then redis.call("del", name) end
 end
 """
 
@@ -43,9 +50,7 @@ LOOK = f"""
 {_NOW}
 local found = {{}}
 for at = 2, #KEYS do found[at] = {{read(KEYS[at]), redis.call("pttl", KEYS[at])}} end
-local discarded = redis.pcall(
-    "zrevrangebyscore", KEYS[1], "+inf", now, "limit", 0, {MAX_DISCARDED})
-found[1] = discarded.err and {{}} or discarded
+found[1] = call({{}}, "zrevrangebyscore", KEYS[1], "+inf", now, "limit", 0, {MAX_DISCARDED})
 return found
 """
 """Return the discarded tokens (key 1), and of each other key the entry and its milliseconds."""
@@ -78,8 +83,9 @@ if ARGV[2] then notify(ARGV[2], ARGV[3]) end
 """
 """End the lease of key 1 with an identifier, delete the entry of key 2, and notify."""
 
-EXTEND_LEASE = """
-if redis.pcall("get", KEYS[1]) == ARGV[1] then redis.call("pexpire", KEYS[1], ARGV[2]) end
+EXTEND_LEASE = f"""
+{_CALL}
+if call(false, "get", KEYS[1]) == ARGV[1] then redis.call("pexpire", KEYS[1], ARGV[2]) end
 """
 """Let the lease of key 1 with an identifier end some milliseconds from now."""
 
@@ -87,12 +93,10 @@ DISCARD = f"""
 {_READ}
 {_NOW}
 {_NOTIFY}
-local added = redis.pcall("zadd", KEYS[2], now + ARGV[2], ARGV[1])
-if type(added) == "table" and string.find(added.err, "WRONGTYPE", 1, true) then
+if not call(false, "zadd", KEYS[2], now + ARGV[2], ARGV[1]) then
     redis.call("del", KEYS[2])
-    added = redis.call("zadd", KEYS[2], now + ARGV[2], ARGV[1])
+    redis.call("zadd", KEYS[2], now + ARGV[2], ARGV[1])
 end
-if type(added) == "table" then return added end
 redis.call("zremrangebyscore", KEYS[2], "-inf", now)
 redis.call("zremrangebyrank", KEYS[2], 0, -{MAX_DISCARDED} - 1)
 if redis.call("pttl", KEYS[2]) < tonumber(ARGV[2]) then
@@ -105,8 +109,9 @@ return read(KEYS[1])
 """Remember a discarded token (key 2) for some milliseconds, set the entry of key 3 for as long,
 notify, and return the entry of key 1."""
 
-DELETE_IF_EQUAL = """
-if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end
+DELETE_IF_EQUAL = f"""
+{_CALL}
+if call(false, "get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end
 """
 """Delete the entry of key 1 if it is the given one."""
 

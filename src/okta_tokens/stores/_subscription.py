@@ -174,7 +174,8 @@ class _Listener:
         self._receive = receive
         self._end = end
         self._commands: deque[_Command] = deque()
-        self._is_open = False
+        self._is_reading = False
+        self._is_closing = False
         self._is_tested = False
         self._task: asyncio.Task[None]
 
@@ -185,7 +186,6 @@ class _Listener:
         except BaseException:
             await self._connection.disconnect(nowait=True)
             raise
-        self._is_open = True
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._read(), context=Context())
 
@@ -204,8 +204,9 @@ class _Listener:
 
     def close(self) -> None:
         """Begin to close the connection, unless its end has begun."""
-        if self._is_open:
-            self._is_open = False
+        self._is_closing = True  # a task that is cancelled before it begins closes nothing
+        if self._is_reading:
+            self._is_reading = False
             self._task.cancel()
 
     async def closed(self) -> None:
@@ -215,13 +216,18 @@ class _Listener:
     async def _read(self) -> None:
         """Read until the connection is lost or closed."""
         problem: Exception = ConnectionError("the connection is closed")
+        self._is_reading = True
         try:
-            while True:
+            while not self._is_closing:
                 await self._read_one()
-        except Exception as error:  # noqa: BLE001 - whatever the server sent
+        except (RedisError, OSError) as error:
             problem = error
+        except Exception as error:  # noqa: BLE001 - whatever the server sent
+            problem = ConnectionError(
+                f"the server sent an invalid response ({type(error).__name__})"
+            )
         finally:
-            self._is_open = False
+            self._is_reading = False
             self._end(problem)
             for command in self._commands:
                 command.fail(problem)
