@@ -18,7 +18,7 @@ from okta_tokens.testing.store_contract import (
 )
 from tests.clock import ManualClock
 from tests.stores.servers import Server
-from tests.stores.support import BasicMemoryStore, MemoryTokenStore
+from tests.stores.support import BasicMemoryStore, MemoryTokenStore, NotifyingMemoryStore
 
 OLD, NEW = generate_key(), generate_key()
 
@@ -45,6 +45,12 @@ class _InMemory:
 
 class TestBasicMemoryStore(_InMemory, StoreContract):
     """A store with the seven methods only."""
+
+
+class TestNotifyingStore(_InMemory, NotifyingStoreContract):
+    """A store that notifies, without the other optional part."""
+
+    kind: ClassVar[type[BasicMemoryStore]] = NotifyingMemoryStore
 
 
 class TestMemoryStore(_InMemory, FleetStoreContract, NotifyingStoreContract):

@@ -262,16 +262,13 @@ class RedisTokenStore(Unserializable):
         """
         lease = uuid.uuid4().hex
         client = await self._connections.client()
-        taken: list[str] = []
-        for name in self._leases(identity):
+        names = self._leases(identity)
+        for at, name in enumerate(names):
             if not await client.set(name, lease, nx=True, px=_milliseconds(seconds)):
-                break
-            taken.append(name)
-        else:
-            return lease
-        for name in taken:
-            await self._run(scripts.END_LEASE, [name], lease)
-        return None
+                for taken in names[:at]:
+                    await self._run(scripts.END_LEASE, [taken], lease)
+                return None
+        return lease
 
     async def extend(self, identity: StoreIdentity, lease: str, seconds: float) -> None:
         """Make a lease longer, unless it has ended."""
