@@ -14,7 +14,7 @@ import okta_tokens
 PACKAGE = Path(okta_tokens.__file__).parent
 
 ROWS = (
-    ("adapters", "cli", "doctor", "stores", "telemetry"),
+    ("adapters", "cli", "doctor", "stores", "telemetry", "testing"),
     ("__init__",),
     ("_provider",),
     ("_source", "_status"),
@@ -37,7 +37,7 @@ APART = "sandbox"
 """The package without a row. The sandbox imports nothing from the rows: a server that used the
 client's code would accept the client's mistakes."""
 
-LEAVES = {"adapters", "cli", "doctor", "telemetry"}
+LEAVES = {"adapters", "cli", "doctor", "telemetry", "testing"}
 PUBLIC = {
     *("okta_tokens", "okta_tokens.doctor", "okta_tokens.errors", "okta_tokens.events"),
     *("okta_tokens.sandbox", "okta_tokens.stores", "okta_tokens.stores.redis"),
@@ -87,6 +87,7 @@ LOADED_LATER = {
     "okta_tokens._model.okta_yaml": "it needs an extra",
     "okta_tokens._model.refusals": "only a refusal needs it",
     "okta_tokens._sharing.circuit_breaker": "only a provider with a store needs it",
+    "okta_tokens._sharing.fleet_protocol": "only a provider with a store needs it",
     "okta_tokens._sharing.guarded_store": "only a provider with a store needs it",
 }
 """Modules of the core that are imported when they are first needed, each with the reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 import traceback
@@ -23,7 +24,14 @@ from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey, TokenProv
 from okta_tokens._model.store_identity import domain_identity
 from okta_tokens.errors import ConfigurationError
 from okta_tokens.events import Event, StoreFailed
-from okta_tokens.stores import SharedToken, StoreIdentity, TokenStore, UnreadableEntry
+from okta_tokens.stores import (
+    SharedFailure,
+    SharedRejection,
+    SharedToken,
+    StoreIdentity,
+    TokenStore,
+    UnreadableEntry,
+)
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from tests.stores.servers import Server, encrypted, sentinel, server
 from tests.stores.support import identity_of
@@ -43,6 +51,7 @@ ORG = domain_identity(
     )
 )
 TOKEN = SharedToken("Canary-Token", "Bearer", frozenset({"orders:read"}), 300.0, 1_800_000_300.125)
+FAILURE = SharedFailure("ServerError", "no", {"status": 503}, 1, 1.0, 2.0, 3.0)
 NEWER = SharedToken("Newer", "Bearer", frozenset(), 300.0, 1_800_000_600.0)
 OLD, NEW = generate_key(), generate_key()
 
@@ -344,6 +353,131 @@ async def test_a_pause_cannot_be_forged(valkey: Server) -> None:
             else:
                 with pytest.raises(UnreadableEntry):
                     await store.paused(CUSTOM)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("token", ["value", "Bearer", ["a"], 300.0]),
+        ("token", ["value", "Bearer", ["a"], 300.0, 2e9, "more"]),
+        ("token", [["value"], "Bearer", ["a"], 300.0, 2e9]),
+        ("token", ["value", "Bearer", [1], 300.0, 2e9]),
+        ("token", ["value", "Bearer", ["a"], math.inf, 2e9]),
+        ("token", ["value", "Bearer", ["a"], True, 2e9]),
+        ("failure", ["ServerError", "no", {}, 1, 1.0, 2.0, "3", []]),
+        ("failure", ["ServerError", "no", {"a": []}, 1, 1.0, 2.0, 3.0, []]),
+        ("failure", ["ServerError", "no", [], 1, 1.0, 2.0, 3.0, None]),
+        ("rejection", [5.0, None]),
+        ("rejection", []),
+        ("pause", ["later"]),
+        ("cleared", [1.0, 2.0]),
+    ],
+    ids=range(13),
+)
+async def test_an_entry_with_other_values_is_unreadable(
+    valkey: Server, kind: str, fields: list[object]
+) -> None:
+    """An encrypted entry that has not the values of its kind is unreadable, and can be replaced."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        (drawer,) = store._drawers(ID)
+        name = drawer.name(kind)
+        entry = drawer.seal(name, *fields)
+        await valkey.client.set(name, entry, px=60_000)
+
+        is_domain = kind in {"pause", "cleared"}
+        looking: Any = store.look_at_domain(ID, OTHER) if is_domain else store.look(ID, None)
+        with pytest.raises(UnreadableEntry):
+            await looking
+
+        await store.save(ID, TOKEN, 100)
+        await store.clear(ID, None, 5.0, 100)
+        assert (await store.look(ID, None)).token == TOKEN
+        await valkey.client.set(name, b"\x63from the future", px=60_000)
+        await store.look(ID, None)
+        await store.look_at_domain(ID, OTHER)
+
+
+async def test_a_process_with_one_of_two_keys_excludes_one_with_both(valkey: Server) -> None:
+    """A lease under either key keeps it from a process with both, which then leaves nothing."""
+    async with (
+        RedisTokenStore(valkey.url, keys=[OLD, NEW]) as both,
+        RedisTokenStore(valkey.url, keys=[OLD]) as old,
+        RedisTokenStore(valkey.url, keys=[NEW]) as new,
+    ):
+        for one, other in ((old, new), (new, old)):
+            lease = await one.acquire(ID, 100)
+            assert lease is not None
+            assert await both.acquire(ID, 100) is None
+            free = await other.acquire(ID, 100)
+            assert free is not None
+            await one.release(ID, lease)
+            await other.release(ID, free)
+        assert await both.acquire(ID, 100) is not None
+        assert await old.acquire(ID, 100) is None
+        assert await new.acquire(ID, 100) is None
+
+
+async def test_the_latest_of_two_keys_counts(valkey: Server) -> None:
+    """If both keys have an entry, the latest one is used; a token ends the failures of both."""
+    async with (
+        RedisTokenStore(valkey.url, keys=[OLD, NEW]) as one,
+        RedisTokenStore(valkey.url, keys=[NEW, OLD]) as two,
+    ):
+        await two.save(ID, NEWER, 100)
+        await one.save(ID, TOKEN, 100)
+        await two.settle(ID, FAILURE, 100, None)
+        await one.settle(ID, FAILURE._replace(failed_at=5.0), 100, None)
+        await two.pause(CUSTOM, 60, 1.0)
+        await one.pause(CUSTOM, 50, 2.0)
+        for store in (one, two):
+            found = await store.look(ID, None)
+            assert found.token == NEWER
+            assert found.failure is not None
+            assert found.failure.failed_at == 5.0
+            assert await left(store, CUSTOM) > 59
+
+        await one.save(ID, TOKEN, 100)
+
+        assert (await two.look(ID, None)).failure is None
+
+
+async def test_a_foreign_entry_of_any_kind_stops_nothing(valkey: Server) -> None:
+    """If another program stored other types under the names, everything can be stored again."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        (drawer,) = store._drawers(ID)
+        for kind in ("token", "failure", "rejection", "discarded", "lease", "cleared"):
+            await valkey.client.lpush(drawer.name(kind), "a list")
+            await valkey.client.pexpire(drawer.name(kind), 60_000)
+
+        with pytest.raises(UnreadableEntry):
+            await store.look(ID, None)
+        assert await store.acquire(ID, 100) is None
+        await store.extend(ID, "lease", 100)
+        await store.release(ID, "lease")
+        await store.settle(ID, FAILURE, 100, "lease")
+        await store.settle(ID, TOKEN, 100, "lease")
+        await store.clear(ID, None, 5.0, 100)
+        await store.reject(ID, "another", 100, SharedRejection(5.0, 1.0))
+
+        found = await store.look(ID, "another")
+        assert found.token == TOKEN
+        assert found.held_is_discarded
+        assert found.rejection == SharedRejection(5.0, 1.0)
+        assert (await store.look_at_domain(ID, OTHER)).cleared_at == 5.0
+
+
+async def test_the_number_of_discarded_tokens_is_bounded(valkey: Server) -> None:
+    """A hundred discarded tokens of an identity are remembered; those that end first are not."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        for number in range(105):
+            await store.discard(ID, f"token {number}", 1000 + number)
+        (drawer,) = store._drawers(ID)
+
+        assert await valkey.client.zcard(drawer.name("discarded")) == 100
+        assert 1000 < await valkey.client.pttl(drawer.name("discarded")) / 1000 <= 1104
+        assert not (await store.look(ID, "token 4")).held_is_discarded
+        assert (await store.look(ID, "token 5")).held_is_discarded
+        assert (await store.look(ID, "token 104")).held_is_discarded
 
 
 async def test_an_entry_that_is_too_long_is_not_transferred(valkey: Server) -> None:
