@@ -42,8 +42,17 @@ from okta_tokens.testing import store_contract
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis, telemetry)
-MODULES += (store_contract,)
+MODULES = (
+    okta_tokens,
+    doctor,
+    errors,
+    events,
+    *ADAPTERS,
+    stores,
+    of_redis,
+    telemetry,
+    store_contract,
+)
 """The public modules: the package, the doctor, errors and events, adapters, stores, telemetry, and
 the contract of stores."""
 
