@@ -8,6 +8,7 @@ import os
 import ssl
 import traceback
 import tracemalloc
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +34,8 @@ from okta_tokens.stores import (
     UnreadableEntry,
 )
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
+from tests.frames import PACKAGE, shown_in_frames
+from tests.runtime.test_redaction import frames_of
 from tests.stores.servers import Server, encrypted, sentinel, server
 from tests.stores.support import identity_of
 from tests.support import run_script, unexpected_output
@@ -339,6 +342,35 @@ async def test_a_cancelled_call_does_not_affect_other_calls(valkey: Server) -> N
             found = await store.load(ID)
             assert found is not None
             assert found[0] == TOKEN
+
+
+async def test_no_frame_of_a_cancelled_call_shows_a_token(valkey: Server) -> None:
+    """A call that is cancelled in any turn has no token in the frames that the error passes."""
+    async with RedisTokenStore(valkey.url, keys=[OLD, NEW]) as store:
+        await store.save(ID, TOKEN, 100)
+        value, rejection = TOKEN.value, SharedRejection(5.0, 1.0)
+        calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
+            lambda: store.look(ID, value),
+            lambda: store.load(ID),
+            lambda: store.settle(ID, TOKEN, 100, None),
+            lambda: store.discard(OTHER, value, 100),
+            lambda: store.reject(OTHER, value, 100, rejection),
+        ]
+        shown: list[str] = []
+        for call in calls:
+            passed = set()
+            for turns in range(1, 30):
+                task = asyncio.create_task(call())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                try:
+                    await task
+                except asyncio.CancelledError as error:
+                    passed |= {frame.f_code.co_name for frame in frames_of(error, PACKAGE)}
+                    shown += shown_in_frames(error, TOKEN.value)
+            assert "_run" in passed
+        assert shown == []
 
 
 async def test_a_pause_cannot_be_forged(valkey: Server) -> None:
