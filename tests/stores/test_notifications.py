@@ -183,9 +183,7 @@ async def impostor(*replies: bytes) -> AsyncIterator[str]:
     [b"", CONFIRMED, CONFIRMED + CONFIRMED.replace(b"$9\r\nsubscribe", b"$7\r\nmessage")],
     ids=["at once", "later", "after an unknown message"],
 )
-async def test_a_server_that_sends_anything_loses_its_connection(
-    first: bytes, reply: bytes
-) -> None:
+async def test_any_invalid_response_ends_a_subscription(first: bytes, reply: bytes) -> None:
     """Responses without an end, without a command or without sense end the subscription."""
     async with impostor(first, reply) as url, RedisTokenStore(url, keys=KEY, timeout=5) as store:
         with suppress(RedisError, ConnectionError, NotificationsRefusedError):
@@ -435,8 +433,10 @@ def test_an_event_loop_that_ends_leaves_no_connection(
 
     async def live():
         subscription = await store.subscribe(ID)
+        client = await store._connections.client()
         for _ in range(20):
             await asyncio.to_thread(asyncio.run, use())
+        assert await store._connections.client() is client
         await store.release(ID, "")
         await subscription.next()
         assert len(store._connections._owned) <= 2, len(store._connections._owned)

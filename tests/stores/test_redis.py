@@ -173,6 +173,7 @@ async def test_a_discarded_token_is_not_loaded_again(valkey: Server) -> None:
         assert entry is not None
 
         await store.discard(ID, TOKEN.value, 100)
+        assert not await valkey.client.exists(name)
         (record,) = await valkey.client.keys("okta-tokens:*:discarded")
         assert 99 < await valkey.client.pttl(record) / 1000 <= 100
         await valkey.client.set(name, entry, px=100_000)

@@ -221,7 +221,7 @@ def _listening(source: Any, **more: object) -> Any:  # noqa: ANN401 - no types i
         "parser_class": BoundedParser,
         "protocol": 2,
         "socket_connect_timeout": timeout,
-        "socket_timeout": None,  # messages are rare
+        "socket_timeout": None,  # with one, a cancelled call may not have sent its command
         **more,
     }
     return source.connection_class(**arguments)
