@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -107,6 +108,8 @@ async def test_a_silent_server_is_tested_and_given_up(
 ) -> None:
     """After a silence the connection is tested; it is lost if there is no response."""
     monkeypatch.setattr(subscriptions, "PING_INTERVAL", 0.05)
+    reports: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
     async with RedisTokenStore(own_server.url, keys=KEY) as store:
         subscription = await subscribed(store, ID)
         await eventually(partial(has_pings, own_server, 3))
@@ -117,6 +120,9 @@ async def test_a_silent_server_is_tested_and_given_up(
 
         assert await is_lost(subscription)
         own_server.signal(signal.SIGCONT)
+    del subscription
+    gc.collect()
+    assert reports == []
 
 
 async def has_pings(server: Server, number: int) -> bool:
@@ -138,6 +144,10 @@ async def own_server() -> AsyncIterator[Server]:
 
 
 CONFIRMED = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n"
+
+
+PLAIN: dict[str, Any] = {"protocol": 2, "driver_info": None}
+"""Arguments of a client whose connections begin without a command."""
 
 
 @asynccontextmanager
@@ -185,11 +195,13 @@ async def impostor(*replies: bytes) -> AsyncIterator[str]:
 )
 async def test_any_invalid_response_ends_a_subscription(first: bytes, reply: bytes) -> None:
     """Responses without an end, without a command or without sense end the subscription."""
-    async with impostor(first, reply) as url, RedisTokenStore(url, keys=KEY, timeout=5) as store:
+    async with impostor(first, reply) as url, Redis.from_url(url, **PLAIN) as client:
+        store = RedisTokenStore(client, keys=KEY)
         with suppress(RedisError, ConnectionError, NotificationsRefusedError):
             async with asyncio.timeout(5):
                 subscription = await subscribed(store, ID)
             assert await is_lost(subscription)
+        await store.aclose()
 
 
 async def test_unknown_and_repeated_messages_cost_nothing(valkey: Server) -> None:
@@ -241,7 +253,16 @@ async def test_a_closed_store_closes_its_subscriptions(valkey: Server) -> None:
                 await cast("Subscription", call.result()).aclose()
 
     assert await is_lost(subscription)
-    await no_subscribers(valkey)
+    await no_connections(valkey)
+
+
+async def no_connections(server: Server) -> None:
+    """Wait until only the client of the test is connected."""
+
+    async def there_is_one() -> bool:
+        return len(await server.client.client_list()) == 1
+
+    await eventually(there_is_one)
 
 
 async def no_subscribers(server: Server) -> None:
@@ -257,10 +278,6 @@ async def test_a_subscription_that_is_closed_while_it_connects_leaves_nothing(
     valkey: Server,
 ) -> None:
     """A connection that is opened for a subscription that was closed is closed."""
-
-    async def only_this_one_is_connected() -> bool:
-        return len(await valkey.client.client_list()) == 1
-
     async with RedisTokenStore(valkey.url, keys=KEY) as store:
         for turns in range(12):
             subscription = await subscribed(store)
@@ -271,7 +288,7 @@ async def test_a_subscription_that_is_closed_while_it_connects_leaves_nothing(
 
             with suppress(ConnectionError):  # which is not there if it was added before
                 await adding
-            await eventually(only_this_one_is_connected)
+            await no_connections(valkey)
 
 
 async def test_a_user_without_channels_is_refused_and_shares_all_the_same() -> None:
