@@ -206,6 +206,7 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
         "processes_that_discard_do_not_disturb_each_other",
         {"discard": remember_one},
     ),
+    ("a_discarded_token_is_forgotten_in_time", {"discard": with_argument("discard", 2, 0.1)}),
     ("a_discarded_token_is_forgotten_in_time", {"discard": with_argument("discard", 2, 1e6)}),
     (
         "one_process_gets_the_lease",

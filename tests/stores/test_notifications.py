@@ -241,9 +241,10 @@ async def test_a_notification_reveals_nothing(valkey: Server) -> None:
 
 async def test_a_closed_store_closes_its_subscriptions(valkey: Server) -> None:
     """No connection is left of a store whose subscription was not closed, or was cancelled."""
-    async with RedisTokenStore(valkey.url, keys=KEY) as store:
+    url = valkey.url.replace("/0", "/1")  # a connection begins with a command
+    async with RedisTokenStore(url, keys=KEY) as store:
         subscription = await subscribed(store, ID)
-        for turns in range(12):
+        for turns in range(25):
             call = asyncio.create_task(store.subscribe(ID))
             for _ in range(turns):
                 await asyncio.sleep(0)

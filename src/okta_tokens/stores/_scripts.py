@@ -97,7 +97,6 @@ if not call(false, "zadd", KEYS[2], now + ARGV[2], ARGV[1]) then
     redis.call("del", KEYS[2])
     redis.call("zadd", KEYS[2], now + ARGV[2], ARGV[1])
 end
-redis.call("zremrangebyscore", KEYS[2], "-inf", now)
 redis.call("zremrangebyrank", KEYS[2], 0, -{MAX_DISCARDED} - 1)
 if redis.call("pttl", KEYS[2]) < tonumber(ARGV[2]) then
     redis.call("pexpire", KEYS[2], ARGV[2])

@@ -181,11 +181,7 @@ class _Listener:
 
     async def open(self) -> None:
         """Connect, and begin to read."""
-        try:
-            await self._connection.connect()
-        except BaseException:
-            await self._connection.disconnect(nowait=True)
-            raise
+        await self._connection.connect()
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._read(), context=Context())
 

@@ -171,12 +171,15 @@ class StoreContract:
                 _check(await stores[1].load(identity) is None, "a discarded token is loaded")
 
     async def test_a_discarded_token_is_forgotten_in_time(self) -> None:
-        """A token counts as discarded for the seconds that the call names."""
+        """Each token counts as discarded for the seconds that its call names."""
         identity = _identity()
         async with self.open_store() as store:
-            await store.discard(identity, "a", _SHORT)
+            await store.discard(identity, "a", _LONG)
+            await store.discard(identity, "b", _SHORT)
             await self.let_pass(2 * _SHORT)
             await store.save(identity, _token("a"), _LONG)
+            _check(await store.load(identity) is None, "a discarded token is forgotten too early")
+            await store.save(identity, _token("b"), _LONG)
             _check(await store.load(identity) is not None, "a discarded token is never forgotten")
 
     async def test_one_process_gets_the_lease(self) -> None:
