@@ -249,6 +249,22 @@ async def test_a_response_is_bounded(reply: bytes) -> None:
     assert peak < 10_000_000
 
 
+async def test_a_server_that_does_not_respond_costs_one_timeout() -> None:
+    """A call of a store whose server never responds ends after the timeout of the store."""
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    running = await asyncio.start_server(read, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{running.sockets[0].getsockname()[1]}"
+    async with RedisTokenStore(url, keys=[NEW], timeout=0.05) as store, asyncio.timeout(5):
+        for call in (store.load(ID), store.acquire(ID, 1.0)):
+            with pytest.raises(TimeoutError, match="^$"):
+                await call
+    running.close()
+
+
 async def test_a_prefix_keeps_stores_apart(valkey: Server) -> None:
     """Two stores with the same key but different prefixes share nothing."""
     async with (

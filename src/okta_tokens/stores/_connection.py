@@ -70,7 +70,7 @@ class Connections(Unserializable):
 
     Args:
         url_or_client: The URL of a server, or a client of redis-py that the user made.
-        timeout: How long connecting, and waiting for a response, may take, in seconds.
+        timeout: How long connecting may take, in seconds.
     """
 
     def __init__(self, url_or_client: object, timeout: float) -> None:
@@ -232,14 +232,16 @@ def connect(url: str, timeout: float) -> Redis:
 
     Args:
         url: The URL of the server, as redis-py defines it.
-        timeout: How long connecting, and waiting for a response, may take, in seconds.
+        timeout: How long connecting may take, in seconds.
 
     Raises:
         ValueError: If the URL is invalid.
     """
     client: Redis = Redis.from_url(
         url,
-        socket_timeout=timeout,
+        # With a timeout for responses, redis-py on Python 3.11 swallows a cancellation that comes
+        # while it sends a command. The store has a timeout for each command.
+        socket_timeout=None,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 1),  # the server may have closed an idle connection
         parser_class=BoundedParser,

@@ -17,6 +17,7 @@ Example:
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import uuid
@@ -157,8 +158,8 @@ class RedisTokenStore(Unserializable):
         """Count stored tokens, and those that none of the store's keys decrypts.
 
         A process with other keys does not see the tokens of this one. The call reads the names of
-        all entries of the server until it has found enough tokens, so it is for diagnosis only. It
-        needs the right to use `SCAN`.
+        all entries of the server until it has found enough tokens, so it is for diagnosis only, and
+        has no time limit. It needs the right to use `SCAN`.
 
         Args:
             limit: How many tokens to look at.
@@ -261,10 +262,9 @@ class RedisTokenStore(Unserializable):
         another order gets all of them.
         """
         lease = uuid.uuid4().hex
-        client = await self._connections.client()
         names = self._leases(identity)
         for at, name in enumerate(names):
-            if not await client.set(name, lease, nx=True, px=_milliseconds(seconds)):
+            if not await self._execute("SET", name, lease, "NX", "PX", _milliseconds(seconds)):
                 for taken in names[:at]:
                     await self._run(scripts.END_LEASE, [taken], lease)
                 return None
@@ -369,12 +369,13 @@ class RedisTokenStore(Unserializable):
         return Found(drawer, dict(zip(names, entries, strict=True)))
 
     async def _run(self, script: str, names: list[str], *arguments: object) -> Any:  # noqa: ANN401
-        """Run a script, and return the values that the server returns, without decoding them."""
+        """Run a script, and return what the server returns, without decoding texts."""
+        return await self._execute("EVAL", script, len(names), *names, *arguments)
+
+    async def _execute(self, *command: object) -> Any:  # noqa: ANN401 - no types in redis-py
         client = await self._connections.client()
-        options = {NEVER_DECODE: True}
-        return await client.execute_command(
-            "EVAL", script, len(names), *names, *arguments, **options
-        )
+        async with asyncio.timeout(self.timeout):
+            return await client.execute_command(*command, **{NEVER_DECODE: True})
 
     def _drawers(self, identity: StoreIdentity) -> list[Drawer]:
         """Return the entries about an identity under each key."""
