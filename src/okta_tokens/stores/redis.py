@@ -83,14 +83,17 @@ class RedisTokenStore(Unserializable):
     processes that may have each other's tokens. A process with access to the server but without a
     key learns how many tokens there are, and can delete them, so that they are fetched again.
 
-    `TokenStore` documents the methods, their arguments and units. A cancelled call closes its
-    connection, so that no other call gets its response.
+    `TokenStore`, `FleetStore` and `NotifyingStore` document the methods, their arguments and units.
+    A cancelled call closes its connection, so that no other call gets its response.
+
+    Each event loop has connections of its own. `aclose` closes them, and so does `asyncio.run` at
+    its end; an event loop that is run in another way needs `loop.shutdown_asyncgens()`.
 
     Args:
         url_or_client: The URL of the server, `redis://…`, `rediss://…` or `unix://…`, with the
             credentials in it, as redis-py defines it. Or an asynchronous client of redis-py, which
             may be one for Sentinel or Cluster; the store does not close it, and the client decides
-            how long a response may be. With a URL the store reads 128 KiB of a response at most.
+            how long a response may be. With a URL the store reads 256 KiB of a response at most.
         keys: One key, or a list of keys, each 32 bytes in URL-safe base64 (44 characters), as
             `okta-tokens store-key` or `cryptography.fernet.Fernet.generate_key()` makes them. The
             first key encrypts, every key decrypts. To replace a key, deploy [old, new], then [new,
