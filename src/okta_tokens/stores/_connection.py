@@ -103,8 +103,8 @@ class Connections(Unserializable):
         owned = await self._here()
         if not issubclass(type(owned.client), Redis | RedisCluster):
             return None
-        channels = Channels(names, owned.locate, owned.refresh, self.is_cluster)
-        subscription = RedisSubscription(channels, owned.subscriptions.discard)
+        channels = Channels(names, owned.locate, self.is_cluster)
+        subscription = RedisSubscription(channels, owned.forget)
         owned.subscriptions.add(subscription)
         return subscription
 
@@ -163,6 +163,7 @@ class _Owned:
         self.client = client
         self.subscriptions: set[RedisSubscription] = set()
         self._is_own = is_own
+        self._has_lost = False
         self._kept_open = self._keep_open()
 
     async def open(self) -> None:
@@ -192,16 +193,19 @@ class _Owned:
         if not issubclass(type(self.client), RedisCluster):
             return "", partial(_listening, self.client.connection_pool)
         await self.client.initialize()
+        if self._has_lost:  # let the client follow the changes of the cluster
+            await self.client.pttl(channel)
         node = self.client.get_node_from_key(channel)
         return node.name, partial(_listening, node, redis_connect_func=None)
 
-    async def refresh(self, channel: str) -> None:
-        """Let the client of a cluster find out which server has a channel.
+    def forget(self, subscription: RedisSubscription) -> None:
+        """Leave a subscription alone, which has ended.
 
         Args:
-            channel: The name of the channel.
+            subscription: The subscription.
         """
-        await self.client.pttl(channel)
+        self.subscriptions.discard(subscription)
+        self._has_lost = True
 
 
 def _listening(source: Any, **more: object) -> Any:  # noqa: ANN401 - no types in redis-py

@@ -14,12 +14,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any, NamedTuple
 
-from redis.exceptions import (
-    NoPermissionError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.unserializable import Unserializable
@@ -40,8 +35,6 @@ class Channels(NamedTuple):
     """Returns the channels of an identity."""
     locate: Callable[[str], Awaitable[tuple[str, Callable[[], Any]]]]
     """Returns the server of a channel, and what makes a connection of redis-py to it."""
-    refresh: Callable[[str], Awaitable[object]]
-    """Finds out which server has a channel, after a cluster has changed."""
     sharded: bool
     """Whether each server has channels of its own, as in a cluster."""
 
@@ -114,9 +107,6 @@ class RedisSubscription(Unserializable):
                 responses.append(await listener.send(f"S{command}" if sharded else command, *group))
             await asyncio.gather(*responses)
         except Exception as error:
-            if sharded:
-                with suppress(RedisError, RedisClusterException):
-                    await self._channels.refresh(names[0])
             self._end(error)
             raise
 
