@@ -204,6 +204,23 @@ async def test_any_invalid_response_ends_a_subscription(first: bytes, reply: byt
         await store.aclose()
 
 
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (b"-NOPERM no right\r\n", NotificationsRefusedError),
+        (b"-ERR unknown command\r\n", NotificationsRefusedError),
+        (b"-MOVED 1 127.0.0.1:1\r\n", RedisError),
+        (b"-LOADING the data\r\n", RedisError),
+    ],
+    ids=range(4),
+)
+async def test_only_a_lasting_error_is_a_refusal(reply: bytes, error: type[Exception]) -> None:
+    """A server without the command or the right refuses; other errors may pass."""
+    async with impostor(reply) as url, RedisTokenStore(url, keys=KEY) as store:
+        with pytest.raises(error):
+            await store.subscribe(ID)
+
+
 async def test_unknown_and_repeated_messages_cost_nothing(valkey: Server) -> None:
     """Messages of unknown channels are ignored, and many of one channel become one notification."""
     async with RedisTokenStore(valkey.url, keys=KEY) as store:
