@@ -90,6 +90,7 @@ LOADED_LATER = {
     "okta_tokens._model.okta_yaml": "it needs an extra",
     "okta_tokens._model.refusals": "only a refusal needs it",
     "okta_tokens._sharing.circuit_breaker": "only a provider with a store needs it",
+    "okta_tokens._sharing.fleet_protocol": "only a provider with a store needs it",
     "okta_tokens._sharing.guarded_store": "only a provider with a store needs it",
     "okta_tokens.sandbox._keys": "it needs an extra",
 }

@@ -38,13 +38,25 @@ from okta_tokens.adapters import httpx2 as of_httpx2
 from okta_tokens.errors import TokenProviderError
 from okta_tokens.events import Event
 from okta_tokens.stores import redis as of_redis
+from okta_tokens.testing import store_contract
 
 Kind = TypeVar("Kind")
 
 ADAPTERS = (of_aiohttp, of_grpc, of_httpx, of_httpx2)
-MODULES = (okta_tokens, doctor, errors, events, *ADAPTERS, stores, of_redis, telemetry, testing)
+MODULES = (
+    okta_tokens,
+    doctor,
+    errors,
+    events,
+    *ADAPTERS,
+    stores,
+    of_redis,
+    telemetry,
+    testing,
+    store_contract,
+)
 """The public modules: the package, the doctor, errors and events, adapters, stores, telemetry,
-testing."""
+testing, and the contract of stores."""
 
 OPTIONAL = [
     *("rich", "argparse", "cryptography", "grpc", "httpx", "httpx2", "opentelemetry"),
@@ -392,10 +404,50 @@ class TokenAuth(source: AnyTokenSource, *, origins: Iterable[str],
         token_timeout: float | None = None, allow_http: bool = False)
 """,
     "okta_tokens.stores": """
+class DomainState
+    cleared_at: ForwardRef('float | None')
+    pause: ForwardRef('tuple[float, float] | None')
+protocol FleetStore
+    async def clear(self, domain: StoreIdentity, client: StoreIdentity | None, at: float,
+        seconds: float) -> None
+    async def extend(self, identity: StoreIdentity, lease: str, seconds: float) -> None
+    async def look(self, identity: StoreIdentity, held: str | None) -> StoredState
+    async def look_at_domain(self, domain: StoreIdentity,
+        client: StoreIdentity) -> DomainState
+    async def reject(self, identity: StoreIdentity, value: str, seconds: float,
+        rejection: SharedRejection | None) -> None
+    async def settle(self, identity: StoreIdentity, outcome: SharedToken | SharedFailure,
+        seconds: float, lease: str | None) -> None
+class NotificationsRefusedError
+protocol NotifyingStore
+    async def subscribe(self, *identities: StoreIdentity) -> Subscription | None
+class SharedFailure
+    facts: ForwardRef('Mapping[str, str | int | bool | None]')
+    failed_at: ForwardRef('float')
+    failures: ForwardRef('int')
+    kind: ForwardRef('str')
+    message: ForwardRef('str')
+    processes: ForwardRef('tuple[str, ...]')
+    renew_at: ForwardRef('float')
+    until: ForwardRef('float')
+class SharedRejection
+    damping: ForwardRef('float')
+    rejected_at: ForwardRef('float')
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
         expires_at: float)
 class StoreIdentity(*values: object)
     def name(self, key: bytes, kind: str, *values: str) -> str
+class StoredState
+    failure: ForwardRef('SharedFailure | None')
+    held_is_discarded: ForwardRef('bool')
+    rejection: ForwardRef('SharedRejection | None')
+    seconds: ForwardRef('float')
+    token: ForwardRef('SharedToken | None')
+protocol Subscription
+    async def aclose(self) -> None
+    async def add(self, *identities: StoreIdentity) -> None
+    async def next(self) -> StoreIdentity
+    async def remove(self, *identities: StoreIdentity) -> None
 protocol TokenStore
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
@@ -418,17 +470,70 @@ class RedisTokenStore(url_or_client: str | Redis | RedisCluster, *,
         traceback: TracebackType | None) -> None
     async def aclose(self) -> None
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
+    async def clear(self, domain: StoreIdentity, client: StoreIdentity | None, at: float,
+        seconds: float) -> None
     async def count_tokens(self, limit: int = 100) -> tuple[int, int]
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
+    async def extend(self, identity: StoreIdentity, lease: str, seconds: float) -> None
     host: str
     host_without_tls: str | None
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None
+    async def look(self, identity: StoreIdentity, held: str | None) -> StoredState
+    async def look_at_domain(self, domain: StoreIdentity,
+        client: StoreIdentity) -> DomainState
     async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None
     async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None
+    async def reject(self, identity: StoreIdentity, value: str, seconds: float,
+        rejection: SharedRejection | None) -> None
     async def release(self, identity: StoreIdentity, lease: str) -> None
     async def save(self, identity: StoreIdentity, token: SharedToken,
         seconds: float) -> None
+    async def settle(self, identity: StoreIdentity, outcome: SharedToken | SharedFailure,
+        seconds: float, lease: str | None) -> None
+    async def subscribe(self, *identities: StoreIdentity) -> Subscription | None
 def generate_key() -> str
+""",
+    "okta_tokens.testing.store_contract": """
+class FleetStoreContract
+    async def test_a_clearing_concerns_one_client_or_all(self) -> None
+    async def test_a_clearing_is_forgotten_in_time(self) -> None
+    async def test_a_failure_is_removed_when_its_time_is_over(self) -> None
+    async def test_a_lease_is_extended_by_its_owner_only(self) -> None
+    async def test_a_look_finds_what_a_load_finds(self) -> None
+    async def test_a_rejection_is_forgotten_in_time(self) -> None
+    async def test_a_rejection_is_found_by_all(self) -> None
+    async def test_a_settled_failure_leaves_the_token(self) -> None
+    async def test_a_settled_token_replaces_token_and_failure(self) -> None
+    async def test_only_the_own_lease_is_ended(self) -> None
+    async def test_the_latest_clearing_stays(self) -> None
+    async def test_what_is_not_stored_is_not_found(self) -> None
+class NotifyingStoreContract
+    async def test_a_cancelled_call_loses_no_notification(self) -> None
+    async def test_a_closed_subscription_ends_its_wait(self) -> None
+    async def test_each_change_is_notified(self) -> None
+    async def test_identities_are_added_and_removed(self) -> None
+    async def test_identities_are_added_while_a_process_waits(self) -> None
+class StoreContract
+    async def let_pass(self, seconds: float) -> None
+    def open_store(self) -> AbstractAsyncContextManager[TokenStore]
+    async def stored_bytes(self) -> bytes
+    async def test_a_cancelled_call_affects_no_other_call(self) -> None
+    async def test_a_discarded_token_is_forgotten_in_time(self) -> None
+    async def test_a_discarded_token_is_not_loaded(self) -> None
+    async def test_a_later_token_replaces_an_earlier_one(self) -> None
+    async def test_a_lease_ends_by_itself(self) -> None
+    async def test_a_lease_is_ended_by_its_owner_only(self) -> None
+    async def test_a_pause_ends(self) -> None
+    async def test_a_saved_token_is_loaded(self) -> None
+    async def test_a_token_can_be_discarded_before_it_is_stored(self) -> None
+    async def test_a_token_is_removed_when_its_time_is_over(self) -> None
+    async def test_entries_reveal_nothing(self) -> None
+    async def test_every_optional_part_is_tested(self) -> None
+    async def test_one_process_gets_the_lease(self) -> None
+    async def test_other_tokens_stay_when_one_is_discarded(self) -> None
+    async def test_processes_that_discard_do_not_disturb_each_other(self) -> None
+    async def test_the_longest_pause_stays(self) -> None
+    async def test_the_time_limits_are_positive(self) -> None
 """,
     "okta_tokens.telemetry": """
 class OpenTelemetryObserver(*, meter_provider: MeterProvider | None = None,

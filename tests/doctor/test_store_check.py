@@ -140,7 +140,10 @@ async def test_keys_that_do_not_fit_are_found() -> None:
             enabled=True,
             nopass=True,
             keys=["okta-tokens:*"],
-            commands=["+get", "+getrange", "+set", "+pttl"],
+            commands=[
+                *("+eval", "+get", "+getrange", "+set", "+del", "+pttl"),
+                *("+time", "+zrevrangebyscore"),
+            ],
         )
         url = valkey.url.replace("//", "//fleet:x@")
         async with RedisTokenStore(url, keys=generate_key()) as store:

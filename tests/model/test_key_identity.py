@@ -87,7 +87,7 @@ def store_name(key: TokenKey) -> str:
     """Return the name of a key's token in a shared store."""
     identity = token_identity(key, key.client.authentication)
     assert identity is not None
-    return STORE._name(STORE._sealers[0], identity, "token")
+    return STORE._drawers(identity)[0].name("token")
 
 
 def logged(key: TokenKey) -> dict[str, object]:

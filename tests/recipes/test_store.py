@@ -1,7 +1,10 @@
 """The recipes for a store that processes share, and for the doctor that checks it."""
 
+import asyncio
 import json
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +27,41 @@ async def test_processes_share_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
             values.add(names["token"].value)
 
         assert len(values) == okta.token_requests == 1
+
+
+PREFACE = """
+from contextlib import asynccontextmanager
+import pytest
+from okta_tokens.stores.redis import RedisTokenStore as OurStore, generate_key
+from okta_tokens.testing.store_contract import *
+KEYS = generate_key()
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+"""
+"""What stands above the recipe; the store of the user is that of this package."""
+
+
+async def test_the_contract_tests_a_store(tmp_path: Path) -> None:
+    """The recipe runs the contract, and tells a store with optional parts which classes to use."""
+    async with server() as valkey:
+        for bases, tells in (
+            ("StoreContract", "the store is a FleetStore; derive the class"),
+            ("FleetStoreContract, NotifyingStoreContract", " passed in "),
+        ):
+            texts = {"rediss://tokens.acme.com": valkey.url, "(StoreContract)": f"({bases})"}
+            code = replace_texts(recipe("store_contract"), texts)
+            file = tmp_path / f"test_{len(bases)}.py"
+            file.write_text(PREFACE + code)
+            command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file)
+            run = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+            )
+            output, _ = await run.communicate()
+            assert tells in output.decode()
+            assert ("failed" in output.decode()) == (bases == "StoreContract")
 
 
 async def test_a_service_runs_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:

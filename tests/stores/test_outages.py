@@ -160,7 +160,7 @@ async def test_a_damaged_entry_is_replaced(okta: Sandbox, valkey: Server) -> Non
         await one.get("s1")
         names: list[Any] = []
         while len(names) < 2:
-            names = await valkey.client.keys("okta-tokens:token:*")
+            names = await valkey.client.keys("okta-tokens:*:token")
         for name in names:
             await valkey.client.set(name, b"\x01" + b"garbage" * 10, px=100_000)
 

@@ -1,14 +1,14 @@
-"""What every store must do, and what the store in Redis or Valkey does besides."""
+"""What the store in Redis or Valkey does beyond the contract of stores."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-import re
 import ssl
 import traceback
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -25,12 +25,19 @@ from okta_tokens import ClientSecretBasic, DPoP, OktaClient, TokenKey, TokenProv
 from okta_tokens._model.store_identity import domain_identity
 from okta_tokens.errors import ConfigurationError
 from okta_tokens.events import Event, StoreFailed
-from okta_tokens.stores import SharedToken, StoreIdentity, TokenStore, UnreadableEntry
+from okta_tokens.stores import (
+    SharedFailure,
+    SharedRejection,
+    SharedToken,
+    StoreIdentity,
+    TokenStore,
+    UnreadableEntry,
+)
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
-from tests.clock import ManualClock
-from tests.pages import page
+from tests.frames import PACKAGE, shown_in_frames
+from tests.runtime.test_redaction import frames_of
 from tests.stores.servers import Server, encrypted, sentinel, server
-from tests.stores.support import MemoryTokenStore, identity_of
+from tests.stores.support import identity_of
 from tests.support import run_script, unexpected_output
 
 SECRET = ClientSecretBasic("Canary-Secret")
@@ -47,128 +54,15 @@ ORG = domain_identity(
     )
 )
 TOKEN = SharedToken("Canary-Token", "Bearer", frozenset({"orders:read"}), 300.0, 1_800_000_300.125)
+FAILURE = SharedFailure("ServerError", "no", {"status": 503}, 1, 1.0, 2.0, 3.0)
 NEWER = SharedToken("Newer", "Bearer", frozenset(), 300.0, 1_800_000_600.0)
 OLD, NEW = generate_key(), generate_key()
-
-
-class TimedStore:
-    """A store, and a way to let its time pass."""
-
-    def __init__(self, store: TokenStore, clock: ManualClock | None) -> None:
-        self.store = store
-        self._clock = clock
-
-    async def let_pass(self, seconds: float) -> None:
-        """Let time pass; for a server, which has its own clock, this takes real time."""
-        if self._clock is None:
-            await asyncio.sleep(seconds)
-        else:
-            self._clock.boot += seconds
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def any_store(request: pytest.FixtureRequest, valkey: Server) -> AsyncIterator[TimedStore]:
-    """Each store in turn."""
-    if request.param == "memory":
-        clock = ManualClock()
-        yield TimedStore(MemoryTokenStore(clock), clock)
-    else:
-        async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
-            yield TimedStore(store, None)
-
-
-async def test_a_saved_token_is_loaded(any_store: TimedStore) -> None:
-    """A saved token is loaded with the time until its removal, and only under its own key."""
-    store = any_store.store
-    assert await store.load(ID) is None
-
-    await store.save(ID, TOKEN, 100)
-
-    found = await store.load(ID)
-    assert found is not None
-    assert found[0] == TOKEN
-    assert 99 < found[1] <= 100
-    assert await store.load(OTHER) is None
-
-
-async def test_a_later_token_replaces_an_earlier_one(any_store: TimedStore) -> None:
-    """A saved token replaces the stored token and the time until its removal."""
-    store = any_store.store
-    await store.save(ID, TOKEN, 100)
-    await store.save(ID, NEWER, 200)
-
-    found = await store.load(ID)
-
-    assert found is not None
-    assert found[0] == NEWER
-    assert 199 < found[1] <= 200
-
-
-async def test_a_token_is_removed_when_its_time_is_over(any_store: TimedStore) -> None:
-    """A token is not loaded after the time for which it was saved."""
-    await any_store.store.save(ID, TOKEN, 0.05)
-    await any_store.let_pass(0.06)
-
-    assert await any_store.store.load(ID) is None
-
-
-async def test_a_token_is_discarded_only_if_it_is_the_given_one(any_store: TimedStore) -> None:
-    """A token is discarded if it has the given value, and any other token stays."""
-    store = any_store.store
-    await store.discard(ID, TOKEN.value, 100)
-    await store.save(ID, NEWER, 100)
-
-    await store.discard(ID, TOKEN.value, 100)
-    assert await store.load(ID) is not None
-    await store.discard(ID, NEWER.value, 100)
-    assert await store.load(ID) is None
-
-
-async def test_one_process_has_the_lease(any_store: TimedStore) -> None:
-    """A lease can be acquired once for each key, until it is released or over."""
-    store = any_store.store
-    lease = await store.acquire(ID, 100)
-    assert lease is not None
-    assert await store.acquire(ID, 100) is None
-    assert await store.acquire(OTHER, 100) is not None
-
-    await store.release(ID, "another")
-    assert await store.acquire(ID, 100) is None
-    await store.release(ID, lease)
-    assert await store.acquire(ID, 0.05) is not None
-    await any_store.let_pass(0.06)
-    assert await store.acquire(ID, 100) is not None
-    await store.release(ID, lease)
-    assert await store.acquire(ID, 100) is None
 
 
 async def left(store: TokenStore, identity: StoreIdentity) -> float:
     """Return the number of seconds until a pause ends."""
     found = await store.paused(identity)
     return 0.0 if found is None else found[0]
-
-
-async def test_a_pause_applies_to_a_part_of_a_domain(any_store: TimedStore) -> None:
-    """A pause applies to its part of a domain, and the longest pause stays."""
-    store = any_store.store
-    assert await store.paused(CUSTOM) is None
-
-    await store.pause(CUSTOM, 60, 1_800_000_060.5)
-    await store.pause(CUSTOM, 30, 1_800_000_030.5)
-
-    assert 59 < await left(store, CUSTOM) <= 60
-    assert await store.paused(ORG) is None
-    await store.pause(CUSTOM, 90, 1_800_000_090.5)
-    found = await store.paused(CUSTOM)
-    assert found is not None
-    assert 89 < found[0] <= 90
-    assert found[1] == 1_800_000_090.5
-    await store.pause(ORG, 0.05, 1_800_000_000.5)
-    await any_store.let_pass(0.06)
-    assert await store.paused(ORG) is None
-
-
-# Redis and Valkey
 
 
 async def test_entries_reveal_nothing(valkey: Server) -> None:
@@ -217,7 +111,7 @@ async def test_an_entry_cannot_be_moved(valkey: Server) -> None:
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(ID, TOKEN, 100)
         await store.save(OTHER, NEWER, 100)
-        names: Any = await valkey.client.keys("okta-tokens:token:*")
+        names: Any = await valkey.client.keys("okta-tokens:*:token")
         one, two = names
         await valkey.client.copy(one, two, replace=True)
         found: list[object] = []
@@ -233,17 +127,20 @@ async def test_an_entry_cannot_be_moved(valkey: Server) -> None:
         loads = await asyncio.gather(store.load(ID), store.load(OTHER), return_exceptions=True)
         assert {type(result) for result in loads} == {UnreadableEntry, type(None)}
         await valkey.client.delete(one, two)
-        await valkey.client.lpush(one, "a list")
-        await valkey.client.lpush(two, "a list")
-        with pytest.raises((RedisError, UnreadableEntry)):
+        for name in (one, two):
+            await valkey.client.lpush(name, "a list")
+            await valkey.client.pexpire(name, 60_000)
+        with pytest.raises(UnreadableEntry):
             await store.load(ID)
+        await store.save(ID, TOKEN, 100)
+        assert await store.load(ID) is not None
 
 
 async def test_an_entry_without_an_end_is_ignored(valkey: Server) -> None:
     """An entry that was made permanent has no end, and is not loaded."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(ID, TOKEN, 100)
-        (name,) = await valkey.client.keys("okta-tokens:token:*")
+        (name,) = await valkey.client.keys("okta-tokens:*:token")
         await valkey.client.persist(name)
 
         assert await store.load(ID) is None
@@ -271,24 +168,25 @@ async def test_a_discarded_token_is_not_loaded_again(valkey: Server) -> None:
     """An entry that a writer without a key puts back, or keeps for ever, is not loaded."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
         await store.save(ID, TOKEN, 100)
-        (name,) = await valkey.client.keys("okta-tokens:token:*")
+        (name,) = await valkey.client.keys("okta-tokens:*:token")
         entry = await valkey.client.get(name)
         assert entry is not None
 
         await store.discard(ID, TOKEN.value, 100)
-        (record,) = await valkey.client.keys("okta-tokens:discarded:*")
+        assert not await valkey.client.exists(name)
+        (record,) = await valkey.client.keys("okta-tokens:*:discarded")
         assert 99 < await valkey.client.pttl(record) / 1000 <= 100
         await valkey.client.set(name, entry, px=100_000)
         assert await store.load(ID) is None
         await valkey.client.persist(record)
         assert await store.load(ID) is None
 
-        await valkey.client.set(record, b"\x01garbage", px=100_000)
-        with pytest.raises(UnreadableEntry):
-            await store.load(ID)
-        await valkey.client.set(record, entry, px=100_000)
-        with pytest.raises(UnreadableEntry):
-            await store.load(ID)
+        await valkey.client.zadd(record, {f"forged {number}": 2e12 for number in range(200)})
+        assert await store.load(ID) is not None  # as if the writer had deleted the record
+        await valkey.client.set(record, b"garbage")
+        assert await store.load(ID) is not None
+        await store.discard(ID, TOKEN.value, 100)
+        assert await store.load(ID) is None
 
 
 async def test_a_rejection_hides_only_its_token(valkey: Server) -> None:
@@ -349,6 +247,22 @@ async def test_a_response_is_bounded(reply: bytes) -> None:
         running.close()
     assert received
     assert peak < 10_000_000
+
+
+async def test_a_server_that_does_not_respond_costs_one_timeout() -> None:
+    """A call of a store whose server never responds ends after the timeout of the store."""
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    running = await asyncio.start_server(read, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{running.sockets[0].getsockname()[1]}"
+    async with RedisTokenStore(url, keys=[NEW], timeout=0.05) as store, asyncio.timeout(5):
+        for call in (store.load(ID), store.acquire(ID, 1.0)):
+            with pytest.raises(TimeoutError):
+                await call
+    running.close()
 
 
 async def test_a_prefix_keeps_stores_apart(valkey: Server) -> None:
@@ -423,12 +337,17 @@ async def test_a_sentinel_is_used_through_its_client(tmp_path: Path) -> None:
             store = RedisTokenStore(client, keys=[NEW])
             await store.save(ID, TOKEN, 100)
             lease = await store.acquire(ID, 100)
+            subscription = await store.subscribe(ID)
 
             assert len(await primary.entries()) == 2
             assert await store.load(ID) is not None
             assert lease is not None
             await store.release(ID, lease)
             assert len(await primary.entries()) == 1
+            assert subscription is not None
+            async with asyncio.timeout(5):
+                assert await subscription.next() == ID
+            await store.aclose()
 
 
 async def test_a_cancelled_call_does_not_affect_other_calls(valkey: Server) -> None:
@@ -447,6 +366,35 @@ async def test_a_cancelled_call_does_not_affect_other_calls(valkey: Server) -> N
             assert found[0] == TOKEN
 
 
+async def test_no_frame_of_a_cancelled_call_shows_a_token(valkey: Server) -> None:
+    """A call that is cancelled in any turn has no token in the frames that the error passes."""
+    async with RedisTokenStore(valkey.url, keys=[OLD, NEW]) as store:
+        await store.save(ID, TOKEN, 100)
+        value, rejection = TOKEN.value, SharedRejection(5.0, 1.0)
+        calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
+            lambda: store.look(ID, value),
+            lambda: store.load(ID),
+            lambda: store.settle(ID, TOKEN, 100, None),
+            lambda: store.discard(OTHER, value, 100),
+            lambda: store.reject(OTHER, value, 100, rejection),
+        ]
+        shown: list[str] = []
+        for call in calls:
+            passed = set()
+            for turns in range(1, 30):
+                task = asyncio.create_task(call())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                try:
+                    await task
+                except asyncio.CancelledError as error:
+                    passed |= {frame.f_code.co_name for frame in frames_of(error, PACKAGE)}
+                    shown += shown_in_frames(error, TOKEN.value)
+            assert "_run" in passed
+        assert shown == []
+
+
 async def test_a_pause_cannot_be_forged(valkey: Server) -> None:
     """An entry that another program wrote for a pause is unreadable, or is ignored."""
     async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
@@ -459,6 +407,131 @@ async def test_a_pause_cannot_be_forged(valkey: Server) -> None:
             else:
                 with pytest.raises(UnreadableEntry):
                     await store.paused(CUSTOM)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("token", ["value", "Bearer", ["a"], 300.0]),
+        ("token", ["value", "Bearer", ["a"], 300.0, 2e9, "more"]),
+        ("token", [["value"], "Bearer", ["a"], 300.0, 2e9]),
+        ("token", ["value", "Bearer", [1], 300.0, 2e9]),
+        ("token", ["value", "Bearer", ["a"], math.inf, 2e9]),
+        ("token", ["value", "Bearer", ["a"], True, 2e9]),
+        ("failure", ["ServerError", "no", {}, 1, 1.0, 2.0, "3", []]),
+        ("failure", ["ServerError", "no", {"a": []}, 1, 1.0, 2.0, 3.0, []]),
+        ("failure", ["ServerError", "no", [], 1, 1.0, 2.0, 3.0, None]),
+        ("rejection", [5.0, None]),
+        ("rejection", []),
+        ("pause", ["later"]),
+        ("cleared", [1.0, 2.0]),
+    ],
+    ids=range(13),
+)
+async def test_an_entry_with_other_values_is_unreadable(
+    valkey: Server, kind: str, fields: list[object]
+) -> None:
+    """An encrypted entry that has not the values of its kind is unreadable, and can be replaced."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        (drawer,) = store._drawers(ID)
+        name = drawer.name(kind)
+        entry = drawer.seal(name, *fields)
+        await valkey.client.set(name, entry, px=60_000)
+
+        is_domain = kind in {"pause", "cleared"}
+        looking: Any = store.look_at_domain(ID, OTHER) if is_domain else store.look(ID, None)
+        with pytest.raises(UnreadableEntry):
+            await looking
+
+        await store.save(ID, TOKEN, 100)
+        await store.clear(ID, None, 5.0, 100)
+        assert (await store.look(ID, None)).token == TOKEN
+        await valkey.client.set(name, b"\x63from the future", px=60_000)
+        await store.look(ID, None)
+        await store.look_at_domain(ID, OTHER)
+
+
+async def test_a_process_with_one_of_two_keys_excludes_one_with_both(valkey: Server) -> None:
+    """A lease under either key keeps it from a process with both, which then leaves nothing."""
+    async with (
+        RedisTokenStore(valkey.url, keys=[OLD, NEW]) as both,
+        RedisTokenStore(valkey.url, keys=[OLD]) as old,
+        RedisTokenStore(valkey.url, keys=[NEW]) as new,
+    ):
+        for one, other in ((old, new), (new, old)):
+            lease = await one.acquire(ID, 100)
+            assert lease is not None
+            assert await both.acquire(ID, 100) is None
+            free = await other.acquire(ID, 100)
+            assert free is not None
+            await one.release(ID, lease)
+            await other.release(ID, free)
+        assert await both.acquire(ID, 100) is not None
+        assert await old.acquire(ID, 100) is None
+        assert await new.acquire(ID, 100) is None
+
+
+async def test_the_latest_of_two_keys_counts(valkey: Server) -> None:
+    """If both keys have an entry, the latest one is used; a token ends the failures of both."""
+    async with (
+        RedisTokenStore(valkey.url, keys=[OLD, NEW]) as one,
+        RedisTokenStore(valkey.url, keys=[NEW, OLD]) as two,
+    ):
+        await two.save(ID, NEWER, 100)
+        await one.save(ID, TOKEN, 100)
+        await two.settle(ID, FAILURE, 100, None)
+        await one.settle(ID, FAILURE._replace(failed_at=5.0), 100, None)
+        await two.pause(CUSTOM, 60, 1.0)
+        await one.pause(CUSTOM, 50, 2.0)
+        for store in (one, two):
+            found = await store.look(ID, None)
+            assert found.token == NEWER
+            assert found.failure is not None
+            assert found.failure.failed_at == 5.0
+            assert await left(store, CUSTOM) > 59
+
+        await one.save(ID, TOKEN, 100)
+
+        assert (await two.look(ID, None)).failure is None
+
+
+async def test_a_foreign_entry_of_any_kind_stops_nothing(valkey: Server) -> None:
+    """If another program stored other types under the names, everything can be stored again."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        (drawer,) = store._drawers(ID)
+        for kind in ("token", "failure", "rejection", "discarded", "lease", "cleared"):
+            await valkey.client.lpush(drawer.name(kind), "a list")
+            await valkey.client.pexpire(drawer.name(kind), 60_000)
+
+        with pytest.raises(UnreadableEntry):
+            await store.look(ID, None)
+        assert await store.acquire(ID, 100) is None
+        await store.extend(ID, "lease", 100)
+        await store.release(ID, "lease")
+        await store.settle(ID, FAILURE, 100, "lease")
+        await store.settle(ID, TOKEN, 100, "lease")
+        await store.clear(ID, None, 5.0, 100)
+        await store.reject(ID, "another", 100, SharedRejection(5.0, 1.0))
+
+        found = await store.look(ID, "another")
+        assert found.token == TOKEN
+        assert found.held_is_discarded
+        assert found.rejection == SharedRejection(5.0, 1.0)
+        assert (await store.look_at_domain(ID, OTHER)).cleared_at == 5.0
+
+
+async def test_the_number_of_discarded_tokens_is_bounded(valkey: Server) -> None:
+    """A hundred discarded tokens of an identity are remembered; those that end first are not."""
+    async with RedisTokenStore(valkey.url, keys=[NEW]) as store:
+        for number in range(105):
+            await store.discard(ID, f"token {number}", 1000 + number)
+        (drawer,) = store._drawers(ID)
+
+        assert await valkey.client.zcard(drawer.name("discarded")) == 100
+        assert 1000 < await valkey.client.pttl(drawer.name("discarded")) / 1000 <= 1104
+        assert not (await store.look(ID, "token 4")).held_is_discarded
+        assert (await store.look(ID, "token 5")).held_is_discarded
+        assert (await store.look(ID, "token 104")).held_is_discarded
 
 
 async def test_an_entry_that_is_too_long_is_not_transferred(valkey: Server) -> None:
@@ -578,7 +651,7 @@ async def test_no_repr_shows_the_password() -> None:
     """An error tracker that records a client of the store records no password."""
     url = "redis://fleet:Canary-Password@127.0.0.1/0"
     async with RedisTokenStore(url, keys=[NEW]) as store:
-        client = store._connections.client
+        client = await store._connections.client()
 
         assert "127.0.0.1" in repr(client)
         assert "Canary-Password" not in repr(client)
@@ -601,24 +674,6 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
         async with RedisTokenStore(url.format("wrong"), keys=[NEW]) as store:
             with pytest.raises(AuthenticationError):
                 await store.load(ID)
-
-
-async def test_the_documented_rights_suffice() -> None:
-    """The rights in the guide to stores are enough for every call."""
-    (rights,) = re.findall(r"`(~okta-tokens:\*[^`]*)`", page("stores"))
-    async with server(user=f"fleet on >password {rights}") as running:
-        url = f"redis://fleet:password@127.0.0.1:{running.port}/0"
-        async with RedisTokenStore(url, keys=[OLD, NEW]) as store:
-            for token in (TOKEN, NEWER):
-                await store.save(ID, token, 100)
-                assert await store.load(ID) is not None
-                await store.discard(ID, token.value, 100)
-                assert await store.load(ID) is None
-                lease = await store.acquire(ID, 100)
-                assert lease is not None
-                await store.release(ID, lease)
-                await store.pause(CUSTOM, 60, 1_800_000_000.0)
-                assert await left(store, CUSTOM) > 59
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from cryptography.fernet import Fernet
 
 from okta_tokens import ClientSecretBasic, ClientSecretPost, DPoP, OktaClient, TokenKey
 from okta_tokens.stores import SharedToken, UnreadableEntry
-from okta_tokens.stores._sealing import Sealer, key_problem, load_keys, open_token, seal_token
+from okta_tokens.stores._records import fields_of, make_token
+from okta_tokens.stores._sealing import Sealer, key_problem, load_keys
 from okta_tokens.stores.redis import generate_key
 from tests.stores.support import identity_of
 
@@ -30,17 +31,22 @@ def sealer() -> Sealer:
     return new
 
 
+def sealed(it: Sealer) -> bytes:
+    """Return the entry of a token."""
+    return it.seal("name", *fields_of(TOKEN))
+
+
 def test_a_sealed_token_can_be_opened() -> None:
     """An opened token equals the sealed one."""
     it = sealer()
 
-    assert open_token(it, "name", seal_token(it, "name", TOKEN)) == TOKEN
+    assert make_token(*it.open("name", sealed(it)) or ()) == TOKEN
 
 
 def test_an_entry_reveals_nothing() -> None:
     """An entry contains no part of a token in the clear, and no two entries are equal."""
     it = sealer()
-    entries = {seal_token(it, "name", TOKEN) for _ in range(100)}
+    entries = {sealed(it) for _ in range(100)}
 
     assert len(entries) == 100
     assert not any(part in entry for entry in entries for part in (b"Canary", b"Bearer", b"300"))
@@ -51,19 +57,19 @@ def test_an_entry_opens_only_under_its_own_name() -> None:
     it = sealer()
 
     with pytest.raises(UnreadableEntry):
-        it.open("another", seal_token(it, "name", TOKEN))
+        it.open("another", sealed(it))
 
 
 def test_another_key_opens_no_entry() -> None:
     """An entry that was sealed with another key cannot be opened."""
     with pytest.raises(UnreadableEntry):
-        sealer().open("name", seal_token(sealer(), "name", TOKEN))
+        sealer().open("name", sealed(sealer()))
 
 
 def test_no_byte_can_be_changed() -> None:
     """An entry with one changed bit, or with missing or additional bytes, cannot be opened."""
     it = sealer()
-    entry = seal_token(it, "name", TOKEN)
+    entry = sealed(it)
     changed = [
         *(entry[:at] + bytes([entry[at] ^ 1]) + entry[at + 1 :] for at in range(1, len(entry))),
         *(entry[:length] for length in range(1, len(entry))),
@@ -78,7 +84,7 @@ def test_no_byte_can_be_changed() -> None:
 @pytest.mark.parametrize("entry", [b"", b"\x00", b"\x02anything", b"{}"])
 def test_an_entry_of_an_unknown_version_is_ignored(entry: bytes) -> None:
     """An entry of an unknown version is no error: a newer process may have written it."""
-    assert open_token(sealer(), "name", entry) is None
+    assert sealer().open("name", entry) is None
 
 
 def test_an_error_shows_no_entry() -> None:
@@ -86,7 +92,7 @@ def test_an_error_shows_no_entry() -> None:
     it = sealer()
 
     with pytest.raises(UnreadableEntry) as raised:
-        it.open("another", seal_token(it, "name", TOKEN))
+        it.open("another", sealed(it))
 
     assert raised.value.__context__ is None
     report = traceback.TracebackException.from_exception(raised.value, capture_locals=True)

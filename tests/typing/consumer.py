@@ -9,7 +9,8 @@ installed. An annotation or an `assert_type` stands wherever another type would 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import assert_type
@@ -111,10 +112,28 @@ from okta_tokens.events import (
     UnusualRequest,
 )
 from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, ReceivedRequest, Sandbox, SandboxClient
-from okta_tokens.stores import SharedToken, StoreIdentity, TokenStore, UnreadableEntry
+from okta_tokens.stores import (
+    DomainState,
+    FleetStore,
+    NotificationsRefusedError,
+    NotifyingStore,
+    SharedFailure,
+    SharedRejection,
+    SharedToken,
+    StoredState,
+    StoreIdentity,
+    Subscription,
+    TokenStore,
+    UnreadableEntry,
+)
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from okta_tokens.telemetry import OpenTelemetryObserver
 from okta_tokens.testing import FakeTokenSource, ManualClock, assert_no_secrets, fake_token
+from okta_tokens.testing.store_contract import (
+    FleetStoreContract,
+    NotifyingStoreContract,
+    StoreContract,
+)
 
 API = "https://api.acme.com"
 
@@ -192,6 +211,90 @@ class MemoryStore:
     async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None:
         """Know of no pause."""
         return None
+
+
+class News:
+    """Notifications, of which there are none."""
+
+    async def add(self, *identities: StoreIdentity) -> None:
+        """Ignore the identities."""
+
+    async def remove(self, *identities: StoreIdentity) -> None:
+        """Ignore the identities."""
+
+    async def next(self) -> StoreIdentity:
+        """Wait for ever."""
+        never: asyncio.Future[StoreIdentity] = asyncio.get_running_loop().create_future()
+        return await never
+
+    async def aclose(self) -> None:
+        """Close nothing."""
+
+
+class FleetMemoryStore(MemoryStore):
+    """A store with the optional parts."""
+
+    async def look(self, identity: StoreIdentity, held: str | None) -> StoredState:
+        """Return the token, and no failure and no rejection."""
+        found = await self.load(identity)
+        if found is None:
+            return StoredState()
+        return StoredState(*found, held_is_discarded=held is not None)
+
+    async def settle(
+        self,
+        identity: StoreIdentity,
+        outcome: SharedToken | SharedFailure,
+        seconds: float,
+        lease: str | None,
+    ) -> None:
+        """Keep a token, and print a failure."""
+        if isinstance(outcome, SharedFailure):
+            print(outcome.kind, outcome.message, outcome.failures)
+        else:
+            await self.save(identity, outcome, seconds)
+
+    async def extend(self, identity: StoreIdentity, lease: str, seconds: float) -> None:
+        """Ignore the lease."""
+
+    async def reject(
+        self,
+        identity: StoreIdentity,
+        value: str,
+        seconds: float,
+        rejection: SharedRejection | None,
+    ) -> None:
+        """Remove the token."""
+        await self.discard(identity, value, seconds)
+
+    async def look_at_domain(self, domain: StoreIdentity, client: StoreIdentity) -> DomainState:
+        """Know of no pause."""
+        return DomainState(pause=await self.paused(domain), cleared_at=None)
+
+    async def clear(
+        self, domain: StoreIdentity, client: StoreIdentity | None, at: float, seconds: float
+    ) -> None:
+        """Remember nothing."""
+
+    async def subscribe(self, *identities: StoreIdentity) -> Subscription | None:
+        """Return a subscription, or refuse one."""
+        if not identities:
+            raise NotificationsRefusedError
+        return News()
+
+
+class TestFleetMemoryStore(FleetStoreContract, NotifyingStoreContract):
+    """The tests of that store."""
+
+    @asynccontextmanager
+    async def open_store(self) -> AsyncIterator[TokenStore]:
+        """Make a store."""
+        yield FleetMemoryStore()
+
+
+contract: StoreContract = TestFleetMemoryStore()
+fleet: FleetStore = FleetMemoryStore()
+notifying: NotifyingStore = FleetMemoryStore()
 
 
 class ByTenant:

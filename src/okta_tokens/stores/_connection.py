@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncGenerator, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from redis._parsers import _AsyncRESP2Parser
@@ -13,17 +15,21 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError  # noqa: A004 - redis-py raises no other one
 
+from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._model.urls import is_loopback
 from okta_tokens._runtime.unserializable import Unserializable
+from okta_tokens.stores._subscription import Channels, RedisSubscription
 
-_MAX_RESPONSE = 128 * 1024
-"""Bytes: twice the longest entry that is read."""
+_MAX_RESPONSE = 256 * 1024
+"""Bytes: four times the longest entry that is read; a response holds three, and a hundred names."""
 _MIN_PART = 64
 """Bytes that a part of a response counts at least, so that a response has no millions of parts."""
+_FOR_VERSION_3 = ("maint", "oss_", "orig_")
+"""How the arguments begin that a connection with version 2 of the protocol refuses."""
 
 
 class BoundedParser(_AsyncRESP2Parser):
-    """A parser of responses that reads no more than 128 KiB of one.
+    """A parser of responses that reads no more than 256 KiB of one.
 
     The parsers of redis-py read as many bytes as the server announces.
     """
@@ -59,28 +65,48 @@ class Connections(Unserializable):
     """The connections of a store.
 
     A connection belongs to one event loop of one process. The connections of another event loop or
-    process are left alone: to close them here would disturb their owner.
+    process are left alone: to close them here would disturb their owner. An event loop that ends
+    closes its connections itself, as far as it closes its asynchronous generators.
 
     Args:
         url_or_client: The URL of a server, or a client of redis-py that the user made.
-        timeout: How long connecting, and waiting for a response, may take, in seconds.
+        timeout: How long connecting may take, in seconds.
     """
 
     def __init__(self, url_or_client: object, timeout: float) -> None:
         self._url_or_client = url_or_client
         self._timeout = timeout
-        self._clients: dict[tuple[int, asyncio.AbstractEventLoop], Redis] = {}
+        self._owned: dict[tuple[int, asyncio.AbstractEventLoop], _Owned] = {}
 
     @property
-    def client(self) -> Any:  # noqa: ANN401 - a client for one server, or for a cluster
-        """The user's client, or a client that belongs to this process and its event loop."""
+    def is_cluster(self) -> bool:
+        """Whether the user's client is one for a cluster."""
+        return issubclass(type(self._url_or_client), RedisCluster)
+
+    async def client(self) -> Any:  # noqa: ANN401 - a client for one server, or for a cluster
+        """Return the user's client, or the one that belongs to this process and event loop."""
         if not isinstance(self._url_or_client, str):
             return self._url_or_client
-        owner = _owner()
-        client = self._clients.get(owner)
-        if client is None:
-            client = self._clients[owner] = connect(self._url_or_client, self._timeout)
-        return client
+        return (await self._here()).client
+
+    async def subscription(
+        self, names: Callable[[StoreIdentity], Iterable[str]]
+    ) -> RedisSubscription | None:
+        """Return a subscription that has no connection yet, and is closed with the others.
+
+        Args:
+            names: Returns the channels of an identity.
+
+        Returns:
+            The subscription; `None` if the user's client is of no kind that is known here.
+        """
+        owned = await self._here()
+        if not issubclass(type(owned.client), Redis | RedisCluster):
+            return None
+        channels = Channels(names, owned.locate, self.is_cluster)
+        subscription = RedisSubscription(channels, owned.forget)
+        owned.subscriptions.add(subscription)
+        return subscription
 
     @property
     def host_without_tls(self) -> str | None:
@@ -96,15 +122,113 @@ class Connections(Unserializable):
         return path or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
 
     def _any_client(self) -> Any:  # noqa: ANN401 - any client of redis-py
-        """Return a client that may belong to no event loop, to read its settings."""
+        """Return the user's client, or a new one, which has no connection yet."""
         source = self._url_or_client
         return connect(source, self._timeout) if isinstance(source, str) else source
 
     async def aclose(self) -> None:
         """Close the connections of this process and its event loop, but not the user's client."""
-        client = self._clients.pop(_owner(), None)
-        if client is not None:
-            await client.aclose()
+        owned = self._owned.pop(_owner(), None)
+        if owned is not None:
+            await owned.aclose()
+
+    async def _here(self) -> _Owned:
+        """Return what this process has on its event loop."""
+        owner = _owner()
+        owned = self._owned.get(owner)
+        if owned is None:
+            self._forget_closed_loops()
+            is_own = isinstance(self._url_or_client, str)
+            owned = self._owned[owner] = _Owned(self._any_client(), is_own=is_own)
+            await owned.open()
+        return owned
+
+    def _forget_closed_loops(self) -> None:
+        """Forget the clients of the event loops that are closed; other threads may do the same."""
+        for owner in [*self._owned]:
+            process, loop = owner
+            if process == os.getpid() and loop.is_closed():
+                self._owned.pop(owner, None)
+
+
+class _Owned:
+    """The connections of a store that belong to one event loop of one process.
+
+    Args:
+        client: The client.
+        is_own: Whether the client is not the user's, and is closed with the rest.
+    """
+
+    def __init__(self, client: Any, *, is_own: bool) -> None:  # noqa: ANN401 - any client of redis-py
+        self.client = client
+        self.subscriptions: set[RedisSubscription] = set()
+        self._is_own = is_own
+        self._has_lost = False
+        self._kept_open = self._keep_open()
+
+    async def open(self) -> None:
+        """Let the event loop call `aclose` at its end, and when the store is no longer used."""
+        await anext(self._kept_open)
+
+    async def aclose(self) -> None:
+        """Close the subscriptions and the client."""
+        await self._kept_open.aclose()
+
+    async def _keep_open(self) -> AsyncGenerator[None, None]:
+        """Close the connections when the generator is closed, as event loops do at their end."""
+        try:
+            yield
+        finally:
+            for subscription in [*self.subscriptions]:
+                await subscription.aclose()
+            if self._is_own:
+                await self.client.aclose()
+
+    async def locate(self, channel: str) -> tuple[str, Callable[[], Any]]:
+        """Return the server that has a channel, and what makes a connection to it.
+
+        Args:
+            channel: The name of the channel.
+        """
+        if not issubclass(type(self.client), RedisCluster):
+            return "", partial(_listening, self.client.connection_pool)
+        await self.client.initialize()
+        if self._has_lost:  # let the client follow the changes of the cluster
+            await self.client.pttl(channel)
+        node = self.client.get_node_from_key(channel)
+        return node.name, partial(_listening, node, redis_connect_func=None)
+
+    def forget(self, subscription: RedisSubscription) -> None:
+        """Leave a subscription alone, which has ended.
+
+        Args:
+            subscription: The subscription.
+        """
+        self.subscriptions.discard(subscription)
+        self._has_lost = True
+
+
+def _listening(source: Any, **more: object) -> Any:  # noqa: ANN401 - no types in redis-py
+    """Return a connection that is not open, for messages.
+
+    Args:
+        source: A pool, or a node of a cluster, that makes such connections for commands.
+        **more: More arguments of the connection.
+    """
+    arguments = {
+        name: value
+        for name, value in source.connection_kwargs.items()
+        if not name.startswith(_FOR_VERSION_3)
+    }
+    timeout = arguments.get("socket_connect_timeout") or arguments.get("socket_timeout")
+    arguments |= {
+        "parser_class": BoundedParser,
+        "protocol": 2,
+        "socket_connect_timeout": timeout,
+        "socket_timeout": None,  # with one, a cancelled call may not have sent its command
+        **more,
+    }
+    return source.connection_class(**arguments)
 
 
 def connect(url: str, timeout: float) -> Redis:
@@ -112,14 +236,16 @@ def connect(url: str, timeout: float) -> Redis:
 
     Args:
         url: The URL of the server, as redis-py defines it.
-        timeout: How long connecting, and waiting for a response, may take, in seconds.
+        timeout: How long connecting may take, in seconds.
 
     Raises:
         ValueError: If the URL is invalid.
     """
     client: Redis = Redis.from_url(
         url,
-        socket_timeout=timeout,
+        # With a timeout for responses, redis-py on Python 3.11 swallows a cancellation that comes
+        # while it sends a command. The store has a timeout for each command.
+        socket_timeout=None,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 1),  # the server may have closed an idle connection
         parser_class=BoundedParser,

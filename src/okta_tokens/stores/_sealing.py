@@ -1,9 +1,9 @@
 """Encrypt the entries of a store, and derive their names.
 
-Each key yields two derived keys (HKDF, RFC 5869): one for names, one for entries. A name is an
-HMAC, so it reveals nothing. An entry consists of a version, a nonce, and values that AES-256-GCM
-encrypts and authenticates. The version and the name are the associated data, so an entry that is
-copied to another name cannot be decrypted there.
+Each key yields two derived keys (HKDF, RFC 5869): one for names, one for entries. A name contains
+an HMAC of the identity, so it reveals nothing. An entry consists of a version, a nonce, and values
+that AES-256-GCM encrypts and authenticates. The version and the name are the associated data, so an
+entry that is copied to another name cannot be decrypted there.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import json
 import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -23,7 +24,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.arguments import checked, text_of
 from okta_tokens._runtime.unserializable import Unserializable
-from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
+from okta_tokens._sharing.store_protocol import UnreadableEntry
+
+T = TypeVar("T")
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
@@ -103,39 +106,82 @@ class Sealer(Unserializable):
         return fields
 
 
-def seal_token(sealer: Sealer, name: str, token: SharedToken) -> bytes:
-    """Encrypt a token as an entry.
+class Drawer:
+    """The entries about one identity under one key.
+
+    All names begin with the same text, whose part in braces decides where a cluster keeps an entry.
 
     Args:
-        sealer: Encrypts the entry.
-        name: The name of the entry.
-        token: The token.
+        sealer: Names, encrypts and decrypts the entries.
+        prefix: The beginning of the names of all entries.
+        identity: What the entries are about.
     """
-    scopes = sorted(token.scopes)
-    return sealer.seal(
-        name, token.value, token.token_type, scopes, token.lifetime, token.expires_at
-    )
 
+    __slots__ = ("_beginning", "_identity", "_sealer")
 
-def open_token(sealer: Sealer, name: str, entry: bytes) -> SharedToken | None:
-    """Decrypt the token of an entry.
+    def __init__(self, sealer: Sealer, prefix: str, identity: StoreIdentity) -> None:
+        self._sealer = sealer
+        self._identity = identity
+        self._beginning = f"{prefix}{{{sealer.name(identity, 'tag')}}}:"
 
-    Args:
-        sealer: Decrypts the entry.
-        name: The name of the entry.
-        entry: The entry.
+    def name(self, kind: str) -> str:
+        """Return the name of an entry, or of a channel.
 
-    Returns:
-        The token; `None` if a version of this package that is unknown here wrote the entry.
+        Args:
+            kind: What the entry contains.
+        """
+        return self._beginning + kind
 
-    Raises:
-        UnreadableEntry: If the entry was not encrypted with this key for this name.
-    """
-    fields = sealer.open(name, entry)
-    if fields is None:
-        return None
-    value, token_type, scopes, lifetime, expires_at = fields
-    return SharedToken(value, token_type, frozenset(scopes), lifetime, expires_at)
+    def digest(self, value: str) -> str:
+        """Return what stands for a token of the identity among the discarded ones.
+
+        Args:
+            value: The value of the token.
+        """
+        return self._sealer.name(self._identity, "discarded", value)
+
+    def name_with(self, kind: str, other: StoreIdentity) -> str:
+        """Return the name of an entry that is about two identities, which a cluster keeps here.
+
+        Args:
+            kind: What the entry contains.
+            other: The other identity.
+        """
+        return f"{self._beginning}{kind}:{self._sealer.name(other, kind)}"
+
+    def seal(self, name: str, *fields: object) -> bytes:
+        """Encrypt values as an entry.
+
+        Args:
+            name: The name of the entry.
+            *fields: Values that JSON can represent.
+        """
+        return self._sealer.seal(name, *fields)
+
+    def open(self, name: str, entry: bytes, make: Callable[..., T]) -> T | None:
+        """Decrypt an entry.
+
+        Args:
+            name: The name of the entry.
+            entry: The entry.
+            make: Makes the record of the values; it raises a `TypeError` or `ValueError` if there
+                is no such record.
+
+        Returns:
+            The record; `None` if a version of this package that is unknown here wrote the entry.
+
+        Raises:
+            UnreadableEntry: If the entry was not encrypted with this key for this name, or has
+                other values.
+        """
+        fields = self._sealer.open(name, entry)
+        if fields is None:
+            return None
+        with suppress(TypeError, ValueError):
+            return make(*fields)
+        del self, fields, make, entry
+        message = "an entry in the store has other values than it should have"
+        raise UnreadableEntry(message)
 
 
 def load_keys(keys: object) -> list[Sealer]:

@@ -17,6 +17,7 @@ Example:
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import uuid
@@ -29,16 +30,23 @@ from typing import Any, Self
 
 try:
     from redis.asyncio import Redis, RedisCluster
+    from redis.client import NEVER_DECODE
 
     from okta_tokens.stores._connection import Connections, connect
+    from okta_tokens.stores._records import (
+        Found,
+        fields_of,
+        make_moment,
+        make_token,
+        read_domain,
+        read_state,
+    )
     from okta_tokens.stores._sealing import (
-        Sealer,
+        Drawer,
         generate_key,
         is_key,
         key_problem,
         load_keys,
-        open_token,
-        seal_token,
     )
 except ModuleNotFoundError as _error:
     _error.add_note("RedisTokenStore needs an extra. Run: pip install 'okta-tokens[redis]'")
@@ -47,8 +55,16 @@ except ModuleNotFoundError as _error:
 from okta_tokens._model.store_identity import StoreIdentity
 from okta_tokens._runtime.arguments import checked, looks_secret, number_of, text_of
 from okta_tokens._runtime.unserializable import Unserializable
+from okta_tokens._sharing.fleet_protocol import (
+    DomainState,
+    SharedFailure,
+    SharedRejection,
+    StoredState,
+    Subscription,
+)
 from okta_tokens._sharing.store_protocol import SharedToken, UnreadableEntry
 from okta_tokens.errors import ConfigurationError
+from okta_tokens.stores import _scripts as scripts
 
 __all__ = ["RedisTokenStore", "generate_key"]
 
@@ -56,20 +72,8 @@ _PREFIX = re.compile(r"[\x21-\x7e]{0,128}")
 _GLOB = re.compile(r"[*?^\[\]\\-]")  # the characters that have a meaning in a pattern of names
 _ESCAPED = r"\\\g<0>"
 
-_MAX_ENTRY = 65_536
-"""Bytes to read of an entry: four times what Okta's longest tokens need. A longer entry is not from
-this package, and cannot be decrypted after it was cut."""
-
-_DELETE_IF_EQUAL = """
-if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("del", KEYS[1]) end
-return 0
-"""
-_SET_IF_LONGER = """
-if redis.call("pttl", KEYS[1]) < tonumber(ARGV[1]) then
-    redis.call("set", KEYS[1], ARGV[2], "px", ARGV[1])
-end
-return 0
-"""
+_STATE = ("token", "failure", "rejection")
+"""What is stored about an identity, besides its lease and the discarded tokens."""
 
 
 class RedisTokenStore(Unserializable):
@@ -79,14 +83,17 @@ class RedisTokenStore(Unserializable):
     processes that may have each other's tokens. A process with access to the server but without a
     key learns how many tokens there are, and can delete them, so that they are fetched again.
 
-    `TokenStore` documents the methods, their arguments and units. A cancelled call closes its
-    connection, so that no other call gets its response.
+    `TokenStore`, `FleetStore` and `NotifyingStore` document the methods, their arguments and units.
+    A cancelled call closes its connection, so that no other call gets its response.
+
+    Each event loop has connections of its own. `aclose` closes them, and so does `asyncio.run` at
+    its end; an event loop that is run in another way needs `loop.shutdown_asyncgens()`.
 
     Args:
         url_or_client: The URL of the server, `redis://…`, `rediss://…` or `unix://…`, with the
             credentials in it, as redis-py defines it. Or an asynchronous client of redis-py, which
             may be one for Sentinel or Cluster; the store does not close it, and the client decides
-            how long a response may be. With a URL the store reads 128 KiB of a response at most.
+            how long a response may be. With a URL the store reads 256 KiB of a response at most.
         keys: One key, or a list of keys, each 32 bytes in URL-safe base64 (44 characters), as
             `okta-tokens store-key` or `cryptography.fernet.Fernet.generate_key()` makes them. The
             first key encrypts, every key decrypts. To replace a key, deploy [old, new], then [new,
@@ -154,8 +161,8 @@ class RedisTokenStore(Unserializable):
         """Count stored tokens, and those that none of the store's keys decrypts.
 
         A process with other keys does not see the tokens of this one. The call reads the names of
-        all entries of the server until it has found enough tokens, so it is for diagnosis only. It
-        needs the right to use `SCAN`.
+        all entries of the server until it has found enough tokens, so it is for diagnosis only, and
+        has no time limit. It needs the right to use `SCAN`.
 
         Args:
             limit: How many tokens to look at.
@@ -164,39 +171,57 @@ class RedisTokenStore(Unserializable):
             The number of tokens that were looked at, and how many of them no key decrypts.
         """
         names: list[str] = []
-        pattern = f"{_GLOB.sub(_ESCAPED, self._prefix)}token:*"
-        async for name in self._client.scan_iter(match=pattern, count=1000):
+        client = await self._connections.client()
+        pattern = f"{_GLOB.sub(_ESCAPED, self._prefix)}{{*}}:token"
+        async for name in client.scan_iter(match=pattern, count=1000):
             names.append(name if isinstance(name, str) else name.decode())
             if len(names) == limit:
                 break
-        replies = await self._read(*names)
-        entries = [(name, entry) for name, (entry, _) in zip(names, replies, strict=True) if entry]
-        return len(entries), sum(not self._decrypts(name, entry) for name, entry in entries)
+        entries = [(name, (await self._run(scripts.READ, [name]))[0][0]) for name in names]
+        stored = [(name, entry) for name, entry in entries if entry]
+        return len(stored), sum(not self._decrypts(name, entry) for name, entry in stored)
 
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None:
         """Return the stored token of an identity, whichever of the store's keys encrypted it."""
-        unreadable: UnreadableEntry | None = None
-        names = [self._name(sealer, identity, "token") for sealer in self._sealers]
-        replies = await self._read(*names)
-        for sealer, name, (entry, seconds) in zip(self._sealers, names, replies, strict=True):
-            try:
-                token = open_token(sealer, name, entry) if entry and seconds > 0 else None
-            except UnreadableEntry as error:
-                unreadable = error
-            else:
-                if token is not None:
-                    was_discarded = await self._was_discarded(identity, token.value)
-                    return None if was_discarded else (token, seconds)
-        if unreadable is not None:
-            raise unreadable
-        return None
+        state = await self.look(identity, None)
+        return None if state.token is None else (state.token, state.seconds)
+
+    async def look(self, identity: StoreIdentity, held: str | None) -> StoredState:
+        """Return what is stored about an identity, whichever of the store's keys encrypted it.
+
+        It sends one command for each key.
+        """
+        drawers = self._drawers(identity)
+        digests = [] if held is None else [drawer.digest(held) for drawer in drawers]
+        del held  # a cancellation passes the frames that await
+        return read_state([await self._look(drawer) for drawer in drawers], digests)
 
     async def save(self, identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
         """Store a token, encrypted with the first key."""
-        sealer = self._sealers[0]
-        name = self._name(sealer, identity, "token")
-        entry = seal_token(sealer, name, token)
-        await self._client.set(name, entry, px=_milliseconds(seconds))
+        await self.settle(identity, token, seconds, None)
+
+    async def settle(
+        self,
+        identity: StoreIdentity,
+        outcome: SharedToken | SharedFailure,
+        seconds: float,
+        lease: str | None,
+    ) -> None:
+        """Store the outcome, encrypted with the first key, end the lease, and notify.
+
+        It sends one command for each key, for the first key last.
+        """
+        first, *others = self._drawers(identity)
+        is_token = isinstance(outcome, SharedToken)
+        name = first.name("token" if is_token else "failure")
+        entry = first.seal(name, *fields_of(outcome))
+        obsolete = ["failure"] if is_token else []
+        for drawer in others:
+            names = [drawer.name(kind) for kind in ("lease", *obsolete)]
+            await self._run(scripts.END_LEASE, names, lease or "")
+        names = [first.name("lease"), name, *(first.name(kind) for kind in obsolete)]
+        notice = self._notice(first)
+        await self._run(scripts.SETTLE, names, lease or "", entry, _milliseconds(seconds), *notice)
 
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
         """Remove a token, whichever key encrypted it, and store that it was discarded.
@@ -204,44 +229,129 @@ class RedisTokenStore(Unserializable):
         The record has a name of its own, so a process does not adopt the token if the entry is put
         back.
         """
-        sealer = self._sealers[0]
-        name = self._name(sealer, identity, "discarded", value)
-        wanted = sha256(value.encode()).digest()
+        rejecting = self.reject(identity, value, seconds, None)
         del value  # a cancellation passes the frames that await
-        await self._client.set(name, sealer.seal(name), px=_milliseconds(seconds))
-        for sealer in self._sealers:
-            name = self._name(sealer, identity, "token")
-            ((entry, _),) = await self._read(name)
-            token = open_token(sealer, name, entry) if entry else None
-            if token is not None and sha256(token.value.encode()).digest() == wanted:
-                await self._client.eval(_DELETE_IF_EQUAL, 1, name, entry)
+        await rejecting
+
+    async def reject(
+        self,
+        identity: StoreIdentity,
+        value: str,
+        seconds: float,
+        rejection: SharedRejection | None,
+    ) -> None:
+        """Discard a token, whichever key encrypted it, store the rejection, and notify."""
+        first, *others = self._drawers(identity)
+        digest, wanted = first.digest(value), sha256(value.encode()).digest()
+        del value  # a cancellation passes the frames that await
+        names = [first.name("token"), first.name("discarded")]
+        entry = b""
+        if rejection is not None:
+            names.append(first.name("rejection"))
+            entry = first.seal(names[-1], *rejection)
+        arguments = [digest, _milliseconds(seconds), *self._notice(first), entry]
+        stored = [(first, await self._run(scripts.DISCARD, names, *arguments))]
+        for drawer in others:
+            ((entry, _),) = await self._run(scripts.READ, [drawer.name("token")])
+            stored.append((drawer, entry))
+        for drawer, entry in stored:
+            if entry and _digest(drawer, entry) == wanted:
+                await self._run(scripts.DELETE_IF_EQUAL, [drawer.name("token")], entry)
 
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None:
-        """Take the lease of an identity, under the name that the first key derives."""
+        """Take the lease of an identity under every key.
+
+        All processes try the keys in the same order, so one of two that have the same keys in
+        another order gets all of them.
+        """
         lease = uuid.uuid4().hex
-        name = self._name(self._sealers[0], identity, "lease")
-        acquired = await self._client.set(name, lease, nx=True, px=_milliseconds(seconds))
-        return lease if acquired else None
+        names = self._leases(identity)
+        for at, name in enumerate(names):
+            if not await self._execute("SET", name, lease, "NX", "PX", _milliseconds(seconds)):
+                for taken in names[:at]:
+                    await self._run(scripts.END_LEASE, [taken], lease)
+                return None
+        return lease
+
+    async def extend(self, identity: StoreIdentity, lease: str, seconds: float) -> None:
+        """Make a lease longer, unless it has ended."""
+        for name in self._leases(identity):
+            await self._run(scripts.EXTEND_LEASE, [name], lease, _milliseconds(seconds))
 
     async def release(self, identity: StoreIdentity, lease: str) -> None:
-        """End a lease, unless it has ended."""
-        name = self._name(self._sealers[0], identity, "lease")
-        await self._client.eval(_DELETE_IF_EQUAL, 1, name, lease)
+        """End a lease, unless it has ended, and notify."""
+        first, *others = self._drawers(identity)
+        for drawer in others:
+            await self._run(scripts.END_LEASE, [drawer.name("lease")], lease)
+        await self._run(scripts.END_LEASE, [first.name("lease")], lease, *self._notice(first))
 
     async def pause(self, identity: StoreIdentity, seconds: float, until: float) -> None:
         """Store a pause for a part of a domain, unless a longer pause is stored."""
-        sealer = self._sealers[0]
-        name = self._name(sealer, identity, "pause")
-        entry = sealer.seal(name, until)
-        await self._client.eval(_SET_IF_LONGER, 1, name, _milliseconds(seconds), entry)
+        drawer = self._drawers(identity)[0]
+        name = drawer.name("pause")
+        entry = drawer.seal(name, until)
+        await self._run(scripts.SET_IF_LONGER, [name], _milliseconds(seconds), entry)
 
     async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None:
-        """Return the stored pause of a part of a domain."""
-        sealer = self._sealers[0]
-        name = self._name(sealer, identity, "pause")
-        ((entry, seconds),) = await self._read(name)
-        fields = sealer.open(name, entry) if entry and seconds > 0 else None
-        return None if fields is None else (seconds, fields[0])
+        """Return the stored pause of a part of a domain, whichever key encrypted it."""
+        found = [await self._read(one, one.name("pause")) for one in self._drawers(identity)]
+        return read_domain(found).pause
+
+    async def look_at_domain(self, domain: StoreIdentity, client: StoreIdentity) -> DomainState:
+        """Return what is stored about a part of a domain, whichever key encrypted it.
+
+        It sends one command for each key.
+        """
+        found = [
+            await self._read(
+                one, one.name("pause"), one.name("cleared"), one.name_with("cleared", client)
+            )
+            for one in self._drawers(domain)
+        ]
+        return read_domain(found)
+
+    async def clear(
+        self, domain: StoreIdentity, client: StoreIdentity | None, at: float, seconds: float
+    ) -> None:
+        """Store, encrypted with the first key, that tokens were cleared, and notify."""
+        drawer = self._drawers(domain)[0]
+        name = drawer.name("cleared") if client is None else drawer.name_with("cleared", client)
+        entry = drawer.seal(name, at)
+        is_replaced = False
+        while not is_replaced:  # another process may replace the entry at the same time
+            ((stored, _),) = await self._run(scripts.READ, [name])
+            later = None
+            with suppress(UnreadableEntry):
+                later = drawer.open(name, stored, make_moment)
+            if later is not None and later > at:
+                return
+            arguments = [stored, entry, _milliseconds(seconds), *self._notice(drawer)]
+            is_replaced = await self._run(scripts.REPLACE, [name], *arguments)
+
+    async def subscribe(self, *identities: StoreIdentity) -> Subscription | None:
+        """Open a connection for the notifications of identities, one for each server of a cluster.
+
+        A cancelled call closes the connection.
+        """
+        subscription = await self._connections.subscription(self._channels)
+        if subscription is not None:
+            try:
+                await subscription.add(*identities)
+            except BaseException:
+                await subscription.aclose()
+                raise
+        return subscription
+
+    def _channels(self, identity: StoreIdentity) -> list[str]:
+        return [drawer.name("changed") for drawer in self._drawers(identity)]
+
+    def _notice(self, drawer: Drawer) -> tuple[str, str]:
+        """Return the command that notifies, and the channel."""
+        return "spublish" if self._connections.is_cluster else "publish", drawer.name("changed")
+
+    def _leases(self, identity: StoreIdentity) -> list[str]:
+        """Return the names of the leases, in an order that does not depend on that of the keys."""
+        return sorted(drawer.name("lease") for drawer in self._drawers(identity))
 
     def _decrypts(self, name: str, entry: bytes) -> bool:
         for sealer in self._sealers:
@@ -250,41 +360,39 @@ class RedisTokenStore(Unserializable):
                 return True
         return False
 
-    async def _was_discarded(self, identity: StoreIdentity, value: str) -> bool:
-        """Tell whether a token was discarded, whichever key encrypted the record.
+    async def _look(self, drawer: Drawer) -> Found:
+        """Return what is stored about an identity under one key."""
+        names = [drawer.name(kind) for kind in _STATE]
+        discarded, *entries = await self._run(scripts.LOOK, [drawer.name("discarded"), *names])
+        return Found(drawer, dict(zip(names, entries, strict=True)), discarded)
 
-        Raises:
-            UnreadableEntry: If there is a record that cannot be decrypted.
-        """
-        names = [self._name(sealer, identity, "discarded", value) for sealer in self._sealers]
-        del value  # a cancellation passes the frames that await
-        for sealer, name, (entry, _) in zip(
-            self._sealers, names, await self._read(*names), strict=True
-        ):
-            if entry:
-                sealer.open(name, entry)
-                return True
-        return False
+    async def _read(self, drawer: Drawer, *names: str) -> Found:
+        """Return some of the entries about an identity under one key."""
+        entries = await self._run(scripts.READ, [*names])
+        return Found(drawer, dict(zip(names, entries, strict=True)))
 
-    async def _read(self, *names: str) -> list[tuple[bytes, float]]:
-        """Return, for each name, the first bytes of its entry and the seconds until its end.
+    async def _run(self, script: str, names: list[str], *arguments: object) -> Any:  # noqa: ANN401
+        """Run a script, and return what the server returns, without decoding texts."""
+        return await self._execute("EVAL", script, len(names), *names, *arguments)
 
-        The seconds are negative if there is no entry, or the entry has no end.
-        """
-        pipeline = self._client.pipeline(transaction=False)
-        for name in names:
-            pipeline.getrange(name, 0, _MAX_ENTRY)
-            pipeline.pttl(name)
-        replies: list[Any] = await pipeline.execute()
-        ends = (milliseconds / 1000 for milliseconds in replies[1::2])
-        return [*zip(replies[::2], ends, strict=True)]
+    async def _execute(self, *command: object) -> Any:  # noqa: ANN401 - no types in redis-py
+        client = await self._connections.client()
+        async with asyncio.timeout(self.timeout):
+            return await client.execute_command(*command, **{NEVER_DECODE: True})
 
-    @property
-    def _client(self) -> Any:  # noqa: ANN401 - a client for one server, or for a cluster
-        return self._connections.client
+    def _drawers(self, identity: StoreIdentity) -> list[Drawer]:
+        """Return the entries about an identity under each key."""
+        return [Drawer(sealer, self._prefix, identity) for sealer in self._sealers]
 
-    def _name(self, sealer: Sealer, identity: StoreIdentity, kind: str, *values: str) -> str:
-        return f"{self._prefix}{kind}:{sealer.name(identity, kind, *values)}"
+
+def _digest(drawer: Drawer, entry: bytes) -> bytes | None:
+    """Return a digest of the value of a stored token, or `None`.
+
+    Raises:
+        UnreadableEntry: If the entry cannot be used.
+    """
+    token = drawer.open(drawer.name("token"), entry, make_token)
+    return None if token is None else sha256(token.value.encode()).digest()
 
 
 def _problem(
