@@ -108,21 +108,30 @@ def _source(about: Data) -> str:
 
 
 def _commit() -> str:
-    """Return the short name of the commit of the working tree, and whether it has changes."""
+    """Return the short name of the commit of the working tree, and whether it has changes.
+
+    An archive of the tree has no commit.
+    """
     commit = _git("rev-parse", "--short", "HEAD")
+    if not commit:
+        return "unknown"
     return (
         f"{commit} with changes" if _git("status", "--porcelain", "src", "benchmarks") else commit
     )
 
 
 def _git(*command: str) -> str:
-    result = subprocess.run(  # noqa: S603 - a fixed command
-        ("git", *command),  # noqa: S607 - the user's git
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    """Return what a command of git prints; nothing if it fails, or there is no git."""
+    try:
+        result = subprocess.run(  # noqa: S603 - a fixed command
+            ("git", *command),  # noqa: S607 - the user's git
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
     return result.stdout.strip()
 
 
