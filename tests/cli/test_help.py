@@ -46,7 +46,8 @@ def test_help_fits_the_terminal(
 ) -> None:
     """The help fits 80 columns; in 60 columns, only lines to copy are longer."""
     wide, narrow = (help_of(command, columns, monkeypatch, capsys) for columns in (80, 60))
-    longer = [line for line in narrow.splitlines() if len(line) > 60]
+    text = narrow.partition("\n\n")[2]  # up to Python 3.12, a group in the usage is not wrapped
+    longer = [line for line in text.splitlines() if len(line) > 60]
 
     assert narrow.split() == wide.split()
     assert [line for line in wide.splitlines() if len(line) > 80] == []
