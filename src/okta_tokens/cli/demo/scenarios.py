@@ -88,7 +88,7 @@ async def outage(harness: Harness) -> list[Figure]:
             with sandbox.outage():
                 remaining = await _refused_renewal(probe, token)
             harness.display.show_line(
-                f"the outage is over; {probe.scopes}: token valid for {remaining:.1f} s"
+                f"the outage is over; the token for {probe.scopes} is valid for {remaining:.1f} s"
             )
             # After the old token's expiry, callers can only go on with the renewed one.
             await asyncio.sleep(remaining + 0.1 * probe.lifetime)
