@@ -34,12 +34,16 @@ def answer_prompts(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
     monkeypatch.setattr("okta_tokens.cli._client_options.getpass", getpass)
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=str)
 def test_the_token_response_is_printed_as_json(
-    configured: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    flags: list[str],
+    configured: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The output is JSON with these fields in this order, indented by two spaces."""
     monkeypatch.setenv("OKTA_CLIENT_SCOPES", "orders:read,a")
-    code = main(["get"])
+    code = main(["get", *flags])
     shown = capsys.readouterr()
     fields = json.loads(shown.out)
 

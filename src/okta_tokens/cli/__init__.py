@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,10 +12,11 @@ from okta_tokens import __version__
 from okta_tokens.cli import _get, _store_key
 from okta_tokens.cli._console import (
     BROKEN_PIPE,
-    EXIT_CODES,
+    EXIT_CODES_HELP,
     FAILED,
     INTERRUPTED,
     MISCONFIGURED,
+    escape_unencodable,
     print_error,
     silence_log,
 )
@@ -28,14 +30,29 @@ __all__ = ["main"]
 _DESCRIPTION = """\
 Okta access tokens from the client-credentials flow.
 
-  okta-tokens demo       show what the package does, on its own local server; takes half a minute
-  okta-tokens sandbox    run or steer that server, which behaves like Okta, without an Okta org
-  okta-tokens get        fetch one token and print it
-  okta-tokens doctor     find out why a token cannot be fetched
-  okta-tokens store-key  generate a key for a store that several processes share
+try it, without an Okta org:
+  demo       show what the package does, on its own local server
+             okta-tokens demo
+  sandbox    run that server, which behaves like Okta, or steer a running one
+             okta-tokens sandbox --scope orders:read
+
+use it:
+  get        fetch one token and print it
+             okta-tokens get --scope orders:read
+
+operate it:
+  doctor     find out why a token cannot be fetched
+             okta-tokens doctor --scope orders:read
+  store-key  generate a key for a store that several processes share
+             okta-tokens store-key
+
+To see all flags of a command, give it --help.
 """
 
 _COMMANDS = (_get, doctor_command, sandbox_command, _store_key, demo_command)
+
+_CLOSED_PIPE = (errno.EPIPE, errno.EINVAL) if os.name == "nt" else (errno.EPIPE,)
+"""The errors of writing to a pipe that the reader has closed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: If the arguments are invalid, or ask for help or the version.
     """
     silence_log()
+    escape_unencodable()
     try:
         try:
             arguments = _make_parser().parse_args(argv)
@@ -59,27 +77,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(end="", flush=True)  # here, where a closed pipe can be handled
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in _CLOSED_PIPE:
+            print_error(error.strerror or str(error))
+            return FAILED
         # The interpreter flushes again when it ends, and would print a traceback.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
         return BROKEN_PIPE
-    except OSError as error:
-        print_error(error.strerror or str(error))
-        return FAILED
     return code
 
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="okta-tokens",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
         description=_DESCRIPTION,
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXIT_CODES_HELP,
     )
     parser.add_argument("--version", action="version", version=f"okta-tokens {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    # The description lists the commands, in groups.
+    commands = parser.add_subparsers(prog="okta-tokens", metavar="COMMAND", help=argparse.SUPPRESS)
     for command in _COMMANDS:
         command.add_parser(commands)
 

@@ -26,8 +26,8 @@ A value that is not given by a flag is taken from the environment:
   OKTA_CLIENT_PRIVATEKEY_FILE       --private-key-file
   OKTA_CLIENT_PRIVATEKEYID          --kid; or OKTA_CLIENT_KID
   OKTA_CLIENT_DPOPENABLED           --dpop; true or false
-  OKTA_CLIENT_SECRET                the client secret. It has no flag, because other users of the
-                                    machine could read it. On a terminal the command prompts for it.
+  OKTA_CLIENT_SECRET                the client secret. It has no flag, because other users of \
+the machine could read it. On a terminal the command prompts for it.
   OKTA_CLIENT_SECRET_FILE           a file with the client secret
 
 With --file, the client comes from that file alone; the scopes do not.

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
+from typing import TextIO
 
 FAILED = 1
 MISCONFIGURED = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-EXIT_CODES = """\
-exit codes:
-  0    success
-  1    failure: no token, a failed check, a wrong figure, a port that is in use,
-       or no sandbox to steer
-  2    invalid arguments or configuration, or a missing extra; no token request
-       was sent
-  130  interrupted
-  141  the reader of the output closed the pipe
-"""
+EXIT_CODES = {
+    0: "success",
+    FAILED: (
+        "failure: no token, a failed check, a wrong figure, a port that is in use, or no sandbox "
+        "to steer"
+    ),
+    MISCONFIGURED: (
+        "invalid arguments or configuration, or a missing extra; no token request was sent"
+    ),
+    INTERRUPTED: "interrupted",
+    BROKEN_PIPE: "the reader of the output closed the pipe",
+}
+"""What each exit code of the command means."""
+EXIT_CODES_HELP = "\n".join(
+    ("exit codes:", *(f"  {code:<3}  {meaning}" for code, meaning in EXIT_CODES.items()))
+)
 
 
 def silence_log() -> None:
@@ -27,6 +36,32 @@ def silence_log() -> None:
     logger = logging.getLogger("okta_tokens")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
+
+
+def escape_unencodable() -> None:
+    """Print the escape of a character that an output's encoding, such as cp437, does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_capable_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal on which a line can be drawn again.
+
+    Args:
+        stream: The stream; None in a process without one.
+    """
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def wants_color() -> bool:
+    """Tell whether a terminal may show colors.
+
+    Three cases: with NO_COLOR, no; otherwise with FORCE_COLOR, yes; otherwise unless CLICOLOR is 0.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or os.environ.get("CLICOLOR") != "0"
 
 
 def print_error(*lines: str) -> None:

@@ -16,8 +16,9 @@ from okta_tokens.cli._client_options import (
     configuration,
     name_setting,
 )
-from okta_tokens.cli._console import EXIT_CODES, FAILED, MISCONFIGURED, print_error
+from okta_tokens.cli._console import EXIT_CODES_HELP, FAILED, MISCONFIGURED, print_error
 from okta_tokens.cli._failure_report import failure_report
+from okta_tokens.cli._progress import progress
 from okta_tokens.errors import ConfigurationError, FetchError, TokenProviderError
 from okta_tokens.events import Event, TokenFetched
 
@@ -28,11 +29,11 @@ Fetch one token and print the token response as JSON.
 
 _EXAMPLES = f"""\
 examples:
-  okta-tokens get --domain acme.okta.com --client-id 0oa1b2c3 --scope orders:read
+  okta-tokens get --scope orders:read
   okta-tokens get --private-key-file key.pem --kid my-key --dpop
   okta-tokens get --header | curl -H @- https://api.example.com/orders
   okta-tokens get --request GET https://api.example.com/orders |
-    curl -H @- https://api.example.com/orders
+      curl -H @- https://api.example.com/orders
 
 With -H @- curl (7.55 or newer) reads the headers from standard input. Do not put a token into an
 argument: other users of the machine can read arguments.
@@ -44,7 +45,7 @@ A token that is bound to a key (--dpop) needs a proof, and the key is lost when 
 To call an API with such a token, use --request: its headers include the proof. They are valid for
 that one request, and for a short time only.
 
-{EXIT_CODES}"""
+{EXIT_CODES_HELP}"""
 
 _NEEDS_PROOF = (
     "this token is bound to a key that is lost when this command ends, so no API accepts it;",
@@ -60,13 +61,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """
     parser = commands.add_parser(
         "get",
-        help="fetch one token and print it",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_client_options(parser)
     output = parser.add_mutually_exclusive_group()
+    output.add_argument(
+        "--json", action="store_true", help="print the token response as JSON; the default"
+    )
     output.add_argument(
         "--header",
         action="store_true",
@@ -134,7 +136,10 @@ async def _fetch(client: OktaClient, scopes: str, arguments: argparse.Namespace)
     retry = RetryPolicy(
         request_timeout=min(10.0, total), total_timeout=total, max_wait=arguments.timeout
     )
-    async with TokenProvider(retry=retry, observers=[observe]) as provider:
+    async with (
+        progress(f"waiting for a token from {client.domain}"),
+        TokenProvider(retry=retry, observers=[observe]) as provider,
+    ):
         source = provider.source(client, scopes)
         if arguments.request is not None:
             return _header_lines(await source.headers(*arguments.request))

@@ -6,6 +6,9 @@ import re
 from argparse import ArgumentParser
 from typing import Any, NoReturn
 
+from okta_tokens.cli._console import wants_color
+from okta_tokens.cli._help import WrappedHelp
+
 _ARGUMENT = re.compile(r"argument [^:]+: ")
 _UNKNOWN = "unrecognized arguments: "
 _INVALID_CHOICE = "invalid choice: "
@@ -26,7 +29,8 @@ class Parser(ArgumentParser):
     """
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
-        super().__init__(**options, allow_abbrev=False)
+        super().__init__(**options, allow_abbrev=False, formatter_class=WrappedHelp)
+        self.color = wants_color()  # of the help, from Python 3.14 on
         # A word that begins so is a value and no flag: -5m is a clock that is behind.
         self._negative_number_matcher = re.compile(r"-[0-9.]+(ms|s|m|h|)\Z")
 

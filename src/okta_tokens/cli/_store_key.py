@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, print_error
+from okta_tokens.cli._console import EXIT_CODES_HELP, MISCONFIGURED, print_error
 
 _DESCRIPTION = """\
 Print a new key for okta_tokens.stores.redis.RedisTokenStore: 32 random bytes in URL-safe base64.
@@ -21,10 +21,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """
     parser = commands.add_parser(
         "store-key",
-        help="generate a key for a store that several processes share",
         description=_DESCRIPTION,
-        epilog=f"example:\n  okta-tokens store-key\n\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"example:\n  okta-tokens store-key\n\n{EXIT_CODES_HELP}",
     )
     parser.set_defaults(run=run)
 

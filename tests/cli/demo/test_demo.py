@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import sys
 import time
@@ -40,7 +41,7 @@ PLAN = Plan(
 def run_small(scenario: Callable[[Harness], Awaitable[list[Figure]]], **sizes: float) -> int:
     """Run one small scenario by itself, and return the exit code."""
     plan = Plan(callers=20, short=(("orders:read", 1),), workers=60, **sizes)  # type: ignore[arg-type]  # the values of one test
-    return asyncio.run(run_scenarios(plan, PlainDisplay(), {"A scenario": scenario}))
+    return asyncio.run(run_scenarios(plan, PlainDisplay(sys.stdout), {"A scenario": scenario}))
 
 
 def test_all_figures_pass(
@@ -53,6 +54,7 @@ def test_all_figures_pass(
 
     assert "FAIL" not in shown.out
     assert code == 0
+    assert max(map(len, shown.out.splitlines())) <= 80
     assert shown.err == ""
     assert "  pass         1  token requests reached the sandbox (expected: 1)\n" in shown.out
     assert "  pass       200  callers got the same token (expected: 200)\n" in shown.out
@@ -130,7 +132,7 @@ def test_an_error_in_the_outage_is_a_wrong_figure(capsys: pytest.CaptureFixture[
 async def test_an_outage_ends_without_a_refusal() -> None:
     """If no renewal is refused, the outage ends before the token expires."""
     plan = Plan(short=(("orders:read", 1),))
-    async with open_harness(plan, PlainDisplay()) as harness:
+    async with open_harness(plan, PlainDisplay(sys.stdout)) as harness:
         (probe,) = harness.activate("orders:read")
         token = await harness.get(probe)
         assert token is not None
@@ -156,36 +158,83 @@ async def test_the_live_table() -> None:
 
 
 @pytest.mark.parametrize("remaining", [3_599.96, 59.96, None])
-def test_the_live_table_fits_into_80_columns(remaining: float | None) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "cp437"])
+def test_the_live_table_fits_into_80_columns(remaining: float | None, encoding: str) -> None:
     """With the largest numbers of the demo, nothing is cut and no line is wrapped."""
-    screen = io.StringIO()
+    output = io.BytesIO()
+    screen = io.TextIOWrapper(output, encoding=encoding)
     probe = KeyProbe("payments:write", 3_600, cast("TokenSource", None))
     probe.calls, probe.waits, probe.requests, probe.tokens = 109_999, 10_000, 20_000, 10_001
     with LiveDisplay(Console(file=screen, width=80)) as display:
         display.show_title("1. Cold")
         display.show_snapshots([Snapshot(probe, "expired", remaining)])
+    screen.flush()
 
-    *_, heading, _, row, _ = screen.getvalue().splitlines()
+    *_, heading, _, row, _ = output.getvalue().decode(encoding).splitlines()
     assert len(heading.split()) == 9
     assert "…" not in heading + row
     for text in ("payments:write", "3,600 s", "expired", "20,000", "99,999", "10,000"):
         assert text in row
 
 
+def test_a_long_state_costs_no_figure() -> None:
+    """If the numbers leave too little room, the words are wrapped; so is a long line."""
+    screen = io.StringIO()
+    probe = KeyProbe("payments:write", 3_600, cast("TokenSource", None))
+    probe.calls, probe.waits, probe.errors = 199_999_999, 10_000_000, 10_000_000
+    probe.requests, probe.tokens = 20_000_000, 10_000_001
+    line = f"payments:write: renewal failed ({'X' * 40}Error); token usable for 2.125 s"
+    with LiveDisplay(Console(file=screen, width=80)) as display:
+        display.show_line(line)
+        display.show_snapshots([Snapshot(probe, "cooling down", 3_599.96)])
+    shown = screen.getvalue()
+
+    assert "…" not in shown
+    for text in ("3,600 s", "20,000,000", "10,000,000", "189,999,999", "2.125 s"):
+        assert text in shown
+
+
+async def test_a_document_is_alone_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--json` the lines go to standard error, and only if that is a terminal."""
+    scenarios = {"Cold": cold_start}
+    plan = Plan(callers=2, latency=0.0)
+    code = await run_scenarios(
+        plan, choose_display(plain=False, as_json=True), scenarios, as_json=True
+    )
+    silent = capsys.readouterr()
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    await run_scenarios(plan, choose_display(plain=False, as_json=True), scenarios, as_json=True)
+
+    assert code == 0
+    assert json.loads(silent.out)["outcome"] == "pass"
+    assert silent.err == ""
+    assert json.loads(capsys.readouterr().out)["outcome"] == "pass"
+    assert "\n1. Cold\n" in terminal.getvalue()
+
+
 def test_lines_are_printed_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines are printed with `--plain`, without a terminal and on a dumb terminal."""
+    """Lines are printed with `--plain`, without a terminal, and on a dumb or narrow one."""
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     without = choose_display(plain=False)
     monkeypatch.setattr(sys, "stdout", Terminal())
     plain = choose_display(plain=True)
     monkeypatch.setitem(os.environ, "TERM", "dumb")
     dumb = choose_display(plain=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "79")
+    narrow = choose_display(plain=False)
 
-    assert {type(display) for display in (without, plain, dumb)} == {PlainDisplay}
+    assert {type(display) for display in (without, plain, dumb, narrow)} == {PlainDisplay}
 
 
 def test_a_terminal_gets_a_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal shows a live table."""
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setitem(os.environ, "TERM", "xterm")
 
@@ -195,6 +244,7 @@ def test_a_terminal_gets_a_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lines_are_printed_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without rich, the demo prints lines, and says how to install rich."""
     stdout = Terminal()
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "stdout", stdout)
     monkeypatch.setitem(os.environ, "TERM", "xterm")
     monkeypatch.delitem(sys.modules, "okta_tokens.cli.demo.live_display")

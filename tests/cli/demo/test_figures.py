@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from okta_tokens.cli.demo.figures import all_right, at_least, at_most, exactly, summary
+from okta_tokens.cli.demo.figures import (
+    all_right,
+    at_least,
+    at_most,
+    exactly,
+    print_figures,
+    summary,
+)
 
 
 def test_the_summary_counts_wrong_figures() -> None:
@@ -22,6 +31,20 @@ def test_the_summary_counts_wrong_figures() -> None:
         "",
         "1 of 3 figures are WRONG.",
     ]
+
+
+@pytest.mark.parametrize(("value", "outcome"), [(1, "pass"), (2, "fail")])
+def test_the_document_has_every_figure(
+    value: int, outcome: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The document has the outcome, and each figure with its number and what was expected."""
+    print_figures({"Scenario": [exactly(1, "requests", value)]}, "The counters:", as_json=True)
+    figure = {"name": "requests", "outcome": outcome, "value": value, "expected": "1"}
+
+    assert json.loads(capsys.readouterr().out) == {
+        "outcome": outcome,
+        "scenarios": [{"title": "Scenario", "figures": [figure]}],
+    }
 
 
 @pytest.mark.parametrize(("value", "right"), [(0, False), (1, True), (2, True), (3, False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -66,8 +67,16 @@ def test_a_missing_extra_exits_with_2(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_process_without_a_token_fails_the_demo(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong figure makes the exit code 1."""
+    """A wrong figure makes the exit code 1, also if the figures are a document."""
     monkeypatch.setattr(fleet, "_FIRST_SCOPE", "not:granted")
 
-    assert main(["demo", "--fleet", "1"]) == 1
-    assert "FAIL         0  processes got a token (expected: 1)" in capsys.readouterr().out
+    assert main(["demo", "--fleet", "1", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    figure, *_ = document["scenarios"][0]["figures"]
+    assert document["outcome"] == "fail"
+    assert figure == {
+        "name": "processes got a token",
+        "outcome": "fail",
+        "value": 0,
+        "expected": "1",
+    }

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Mapping
 
 from okta_tokens.cli._arguments import count
-from okta_tokens.cli._console import EXIT_CODES, FAILED
+from okta_tokens.cli._console import EXIT_CODES_HELP, FAILED
 from okta_tokens.cli.demo import fleet
-from okta_tokens.cli.demo.display import Display, choose_display
-from okta_tokens.cli.demo.figures import Figure, all_right, summary
+from okta_tokens.cli.demo.display import TABLE_WIDTH, Display, choose_display
+from okta_tokens.cli.demo.figures import Figure, all_right, print_figures
 from okta_tokens.cli.demo.harness import open_harness
 from okta_tokens.cli.demo.plan import Plan
 from okta_tokens.cli.demo.scenarios import SCENARIOS, Scenario
@@ -27,6 +27,18 @@ At the end the demo prints figures. The server counted them, except whether call
 error, which only the callers can count. The exit code is 1 if a figure is wrong.
 """
 
+_EXAMPLES = f"""\
+examples:
+  okta-tokens demo
+  okta-tokens demo --fleet 20
+  okta-tokens demo --json |
+      jq '.scenarios[].figures[] | select(.outcome == "fail")'
+
+With --json the demo prints one document: "outcome" (pass or fail) and "scenarios", each with
+"title" and "figures", each with "name", "outcome", "value" and "expected".
+
+{EXIT_CODES_HELP}"""
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its arguments.
@@ -36,16 +48,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """
     parser = commands.add_parser(
         "demo",
-        help="show what the package does, on its own local server",
         description=_DESCRIPTION,
-        epilog=f"examples:\n  okta-tokens demo\n  okta-tokens demo --fleet 20\n\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EXAMPLES,
     )
     parser.add_argument(
         "--plain",
         action="store_true",
-        help="print lines instead of a live table; the default without a terminal or without rich "
-        "(the extra 'cli')",
+        help="print lines instead of a live table; the default without a terminal of at least "
+        f"{TABLE_WIDTH} columns, or without rich (the extra 'cli')",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the figures as one JSON document"
     )
     parser.add_argument(
         "--fleet",
@@ -66,12 +79,17 @@ def run(arguments: argparse.Namespace) -> int:
         The exit code.
     """
     if arguments.fleet is not None:
-        return asyncio.run(fleet.run_fleet(arguments.fleet))
-    return asyncio.run(run_scenarios(Plan(), choose_display(plain=arguments.plain)))
+        return asyncio.run(fleet.run_fleet(arguments.fleet, as_json=arguments.json))
+    display = choose_display(plain=arguments.plain, as_json=arguments.json)
+    return asyncio.run(run_scenarios(Plan(), display, as_json=arguments.json))
 
 
 async def run_scenarios(
-    plan: Plan, display: Display, scenarios: Mapping[str, Scenario] = SCENARIOS
+    plan: Plan,
+    display: Display,
+    scenarios: Mapping[str, Scenario] = SCENARIOS,
+    *,
+    as_json: bool = False,
 ) -> int:
     """Run scenarios one after the other in one harness, and print their figures.
 
@@ -79,6 +97,7 @@ async def run_scenarios(
         plan: The size of the demo.
         display: Shows what happens.
         scenarios: The scenarios, by their titles.
+        as_json: Whether to print the figures as one JSON document.
 
     Returns:
         The exit code.
@@ -90,6 +109,6 @@ async def run_scenarios(
             title = f"{number}. {name}"
             display.show_title(title)
             figures[title] = await scenario(harness)
-    print("\nThe counters of the sandbox and of the callers:")
-    print(*summary(figures), sep="\n")
+    heading = "The counters of the sandbox and of the callers:"
+    print_figures(figures, heading, as_json=as_json)
     return 0 if all_right(figures) else FAILED

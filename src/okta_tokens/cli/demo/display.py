@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable
-from typing import Protocol, Self
+from typing import Protocol, Self, TextIO
 
+from okta_tokens.cli._console import is_capable_terminal
 from okta_tokens.cli.demo.snapshot import Snapshot
+
+TABLE_WIDTH = 80
+"""The columns that a live table needs, so that no figure is cut."""
 
 
 class Display(Protocol):
@@ -31,10 +35,15 @@ class Display(Protocol):
 
 
 class PlainDisplay:
-    """Prints lines, each with the seconds since the start."""
+    """Prints lines, each with the seconds since the start.
 
-    def __init__(self) -> None:
+    Args:
+        stream: Where to print; None for nowhere.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
         self._began = time.monotonic()
+        self._stream = stream
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -45,27 +54,36 @@ class PlainDisplay:
 
     def show_title(self, title: str) -> None:
         """Print a title."""
-        print(f"\n{title}", flush=True)
+        self._print(f"\n{title}")
 
     def show_line(self, line: str) -> None:
         """Print a line."""
-        print(f"{time.monotonic() - self._began:6.1f} s  {line}", flush=True)
+        self._print(f"{time.monotonic() - self._began:6.1f} s  {line}")
 
     def show_snapshots(self, _snapshots: Iterable[Snapshot]) -> None:
         """Print nothing: snapshots are too many for lines."""
 
+    def _print(self, line: str) -> None:
+        if self._stream is not None:
+            print(line, file=self._stream, flush=True)
 
-def choose_display(*, plain: bool) -> Display:
+
+def choose_display(*, plain: bool, as_json: bool = False) -> Display:
     """Return a live table if the terminal and the installed extras allow it, otherwise lines.
 
     Args:
         plain: Whether to return lines in any case.
+        as_json: Whether standard output is for a document. Then the lines go to standard error, if
+            that is a terminal.
     """
-    if plain or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        return PlainDisplay()
+    if as_json:
+        return PlainDisplay(sys.stderr if is_capable_terminal(sys.stderr) else None)
+    width = shutil.get_terminal_size().columns
+    if plain or width < TABLE_WIDTH or not is_capable_terminal(sys.stdout):
+        return PlainDisplay(sys.stdout)
     try:
         from okta_tokens.cli.demo.live_display import LiveDisplay  # noqa: PLC0415 - of an extra
     except ImportError:
         print("(to see a live table, install rich: pip install 'okta-tokens[cli]')")
-        return PlainDisplay()
+        return PlainDisplay(sys.stdout)
     return LiveDisplay()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 
@@ -58,6 +59,50 @@ def at_least(minimum: int, name: str, value: int) -> Figure:
         value: The number that was counted.
     """
     return Figure(name, value, f"{minimum:,} or more", value >= minimum)
+
+
+def print_figures(figures: dict[str, list[Figure]], heading: str, *, as_json: bool) -> None:
+    """Print figures as lines below a heading, or as one JSON document.
+
+    Args:
+        figures: The figures of each scenario, by its title.
+        heading: The heading.
+        as_json: Whether to print the document.
+    """
+    if as_json:
+        print(json.dumps(document(figures), indent=2))
+    else:
+        print("", heading, *summary(figures), sep="\n")
+
+
+def document(figures: dict[str, list[Figure]]) -> dict[str, object]:
+    """Return figures as a value for `json.dumps`.
+
+    Args:
+        figures: The figures of each scenario, by its title.
+    """
+    return {
+        "outcome": _outcome(all_right(figures)),
+        "scenarios": [
+            {
+                "title": title,
+                "figures": [
+                    {
+                        "name": figure.name,
+                        "outcome": _outcome(figure.is_right),
+                        "value": figure.value,
+                        "expected": figure.expected,
+                    }
+                    for figure in group
+                ],
+            }
+            for title, group in figures.items()
+        ],
+    }
+
+
+def _outcome(is_right: bool) -> str:  # noqa: FBT001 - a private function of one argument
+    return "pass" if is_right else "fail"
 
 
 def summary(figures: dict[str, list[Figure]]) -> list[str]:

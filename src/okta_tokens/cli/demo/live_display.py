@@ -7,14 +7,17 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Self
 
-from rich import box
+from rich.box import SIMPLE_HEAD, Box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from okta_tokens.cli._console import wants_color
 from okta_tokens.cli.demo.snapshot import Snapshot
 
+_ASCII_BOX = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+"""The box for encodings other than UTF-8; the box that rich would take needs more columns."""
 _LINES = 8
 _MINUTE = 60.0
 _STYLES = {"fresh": "green", "due": "yellow", "expired": "red", "cooling down": "red"}
@@ -32,7 +35,9 @@ class LiveDisplay:
         self._title = ""
         self._lines: deque[str] = deque(maxlen=_LINES)
         # The event loop draws, not rich's thread: the provider belongs to the event loop.
+        console = console or Console(no_color=not wants_color())
         self._live = Live(console=console, auto_refresh=False)
+        self._box = _ASCII_BOX if console.options.ascii_only else SIMPLE_HEAD
 
     def __enter__(self) -> Self:
         """Take over the lower end of the terminal."""
@@ -53,23 +58,21 @@ class LiveDisplay:
 
     def show_snapshots(self, snapshots: Iterable[Snapshot]) -> None:
         """Draw the table again."""
-        # Fits into 80 columns.
         table = Table(
-            box=box.SIMPLE_HEAD,
+            box=self._box,
             padding=0,
             title=self._title,
             title_justify="left",
             title_style="bold",
         )
-        table.add_column("token")
-        table.add_column("lifetime", justify="right")
-        table.add_column("state")
+        table.add_column("token", overflow="fold")
+        table.add_column("lifetime", justify="right", no_wrap=True)
+        table.add_column("state", overflow="fold")
         for heading in ("left", "requests", "renewals", "hits", "waits", "errors"):
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", no_wrap=True)
         for snapshot in snapshots:
             table.add_row(*_cells(snapshot))
-        lines = (Text(line, no_wrap=True, overflow="ellipsis") for line in self._lines)
-        self._live.update(Group(table, *lines), refresh=True)
+        self._live.update(Group(table, *map(Text, self._lines)), refresh=True)
 
 
 def _cells(snapshot: Snapshot) -> list[str | Text]:

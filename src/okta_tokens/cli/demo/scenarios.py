@@ -25,7 +25,7 @@ async def cold_start(harness: Harness) -> list[Figure]:
     (probe,) = harness.activate(harness.plan.cold[0])
     harness.sandbox.latency = harness.plan.latency
     harness.display.show_line(
-        f"{callers:,} coroutines request a token for {probe.scopes}, and the cache is empty"
+        f"{callers:,} coroutines get a token for {probe.scopes}; the cache is empty"
     )
     tokens = await asyncio.gather(*(harness.get(probe) for _ in range(callers)))
     harness.sandbox.latency = 0.0
@@ -93,7 +93,7 @@ async def outage(harness: Harness) -> list[Figure]:
             # After the old token's expiry, callers can only go on with the renewed one.
             await asyncio.sleep(remaining + 0.1 * probe.lifetime)
     return [
-        at_least(1, "renewals refused by the sandbox during the outage", probe.refused),
+        at_least(1, "renewals refused during the outage", probe.refused),
         at_least(1, "renewals after the outage", probe.renewals),
         *_api_figures(harness),
         *callers.figures(),

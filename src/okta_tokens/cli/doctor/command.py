@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
+from okta_tokens import OktaClient
 from okta_tokens.cli._arguments import seconds
 from okta_tokens.cli._client_options import (
     ENVIRONMENT,
@@ -15,9 +16,10 @@ from okta_tokens.cli._client_options import (
     configuration,
     unused_files,
 )
-from okta_tokens.cli._console import EXIT_CODES, FAILED, MISCONFIGURED, print_error
+from okta_tokens.cli._console import EXIT_CODES_HELP, FAILED, MISCONFIGURED, print_error
+from okta_tokens.cli._progress import progress
 from okta_tokens.cli.doctor.report import Report
-from okta_tokens.doctor import Outcome, Result, check_names, diagnose
+from okta_tokens.doctor import Diagnosis, Outcome, Result, check_names, diagnose
 from okta_tokens.errors import TokenProviderError
 
 _CONFIGURATION = "configuration"
@@ -46,15 +48,16 @@ that it refuses. The output never holds a secret, a key or a token.
 
 _EXAMPLES = f"""\
 examples:
-  okta-tokens doctor --domain acme.okta.com --client-id 0oa1b2c3 --scope "orders:read orders:write"
-  okta-tokens doctor --json | jq -r '.checks[] | select(.outcome == "fail") | .remedy'
+  okta-tokens doctor --scope "orders:read orders:write"
+  okta-tokens doctor --json |
+      jq -r '.checks[] | select(.outcome == "fail") | .remedy'
 
 With --json the doctor prints one document: "outcome" (pass, warn or fail), "token_requests", and
 "checks", each with "name", "outcome" (pass, warn, fail or skip), "detail", and "remedy" or null.
 
 A warning is not a failure: the exit code is 0.
 
-{EXIT_CODES}"""
+{EXIT_CODES_HELP}"""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -65,10 +68,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """
     parser = commands.add_parser(
         "doctor",
-        help="find out why a token cannot be fetched",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_client_options(parser)
     parser.add_argument(
@@ -100,22 +101,31 @@ def run(arguments: argparse.Namespace) -> int:
         report.end(0)
         return MISCONFIGURED
     report = Report(check_names(scopes), as_json=arguments.json)
-
-    def add(result: Result) -> None:
-        if result.name == _CONFIGURATION:
-            lines = [result.detail, *unused_files(arguments)]
-            result = replace(result, detail="\n".join(lines))
-        report.add(result)
-
     try:
-        diagnosis = asyncio.run(
-            diagnose(client, scopes, step_timeout=arguments.timeout, on_result=add)
-        )
+        diagnosis = asyncio.run(_diagnose(client, scopes, arguments, report))
     except TokenProviderError as error:
         print_error(str(error))
         return FAILED
     report.end(diagnosis.token_requests)
     return 0 if diagnosis.ok else FAILED
+
+
+async def _diagnose(
+    client: OktaClient, scopes: str, arguments: argparse.Namespace, report: Report
+) -> Diagnosis:
+    """Run the checks, and report each result as soon as its check has ended."""
+    first, *others = check_names(scopes)
+    steps = iter([*(f"checking {name}" for name in others), "closing the connections"])
+    async with progress(f"checking {first}") as line:
+
+        def add(result: Result) -> None:
+            line.wait_for(next(steps))
+            if result.name == _CONFIGURATION:
+                lines = [result.detail, *unused_files(arguments)]
+                result = replace(result, detail="\n".join(lines))
+            report.add(result)
+
+        return await diagnose(client, scopes, step_timeout=arguments.timeout, on_result=add)
 
 
 def _without_client(problems: str) -> Iterator[Result]:

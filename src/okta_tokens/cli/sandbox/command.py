@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from okta_tokens.cli._arguments import count, delay, fault, lifetime, port, window
-from okta_tokens.cli._console import EXIT_CODES
+from okta_tokens.cli._console import EXIT_CODES_HELP
 from okta_tokens.cli._public_keys import public_keys
 from okta_tokens.cli.sandbox import serve, steer
 from okta_tokens.cli.sandbox.address import HOST, PORT
@@ -13,8 +13,8 @@ from okta_tokens.cli.sandbox.shell import DEFAULT_SHELL, SHELLS
 from okta_tokens.sandbox import DEFAULT_CLIENT, Fault
 
 _DESCRIPTION = """\
-Run an Okta-like authorization server on this machine until it is interrupted,
-or steer one that is running.
+Run an Okta-like authorization server on this machine until it is interrupted, or steer one that is
+running.
 
 The sandbox is as strict as Okta, refuses requests in Okta's words, and
 simulates failures on demand. Its standard output sets the environment variables
@@ -29,21 +29,25 @@ _EXAMPLES = f"""\
 examples:
   okta-tokens sandbox
   okta-tokens sandbox --scope "orders:read a" --lifetime 60 --latency 0.1-0.5
-  okta-tokens sandbox --fault 503:2 --fault drop:1   (three requests fail)
-  okta-tokens sandbox --outage 30:20                 (503 in seconds 30 to 50)
-  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem
-  openssl pkey -in key.pem -pubout -out public.pem
+  okta-tokens sandbox --fault 503:2 --fault drop:1
+      three token requests fail
+  okta-tokens sandbox --outage 30:20
+      503 in seconds 30 to 50
   okta-tokens sandbox --public-key public.pem --require-dpop
+      the client signs; make the files of its key with:
+      openssl ecparam -name prime256v1 -genkey -noout -out key.pem
+      openssl pkey -in key.pem -pubout -out public.pem
 
 Then paste the export lines into another terminal, and run:
   okta-tokens get
   okta-tokens get --header | curl -H @- http://127.0.0.1:{PORT}/resource
-  okta-tokens sandbox fault outage 30s               (503 for thirty seconds)
+  okta-tokens sandbox fault outage 30s
+      503 for thirty seconds
 
 If OKTA_CLIENT_SECRET is set, the client has that secret. Otherwise it has a
 well-known secret. With --public-key it has no secret, as in Okta.
 
-{EXIT_CODES}"""
+{EXIT_CODES_HELP}"""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,10 +58,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """
     parser = commands.add_parser(
         "sandbox",
-        help="run an Okta-like authorization server on this machine",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--host",
@@ -75,9 +77,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--shell",
+        metavar="SHELL",
         choices=SHELLS,
         default=DEFAULT_SHELL,
-        help="what evaluates the printed lines; default: %(default)s",
+        help=f"what evaluates the printed lines: {' or '.join(SHELLS)}; default: %(default)s",
     )
     _add_authentication(parser.add_argument_group("client authentication"))
     _add_tokens(parser.add_argument_group("tokens"))

@@ -18,7 +18,7 @@ from okta_tokens.cli._arguments import (
     port,
     whole_duration,
 )
-from okta_tokens.cli._console import EXIT_CODES, MISCONFIGURED, print_error, printable
+from okta_tokens.cli._console import EXIT_CODES_HELP, MISCONFIGURED, print_error, printable
 from okta_tokens.cli.sandbox.address import steering_command
 from okta_tokens.cli.sandbox.control_client import ControlClient, ControlError
 from okta_tokens.cli.sandbox.report import status_lines
@@ -45,8 +45,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
             name,
             help=description,
             description=f"{description[0].upper()}{description[1:]}, on a running sandbox.",
-            epilog=f"example:\n  okta-tokens sandbox {example}\n\n{EXIT_CODES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=f"example:\n  okta-tokens sandbox {example}\n\n{EXIT_CODES_HELP}",
         )
         suppressed = argparse.SUPPRESS  # so that the flag may also stand before the action
         action.add_argument("--host", default=suppressed, help="the address of the sandbox")
@@ -94,9 +93,10 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     )
     secret.add_argument(
         "--shell",
+        metavar="SHELL",
         choices=SHELLS,
         default=argparse.SUPPRESS,
-        help="what evaluates the printed line",
+        help=f"what evaluates the printed line: {' or '.join(SHELLS)}",
     )
     source = secret.add_mutually_exclusive_group()
     source.add_argument(
