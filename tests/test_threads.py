@@ -283,7 +283,7 @@ async def test_a_thread_drops_a_token_on_the_event_loop(by: str) -> None:
         token = await source.get_token()
         drop = source.invalidate if by == "source" else here.provider.invalidate
         threads = list[int]()
-        here.provider._manager._emit = lambda _: threads.append(threading.get_ident())  # type: ignore[assignment]
+        here.provider._manager.invalidation._emit = lambda _: threads.append(threading.get_ident())  # type: ignore[assignment]
         results = [await asyncio.to_thread(drop, token) for _ in range(2)]
 
         assert results == [True, False]

@@ -354,7 +354,7 @@ class TokenProvider(Unserializable):
             message = "token: must be an AccessToken; pass what get_token returned"
             raise ConfigurationError(message)
         self._lifecycle.check()
-        self._manager.drop(token)
+        self._manager.invalidation.drop(token)
         flight = await self._revoker.join_or_start(token, self._manager.deadline())
         self._revoker.check_result(token.key, flight)
 
@@ -448,7 +448,7 @@ class TokenProvider(Unserializable):
             message = "client: must be an OktaClient, or None for all clients"
             raise ConfigurationError(message)
         self._lifecycle.check()
-        self._manager.clear(client)
+        self._manager.invalidation.clear(client)
 
     def ready(self, *sources: TokenSource) -> Readiness:
         """Tell whether a service has its tokens, for readiness endpoints; call from any thread.

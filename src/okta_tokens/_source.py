@@ -291,7 +291,7 @@ def dropping(
 
     def drop() -> bool:
         value = token.value if isinstance(token, AccessToken) else token
-        return manager.invalidate(key, value, text_of(api), text_of(challenge))
+        return manager.invalidation.reject(key, value, text_of(api), text_of(challenge))
 
     return drop
 

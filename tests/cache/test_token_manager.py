@@ -1342,17 +1342,17 @@ async def test_scopes_that_are_not_granted_are_a_warning_once_for_each_change(
     """A token without some of the requested scopes is a warning; the next such one is not."""
     async with world() as here:
         source, manager = here.source("a b"), here.provider._manager
-        land, grants = manager._land, ["a", "a", "b", "a b", "a b c", "b"]
+        land, grants = manager._landing.land, ["a", "a", "b", "a b", "a b c", "b"]
 
         def narrowed(flight: TokenFlight, entry: Entry, result: object) -> object:
             assert isinstance(result, TokenResponse)
             result.scope = grants[len(told)]
             return land(flight, entry, result)
 
-        monkeypatch.setattr(manager, "_land", narrowed)
+        monkeypatch.setattr(manager._landing, "land", narrowed)
         told: list[int] = []
         for _ in grants:
-            manager.drop(await source.get_token())
+            manager.invalidation.drop(await source.get_token())
             await settle()
             told.append(len(here.seen(ScopesNotGranted)))
         missing = [event.missing_scopes for event in here.seen(ScopesNotGranted)]

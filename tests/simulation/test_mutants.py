@@ -117,13 +117,13 @@ MUTANTS = {
     ),
     "fetch again at once after a failed fetch": (
         Rule.ONE_ERROR,
-        "_cache/token_manager",
+        "_cache/landing",
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
         "entry.refuse_until = entry.renew_after = now.boot",
     ),
     "make the cool-down an hour long": (
         Rule.ONE_ERROR,
-        "_cache/token_manager",
+        "_cache/landing",
         "entry.refuse_until = entry.renew_after = now.boot + cooldown",
         "entry.refuse_until = entry.renew_after = now.boot + 3600",
     ),
@@ -183,7 +183,7 @@ MUTANTS = {
     ),
     "forget rejections": (
         Rule.REJECTION,
-        "_cache/token_manager",
+        "_cache/invalidation",
         "now.boot + MAX_DAMPING",
         "now.boot + entry.damping",
     ),

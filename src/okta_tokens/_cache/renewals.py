@@ -14,13 +14,7 @@ from okta_tokens._runtime.clock import Clock, Instant, current_instant
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import FetchError, TokenProviderError
-from okta_tokens.events import (
-    KeyForgotten,
-    KeyIdle,
-    LastRenewalFailed,
-    RenewalFailed,
-    RenewalPostponed,
-)
+from okta_tokens.events import KeyForgotten, KeyIdle, RenewalPostponed
 
 USABLE = {State.FRESH, State.DUE}
 """The states of an entry whose token is handed out."""
@@ -136,10 +130,8 @@ class Renewals:
         )
         self.set_timer(entry, entry.renew_after)
 
-    def fail(
-        self, entry: Entry, error: TokenProviderError, now: Instant, flight: TokenFlight
-    ) -> None:
-        """Set when the next renewal is tried.
+    def back_off(self, entry: Entry, error: TokenProviderError, now: Instant) -> float | None:
+        """Set when the next renewal is tried after one that failed.
 
         The last attempt starts early enough before the token becomes unusable that its response
         can arrive in time. After an error that no retry can fix, the next attempt starts when a
@@ -149,7 +141,9 @@ class Renewals:
             entry: The entry, whose token is usable.
             error: Why the renewal failed.
             now: The present moment.
-            flight: The flight that failed.
+
+        Returns:
+            The seconds until the next attempt; None if it starts when a caller asks.
         """
         unusable_at = entry.unusable_at
         entry.failed_renewals += 1
@@ -164,21 +158,8 @@ class Renewals:
         elif last_chance < entry.renew_after and entry.failed_renewals > 1:
             entry.renew_after = unusable_at
         retryable = is_retryable(error)
-        is_last = not retryable or entry.renew_after >= unusable_at
-        kind = LastRenewalFailed if is_last else RenewalFailed
-        self._emit(
-            kind(
-                key=entry.key,
-                error=error,
-                reason=reason_of(flight),
-                duration=now.boot - flight.started_at,
-                waited=flight.waited(now.boot),
-                failures=entry.failed_renewals,
-                remaining=unusable_at - now.boot,
-                after=entry.renew_after - now.boot if retryable else None,
-            )
-        )
         self.set_timer(entry, entry.renew_after if retryable else unusable_at)
+        return entry.renew_after - now.boot if retryable else None
 
     def _fall_due(self, entry: Entry) -> None:
         """Decide what happens to an entry whose timer has fired.

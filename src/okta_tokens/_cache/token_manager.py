@@ -1,6 +1,7 @@
-"""The token manager: what a caller gets, and what the result of a flight changes.
+"""The token manager: what a caller gets, and what a flight does.
 
 Everything here decides in plain functions, except the coroutines that wait for a flight or fly.
+`landing` decides what a result changes, `renewals` when to renew, `invalidation` what to drop.
 """
 
 from __future__ import annotations
@@ -13,60 +14,36 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from okta_tokens._cache.entry import MAX_DAMPING, USED, Entry, State
+from okta_tokens._cache.entry import USED, Entry, State
 from okta_tokens._cache.entry_cache import EntryCache
+from okta_tokens._cache.invalidation import Invalidation
+from okta_tokens._cache.landing import Landing, lifetime_too_short
 from okta_tokens._cache.misuse import Misuse
-from okta_tokens._cache.renewals import USABLE, Renewals, is_retryable
+from okta_tokens._cache.renewals import USABLE, Renewals
 from okta_tokens._emitter import Emitter
-from okta_tokens._endpoint.rate_limits import requested_wait
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import (
-    FetchOperation,
-    Result,
-    TokenFlight,
-    reason_of,
-)
+from okta_tokens._endpoint.token_request import FetchOperation, Result, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
-from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock, Instant, current_instant
+from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._runtime.internal_error import internal_error
-from okta_tokens._runtime.redaction import scrub
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import SingleFlight
 from okta_tokens.errors import (
     ConfigurationError,
     FetchError,
-    InvalidResponseError,
     ProviderStateError,
-    RateLimitedError,
     TokenProviderError,
     TransportError,
 )
-from okta_tokens.events import (
-    FetchFailed,
-    InvalidationIgnored,
-    KeyEvicted,
-    KeyForgotten,
-    KeyRecovered,
-    RenewalAdopted,
-    RenewalScheduled,
-    ScopesNotGranted,
-    TokenAdopted,
-    TokenFetched,
-    TokenInvalidated,
-    TokenRenewed,
-)
+from okta_tokens.events import KeyEvicted
 
 if TYPE_CHECKING:
     from okta_tokens._cache.shared_fetch import SharedFetch
 
 E = TypeVar("E", bound=TokenProviderError)
-
-_MAX_CHALLENGE = 256
-"""Characters of what an API says about a token that it rejected."""
 
 _ADOPT_INTERVAL = 1.0
 """Seconds between two reads of the store while a key cools down."""
@@ -76,11 +53,6 @@ _WITHOUT_TOKEN = {State.ABSENT, State.EXPIRED}
 _MIN_FLIGHT_LIMIT = 1_000
 """So many flights may be under way even if the cache is small. Flights have a limit because callers
 may leave a flight and name other scopes as quickly as they like."""
-
-_LIFETIME_TOO_SHORT = (
-    "the token was past its leeway when {event}; its lifetime is too short for this machine or "
-    "network, so raise the lifetime in the authorization server's access policy"
-)
 
 
 class TokenManager:
@@ -115,10 +87,8 @@ class TokenManager:
     ) -> None:
         self._clock = clock
         self._schedule = schedule
-        self._refresh = refresh
         self._retry = retry
         self._registry = registry
-        self._random = random
         self._emit = emit
         self._sharing = sharing
         self._misuse = Misuse(refresh, retry, emit, is_diagnostic=is_diagnostic)
@@ -138,6 +108,27 @@ class TokenManager:
             retry=retry,
             registry=registry,
             random=random,
+            emit=emit,
+        )
+        self._landing = Landing(
+            self._renewals,
+            self._misuse,
+            sharing,
+            clock=clock,
+            refresh=refresh,
+            retry=retry,
+            registry=registry,
+            random=random,
+            emit=emit,
+        )
+        self.invalidation = Invalidation(
+            self.entries,
+            self.flights,
+            self._renewals,
+            sharing,
+            clock=clock,
+            schedule=schedule,
+            retry=retry,
             emit=emit,
         )
 
@@ -289,8 +280,7 @@ class TokenManager:
         token = found if isinstance(found, AccessToken) else self.token_of(key, await found)
         if token is not None:
             return token
-        message = _LIFETIME_TOO_SHORT.format(event="the caller resumed, twice")
-        raise self._count(InvalidResponseError(message, status=200, key=key, retryable=True))
+        raise self._count(lifetime_too_short("the caller resumed, twice", key))
 
     async def refresh(self, key: TokenKey, deadline: float) -> AccessToken:
         """Return a token whose request begins after this call.
@@ -386,93 +376,6 @@ class TokenManager:
             retryable=True,
         )
 
-    def invalidate(
-        self, key: TokenKey, value: str, api: str | None = None, challenge: str | None = None
-    ) -> bool:
-        """Drop a token that an API rejected.
-
-        Args:
-            key: The key of the token.
-            value: The token's value.
-            api: Which API rejected it, for the event.
-            challenge: Its `WWW-Authenticate`, for the event.
-
-        Returns:
-            True if the token was held and is dropped.
-        """
-        entry = self.entries.get(key)
-        now = current_instant(self._clock)
-        token = None if entry is None else entry.token
-        kept = None if entry is None else entry.reject(value, now)
-        if entry is None or kept is None:
-            return False
-        if kept and str(entry.ignored).strip("0") != "1":
-            return False  # a busy caller rejects it a thousand times
-        if api is not None:
-            api = scrub(api, [value], _MAX_CHALLENGE)
-        if challenge is not None:
-            challenge = scrub(challenge, [value], _MAX_CHALLENGE)
-        if kept:
-            self._emit(
-                InvalidationIgnored(
-                    key=key,
-                    api=api,
-                    challenge=challenge,
-                    rejections=entry.ignored,
-                    kept_for=kept,
-                )
-            )
-            return False
-        self._emit(TokenInvalidated(key=key, api=api, challenge=challenge, damping=entry.damping))
-        if self._sharing is not None and token is not None:
-            self._sharing.discard(token)
-        # An unused key is forgotten, but not before the longest damping is over: callers who come
-        # once a minute, to an API that rejects every token, must not start the damping anew.
-        instant = entry.refuse_until if entry.kept_fresh else now.boot + MAX_DAMPING
-        self._renewals.set_timer(entry, max(now.boot, instant))
-        return True
-
-    def drop(self, token: AccessToken) -> None:
-        """Drop a token that is being revoked, and fetch no other one before a caller asks.
-
-        Args:
-            token: The token.
-        """
-        if self._sharing is not None:
-            self._sharing.discard(token)
-        entry = self.entries.get(token.key)
-        if entry is None or entry.token is None or entry.token.value != token.value:
-            return
-        entry.drop_token()
-        self._schedule.cancel(entry)
-        if not entry.kept_fresh:
-            self._renewals.set_timer(entry, self._clock.boot_time() + self._retry.max_cooldown)
-
-    def clear(self, client: OktaClient | None) -> None:
-        """Forget everything about a client's keys, or about all.
-
-        A flight under way goes on for its waiters, and its token is not kept. Keys that are kept
-        fresh are fetched again.
-
-        Args:
-            client: The client, or None for every client.
-        """
-        for key in [*self.flights.under_way]:
-            if client is None or key.client == client:
-                self.flights.disown(key)
-        for entry in self.entries:
-            if client is not None and entry.key.client != client:
-                continue
-            if entry.token is not None and self._sharing is not None:
-                self._sharing.discard(entry.token)
-            self._schedule.cancel(entry)
-            if entry.kept_fresh:
-                new = self.entries.replace(entry)
-                self._renewals.set_timer(new, self._clock.boot_time())
-            else:
-                self.entries.remove(entry)
-                self._emit(KeyForgotten(key=entry.key))
-
     def keep_fresh(self, key: TokenKey) -> bool:
         """Renew a key from now on even if it is unused.
 
@@ -488,7 +391,7 @@ class TokenManager:
             self._renewals.set_timer(entry, max(entry.refresh_at, entry.refuse_until))
         return kept
 
-    # What the result of a flight changes
+    # What a flight does
 
     async def _fly(self, flight: TokenFlight) -> Result:
         """Fetch a token and land it; nothing is awaited between the result and the waiters.
@@ -501,8 +404,7 @@ class TokenManager:
             if entry.token is not None and entry.refresh_at > entry.unusable_at:
                 await self._clock.sleep_until(entry.refresh_at)
             if self._sharing is None:
-                endpoint = self._registry.endpoint(flight.key)
-                result = await endpoint.run(FetchOperation(flight))
+                result = await self._registry.endpoint(flight.key).run(FetchOperation(flight))
             else:
                 result = await self._fetch_or_adopt(flight, self._sharing)
         except Exception as error:  # noqa: BLE001 - an internal error must not leave callers waiting
@@ -510,10 +412,10 @@ class TokenManager:
         if self._is_stopped:
             raise asyncio.CancelledError  # again: the callable for the secret swallowed the first
         if not self.flights.owns(flight):
-            return self._disowned(flight.key, result)
+            return self._landing.land_disowned(flight, result)
         if entry.detached:
             entry = self.entries.get_or_add(flight.key)
-        return self._land(flight, entry, result)
+        return self._landing.land(flight, entry, result)
 
     async def _fetch_or_adopt(
         self, flight: TokenFlight, sharing: SharedFetch
@@ -528,159 +430,6 @@ class TokenManager:
         if flight.forced or entry.error is None or state is not State.COOLING_DOWN:
             return await sharing.fetch(flight)
         return await sharing.adopt(flight) or entry.error
-
-    def _land(
-        self, flight: TokenFlight, entry: Entry, result: TokenResponse | TokenProviderError
-    ) -> Result:
-        """Change the entry of a flight by its result, and return what the waiters get.
-
-        Five cases:
-
-        1. The entry cools down and the store has no token: nothing changes.
-        2. A token that is usable: the entry holds it from now on.
-        3. A renewal met a 429: it moves to the end of the pause.
-        4. Another error while a usable token is held: the renewal failed, and no caller notices.
-        5. Another error without a usable token: callers get the error, and the entry cools down.
-
-        A token that is past its leeway on arrival counts as an error.
-        """
-        now = current_instant(self._clock)
-        self._misuse.check_callable(entry.key)
-        if result is entry.error:
-            if entry.instant is None:  # its timer fired while this flight was under way
-                self._renewals.set_timer(entry, now.boot)
-            return result
-        if isinstance(result, TokenResponse):
-            token = self._make_token(entry.key, result)
-            if token._usable_for(*now) > 0:
-                self._land_token(entry, token, result, now, flight)
-                return token
-            result = _expired_on_arrival(result, flight.key)
-        if isinstance(result, RateLimitedError) and not flight.wanted:
-            self._renewals.postpone(entry, now, flight, result.status)
-        elif entry.state(now) in USABLE:
-            self._renewals.fail(entry, result, now, flight)
-        else:
-            self._land_failed_fetch(entry, result, now, flight)
-        return result
-
-    def _disowned(self, key: TokenKey, result: TokenResponse | TokenProviderError) -> Result:
-        """Return what the waiters of a flight get whose key was cleared; nothing is kept."""
-        if not isinstance(result, TokenResponse):
-            return result
-        token = self._make_token(key, result)
-        if self._sharing is not None:
-            self._sharing.discard(token)
-        return token
-
-    def _make_token(self, key: TokenKey, response: TokenResponse) -> AccessToken:
-        return AccessToken(
-            response.value,
-            response.token_type,
-            response.scope,
-            key,
-            expiry=response.sent.later(response.lifetime),
-            leeway=self._refresh.leeway(response.lifetime),
-            clock=self._clock,
-            identity=response.identity,
-        )
-
-    def _land_token(
-        self,
-        entry: Entry,
-        token: AccessToken,
-        response: TokenResponse,
-        now: Instant,
-        flight: TokenFlight,
-    ) -> None:
-        lifetime = response.lifetime
-        response_time = self._registry.endpoint(entry.key).response_time
-        age = self._refresh.refresh_after(lifetime, self._random, response_time)
-        refresh_at = response.sent.boot + age
-        recovered = None if entry.error is None else _recovered(entry, now)
-        entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
-        if flight.is_awaited:
-            entry.used = USED
-        if token._scope != entry.granted:
-            self._report_scopes(entry, token)
-        self._misuse.check_lifetime(entry.key, lifetime)
-        if response.adopted:
-            adopted = RenewalAdopted if flight.reason == "due" else TokenAdopted
-            self._emit(
-                adopted(
-                    key=entry.key,
-                    reason=reason_of(flight),
-                    duration=now.boot - flight.started_at,
-                    waited=flight.waited(now.boot),
-                    lifetime=lifetime,
-                    remaining=response.sent.boot + lifetime - now.boot,
-                    scopes=token.scopes,
-                    waiters=flight.waiting,
-                )
-            )
-        else:
-            fetched = TokenRenewed if flight.reason == "due" else TokenFetched
-            self._emit.emit_lazily(
-                fetched,
-                lambda: fetched(
-                    key=entry.key,
-                    reason=reason_of(flight),
-                    waited=flight.waited(now.boot),
-                    lifetime=lifetime,
-                    duration=now.boot - response.sent.boot,
-                    scopes=token.scopes,
-                    missing_scopes=entry.key.scopes - token.scopes,
-                    waiters=flight.waiting,
-                    request_id=response.request_id,
-                ),
-            )
-            self._misuse.check_response_time(entry.key, response_time, lifetime)
-            self._misuse.check_provider(entry.key, now=now.boot, usable_until=entry.unusable_at)
-        if recovered is not None:
-            self._emit(recovered)
-        self._emit.emit_lazily(
-            RenewalScheduled,
-            lambda: RenewalScheduled(key=entry.key, after=refresh_at - now.boot),
-        )
-        self._renewals.set_timer(entry, refresh_at)
-
-    def _report_scopes(self, entry: Entry, token: AccessToken) -> None:
-        """Tell that a token has fewer scopes than requested, once for each change."""
-        entry.granted = token._scope
-        missing = entry.key.scopes - token.scopes
-        if missing:
-            self._emit(ScopesNotGranted(key=entry.key, missing_scopes=missing, scopes=token.scopes))
-
-    def _land_failed_fetch(
-        self, entry: Entry, error: TokenProviderError, now: Instant, flight: TokenFlight
-    ) -> None:
-        """Begin the cool-down, in which later callers get the error."""
-        entry.failed_fetches += 1
-        entry.failing_since = min(entry.failing_since, now.boot)
-        cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
-        cooldown = max(cooldown, requested_wait(error, now.wall, self._retry.max_pause))
-        # For renewals too: a wall clock that is set right again may make a token usable again.
-        entry.refuse_until = entry.renew_after = now.boot + cooldown
-        entry.error = error
-        last_token = entry.failing_since if entry.token is None else entry.unusable_at
-        self._emit(
-            FetchFailed(
-                key=entry.key,
-                error=error,
-                reason=reason_of(flight),
-                duration=now.boot - flight.started_at,
-                waited=flight.waited(now.boot),
-                waiters=flight.waiting,
-                failures=entry.failed_fetches,
-                without_token=now.boot - last_token,
-                cooldown=cooldown,
-            )
-        )
-        if not entry.kept_fresh:
-            # Long enough to count consecutive failures; then a mistyped scope is forgotten.
-            self._renewals.set_timer(entry, entry.refuse_until + self._renewals.failures_kept)
-        elif is_retryable(error):
-            self._renewals.set_timer(entry, entry.refuse_until)
 
     # What ends
 
@@ -698,19 +447,3 @@ class TokenManager:
         for entry in self.entries:
             entry.instant = None
             entry.detach()
-
-
-def _recovered(entry: Entry, now: Instant) -> KeyRecovered:
-    seconds = now.boot - entry.failing_since
-    return KeyRecovered(key=entry.key, failures=entry.failures, seconds=seconds)
-
-
-def _expired_on_arrival(response: TokenResponse, key: TokenKey) -> InvalidResponseError:
-    return InvalidResponseError(
-        _LIFETIME_TOO_SHORT.format(event="it arrived"),
-        status=200,
-        key=key,
-        attempts=1,
-        retryable=True,
-        request_id=response.request_id,
-    )
