@@ -380,10 +380,50 @@ class TokenAuth(source: TokenSource, *, origins: Iterable[str], pass_others: boo
         allow_http: bool = False)
 """,
     "okta_tokens.stores": """
+class DomainState
+    cleared_at: ForwardRef('float | None')
+    pause: ForwardRef('tuple[float, float] | None')
+protocol FleetStore
+    async def clear(self, domain: StoreIdentity, client: StoreIdentity | None, at: float,
+        seconds: float) -> None
+    async def extend(self, identity: StoreIdentity, lease: str, seconds: float) -> None
+    async def look(self, identity: StoreIdentity, held: str | None) -> StoredState
+    async def look_at_domain(self, domain: StoreIdentity,
+        client: StoreIdentity) -> DomainState
+    async def reject(self, identity: StoreIdentity, value: str, seconds: float,
+        rejection: SharedRejection | None) -> None
+    async def settle(self, identity: StoreIdentity, outcome: SharedToken | SharedFailure,
+        seconds: float, lease: str | None) -> None
+class NotificationsRefusedError
+protocol NotifyingStore
+    async def subscribe(self, *identities: StoreIdentity) -> Subscription | None
+class SharedFailure
+    facts: ForwardRef('Mapping[str, str | int | bool | None]')
+    failed_at: ForwardRef('float')
+    failures: ForwardRef('int')
+    kind: ForwardRef('str')
+    message: ForwardRef('str')
+    processes: ForwardRef('tuple[str, ...]')
+    renew_at: ForwardRef('float')
+    until: ForwardRef('float')
+class SharedRejection
+    damping: ForwardRef('float')
+    rejected_at: ForwardRef('float')
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
         expires_at: float)
 class StoreIdentity(*values: object)
     def name(self, key: bytes, kind: str, *values: str) -> str
+class StoredState
+    failure: ForwardRef('SharedFailure | None')
+    held_is_discarded: ForwardRef('bool')
+    rejection: ForwardRef('SharedRejection | None')
+    seconds: ForwardRef('float')
+    token: ForwardRef('SharedToken | None')
+protocol Subscription
+    async def aclose(self) -> None
+    async def add(self, *identities: StoreIdentity) -> None
+    async def next(self) -> StoreIdentity
+    async def remove(self, *identities: StoreIdentity) -> None
 protocol TokenStore
     async def acquire(self, identity: StoreIdentity, seconds: float) -> str | None
     async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None
