@@ -141,12 +141,12 @@ class Store(MemoryTokenStore):
     def __init__(self, loop: VirtualLoop, chance: Random, day: float) -> None:
         super().__init__(_Clock(loop, 0.0))
         self.timeout = 0.5
-        self.failures = _periods(chance, 4, 3_600, day)
+        self.breakdowns = _periods(chance, 4, 3_600, day)
         self.silences = _periods(chance, 2, 1_800, day)
 
     def works(self, now: float) -> bool:
         """Tell whether the store has worked for a minute, so that no circuit breaker is open."""
-        periods = (*self.failures, *self.silences)
+        periods = (*self.breakdowns, *self.silences)
         return not any(period.begin <= now < period.end + 60 for period in periods)
 
     def holds(self, now: float) -> bool:
@@ -158,7 +158,7 @@ class Store(MemoryTokenStore):
         now = self._clock.boot_time()
         if any(period.covers(now) for period in self.silences):
             await asyncio.get_running_loop().create_future()
-        if any(period.covers(now) for period in self.failures):
+        if any(period.covers(now) for period in self.breakdowns):
             raise ConnectionError(call)
         return now
 

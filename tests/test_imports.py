@@ -86,7 +86,9 @@ LOADED_LATER = {
     "okta_tokens._model.environment": "only `OktaClient.from_env` and `from_file` need it",
     "okta_tokens._model.okta_yaml": "it needs an extra",
     "okta_tokens._model.refusals": "only a refusal needs it",
+    "okta_tokens._sharing.calls": "only a provider with a store needs it",
     "okta_tokens._sharing.circuit_breaker": "only a provider with a store needs it",
+    "okta_tokens._sharing.fleet_protocol": "only a provider with a store needs it",
     "okta_tokens._sharing.guarded_store": "only a provider with a store needs it",
     "okta_tokens.sandbox._keys": "it needs an extra",
 }

@@ -415,6 +415,7 @@ class StoreIdentity(*values: object)
     def name(self, key: bytes, kind: str, *values: str) -> str
 class StoredState
     failure: ForwardRef('SharedFailure | None')
+    failure_seconds: ForwardRef('float')
     held_is_discarded: ForwardRef('bool')
     rejection: ForwardRef('SharedRejection | None')
     seconds: ForwardRef('float')

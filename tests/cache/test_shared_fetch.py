@@ -233,7 +233,7 @@ async def test_a_later_process_loads_the_token_with_one_call(world: World) -> No
         assert isinstance(first, TokenResponse)
         assert isinstance(response, TokenResponse)
         assert response == replace(first, sent=response.sent, response=None)
-        assert world.store.calls == ["load"]
+        assert world.store.calls == ["look"]
         assert two.endpoint.requests == 0
 
 
@@ -637,7 +637,7 @@ async def test_after_a_break_one_fetch_probes_the_store(world: World) -> None:
         fetches = [one.begin() for _ in range(10)]
         await settle()
 
-        assert world.store.calls == ["load"]
+        assert world.store.calls == ["look"]
         assert one.endpoint.requests == 10
         await world.clock.advance(1)
         assert len({await token_value(fetching) for fetching in fetches}) == 10

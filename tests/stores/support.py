@@ -148,6 +148,7 @@ class MemoryTokenStore(BasicMemoryStore):
             failure if failure_end > now else None,
             rejection if rejection_end > now else None,
             held is not None and self._is_discarded(identity, held, now),
+            failure_end - now,
         )
 
     async def settle(

@@ -135,7 +135,7 @@ class SharedFetch:
 
     def _discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
         self._discarded[digest(value)] = self._clock.boot_time() + seconds
-        self._store.discard(identity, value, seconds)
+        self._store.reject(identity, value, seconds)
 
     async def _identify(self, operation: FetchOperation) -> StoreIdentity | None:
         """Return the identity of the token that an operation fetches, or None.
@@ -202,10 +202,10 @@ class SharedFetch:
         the token, and by this machine's clock corrected by what it knows of Okta's.
         """
         key = flight.key
-        found = await self._store.load(key, identity, deadline)
-        if found is None:
+        state = await self._store.look(key, identity, None, deadline)
+        token, seconds = state.token, state.seconds
+        if token is None:
             return None
-        token, seconds = found
         if digest(token.value) in self._discarded:
             self._discard(identity, token.value, seconds + _CLOCK_TOLERANCE)
             return None
@@ -231,10 +231,10 @@ class SharedFetch:
 
     async def _shared_pause(self, key: TokenKey, deadline: float) -> float:
         """Return for how many more seconds another process's 429 pauses the domain."""
-        found = await self._store.paused(key, deadline)
-        if found is None:
+        state = await self._store.look_at_domain(key, deadline)
+        if state.pause is None:
             return 0.0
-        seconds, end = found
+        seconds, end = state.pause
         return max(0.0, min(seconds, end - self._registry.endpoint(key).server_time()))
 
     def _publish(
@@ -250,7 +250,7 @@ class SharedFetch:
             response.sent.wall + offset + response.lifetime,
         )
         left = response.sent.boot + response.lifetime - self._clock.boot_time()
-        self._store.publish(identity, token, left, lease)
+        self._store.settle(identity, token, left, lease)
 
 
 def digest(value: str) -> bytes:

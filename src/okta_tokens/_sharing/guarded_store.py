@@ -10,20 +10,26 @@ from contextvars import Context
 from typing import NamedTuple, TypeVar, TypeVarTuple, cast
 
 from okta_tokens._model.policies import Random
-from okta_tokens._model.store_identity import StoreIdentity, domain_identity
+from okta_tokens._model.store_identity import StoreIdentity, client_identity, domain_identity
+from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.arguments import checked, text_of
 from okta_tokens._runtime.clock import Clock
-from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._runtime.schedule import CANCEL_AGAIN_AFTER, Schedule
+from okta_tokens._sharing.calls import Calls, CallTimeoutError
 from okta_tokens._sharing.circuit_breaker import CircuitBreaker
+from okta_tokens._sharing.fleet_protocol import (
+    DomainState,
+    FleetStore,
+    SharedFailure,
+    SharedRejection,
+    StoredState,
+)
 from okta_tokens._sharing.store_protocol import SharedToken, TokenStore, UnreadableEntry
 from okta_tokens.events import Event, StoreEntryIgnored, StoreWithoutTls
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-_CANCEL_AGAIN_AFTER = 0.5
-"""Seconds between two cancellations of a call that does not end."""
 
 _MAX_CAUSES = 4
 """Errors of which an outage names the type: the last one and what caused it."""
@@ -57,6 +63,9 @@ class Lease(NamedTuple):
 class GuardedStore:
     """Call a store in the time that it is given, and not at all while it keeps failing.
 
+    The optional parts of a store (`fleet_protocol`) need not be there: what the store cannot do is
+    not done.
+
     Args:
         store: The store that processes share.
         clock: Tells the time.
@@ -75,8 +84,9 @@ class GuardedStore:
         emit: Callable[[Event], None],
     ) -> None:
         self._store = store
+        self._fleet: FleetStore | None = _fleet_part(store)
+        self._calls = Calls(schedule)
         self._clock = clock
-        self._schedule = schedule
         self._emit = emit
         self._breaker = CircuitBreaker(clock, random, emit, _text_of(store, "host"))
         self._reported_at = -math.inf
@@ -110,40 +120,53 @@ class GuardedStore:
         """Return when a call that begins now must end, in seconds of boot time."""
         return self._clock.boot_time() + self._store.timeout
 
-    async def load(
-        self, key: TokenKey, identity: StoreIdentity, deadline: float
-    ) -> tuple[SharedToken, float] | None:
-        """Return the token that is kept for an identity and its remaining seconds, or None.
+    async def look(
+        self, key: TokenKey, identity: StoreIdentity, held: AccessToken | None, deadline: float
+    ) -> StoredState:
+        """Return what is stored about an identity; nothing, if an entry cannot be used.
 
         Args:
             key: The key of the token, for the event about an entry that cannot be used.
             identity: The identity of the token.
+            held: The token that this process holds, or None.
             deadline: When to give up, in seconds of boot time.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
+        fleet = self._fleet
         try:
-            return await self._call(deadline, self._store.load, identity)
+            if fleet is not None:
+                # No argument of the calls below is the value: a cancellation passes their frames.
+                return await self._call(
+                    deadline, lambda: fleet.look(identity, None if held is None else held.value)
+                )
+            found = await self._call(deadline, self._store.load, identity)
         except UnreadableEntry:
             self.report_invalid_entry(key)
-            return None
+            return StoredState()
+        return StoredState() if found is None else StoredState(*found)
 
-    async def paused(self, key: TokenKey, deadline: float) -> tuple[float, float] | None:
-        """Return the seconds that are left of a shared pause, and its end by Okta's clock, or None.
+    async def look_at_domain(self, key: TokenKey, deadline: float) -> DomainState:
+        """Return what is stored about a half of a domain; nothing, if an entry cannot be used.
 
         Args:
-            key: A key of the half of a domain that the pause concerns.
+            key: A key of that half.
             deadline: When to give up, in seconds of boot time.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
+        domain, fleet = domain_identity(key), self._fleet
         try:
-            return await self._call(deadline, self._store.paused, domain_identity(key))
+            if fleet is not None:
+                return await self._call(
+                    deadline, fleet.look_at_domain, domain, client_identity(key.client)
+                )
+            return DomainState(await self._call(deadline, self._store.paused, domain))
         except UnreadableEntry:
             self.report_invalid_entry(key)
-            return None
+            return DomainState()
 
     async def acquire(
         self, identity: StoreIdentity, seconds: float, deadline: float
@@ -169,18 +192,34 @@ class GuardedStore:
         """
         self._in_background(self._write(self._store.release, *lease))
 
-    def publish(
-        self, identity: StoreIdentity, token: SharedToken, seconds: float, lease: Lease | None
+    def extend(self, lease: Lease, seconds: float) -> None:
+        """Make a lease longer, in the background, if the store can.
+
+        Args:
+            lease: What `acquire` returned.
+            seconds: How long the lease lasts from now on.
+        """
+        if self._fleet is not None:
+            self._in_background(self._write(self._fleet.extend, *lease, seconds))
+
+    def settle(
+        self,
+        identity: StoreIdentity,
+        outcome: SharedToken | SharedFailure,
+        seconds: float,
+        lease: Lease | None,
     ) -> None:
-        """Save a token for other processes and give the lease back, in the background.
+        """Share the outcome of a fetch and give the lease back, in the background.
+
+        Not every store can share a failure.
 
         Args:
             identity: The identity of the token.
-            token: The token.
-            seconds: How long the token lives.
+            outcome: The token, or why there is none.
+            seconds: How long the store keeps the outcome.
             lease: What `acquire` returned; None if another process has the lease.
         """
-        self._in_background(self._publish(identity, token, seconds, lease))
+        self._in_background(self._settle(identity, outcome, seconds, lease))
 
     def publish_pause(self, key: TokenKey, seconds: float, *, until: float) -> None:
         """Let other processes pause, too, in the background.
@@ -192,16 +231,33 @@ class GuardedStore:
         """
         self._in_background(self._write(self._store.pause, domain_identity(key), seconds, until))
 
-    def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
-        """Let no process adopt a token any more, in the background.
+    def reject(
+        self,
+        identity: StoreIdentity,
+        value: str,
+        seconds: float,
+        rejection: SharedRejection | None = None,
+    ) -> None:
+        """Let no process use a token any more, in the background.
 
         Args:
             identity: The identity of the token.
             value: The token's value.
             seconds: How long the store remembers it.
+            rejection: What an API's rejection of the token means for its successor; None if no API
+                rejected it. Not every store can share it.
         """
+        fleet, store = self._fleet, self._store
         # No argument of the calls below is the value: a cancellation passes their frames.
-        self._in_background(self._write(lambda: self._store.discard(identity, value, seconds)))
+        self._in_background(
+            self._write(
+                lambda: (
+                    store.discard(identity, value, seconds)
+                    if fleet is None
+                    else fleet.reject(identity, value, seconds, rejection)
+                )
+            )
+        )
 
     def report_invalid_entry(self, key: TokenKey) -> None:
         """Emit the event that an entry cannot be used, at most once a minute.
@@ -221,8 +277,8 @@ class GuardedStore:
         while self._background:
             for task in self._background:
                 task.cancel()
-            # A store that swallowed the cancellation gets another one.
-            await asyncio.wait(self._background, timeout=_CANCEL_AGAIN_AFTER)
+            await asyncio.wait(self._background, timeout=CANCEL_AGAIN_AFTER)
+        await self._calls.aclose()
 
     async def _call(self, deadline: float, method: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """Call a method of the store.
@@ -231,25 +287,36 @@ class GuardedStore:
             StoreUnavailableError: If the store fails or times out.
             UnreadableEntry: As from the store.
         """
-        with self._schedule.deadline(deadline):
-            try:
-                return await method(*args)
-            except UnreadableEntry:
-                raise
-            except Exception as error:  # noqa: BLE001 - the provider works without the store
-                self._breaker.record_failure(_describe(error))
-                raise StoreUnavailableError from None
-        self._breaker.record_failure(f"no response within {self._store.timeout:g} s")
+        try:
+            return await self._calls.run(deadline, method, *args)
+        except UnreadableEntry:
+            raise
+        except CallTimeoutError:
+            self._breaker.record_failure(f"no response within {self._store.timeout:g} s")
+        except Exception as error:  # noqa: BLE001 - the provider works without the store
+            self._breaker.record_failure(_describe(error))
         raise StoreUnavailableError
 
     async def _write(self, method: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         await self._call(self.call_deadline(), method, *args)
 
-    async def _publish(
-        self, identity: StoreIdentity, token: SharedToken, seconds: float, lease: Lease | None
+    async def _settle(
+        self,
+        identity: StoreIdentity,
+        outcome: SharedToken | SharedFailure,
+        seconds: float,
+        lease: Lease | None,
     ) -> None:
+        """Share an outcome; give the lease back even if the store cannot keep the outcome."""
         try:
-            await self._write(self._store.save, identity, token, seconds)
+            if self._fleet is not None:
+                # During the rotation of a secret, the lease may be that of the old one's identity.
+                is_its = lease is not None and lease.identity == identity
+                id_ = lease.id if lease is not None and is_its else None
+                await self._write(self._fleet.settle, identity, outcome, seconds, id_)
+                lease = None if is_its else lease
+            elif isinstance(outcome, SharedToken):
+                await self._write(self._store.save, identity, outcome, seconds)
         finally:
             if lease is not None:
                 await self._write(self._store.release, *lease)
@@ -267,6 +334,11 @@ class GuardedStore:
         with suppress(StoreUnavailableError, UnreadableEntry):
             await work
             self._breaker.record_success()
+
+
+def _fleet_part(store: TokenStore) -> FleetStore | None:
+    """Return a store if it has the optional part; to find out runs code of the user's."""
+    return checked(lambda: store if isinstance(store, FleetStore) else None, None)
 
 
 def _text_of(store: TokenStore, attribute: str) -> str | None:
