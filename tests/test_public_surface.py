@@ -236,7 +236,7 @@ class FailureEvent(*, key: TokenKey, reason: Reason, waited: float,
 class FetchEvent(*, key: TokenKey, reason: Reason, waited: float)
 class FetchFailed(*, key: TokenKey, reason: Reason, waited: float,
         error: TokenProviderError, duration: float, waiters: int, failures: int,
-        without_token: float, cooldown: float)
+        without_token: float, cooldown: float, adopted: bool)
     level = 'error'
     name = 'okta_tokens.fetch_failed'
 class InvalidationIgnored(*, key: TokenKey, api: str | None, challenge: str | None,
@@ -258,7 +258,7 @@ class KeyRecovered(*, key: TokenKey, failures: int, seconds: float)
     name = 'okta_tokens.key_recovered'
 class LastRenewalFailed(*, key: TokenKey, reason: Reason, waited: float,
         error: TokenProviderError, duration: float, failures: int, remaining: float,
-        after: float | None)
+        after: float | None, adopted: bool)
     level = 'error'
     name = 'okta_tokens.last_renewal_failed'
 protocol Observer
@@ -284,7 +284,7 @@ class RenewalAdopted(*, key: TokenKey, reason: Reason, waited: float, duration: 
     name = 'okta_tokens.renewal_adopted'
 class RenewalFailed(*, key: TokenKey, reason: Reason, waited: float,
         error: TokenProviderError, duration: float, failures: int, remaining: float,
-        after: float | None)
+        after: float | None, adopted: bool)
     level = 'warning'
     name = 'okta_tokens.renewal_failed'
 class RenewalPostponed(*, key: TokenKey, reason: Reason, waited: float, status: int | None,

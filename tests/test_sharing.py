@@ -244,7 +244,7 @@ async def test_a_key_that_cools_down_polls_the_store_once_a_second() -> None:
                 await here.source().get_token()
         assert here.store.calls == ["look"]
 
-        shared = await other.source().get_token()
+        shared = await other.source().refresh()
         await settle()
         here.store.calls.clear()
         with pytest.raises(FetchError):

@@ -146,6 +146,7 @@ class TokenProvider(Unserializable):
                 self._store,
                 clock=self._clock,
                 refresh=refresh,
+                retry=retry,
                 registry=self._registry,
                 random=random.random,
                 emit=emit,

@@ -207,6 +207,8 @@ class FetchFailed(FailureEvent, level="error"):
     """Seconds since the last usable token, or since the first failure if there was none."""
     cooldown: float
     """Seconds for which later callers get the error at once."""
+    adopted: bool
+    """True if another process sent the request, and shares the failure through the store."""
 
 
 class KeyRecovered(KeyEvent, level="info"):
@@ -234,6 +236,8 @@ class RenewalFailed(FailureEvent, level="warning"):
     """Seconds for which callers still get the token."""
     after: float | None
     """Seconds until the next renewal; `None` if it starts when a caller gets the token."""
+    adopted: bool
+    """True if another process sent the request, and shares the failure through the store."""
 
 
 class LastRenewalFailed(RenewalFailed, level="error"):
@@ -244,10 +248,14 @@ class LastRenewalFailed(RenewalFailed, level="error"):
 
 
 class RenewalPostponed(FetchEvent, level="debug"):
-    """A renewal moved to the end of a pause that Okta asked for."""
+    """A renewal moved to the end of a pause that Okta asked for, or of a shared back-off.
+
+    Processes that share a store wait together after the failed renewal of one of them.
+    """
 
     status: int | None
-    """The HTTP status of the response to this renewal; `None` if it sent no request."""
+    """The HTTP status of the response to this renewal, or to that of another process; `None` if
+    there was no response."""
     after: float
     """Seconds until the renewal."""
 

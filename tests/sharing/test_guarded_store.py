@@ -261,16 +261,17 @@ async def test_a_store_with_the_optional_parts_is_asked_for_all_with_one_call() 
         here.guard.reject(ID, "held", 100, REJECTION)
         lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
         assert lease is not None
-        here.guard.extend(lease, 50)
-        await settle()
-        assert here.store.leases[ID][1] == here.clock.boot + 50
+        for _ in range(3):
+            await here.clock.advance(2.5)
+            assert here.store.leases[ID][1] == here.clock.boot + 5
         here.guard.settle(ID, FAILURE, 70, lease)
         await settle()
         state = await here.guard.look(KEY, ID, held, here.guard.call_deadline())
 
         assert state == StoredState(None, 0.0, FAILURE, REJECTION, True, 70)  # noqa: FBT003 - a field
         assert here.store.leases == {}
-        assert here.store.calls == ["acquire", "reject", "extend", "settle", "look"]
+        assert len(here.schedule) == 0
+        assert here.store.calls == ["acquire", "reject", *["extend"] * 3, "settle", "look"]
         assert await here.guard.look_at_domain(KEY, here.guard.call_deadline()) == DomainState()
 
 
@@ -279,7 +280,7 @@ async def test_a_store_without_the_optional_parts_does_what_it_can() -> None:
     async with guarded() as here:
         lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
         assert lease is not None
-        here.guard.extend(lease, 50)
+        await here.clock.advance(4)
         here.guard.settle(ID, FAILURE, 70, lease)
         here.guard.settle(ID, FAILURE, 70, None)
         here.guard.reject(ID, "x", 100, REJECTION)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from typing import NamedTuple, TypeVar, TypeVarTuple, cast
+from typing import TypeVar, TypeVarTuple, cast
 
 from okta_tokens._model.policies import Random
 from okta_tokens._model.store_identity import StoreIdentity, client_identity, domain_identity
@@ -15,7 +15,7 @@ from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.arguments import checked, text_of
 from okta_tokens._runtime.clock import Clock
-from okta_tokens._runtime.schedule import CANCEL_AGAIN_AFTER, Schedule
+from okta_tokens._runtime.schedule import CANCEL_AGAIN_AFTER, Schedule, Timer
 from okta_tokens._sharing.calls import Calls, CallTimeoutError
 from okta_tokens._sharing.circuit_breaker import CircuitBreaker
 from okta_tokens._sharing.fleet_protocol import (
@@ -48,16 +48,22 @@ class StoreUnavailableError(Exception):
     """The store failed or timed out, or the circuit breaker is open: continue without it."""
 
 
-class Lease(NamedTuple):
-    """The right to fetch a token for all processes.
+class Lease(Timer):
+    """The right to fetch a token for all processes; it is made longer until it is given back.
 
     Args:
         identity: The identity of the token.
         id: What the store returned.
+        seconds: How long the lease lasts.
     """
 
-    identity: StoreIdentity
-    id: str
+    __slots__ = ("id", "identity", "seconds")
+
+    def __init__(self, identity: StoreIdentity, id: str, seconds: float) -> None:  # noqa: A002
+        super().__init__()
+        self.identity = identity
+        self.id = id
+        self.seconds = seconds
 
 
 class GuardedStore:
@@ -85,6 +91,7 @@ class GuardedStore:
     ) -> None:
         self._store = store
         self._fleet: FleetStore | None = _fleet_part(store)
+        self._schedule = schedule
         self._calls = Calls(schedule)
         self._clock = clock
         self._emit = emit
@@ -104,6 +111,11 @@ class GuardedStore:
     def is_available(self) -> bool:
         """Whether the last calls of the store succeeded."""
         return self._breaker.is_available
+
+    @property
+    def shares_failures(self) -> bool:
+        """Whether the store has the part for failures, rejections and clearings."""
+        return self._fleet is not None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run background calls on a loop, each in an empty context; tell if the store has no TLS.
@@ -173,16 +185,23 @@ class GuardedStore:
     ) -> Lease | None:
         """Take the lease of an identity; return None if another process has it.
 
+        A store that can make it longer does so, until the lease is given back.
+
         Args:
             identity: The identity of the token.
-            seconds: How long the lease lasts.
+            seconds: How long the lease lasts if this process dies.
             deadline: When to give up, in seconds of boot time.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
-        lease = await self._call(deadline, self._store.acquire, identity, seconds)
-        return None if lease is None else Lease(identity, lease)
+        id_ = await self._call(deadline, self._store.acquire, identity, seconds)
+        if id_ is None:
+            return None
+        lease = Lease(identity, id_, seconds)
+        if self._fleet is not None:
+            self._schedule.call_at(self._clock.boot_time() + seconds / 2, self._extend, lease)
+        return lease
 
     def release(self, lease: Lease) -> None:
         """Give a lease back, in the background.
@@ -190,17 +209,8 @@ class GuardedStore:
         Args:
             lease: What `acquire` returned.
         """
-        self._in_background(self._write(self._store.release, *lease))
-
-    def extend(self, lease: Lease, seconds: float) -> None:
-        """Make a lease longer, in the background, if the store can.
-
-        Args:
-            lease: What `acquire` returned.
-            seconds: How long the lease lasts from now on.
-        """
-        if self._fleet is not None:
-            self._in_background(self._write(self._fleet.extend, *lease, seconds))
+        self._schedule.cancel(lease)
+        self._in_background(self._write(self._store.release, lease.identity, lease.id))
 
     def settle(
         self,
@@ -219,6 +229,8 @@ class GuardedStore:
             seconds: How long the store keeps the outcome.
             lease: What `acquire` returned; None if another process has the lease.
         """
+        if lease is not None:
+            self._schedule.cancel(lease)
         self._in_background(self._settle(identity, outcome, seconds, lease))
 
     def publish_pause(self, key: TokenKey, seconds: float, *, until: float) -> None:
@@ -300,6 +312,14 @@ class GuardedStore:
     async def _write(self, method: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         await self._call(self.call_deadline(), method, *args)
 
+    def _extend(self, lease: Lease) -> None:
+        """Make a lease longer, in the background, when half of its time has passed."""
+        fleet = self._fleet
+        assert fleet is not None  # noqa: S101 - narrows the type
+        self._in_background(self._write(fleet.extend, lease.identity, lease.id, lease.seconds))
+        again = self._clock.boot_time() + lease.seconds / 2
+        self._schedule.call_at(again, self._extend, lease)
+
     async def _settle(
         self,
         identity: StoreIdentity,
@@ -319,7 +339,7 @@ class GuardedStore:
                 await self._write(self._store.save, identity, outcome, seconds)
         finally:
             if lease is not None:
-                await self._write(self._store.release, *lease)
+                await self._write(self._store.release, lease.identity, lease.id)
 
     def _in_background(self, work: Coroutine[object, object, None]) -> None:
         """Run a call that no caller waits for, unless the circuit breaker is open."""

@@ -1,0 +1,182 @@
+"""What a look into the store brings: a token to adopt, or what holds this process back."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+from cachetools import TLRUCache
+
+from okta_tokens._cache.entry import Entry
+from okta_tokens._cache.shared_failure import CLOCK_TOLERANCE, KnownFailure, known_failure
+from okta_tokens._endpoint.registry import EndpointRegistry
+from okta_tokens._endpoint.token_request import TokenFlight
+from okta_tokens._endpoint.token_response import TokenResponse
+from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
+from okta_tokens._model.scopes import format_scopes
+from okta_tokens._model.store_identity import StoreIdentity
+from okta_tokens._model.token_key import TokenKey
+from okta_tokens._runtime.clock import Clock, current_instant
+from okta_tokens._sharing.fleet_protocol import SharedRejection, StoredState
+from okta_tokens._sharing.guarded_store import GuardedStore
+
+_MAX_DISCARDED = 10_000
+"""How many rejected tokens this process remembers. Beyond, it forgets the one that it has not seen
+for the longest time, and relies on the store."""
+
+
+class Found(NamedTuple):
+    """What is stored about a key, as far as this process can use it.
+
+    Args:
+        response: The token, if it is good enough.
+        failure: The last failure, if a record of it is valid.
+    """
+
+    response: TokenResponse | None
+    failure: KnownFailure | None
+
+
+class StoreReader:
+    """Look into the store, and judge what is there.
+
+    Args:
+        store: The store that the processes share.
+        clock: Tells the time.
+        refresh: Tells whether a token is fresh.
+        retry: Bounds how long a failure of another process holds this one back.
+        registry: Has the endpoint of each domain.
+    """
+
+    def __init__(
+        self,
+        store: GuardedStore,
+        *,
+        clock: Clock,
+        refresh: RefreshPolicy,
+        retry: RetryPolicy,
+        registry: EndpointRegistry,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._refresh = refresh
+        self._retry = retry
+        self._registry = registry
+        # The tokens that are not adopted any more, by digest, each with its end in boot time.
+        self._discarded: TLRUCache[bytes, float] = TLRUCache(
+            _MAX_DISCARDED, ttu=lambda _digest, end, _now: end, timer=clock.boot_time
+        )
+
+    async def look(
+        self, flight: TokenFlight, entry: Entry, identity: StoreIdentity, deadline: float
+    ) -> Found:
+        """Return the token in the store if it is good enough, and the last failure.
+
+        Args:
+            flight: The flight that needs a token.
+            entry: The entry of its key.
+            identity: The identity of the token.
+            deadline: When to give up, in seconds of boot time.
+
+        Raises:
+            StoreUnavailableError: If the store fails or times out.
+        """
+        key = flight.key
+        state = await self._store.look(key, identity, entry.token, deadline)
+        return Found(self._token(flight, identity, state), self._failure(key, state))
+
+    async def shared_pause(self, key: TokenKey, deadline: float) -> float:
+        """Return for how many more seconds another process's 429 pauses the domain.
+
+        Args:
+            key: A key of the half of the domain.
+            deadline: When to give up, in seconds of boot time.
+
+        Raises:
+            StoreUnavailableError: If the store fails or times out.
+        """
+        state = await self._store.look_at_domain(key, deadline)
+        if state.pause is None:
+            return 0.0
+        seconds, end = state.pause
+        return max(0.0, min(seconds, end - self._registry.endpoint(key).server_time()))
+
+    def discard(
+        self,
+        identity: StoreIdentity,
+        value: str,
+        seconds: float,
+        rejection: SharedRejection | None = None,
+    ) -> None:
+        """Let no process use a token any more; this process and the store remember it.
+
+        Args:
+            identity: The identity of the token.
+            value: The token's value.
+            seconds: For how long.
+            rejection: See `GuardedStore.reject`.
+        """
+        self._discarded[digest(value)] = self._clock.boot_time() + seconds
+        self._store.reject(identity, value, seconds, rejection)
+
+    def _token(
+        self, flight: TokenFlight, identity: StoreIdentity, state: StoredState
+    ) -> TokenResponse | None:
+        """Return the token in the store if it is good enough.
+
+        Without a waiter a token must be fresh here. For a waiter it must be usable, so that a
+        process that starts during an outage of Okta is served as well.
+
+        The remaining life is the least of three: by the store's clock, by the process that saved
+        the token, and by this machine's clock corrected by what it knows of Okta's.
+        """
+        key, token, seconds = flight.key, state.token, state.seconds
+        if token is None:
+            return None
+        if digest(token.value) in self._discarded:
+            self.discard(identity, token.value, seconds + CLOCK_TOLERANCE)
+            return None
+        if token.token_type != key.token_type:
+            self._store.report_invalid_entry(key)
+            return None
+        left = token.expires_at - self._registry.endpoint(key).server_time()
+        policy = self._refresh
+        least = (policy.leeway if flight.wanted else policy.lead)(token.lifetime)
+        if not (least < seconds and least < left):
+            return None
+        remaining = min(seconds, token.lifetime, left)
+        sent = current_instant(self._clock).later(remaining - token.lifetime)
+        return TokenResponse(
+            token.value,
+            token.token_type,
+            token.lifetime,
+            format_scopes(token.scopes),
+            sent,
+            identity=identity,
+        )
+
+    def _failure(self, key: TokenKey, state: StoredState) -> KnownFailure | None:
+        """Return what the failure in the store means now; None if there is none that is valid."""
+        if state.failure is None:
+            return None
+        endpoint = self._registry.endpoint(key)
+        failure = known_failure(
+            state,
+            key,
+            server_time=endpoint.server_time(),
+            wall_time=self._clock.wall_time(),
+            refresh=self._refresh,
+            retry=self._retry,
+        )
+        if failure is None:
+            self._store.report_invalid_entry(key)
+        return failure
+
+
+def digest(value: str) -> bytes:
+    """Return what stands for a token in a list of tokens: 16 bytes, however long the token is.
+
+    Args:
+        value: The value of the token.
+    """
+    return blake2b(value.encode(), digest_size=16).digest()
