@@ -50,6 +50,7 @@ from okta_tokens.events import (
     TokenRenewed,
     TokenRequested,
     TokenRevoked,
+    TokenWithdrawn,
     UnsuitableLifetime,
     UnusualRequest,
 )
@@ -180,6 +181,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     (KeyRecovered(key=KEY, failures=4, seconds=75.0), "info", "key_recovered"),
     (KeyIdle(key=KEY), "debug", "key_idle"),
     (TokenRevoked(key=KEY), "info", "token_revoked"),
+    (TokenWithdrawn(key=KEY, damping=10.0), "info", "token_withdrawn"),
     (UnusualRequest(key=KEY, advice="check the scope"), "warning", "unusual_request"),
     (ProviderNotReused(key=KEY, advice="make one provider"), "warning", "provider_not_reused"),
     (ClientNotReused(key=KEY, advice="make one client"), "warning", "client_not_reused"),

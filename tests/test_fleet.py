@@ -45,7 +45,7 @@ def test_a_wrong_secret_costs_a_fleet_two_requests_per_cool_down() -> None:
 
 @pytest.mark.timeout(240)
 def test_wrong_clocks_make_an_outage_not_much_dearer() -> None:
-    """Though the processes' clocks are wrong by up to two minutes, the limit of three times holds."""
+    """Though the clocks are wrong by up to two minutes, the limit of three times holds."""
     day = Day(4_300, "refused", ((2_500.0, 4_200.0),), interval=30)
     fleet = live(day, PROCESSES, clock_errors=True)
     alone = live(day, PROCESSES, alone=True)
@@ -53,3 +53,12 @@ def test_wrong_clocks_make_an_outage_not_much_dearer() -> None:
     assert len(fleet.requests) <= 3 * len(alone.requests)
     assert fleet.counts["avoidable errors"] == 0
     assert fleet.counts["expired tokens"] == 0
+
+
+@pytest.mark.timeout(120)
+def test_an_api_that_rejects_every_token_costs_a_fleet_twice_what_it_costs_one_process() -> None:
+    """200 processes whose API rejects every token send at most twice as many requests as one."""
+    day = Day(900, interval=5, rejected=True)
+    fleet, alone = live(day, PROCESSES), live(day, PROCESSES, alone=True)
+
+    assert 5 < len(fleet.requests) <= 2 * len(alone.requests)

@@ -143,7 +143,8 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None) -> None
     async def aclose(self) -> None
-    async def clear(self, client: OktaClient | None = None) -> None
+    async def clear(self, client: OktaClient | None = None, *,
+        everywhere: bool = False) -> None
     async def get_token(self, client: OktaClient,
         scopes: str | Iterable[str] = ()) -> AccessToken
     def inspect(self) -> list[KeyStatus]
@@ -348,6 +349,9 @@ class TokenRequested(*, key: TokenKey, reason: Reason, waited: float, attempt: i
 class TokenRevoked(*, key: TokenKey)
     level = 'info'
     name = 'okta_tokens.token_revoked'
+class TokenWithdrawn(*, key: TokenKey, damping: float)
+    level = 'info'
+    name = 'okta_tokens.token_withdrawn'
 class UnsuitableLifetime(*, key: TokenKey, lifetime: float, advice: str)
     level = 'warning'
     name = 'okta_tokens.unsuitable_lifetime'

@@ -56,6 +56,7 @@ __all__ = [
     "TokenRenewed",
     "TokenRequested",
     "TokenRevoked",
+    "TokenWithdrawn",
     "UnsuitableLifetime",
     "UnusualRequest",
 ]
@@ -281,6 +282,17 @@ class TokenInvalidated(KeyEvent, level="info"):
     """Its `WWW-Authenticate`, without secrets, if the caller passed it."""
     damping: float
     """Seconds for which the provider keeps the replacement, even if it is rejected, too."""
+
+
+class TokenWithdrawn(KeyEvent, level="info"):
+    """The provider dropped a token because another process rejected, revoked or cleared it.
+
+    The processes share a store.
+    """
+
+    damping: float
+    """Seconds for which the provider keeps the replacement, even if it is rejected, too; 0.0 if no
+    API rejected the token."""
 
 
 class InvalidationIgnored(KeyEvent, level="warning"):

@@ -236,7 +236,7 @@ async def test_one_process_fetches_and_the_others_adopt(world: World) -> None:
 
 
 async def test_a_later_process_loads_the_token_with_one_call(world: World) -> None:
-    """A process that finds a fresh token makes one call to the store and no request to Okta."""
+    """A process that finds a fresh token makes one call, and once a minute looks for clearings."""
     async with world.process("one") as one, world.process("two") as two:
         first = await one.fetch()
         world.store.calls.clear()
@@ -247,6 +247,9 @@ async def test_a_later_process_loads_the_token_with_one_call(world: World) -> No
         assert isinstance(first, TokenResponse)
         assert isinstance(response, TokenResponse)
         assert response == replace(first, sent=response.sent, response=None)
+        assert world.store.calls == ["look", "look_at_domain"]
+        world.store.calls.clear()
+        await two.fetch()
         assert world.store.calls == ["look"]
         assert two.endpoint.requests == 0
 

@@ -132,7 +132,7 @@ class MemoryTokenStore(BasicMemoryStore):
         """Whether the server refuses subscriptions."""
         self.failures: dict[object, tuple[SharedFailure, float]] = {}
         self.rejections: dict[object, tuple[SharedRejection, float]] = {}
-        self.clearings: dict[object, tuple[float, float]] = {}
+        self.clearings: dict[tuple[object, object], tuple[float, float]] = {}
         self.subscriptions: set[MemorySubscription] = set()
         """The open subscriptions of all processes."""
 

@@ -177,6 +177,8 @@ class Landing:
         age = self._refresh.refresh_after(lifetime, self._random, response_time)
         refresh_at = response.sent.boot + age
         recovered = None if entry.error is None else _recovered(entry, now)
+        if response.damping:
+            entry.carry_over(response.damping)
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if flight.is_awaited:
             entry.used = USED

@@ -5,7 +5,7 @@ A store makes this cheaper, never worse: what the store cannot do in time happen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -22,16 +22,24 @@ from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
-from okta_tokens._model.store_identity import StoreIdentity, token_identity
+from okta_tokens._model.store_identity import (
+    StoreIdentity,
+    client_identity,
+    part_identity,
+    token_identity,
+)
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock
+from okta_tokens._runtime.clock import Clock, Instant
+from okta_tokens._sharing.fleet_protocol import SharedRejection
 from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
 from okta_tokens._sharing.store_protocol import SharedToken
 from okta_tokens.errors import FetchError
 from okta_tokens.events import Event, TokenNotShared
 
 _MAX_IDENTITIES = 10_000
+_LONGEST_LIFETIME = 86_400.0 + CLOCK_TOLERANCE
+"""Seconds after which no token is valid that was requested before (Okta: at most a day)."""
 
 
 class SharedFetch:
@@ -79,6 +87,11 @@ class SharedFetch:
         # The clients whose tokens are not shared, and about which an event was emitted.
         self._unshared: LRUCache[OktaClient, bool] = LRUCache(_MAX_IDENTITIES)
 
+    @property
+    def reaches_others(self) -> bool:
+        """Whether the store can tell other processes that tokens were cleared."""
+        return self._store.shares_failures
+
     async def fetch(
         self, flight: TokenFlight, entry: Entry
     ) -> tuple[TokenResponse | FetchError, Setback | None]:
@@ -108,6 +121,8 @@ class SharedFetch:
             result = await self._turns.take(turn)
             if result is None:
                 result = await self._run(operation, partial(self._turns.retry, turn))
+            if self._is_outdated(flight.key, result):
+                result = await self._run(operation, partial(self._turns.retry, turn))
             if isinstance(result, TokenResponse):
                 return self._shared(operation, result, turn), None
             if turn.setback is None:
@@ -135,22 +150,73 @@ class SharedFetch:
                 return self._remembered(flight.key, found.response)
         return None
 
-    def discard(self, token: AccessToken) -> None:
-        """Let no process adopt a token any more.
+    def follow(
+        self,
+        on_discarded: Callable[[Entry, float], None],
+        on_cleared: Callable[[TokenKey], None],
+    ) -> None:
+        """Tell what to do when other processes drop tokens.
+
+        Args:
+            on_discarded: Called with the entry of a token that another process discarded, and with
+                the damping, in seconds.
+            on_cleared: Called with a key of a client whose tokens another process cleared;
+                `is_cleared` tells which.
+        """
+        self._reader.on_discarded = on_discarded
+        self._reader.on_cleared = on_cleared
+
+    def is_cleared(self, key: TokenKey, sent: Instant) -> bool:
+        """Tell whether the tokens of a key were cleared everywhere after a request was sent.
+
+        Args:
+            key: The key of the token.
+            sent: When its request was sent.
+        """
+        return self._reader.is_cleared(key, sent)
+
+    async def clear(self, client: OktaClient | None, clients: Iterable[OktaClient]) -> None:
+        """Let all processes drop the tokens of a client, or of all clients of some domains.
+
+        If the store is unavailable, an event has told so, and nothing is cleared.
+
+        Args:
+            client: The client; None for all clients.
+            clients: Clients of the domains.
+        """
+        parts = {part_identity(one): one for one in clients}
+        identity = None if client is None else client_identity(client)
+        for part, one in parts.items():
+            endpoint = self._registry.endpoint(TokenKey(one, frozenset()))
+            await self._store.clear(part, identity, endpoint.server_time(), _LONGEST_LIFETIME)
+        self._reader.forget_clearings()
+
+    def discard(self, token: AccessToken, damping: float | None = None) -> None:
+        """Let no process use a token any more.
 
         This process remembers the token until it expires, and so does the store.
 
         Args:
             token: The token.
+            damping: For how many seconds its replacement is kept if it is rejected too; None if no
+                API rejected the token.
         """
         if token._identity is not None:
             seconds = max(0.0, token.remaining()) + CLOCK_TOLERANCE
-            self._reader.discard(token._identity, token.value, seconds)
+            rejection = None
+            if damping is not None:
+                now = self._registry.endpoint(token.key).server_time()
+                rejection = SharedRejection(damping, now)
+            self._reader.discard(token._identity, token.value, seconds, rejection)
 
     async def _run(
         self, operation: FetchOperation, retry: BeforeRetry[TokenResponse] | None = None
     ) -> TokenResponse | FetchError:
         return await self._registry.endpoint(operation.key).run(operation, retry)
+
+    def _is_outdated(self, key: TokenKey, result: TokenResponse | FetchError) -> bool:
+        """Tell whether another process cleared a token's key after the token was requested."""
+        return isinstance(result, TokenResponse) and self._reader.is_cleared(key, result.sent)
 
     def _shared(
         self, operation: FetchOperation, result: TokenResponse | FetchError, turn: Turn | None
@@ -158,6 +224,7 @@ class SharedFetch:
         """Share the token of a fetch, if it is new, and return the result."""
         if isinstance(result, TokenResponse):
             if not result.adopted:
+                result.damping = 0.0 if turn is None else turn.damping
                 result.identity = self._identity(operation.key, operation.authentication)
                 self._publish(operation.key, result, turn)
             self._remembered(operation.key, result)

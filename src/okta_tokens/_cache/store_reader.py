@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import NamedTuple
 
-from cachetools import TLRUCache
+from cachetools import LRUCache, TLRUCache
 
-from okta_tokens._cache.entry import Entry
+from okta_tokens._cache.entry import MAX_DAMPING, MIN_DAMPING, Entry
 from okta_tokens._cache.shared_failure import CLOCK_TOLERANCE, KnownFailure, known_failure
 from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.scopes import format_scopes
-from okta_tokens._model.store_identity import StoreIdentity
+from okta_tokens._model.store_identity import StoreIdentity, client_identity, domain_identity
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock, current_instant
+from okta_tokens._runtime.clock import Clock, Instant, current_instant
 from okta_tokens._sharing.fleet_protocol import SharedRejection, StoredState
 from okta_tokens._sharing.guarded_store import GuardedStore
 
 _MAX_DISCARDED = 10_000
 """How many rejected tokens this process remembers. Beyond, it forgets the one that it has not seen
 for the longest time, and relies on the store."""
+
+_MAX_CLIENTS = 10_000
+_CLEARINGS_INTERVAL = 60.0
+"""Seconds after which a process looks again whether tokens were cleared, before it adopts one."""
 
 
 class Found(NamedTuple):
@@ -31,10 +37,13 @@ class Found(NamedTuple):
     Args:
         response: The token, if it is good enough.
         failure: The last failure, if a record of it is valid.
+        damping: For how many seconds a new token is kept if it is rejected; 0.0 if no process has
+            just rejected its predecessor.
     """
 
     response: TokenResponse | None
     failure: KnownFailure | None
+    damping: float
 
 
 class StoreReader:
@@ -62,6 +71,14 @@ class StoreReader:
         self._refresh = refresh
         self._retry = retry
         self._registry = registry
+        self.on_discarded: Callable[[Entry, float], None] | None = None
+        """Called with the entry of a token that another process discarded, and its damping."""
+        self.on_cleared: Callable[[TokenKey], None] | None = None
+        """Called with a key of a client after tokens were cleared; see `is_cleared`."""
+        # By half of a domain and client: since when tokens count by Okta's clock, and when this
+        # process looked, in boot time.
+        self._cleared: LRUCache[tuple[StoreIdentity, StoreIdentity], tuple[float, float]]
+        self._cleared = LRUCache(_MAX_CLIENTS)
         # The tokens that are not adopted any more, by digest, each with its end in boot time.
         self._discarded: TLRUCache[bytes, float] = TLRUCache(
             _MAX_DISCARDED, ttu=lambda _digest, end, _now: end, timer=clock.boot_time
@@ -81,12 +98,36 @@ class StoreReader:
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
-        key = flight.key
-        state = await self._store.look(key, identity, entry.token, deadline)
-        return Found(self._token(flight, identity, state), self._failure(key, state))
+        key, held = flight.key, entry.token
+        state = await self._store.look(key, identity, held, deadline)
+        damping = self._damping(key, state)
+        if state.held_is_discarded and held is entry.token and self.on_discarded is not None:
+            self.on_discarded(entry, damping)
+        response = self._token(flight, identity, state)
+        if response is not None:
+            await self._learn_clearings(key, deadline)
+            if self.is_cleared(key, response.sent):
+                response = None
+            else:
+                response.damping = damping
+        return Found(response, self._failure(key, state), damping)
 
-    async def shared_pause(self, key: TokenKey, deadline: float) -> float:
+    def is_cleared(self, key: TokenKey, sent: Instant) -> bool:
+        """Tell whether the tokens of a key were cleared after a request was sent.
+
+        Args:
+            key: The key of the token.
+            sent: When its request was sent.
+        """
+        cleared_at, _ = self._cleared.get(_client_of(key), (-math.inf, 0.0))
+        seconds = self._clock.boot_time() - sent.boot
+        return self._registry.endpoint(key).server_time() - seconds < cleared_at
+
+    async def look_at_domain(self, key: TokenKey, deadline: float) -> float:
         """Return for how many more seconds another process's 429 pauses the domain.
+
+        If another process has cleared tokens of the client since the last look, `on_cleared` is
+        called.
 
         Args:
             key: A key of the half of the domain.
@@ -96,10 +137,28 @@ class StoreReader:
             StoreUnavailableError: If the store fails or times out.
         """
         state = await self._store.look_at_domain(key, deadline)
+        now, client = self._registry.endpoint(key).server_time(), _client_of(key)
+        known, _ = self._cleared.get(client, (-math.inf, 0.0))
+        # A clock that is ahead must not clear the tokens of the future.
+        at = max(known, -math.inf if state.cleared_at is None else min(state.cleared_at, now))
+        self._cleared[client] = at, self._clock.boot_time()
+        if at > known and self.on_cleared is not None:
+            self.on_cleared(key)
         if state.pause is None:
             return 0.0
         seconds, end = state.pause
-        return max(0.0, min(seconds, end - self._registry.endpoint(key).server_time()))
+        return max(0.0, min(seconds, end - now))
+
+    def forget_clearings(self) -> None:
+        """Look again whether tokens were cleared, before a token is adopted."""
+        self._cleared.clear()
+
+    async def _learn_clearings(self, key: TokenKey, deadline: float) -> None:
+        """Look whether tokens were cleared, unless this process has looked within a minute."""
+        _, looked_at = self._cleared.get(_client_of(key), (0.0, -math.inf))
+        is_recent = self._clock.boot_time() - looked_at < _CLEARINGS_INTERVAL
+        if self._store.shares_failures and not is_recent:
+            await self.look_at_domain(key, deadline)
 
     def discard(
         self,
@@ -155,6 +214,14 @@ class StoreReader:
             identity=identity,
         )
 
+    def _damping(self, key: TokenKey, state: StoredState) -> float:
+        """Return for how many seconds the replacement of a rejected token is kept, or 0.0."""
+        rejection = state.rejection
+        if rejection is None:
+            return 0.0
+        age = self._registry.endpoint(key).server_time() - rejection.rejected_at
+        return max(MIN_DAMPING, rejection.damping) if age < MAX_DAMPING else 0.0
+
     def _failure(self, key: TokenKey, state: StoredState) -> KnownFailure | None:
         """Return what the failure in the store means now; None if there is none that is valid."""
         if state.failure is None:
@@ -171,6 +238,10 @@ class StoreReader:
         if failure is None:
             self._store.report_invalid_entry(key)
         return failure
+
+
+def _client_of(key: TokenKey) -> tuple[StoreIdentity, StoreIdentity]:
+    return domain_identity(key), client_identity(key.client)
 
 
 def digest(value: str) -> bytes:

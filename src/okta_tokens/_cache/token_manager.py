@@ -133,6 +133,9 @@ class TokenManager:
             emit=emit,
         )
 
+        if sharing is not None:
+            sharing.follow(self.invalidation.withdraw, self.invalidation.withdraw_cleared)
+
     # What callers get
 
     def deadline(self) -> float:

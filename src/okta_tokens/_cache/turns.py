@@ -58,6 +58,7 @@ class Turn:
         "_counted",
         "attempts",
         "cooldown_end",
+        "damping",
         "entry",
         "failures",
         "flight",
@@ -77,6 +78,8 @@ class Turn:
         """The right to send the request, while this process has it."""
         self.setback: Setback | None = None
         """The shared failure with which the flight ends."""
+        self.damping = 0.0
+        """For how many seconds the token is kept if it is rejected, as its predecessor was."""
         self.failures = 0
         """How many fetches and renewals of all processes failed in a row."""
         self.witnesses: tuple[str, ...] = ()
@@ -185,7 +188,7 @@ class Turns:
         found = await self._look(turn, deadline)
         if found is not None:
             return found
-        pause = await self._reader.shared_pause(key, deadline)
+        pause = await self._reader.look_at_domain(key, deadline)
         self._registry.endpoint(key).pauses.adopt(key, pause)
         give_up, poll = clock.boot_time() + pause + self._patience, _FIRST_POLL
         while True:
@@ -292,6 +295,7 @@ class Turns:
         found = await self._reader.look(turn.flight, turn.entry, turn.identity, deadline)
         if found.response is not None:
             return found.response
+        turn.damping = found.damping
         turn.learn(found.failure, self._clock.boot_time(), self._process)
         turn.setback = self._setback(turn, found)
         return None if turn.setback is None else turn.setback.error

@@ -98,7 +98,16 @@ def domain_identity(key: TokenKey) -> StoreIdentity:
     Args:
         key: A key of the part.
     """
-    return StoreIdentity(key.client.origin, key.authorization_server is None)
+    return part_identity(key.client)
+
+
+def part_identity(client: OktaClient) -> StoreIdentity:
+    """Return the identity of the part of a domain to which a client's authorization server belongs.
+
+    Args:
+        client: The client.
+    """
+    return StoreIdentity(client.origin, client.authorization_server is None)
 
 
 def client_identity(client: OktaClient) -> StoreIdentity:

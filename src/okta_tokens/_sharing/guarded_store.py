@@ -271,6 +271,22 @@ class GuardedStore:
             )
         )
 
+    async def clear(
+        self, domain: StoreIdentity, client: StoreIdentity | None, at: float, seconds: float
+    ) -> None:
+        """Let no process use a token that was requested earlier, if the store can and is available.
+
+        Args:
+            domain: The identity of a half of a domain.
+            client: The identity of a client of it; None for all of them.
+            at: The present moment by Okta's clock, in seconds since the epoch.
+            seconds: How long the store remembers it.
+        """
+        if self._fleet is not None and self._breaker.allows_call():
+            with suppress(StoreUnavailableError):
+                await self._write(self._fleet.clear, domain, client, at, seconds)
+                self._breaker.record_success()
+
     def report_invalid_entry(self, key: TokenKey) -> None:
         """Emit the event that an entry cannot be used, at most once a minute.
 
