@@ -26,6 +26,7 @@ from okta_tokens.events import (
     KeyIdle,
     KeyRecovered,
     LastRenewalFailed,
+    NotificationsRefused,
     PlainHttpUsed,
     ProviderClosed,
     ProviderFailed,
@@ -180,6 +181,11 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     ),
     (KeyRecovered(key=KEY, failures=4, seconds=75.0), "info", "key_recovered"),
     (KeyIdle(key=KEY), "debug", "key_idle"),
+    (
+        NotificationsRefused(host="cache:6379", advice="give the rights"),
+        "warning",
+        "notifications_refused",
+    ),
     (TokenRevoked(key=KEY), "info", "token_revoked"),
     (TokenWithdrawn(key=KEY, damping=10.0), "info", "token_withdrawn"),
     (UnusualRequest(key=KEY, advice="check the scope"), "warning", "unusual_request"),
@@ -381,7 +387,8 @@ def test_events_about_a_key() -> None:
 
     assert others == {
         *("ClockDiffers", "PlainHttpUsed", "ProviderClosed", "ProviderFailed", "ProviderStarted"),
-        *("RequestsPaused", "StoreFailed", "StoreRecovered", "StoreWithoutTls"),
+        *("NotificationsRefused", "RequestsPaused"),
+        *("StoreFailed", "StoreRecovered", "StoreWithoutTls"),
     }
 
 

@@ -82,6 +82,7 @@ LOADED_LATER = {
     "okta_tokens._auth.client_assertion": "only `ClientSecretJWT` and `PrivateKeyJWT` need it",
     "okta_tokens._auth.key_forms": "only the text of a key needs it",
     "okta_tokens._auth.keys": "it needs an extra",
+    "okta_tokens._cache.hints": "only a provider with a store needs it",
     "okta_tokens._cache.shared_failure": "only a provider with a store needs it",
     "okta_tokens._cache.shared_fetch": "only a provider with a store needs it",
     "okta_tokens._cache.store_reader": "only a provider with a store needs it",
@@ -93,6 +94,7 @@ LOADED_LATER = {
     "okta_tokens._sharing.circuit_breaker": "only a provider with a store needs it",
     "okta_tokens._sharing.fleet_protocol": "only a provider with a store needs it",
     "okta_tokens._sharing.guarded_store": "only a provider with a store needs it",
+    "okta_tokens._sharing.notifications": "only a provider with a store needs it",
     "okta_tokens.sandbox._keys": "it needs an extra",
 }
 """Modules that are imported when they are first needed, each with the reason."""

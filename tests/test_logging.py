@@ -99,6 +99,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "ProviderStarted": {},
     "KeyIdle": KEY_FIELDS,
     "TokenRevoked": KEY_FIELDS,
+    "NotificationsRefused": {"host": "cache:6379", "advice": "give the rights"},
     "TokenWithdrawn": KEY_FIELDS | {"damping": 10.0},
     "UnusualRequest": KEY_FIELDS | {"advice": "check the scope"},
     "KeyForgotten": KEY_FIELDS,

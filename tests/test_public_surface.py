@@ -262,6 +262,9 @@ class LastRenewalFailed(*, key: TokenKey, reason: Reason, waited: float,
         after: float | None, adopted: bool)
     level = 'error'
     name = 'okta_tokens.last_renewal_failed'
+class NotificationsRefused(*, host: str | None, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.notifications_refused'
 protocol Observer
     def __call__(self, event: Event, /) -> None
 class PlainHttpUsed(*, origin: str)

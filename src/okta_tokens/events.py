@@ -31,6 +31,7 @@ __all__ = [
     "KeyIdle",
     "KeyRecovered",
     "LastRenewalFailed",
+    "NotificationsRefused",
     "Observer",
     "PlainHttpUsed",
     "ProviderClosed",
@@ -475,6 +476,19 @@ class StoreWithoutTls(Event, level="warning"):
 
     host: str
     """The host of the store."""
+    advice: str
+    """What is wrong, what it costs, and what to change."""
+
+
+class NotificationsRefused(Event, level="warning"):
+    """The shared store works, but refuses to notify this process of what others do.
+
+    The process looks into the store again and again while it waits for another one, and learns that
+    another one rejected a token when it next looks. There is one such event for each provider.
+    """
+
+    host: str | None
+    """The store's server, if the store names it."""
     advice: str
     """What is wrong, what it costs, and what to change."""
 

@@ -7,7 +7,6 @@ import pytest
 
 from benchmarks import __main__ as command
 from okta_tokens._cache.store_reader import StoreReader
-from okta_tokens._endpoint.token_request import TokenFlight
 
 SHORT = ["simulate-fleet", "--processes", "20", "--hours", "24", "--seed", "5"]
 
@@ -35,8 +34,8 @@ def test_a_fleet_that_does_not_adopt_is_noticed(
     """If a fetch for a caller does not adopt shared tokens, some errors are avoidable."""
     token = StoreReader._token
 
-    def for_renewals_only(self: StoreReader, flight: TokenFlight, *rest: Any) -> object:  # noqa: ANN401 - passed on
-        return None if flight.wanted else token(self, flight, *rest)
+    def for_renewals_only(self: StoreReader, *rest: Any, wanted: bool) -> object:  # noqa: ANN401 - passed on
+        return None if wanted else token(self, *rest, wanted=wanted)
 
     monkeypatch.setattr(StoreReader, "_token", for_renewals_only)
 

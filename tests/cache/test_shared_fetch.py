@@ -171,6 +171,11 @@ class World:
     clock: ManualClock
     store: BasicMemoryStore
 
+    def without_notifications(self) -> None:
+        """Let the store send no notifications."""
+        assert isinstance(self.store, MemoryTokenStore)
+        self.store.notifies = False
+
     @asynccontextmanager
     async def process(self, name: str = "one", draw: float = 0.5) -> AsyncIterator[Process]:
         """Run a process in which every draw from the unit interval is the same."""
@@ -247,7 +252,7 @@ async def test_a_later_process_loads_the_token_with_one_call(world: World) -> No
         assert isinstance(first, TokenResponse)
         assert isinstance(response, TokenResponse)
         assert response == replace(first, sent=response.sent, response=None)
-        assert world.store.calls == ["look", "look_at_domain"]
+        assert world.store.calls == ["look", "look_at_domain", "subscribe"]
         world.store.calls.clear()
         await two.fetch()
         assert world.store.calls == ["look"]
@@ -498,6 +503,7 @@ async def test_a_waiting_process_polls_more_and_more_slowly(
     world: World, draw: float, gaps: list[float]
 ) -> None:
     """The time between two polls doubles from 20 ms up to 250 ms, less a random part."""
+    world.without_notifications()
     async with world.process(draw=draw) as one:
         await world.store.acquire(identity_of(KEY), 1)
         instants = []
@@ -745,6 +751,7 @@ async def test_an_unreadable_entry_is_replaced(world: World) -> None:
 
 async def test_a_store_that_fails_during_the_wait_ends_the_wait(world: World) -> None:
     """A process that waits for another one requests a token as soon as the store fails."""
+    world.without_notifications()
     async with world.process() as one:
         await world.store.acquire(identity_of(KEY), math.inf)
         fetching = one.begin()
@@ -758,6 +765,7 @@ async def test_a_store_that_fails_during_the_wait_ends_the_wait(world: World) ->
 
 async def test_each_poll_has_one_timeout(world: World) -> None:
     """The calls of each poll share one timeout."""
+    world.without_notifications()
     async with world.process(draw=0.0) as one:
         await world.store.acquire(identity_of(KEY), math.inf)
         fetching = one.begin()

@@ -162,6 +162,23 @@ async def test_no_process_keeps_or_adopts_a_token_that_was_cleared_everywhere(
 
 
 @in_virtual_time
+async def test_a_token_that_was_requested_after_the_clearing_is_kept(world: World) -> None:
+    """A process that learns late of a clearing drops only the tokens from before."""
+    memory(world).notifies = False
+    async with world.fleet(2) as (one, two):
+        await same_token(one, two)
+        await asyncio.sleep(10)
+        await one.provider.clear(one.client, everywhere=True)
+        await asyncio.sleep(10)
+        new = await two.source("orders:write").refresh()
+        await asyncio.sleep(60)
+        await two.get("orders:read orders:write")
+
+        assert two.source().peek() is None
+        assert two.source("orders:write").peek() == new
+
+
+@in_virtual_time
 async def test_all_clients_of_the_known_domains_are_cleared(world: World) -> None:
     """Without a client, `clear` concerns every client of the parts of domains with keys."""
     async with world.fleet(2) as (one, late):

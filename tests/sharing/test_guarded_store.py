@@ -290,6 +290,22 @@ async def test_a_store_without_the_optional_parts_does_what_it_can() -> None:
         assert await here.guard.look(KEY, ID, None, here.guard.call_deadline()) == StoredState()
 
 
+async def test_a_clearing_is_written_if_the_store_can_and_is_available() -> None:
+    """Clearing waits for the store; during a break, and without the optional part, it does not."""
+    domain = domain_identity(KEY)
+    async with guarded(MemoryTokenStore) as here:
+        await here.guard.clear(domain, None, 5.0, 100.0)
+        here.store.error = ConnectionError()
+        await here.guard.clear(domain, ID, 5.0, 100.0)
+        await here.guard.clear(domain, ID, 5.0, 100.0)
+        assert here.store.calls == ["clear", "clear"]
+        assert isinstance(here.store, MemoryTokenStore)
+        assert here.store.clearings == {(domain, None): (5.0, here.clock.boot + 100)}
+    async with guarded() as here:
+        await here.guard.clear(domain, None, 5.0, 100.0)
+        assert here.store.calls == []
+
+
 # Background calls
 
 

@@ -117,8 +117,8 @@ class BasicMemoryStore:
         return self._clock.boot_time()
 
 
-class MemoryTokenStore(BasicMemoryStore):
-    """A store in this process that also has the optional parts.
+class NotifyingMemoryStore(BasicMemoryStore):
+    """A store in this process that also notifies.
 
     Args:
         clock: The clock of the store.
@@ -130,11 +130,61 @@ class MemoryTokenStore(BasicMemoryStore):
         """Whether `subscribe` returns a subscription."""
         self.refuses_subscriptions = False
         """Whether the server refuses subscriptions."""
+        self.subscriptions: set[MemorySubscription] = set()
+        """The open subscriptions of all processes."""
+
+    async def save(self, identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
+        """See `TokenStore`."""
+        await super().save(identity, token, seconds)
+        self.notify(identity)
+
+    async def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
+        """See `TokenStore`."""
+        try:
+            await super().discard(identity, value, seconds)
+        finally:
+            self.notify(identity)
+
+    async def release(self, identity: StoreIdentity, lease: str) -> None:
+        """See `TokenStore`."""
+        await super().release(identity, lease)
+        self.notify(identity)
+
+    async def subscribe(self, *identities: StoreIdentity) -> MemorySubscription | None:
+        """See `NotifyingStore`."""
+        await self._now("subscribe")
+        if self.refuses_subscriptions:
+            raise NotificationsRefusedError
+        if not self.notifies:
+            return None
+        subscription = MemorySubscription(self)
+        self.subscriptions.add(subscription)
+        await subscription.add(*identities)
+        return subscription
+
+    def notify(self, identity: StoreIdentity) -> None:
+        """Notify the processes that something about an identity changed."""
+        for subscription in self.subscriptions:
+            subscription.notify(identity)
+
+    def disconnect(self) -> None:
+        """Break the connections of all subscriptions."""
+        for subscription in [*self.subscriptions]:
+            subscription.disconnect()
+
+
+class MemoryTokenStore(NotifyingMemoryStore):
+    """A store in this process with both optional parts.
+
+    Args:
+        clock: The clock of the store.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
         self.failures: dict[object, tuple[SharedFailure, float]] = {}
         self.rejections: dict[object, tuple[SharedRejection, float]] = {}
         self.clearings: dict[tuple[object, object], tuple[float, float]] = {}
-        self.subscriptions: set[MemorySubscription] = set()
-        """The open subscriptions of all processes."""
 
     async def look(self, identity: StoreIdentity, held: str | None) -> StoredState:
         """See `FleetStore`."""
@@ -207,28 +257,6 @@ class MemoryTokenStore(BasicMemoryStore):
             self.clearings[domain, client] = at, now + seconds
         self.notify(domain)
 
-    async def subscribe(self, *identities: StoreIdentity) -> MemorySubscription | None:
-        """See `NotifyingStore`."""
-        await self._now("subscribe")
-        if self.refuses_subscriptions:
-            raise NotificationsRefusedError
-        if not self.notifies:
-            return None
-        subscription = MemorySubscription(self)
-        self.subscriptions.add(subscription)
-        await subscription.add(*identities)
-        return subscription
-
-    def notify(self, identity: StoreIdentity) -> None:
-        """Notify the processes that something about an identity changed."""
-        for subscription in self.subscriptions:
-            subscription.notify(identity)
-
-    def disconnect(self) -> None:
-        """Break the connections of all subscriptions."""
-        for subscription in [*self.subscriptions]:
-            subscription.disconnect()
-
 
 class MemorySubscription:
     """A subscription to a store in memory.
@@ -237,7 +265,7 @@ class MemorySubscription:
         store: The store.
     """
 
-    def __init__(self, store: MemoryTokenStore) -> None:
+    def __init__(self, store: NotifyingMemoryStore) -> None:
         self._store = store
         self.identities: set[StoreIdentity] = set()
         """The identities whose notifications arrive."""

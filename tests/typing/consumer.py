@@ -81,6 +81,7 @@ from okta_tokens.events import (
     KeyIdle,
     KeyRecovered,
     LastRenewalFailed,
+    NotificationsRefused,
     Observer,
     PlainHttpUsed,
     ProviderClosed,
@@ -106,11 +107,25 @@ from okta_tokens.events import (
     TokenRenewed,
     TokenRequested,
     TokenRevoked,
+    TokenWithdrawn,
     UnsuitableLifetime,
     UnusualRequest,
 )
 from okta_tokens.sandbox import DEFAULT_CLIENT, Fault, ReceivedRequest, Sandbox, SandboxClient
-from okta_tokens.stores import SharedToken, StoreIdentity, TokenStore, UnreadableEntry
+from okta_tokens.stores import (
+    DomainState,
+    FleetStore,
+    NotificationsRefusedError,
+    NotifyingStore,
+    SharedFailure,
+    SharedRejection,
+    SharedToken,
+    StoredState,
+    StoreIdentity,
+    Subscription,
+    TokenStore,
+    UnreadableEntry,
+)
 from okta_tokens.stores.redis import RedisTokenStore, generate_key
 from okta_tokens.telemetry import OpenTelemetryObserver
 
@@ -190,6 +205,61 @@ class MemoryStore:
     async def paused(self, identity: StoreIdentity) -> tuple[float, float] | None:
         """Know of no pause."""
         return None
+
+
+class FleetMemory(MemoryStore):
+    """A store that also shares failures, rejections and clearings, and refuses to notify."""
+
+    async def look(self, identity: StoreIdentity, held: str | None) -> StoredState:
+        """Return the token."""
+        token, seconds = await self.load(identity) or (None, 0.0)
+        return StoredState(token, seconds, held_is_discarded=held is None)
+
+    async def settle(
+        self,
+        identity: StoreIdentity,
+        outcome: SharedToken | SharedFailure,
+        seconds: float,
+        lease: str | None,
+    ) -> None:
+        """Keep the token, and print the failure."""
+        if isinstance(outcome, SharedToken):
+            await self.save(identity, outcome, seconds)
+        else:
+            assert_type(outcome.facts, Mapping[str, str | int | bool | None])
+            print(outcome.kind, outcome.message, outcome.until - outcome.failed_at)
+
+    async def extend(self, identity: StoreIdentity, lease: str, seconds: float) -> None:
+        """Do nothing: a lease has no end."""
+
+    async def reject(
+        self,
+        identity: StoreIdentity,
+        value: str,
+        seconds: float,
+        rejection: SharedRejection | None,
+    ) -> None:
+        """Remove the token."""
+        assert_type(None if rejection is None else rejection.damping, float | None)
+        await self.discard(identity, value, seconds)
+
+    async def look_at_domain(self, domain: StoreIdentity, client: StoreIdentity) -> DomainState:
+        """Return that nothing is known."""
+        return DomainState(pause=None, cleared_at=None)
+
+    async def clear(
+        self, domain: StoreIdentity, client: StoreIdentity | None, at: float, seconds: float
+    ) -> None:
+        """Forget everything."""
+        self.tokens.clear()
+
+    async def subscribe(self, *identities: StoreIdentity) -> Subscription | None:
+        """Refuse."""
+        raise NotificationsRefusedError(len(identities))
+
+
+FLEET: FleetStore = FleetMemory()
+NOTIFYING: NotifyingStore = FleetMemory()
 
 
 mutual_tls: ClientAuthentication = MutualTls()
@@ -358,7 +428,7 @@ KINDS: tuple[type[Event], ...] = (
     *(ProviderStarted, RenewalAdopted, RenewalPostponed, RenewalScheduled, ScopesNotGranted),
     *(SlowCallable, SlowResponses, StoreEntryIgnored, StoreRecovered, StoreWithoutTls),
     *(TokenNotShared, TokenRenewed, TokenRequested, TokenRevoked, UnsuitableLifetime),
-    UnusualRequest,
+    *(NotificationsRefused, TokenWithdrawn, UnusualRequest),
 )
 
 

@@ -5,7 +5,7 @@ A store makes this cheaper, never worse: what the store cannot do in time happen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -33,6 +33,7 @@ from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.clock import Clock, Instant
 from okta_tokens._sharing.fleet_protocol import SharedRejection
 from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
+from okta_tokens._sharing.notifications import Notifications
 from okta_tokens._sharing.store_protocol import SharedToken
 from okta_tokens.errors import FetchError
 from okta_tokens.events import Event, TokenNotShared
@@ -84,6 +85,7 @@ class SharedFetch:
         )
         # The identity of the last token of a key.
         self._last_identities: LRUCache[TokenKey, StoreIdentity] = LRUCache(_MAX_IDENTITIES)
+        self._keys: LRUCache[StoreIdentity, set[TokenKey]] = LRUCache(_MAX_IDENTITIES)
         # The clients whose tokens are not shared, and about which an event was emitted.
         self._unshared: LRUCache[OktaClient, bool] = LRUCache(_MAX_IDENTITIES)
 
@@ -146,7 +148,7 @@ class SharedFetch:
         if self._store.allows_call() and (identity := await self._identify(FetchOperation(flight))):
             deadline = self._store.call_deadline()
             with suppress(StoreUnavailableError):
-                found = await self._reader.look(flight, entry, identity, deadline)
+                found = await self._reader.look(entry, identity, deadline, wanted=flight.wanted)
                 return self._remembered(flight.key, found.response)
         return None
 
@@ -233,8 +235,60 @@ class SharedFetch:
     def _remembered(self, key: TokenKey, response: TokenResponse | None) -> TokenResponse | None:
         """Remember the identity of a token, and return the token."""
         if response is not None and response.identity is not None:
-            self._last_identities[key] = response.identity
+            identity = self._last_identities[key] = response.identity
+            self._keys.setdefault(identity, set()).add(key)
+            if self.notifications.wants(identity):
+                part, until = part_identity(key.client), self._store.call_deadline()
+                watching = self.notifications.watch(identity, part, until=until)
+                self._store.run_in_background(watching)
         return response
+
+    # After a notification
+
+    @property
+    def notifications(self) -> Notifications:
+        """The notifications of the store."""
+        return self._store.notifications
+
+    def keys_of(self, identity: StoreIdentity) -> Collection[TokenKey]:
+        """Return the keys whose last token had an identity.
+
+        Args:
+            identity: The identity.
+        """
+        return self._keys.get(identity, ())
+
+    def look_in_background(self, look: Coroutine[object, object, None]) -> None:
+        """Run a look in the background.
+
+        Args:
+            look: The coroutine.
+        """
+        self._store.run_in_background(look)
+
+    async def look(self, entry: Entry, identity: StoreIdentity) -> TokenResponse | None:
+        """Return the token in the store if it is fresh; drop the held one if it was discarded.
+
+        Args:
+            entry: The entry of a key.
+            identity: The identity of its token.
+        """
+        if self._store.allows_call():
+            deadline = self._store.call_deadline()
+            with suppress(StoreUnavailableError):
+                found = await self._reader.look(entry, identity, deadline, wanted=False)
+                return found.response
+        return None
+
+    async def look_at_domain(self, key: TokenKey) -> None:
+        """Drop the tokens of a client that another process cleared.
+
+        Args:
+            key: A key of the client.
+        """
+        if self._store.allows_call():
+            with suppress(StoreUnavailableError):
+                await self._reader.look_at_domain(key, self._store.call_deadline())
 
     async def _identify(self, operation: FetchOperation) -> StoreIdentity | None:
         """Return the identity of the token that an operation fetches, or None.

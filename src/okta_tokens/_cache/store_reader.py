@@ -12,7 +12,6 @@ from cachetools import LRUCache, TLRUCache
 from okta_tokens._cache.entry import MAX_DAMPING, MIN_DAMPING, Entry
 from okta_tokens._cache.shared_failure import CLOCK_TOLERANCE, KnownFailure, known_failure
 from okta_tokens._endpoint.registry import EndpointRegistry
-from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import RefreshPolicy, RetryPolicy
 from okta_tokens._model.scopes import format_scopes
@@ -85,25 +84,25 @@ class StoreReader:
         )
 
     async def look(
-        self, flight: TokenFlight, entry: Entry, identity: StoreIdentity, deadline: float
+        self, entry: Entry, identity: StoreIdentity, deadline: float, *, wanted: bool
     ) -> Found:
         """Return the token in the store if it is good enough, and the last failure.
 
         Args:
-            flight: The flight that needs a token.
-            entry: The entry of its key.
-            identity: The identity of the token.
+            entry: The entry of a key.
+            identity: The identity of its token.
             deadline: When to give up, in seconds of boot time.
+            wanted: Whether a caller waits for a token.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
-        key, held = flight.key, entry.token
+        key, held = entry.key, entry.token
         state = await self._store.look(key, identity, held, deadline)
         damping = self._damping(key, state)
         if state.held_is_discarded and held is entry.token and self.on_discarded is not None:
             self.on_discarded(entry, damping)
-        response = self._token(flight, identity, state)
+        response = self._token(key, identity, state, wanted=wanted)
         if response is not None:
             await self._learn_clearings(key, deadline)
             if self.is_cleared(key, response.sent):
@@ -179,7 +178,7 @@ class StoreReader:
         self._store.reject(identity, value, seconds, rejection)
 
     def _token(
-        self, flight: TokenFlight, identity: StoreIdentity, state: StoredState
+        self, key: TokenKey, identity: StoreIdentity, state: StoredState, *, wanted: bool
     ) -> TokenResponse | None:
         """Return the token in the store if it is good enough.
 
@@ -189,7 +188,7 @@ class StoreReader:
         The remaining life is the least of three: by the store's clock, by the process that saved
         the token, and by this machine's clock corrected by what it knows of Okta's.
         """
-        key, token, seconds = flight.key, state.token, state.seconds
+        token, seconds = state.token, state.seconds
         if token is None:
             return None
         if digest(token.value) in self._discarded:
@@ -200,7 +199,7 @@ class StoreReader:
             return None
         left = token.expires_at - self._registry.endpoint(key).server_time()
         policy = self._refresh
-        least = (policy.leeway if flight.wanted else policy.lead)(token.lifetime)
+        least = (policy.leeway if wanted else policy.lead)(token.lifetime)
         if not (least < seconds and least < left):
             return None
         remaining = min(seconds, token.lifetime, left)

@@ -134,7 +134,20 @@ class TokenManager:
         )
 
         if sharing is not None:
+            # Most programs have no store, and do not load what serves one.
+            from okta_tokens._cache.hints import Hints  # noqa: PLC0415
+
             sharing.follow(self.invalidation.withdraw, self.invalidation.withdraw_cleared)
+            hints = Hints(
+                self.entries,
+                self.flights,
+                self._landing,
+                sharing,
+                clock=clock,
+                schedule=schedule,
+                random=random,
+            )
+            sharing.notifications.on_hint = hints.receive
 
     # What callers get
 

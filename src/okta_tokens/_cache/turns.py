@@ -26,7 +26,7 @@ from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_request import TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
-from okta_tokens._model.store_identity import StoreIdentity
+from okta_tokens._model.store_identity import StoreIdentity, part_identity
 from okta_tokens._runtime.clock import Clock, current_instant
 from okta_tokens._sharing.fleet_protocol import SharedFailure
 from okta_tokens._sharing.guarded_store import GuardedStore, Lease, StoreUnavailableError
@@ -34,6 +34,8 @@ from okta_tokens.errors import FetchError, RateLimitedError
 
 _FIRST_POLL, _MAX_POLL = 0.02, 0.25
 """Seconds between two reads of the store while another process fetches the token."""
+_SLOW_POLL = 2.0
+"""Likewise, if the store sends notifications."""
 
 _PRECEDENCE = 0.3
 """Seconds for which a process that has failed lets others take the next turn: until each has looked
@@ -190,7 +192,10 @@ class Turns:
             return found
         pause = await self._reader.look_at_domain(key, deadline)
         self._registry.endpoint(key).pauses.adopt(key, pause)
+        news, half = store.notifications, (clock.boot_time() + deadline) / 2
+        await news.watch(turn.identity, part_identity(key.client), until=half)
         give_up, poll = clock.boot_time() + pause + self._patience, _FIRST_POLL
+        count = news.count(turn.identity)
         while True:
             if clock.boot_time() >= turn.yields_until:
                 turn.lease = await store.acquire(turn.identity, store.lease + pause, deadline)
@@ -200,9 +205,14 @@ class Turns:
                 return await self._look(turn, deadline)
             if clock.boot_time() >= give_up:
                 return None
-            await clock.sleep_until(clock.boot_time() + poll * (1 + self._random()) / 2)
-            poll = min(2 * poll, _MAX_POLL)
-            deadline = store.call_deadline()
+            # A holder that dies sends no notification.
+            longest = _SLOW_POLL if news.is_live(turn.identity) else poll
+            poll, now = min(2 * poll, _MAX_POLL), clock.boot_time()
+            until = min(now + longest * (1 + self._random()) / 2, give_up)
+            if now < turn.yields_until:
+                until = min(until, turn.yields_until)
+            await news.wait(turn.identity, count, until)
+            count, deadline = news.count(turn.identity), store.call_deadline()
             found = await self._look(turn, deadline)
             if found is not None:
                 return found
@@ -292,7 +302,8 @@ class Turns:
 
     async def _look(self, turn: Turn, deadline: float) -> TokenResponse | FetchError | None:
         """Return the token or the failure with which another process ends this flight, or None."""
-        found = await self._reader.look(turn.flight, turn.entry, turn.identity, deadline)
+        wanted = turn.flight.wanted
+        found = await self._reader.look(turn.entry, turn.identity, deadline, wanted=wanted)
         if found.response is not None:
             return found.response
         turn.damping = found.damping

@@ -214,7 +214,12 @@ class NotificationsRefusedError(Exception):
 
 @runtime_checkable
 class NotifyingStore(TokenStore, Protocol):
-    """A store that notifies processes. Without this part they read the store again and again."""
+    """A store that notifies processes. Without this part they read the store again and again.
+
+    After `save`, `discard` and `release`, and after `settle`, `reject` and `clear` of a
+    `FleetStore`, the store notifies all processes that subscribed to the identity, perhaps also the
+    one that called the method.
+    """
 
     async def subscribe(self, *identities: StoreIdentity) -> Subscription | None:
         """Open a connection for notifications, and begin to receive those of identities.

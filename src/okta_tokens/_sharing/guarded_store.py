@@ -21,10 +21,12 @@ from okta_tokens._sharing.circuit_breaker import CircuitBreaker
 from okta_tokens._sharing.fleet_protocol import (
     DomainState,
     FleetStore,
+    NotifyingStore,
     SharedFailure,
     SharedRejection,
     StoredState,
 )
+from okta_tokens._sharing.notifications import Notifications
 from okta_tokens._sharing.store_protocol import SharedToken, TokenStore, UnreadableEntry
 from okta_tokens.events import Event, StoreEntryIgnored, StoreWithoutTls
 
@@ -90,12 +92,25 @@ class GuardedStore:
         emit: Callable[[Event], None],
     ) -> None:
         self._store = store
-        self._fleet: FleetStore | None = _fleet_part(store)
+        self._fleet: FleetStore | None = _part(
+            lambda: store if isinstance(store, FleetStore) else None
+        )
         self._schedule = schedule
         self._calls = Calls(schedule)
         self._clock = clock
         self._emit = emit
-        self._breaker = CircuitBreaker(clock, random, emit, _text_of(store, "host"))
+        host = _text_of(store, "host")
+        self._breaker = CircuitBreaker(clock, random, emit, host)
+        self.notifications: Notifications = Notifications(
+            _part(lambda: store if isinstance(store, NotifyingStore) else None),
+            self._calls,
+            timeout=lambda: store.timeout,
+            host=host,
+            clock=clock,
+            schedule=schedule,
+            random=random,
+            emit=emit,
+        )
         self._reported_at = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -210,6 +225,7 @@ class GuardedStore:
             lease: What `acquire` returned.
         """
         self._schedule.cancel(lease)
+        self.notifications.expect(lease.identity)
         self._in_background(self._write(self._store.release, lease.identity, lease.id))
 
     def settle(
@@ -231,6 +247,7 @@ class GuardedStore:
         """
         if lease is not None:
             self._schedule.cancel(lease)
+        self.notifications.expect(identity)
         self._in_background(self._settle(identity, outcome, seconds, lease))
 
     def publish_pause(self, key: TokenKey, seconds: float, *, until: float) -> None:
@@ -260,6 +277,7 @@ class GuardedStore:
                 rejected it. Not every store can share it.
         """
         fleet, store = self._fleet, self._store
+        self.notifications.expect(identity)
         # No argument of the calls below is the value: a cancellation passes their frames.
         self._in_background(
             self._write(
@@ -300,6 +318,7 @@ class GuardedStore:
 
     async def aclose(self) -> None:
         """Wait for background calls, for as long as one call may take; then cancel them."""
+        await self.notifications.aclose()
         if self._background:
             await asyncio.wait(self._background, timeout=self._store.timeout)
         while self._background:
@@ -362,7 +381,16 @@ class GuardedStore:
         if self._loop is None or not self._breaker.allows_call():
             work.close()
             return
-        task = self._loop.create_task(self._run_quietly(work), context=Context())
+        self.run_in_background(self._run_quietly(work))
+
+    def run_in_background(self, work: Coroutine[object, object, None]) -> None:
+        """Run something in a context of its own, until the provider is closed.
+
+        Args:
+            work: What to run; it raises no error.
+        """
+        assert self._loop is not None  # noqa: S101 - narrows the type
+        task = self._loop.create_task(work, context=Context())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -372,9 +400,9 @@ class GuardedStore:
             self._breaker.record_success()
 
 
-def _fleet_part(store: TokenStore) -> FleetStore | None:
-    """Return a store if it has the optional part; to find out runs code of the user's."""
-    return checked(lambda: store if isinstance(store, FleetStore) else None, None)
+def _part(find: Callable[[], T | None]) -> T | None:
+    """Return a store if it has an optional part; to find out runs code of the user's."""
+    return checked(find, None)
 
 
 def _text_of(store: TokenStore, attribute: str) -> str | None:
