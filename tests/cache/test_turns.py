@@ -239,7 +239,7 @@ async def test_three_processes_convince_the_fleet(world: World) -> None:
         assert {type(error) for error in errors} == {TransportError}
         assert len(world.sent) == 3 + 5 * 2
         assert world.sent[-1] - world.sent[0] > sum((0.25, 0.5, 1, 2, 4)) / 2
-        assert sum(process.seen(FetchFailed)[0].adopted for process in fleet) == 9
+        assert sum(process.seen(FetchFailed)[0].adopted for process in fleet) >= 8
         await errors_of(fleet)
         assert len(world.sent) == 13
 
