@@ -164,12 +164,12 @@ class Store(MemoryTokenStore):
         self.timeout = 0.5
         self.commands: Counter[str] = Counter()
         """The number of calls of each method."""
-        self.breakdowns = _periods(chance, 4, 3_600, day)
+        self.outages = _periods(chance, 4, 3_600, day)
         self.silences = _periods(chance, 2, 1_800, day)
 
     def works(self, now: float) -> bool:
         """Tell whether the store has worked for a minute, so that no circuit breaker is open."""
-        periods = (*self.breakdowns, *self.silences)
+        periods = (*self.outages, *self.silences)
         return not any(period.begin <= now < period.end + 60 for period in periods)
 
     def holds(self, now: float) -> bool:
@@ -182,7 +182,7 @@ class Store(MemoryTokenStore):
         now = self._clock.boot_time()
         if any(period.covers(now) for period in self.silences):
             await asyncio.get_running_loop().create_future()
-        if any(period.covers(now) for period in self.breakdowns):
+        if any(period.covers(now) for period in self.outages):
             raise ConnectionError(call)
         return now
 

@@ -94,7 +94,7 @@ class _Simulation:
         self.outcome = Outcome()
         self.okta = _CountingOkta(self.loop, self.chance, day, self.outcome)
         self.store = Store(self.loop, self.chance, day.seconds)
-        self.store.breakdowns = self.store.silences = []
+        self.store.outages = self.store.silences = []
         self.clock_error = MAX_CLOCK_ERROR if clock_errors else 0.0
 
     async def fleet(self, processes: int) -> Outcome:
