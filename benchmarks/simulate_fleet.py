@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from random import Random
-from typing import cast
+from typing import Literal, cast
 
 import aiohttp
 from multidict import CIMultiDict
@@ -32,6 +32,12 @@ from tests.simulation.machine import NEW_YEAR, VirtualLoop
 from tests.simulation.machine import run as run_virtually
 from tests.stores.support import MemoryTokenStore
 
+Fault = Literal["refused", "unavailable", "wrong secret"]
+_REFUSALS: Mapping[Fault, tuple[int, dict[str, str]]] = {
+    "unavailable": (503, {"errorCode": "E0000009", "errorSummary": "Internal Server Error"}),
+    "wrong secret": (401, {"error": "invalid_client", "error_description": "Invalid secret."}),
+}
+
 LIFETIME = 3_600
 DAY = 86_400.0
 _MAX_CLOCK_ERROR = 120.0
@@ -41,19 +47,20 @@ DEPLOYMENTS = 3
 
 
 @dataclass
-class _Period:
+class Period:
     """A period of virtual time, in seconds."""
 
     begin: float
     end: float
 
     def covers(self, now: float) -> bool:
+        """Tell whether a moment is in the period."""
         return self.begin <= now < self.end
 
 
-def _periods(chance: Random, number: int, longest: float, day: float) -> list[_Period]:
+def _periods(chance: Random, number: int, longest: float, day: float) -> list[Period]:
     begins = [chance.uniform(0, day) for _ in range(number)]
-    return [_Period(begin, begin + chance.uniform(1, longest)) for begin in begins]
+    return [Period(begin, begin + chance.uniform(1, longest)) for begin in begins]
 
 
 class Okta:
@@ -63,6 +70,9 @@ class Okta:
         self._loop = loop
         self._chance = chance
         self.outages = _periods(chance, 6, 2_400, day)
+        self.fault: Fault = "refused"
+        """What happens to a request during an outage."""
+        self.lifetime = LIFETIME
         self.requests = 0
         self.issued: dict[str, float] = {}
         """The expiry of each token, in seconds of virtual time."""
@@ -75,46 +85,57 @@ class Okta:
         """Return a request as a context manager, as aiohttp does."""
         return _Exchange(self)
 
-    async def respond(self) -> _Response:
+    async def respond(self) -> Response:
         """Return a token response after the latency, or fail during an outage."""
         self.requests += 1
         await asyncio.sleep(0.03 + self._chance.expovariate(10))
+        return self.response(f"token-{self.requests}")
+
+    def response(self, value: str) -> Response:
+        """Return a response with a token, or fail during an outage, without waiting."""
         now = self._loop.time()
+        date = formatdate(NEW_YEAR + now, usegmt=True)
         if any(outage.covers(now) for outage in self.outages):
-            raise aiohttp.ClientOSError(111, "refused")
-        value = f"token-{self.requests}"
-        self.issued[value] = now + LIFETIME
+            if self.fault == "refused":
+                raise aiohttp.ClientOSError(111, "refused")
+            status, error = _REFUSALS[self.fault]
+            return Response(json.dumps(error).encode(), date, status)
+        self.issued[value] = now + self.lifetime
         body = {
             "access_token": value,
             "token_type": "Bearer",
-            "expires_in": LIFETIME,
+            "expires_in": self.lifetime,
             "scope": "orders:read",
         }
-        return _Response(json.dumps(body).encode(), formatdate(NEW_YEAR + now, usegmt=True))
+        return Response(json.dumps(body).encode(), date)
 
 
 class _Exchange:
     def __init__(self, okta: Okta) -> None:
         self._okta = okta
 
-    async def __aenter__(self) -> _Response:
+    async def __aenter__(self) -> Response:
         return await self._okta.respond()
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is open."""
 
 
-class _Response:
-    def __init__(self, body: bytes, date: str) -> None:
-        self.status = 200
+class Response:
+    """A response: the part of `aiohttp.ClientResponse` that the provider uses."""
+
+    def __init__(self, body: bytes, date: str, status: int = 200) -> None:
+        self.status = status
         self.headers = CIMultiDict({"Date": date})
         self._body = body
 
     @property
-    def content(self) -> _Response:
+    def content(self) -> Response:
+        """The body, as a stream."""
         return self
 
     async def readany(self) -> bytes:
+        """Return the body, then nothing."""
         body, self._body = self._body, b""
         return body
 
@@ -142,6 +163,8 @@ class Store(MemoryTokenStore):
     def __init__(self, loop: VirtualLoop, chance: Random, day: float) -> None:
         super().__init__(_Clock(loop, 0.0))
         self.timeout = 0.5
+        self.commands: Counter[str] = Counter()
+        """The number of calls of each method."""
         self.outages = _periods(chance, 4, 3_600, day)
         self.silences = _periods(chance, 2, 1_800, day)
 
@@ -155,6 +178,7 @@ class Store(MemoryTokenStore):
         return any(end > now for _, end in self.tokens.values())
 
     async def _now(self, call: str) -> float:
+        self.commands[call] += 1
         await asyncio.sleep(0.001)
         now = self._clock.boot_time()
         if any(period.covers(now) for period in self.silences):

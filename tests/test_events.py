@@ -26,6 +26,7 @@ from okta_tokens.events import (
     KeyIdle,
     KeyRecovered,
     LastRenewalFailed,
+    NotificationsRefused,
     PlainHttpUsed,
     ProviderClosed,
     ProviderFailed,
@@ -50,6 +51,7 @@ from okta_tokens.events import (
     TokenRenewed,
     TokenRequested,
     TokenRevoked,
+    TokenWithdrawn,
     UnsuitableLifetime,
     UnusualRequest,
 )
@@ -136,6 +138,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
             failures=3,
             without_token=61.0,
             cooldown=1.2345678,
+            adopted=False,
         ),
         "error",
         "fetch_failed",
@@ -151,6 +154,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
             failures=2,
             remaining=99.5,
             after=8.0,
+            adopted=False,
         ),
         "warning",
         "renewal_failed",
@@ -165,6 +169,7 @@ EXAMPLES: list[tuple[Event, str, str]] = [
             failures=3,
             remaining=9.5,
             after=None,
+            adopted=True,
         ),
         "error",
         "last_renewal_failed",
@@ -176,7 +181,13 @@ EXAMPLES: list[tuple[Event, str, str]] = [
     ),
     (KeyRecovered(key=KEY, failures=4, seconds=75.0), "info", "key_recovered"),
     (KeyIdle(key=KEY), "debug", "key_idle"),
+    (
+        NotificationsRefused(host="cache:6379", advice="give the rights"),
+        "warning",
+        "notifications_refused",
+    ),
     (TokenRevoked(key=KEY), "info", "token_revoked"),
+    (TokenWithdrawn(key=KEY, damping=10.0), "info", "token_withdrawn"),
     (UnusualRequest(key=KEY, advice="check the scope"), "warning", "unusual_request"),
     (ProviderNotReused(key=KEY, advice="make one provider"), "warning", "provider_not_reused"),
     (ClientNotReused(key=KEY, advice="make one client"), "warning", "client_not_reused"),
@@ -376,7 +387,8 @@ def test_events_about_a_key() -> None:
 
     assert others == {
         *("ClockDiffers", "PlainHttpUsed", "ProviderClosed", "ProviderFailed", "ProviderStarted"),
-        *("RequestsPaused", "StoreFailed", "StoreRecovered", "StoreWithoutTls"),
+        *("NotificationsRefused", "RequestsPaused"),
+        *("StoreFailed", "StoreRecovered", "StoreWithoutTls"),
     }
 
 

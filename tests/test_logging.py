@@ -70,16 +70,17 @@ FIELDS: dict[str, dict[str, object]] = {
         "failures": 3,
         "without_token": 61.0,
         "cooldown": 1.235,
+        "adopted": False,
     },
     "RenewalScheduled": KEY_FIELDS | {"after": 2_880.0},
     "RenewalFailed": KEY_FIELDS
     | NO_RESPONSE_FIELDS
     | RENEWAL_FIELDS
-    | {"duration": 10.0, "failures": 2, "remaining": 99.5, "after": 8.0},
+    | {"duration": 10.0, "failures": 2, "remaining": 99.5, "after": 8.0, "adopted": False},
     "LastRenewalFailed": KEY_FIELDS
     | NO_RESPONSE_FIELDS
     | RENEWAL_FIELDS
-    | {"duration": 10.0, "failures": 3, "remaining": 9.5, "after": None},
+    | {"duration": 10.0, "failures": 3, "remaining": 9.5, "after": None, "adopted": True},
     "RenewalPostponed": KEY_FIELDS | RENEWAL_FIELDS | {"status": 429, "after": 31.0},
     "KeyRecovered": KEY_FIELDS | {"failures": 4, "seconds": 75.0},
     "TokenRenewed": KEY_FIELDS
@@ -98,6 +99,8 @@ FIELDS: dict[str, dict[str, object]] = {
     "ProviderStarted": {},
     "KeyIdle": KEY_FIELDS,
     "TokenRevoked": KEY_FIELDS,
+    "NotificationsRefused": {"host": "cache:6379", "advice": "give the rights"},
+    "TokenWithdrawn": KEY_FIELDS | {"damping": 10.0},
     "UnusualRequest": KEY_FIELDS | {"advice": "check the scope"},
     "KeyForgotten": KEY_FIELDS,
     "KeyEvicted": KEY_FIELDS,

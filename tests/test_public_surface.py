@@ -167,7 +167,8 @@ class TokenProvider(*, refresh: RefreshPolicy | None = None,
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None) -> None
     async def aclose(self) -> None
-    async def clear(self, client: OktaClient | None = None) -> None
+    async def clear(self, client: OktaClient | None = None, *,
+        everywhere: bool = False) -> None
     async def get_token(self, client: OktaClient,
         scopes: str | Iterable[str] = ()) -> AccessToken
     def inspect(self) -> list[KeyStatus]
@@ -260,7 +261,7 @@ class FailureEvent(*, key: TokenKey, reason: Reason, waited: float,
 class FetchEvent(*, key: TokenKey, reason: Reason, waited: float)
 class FetchFailed(*, key: TokenKey, reason: Reason, waited: float,
         error: TokenProviderError, duration: float, waiters: int, failures: int,
-        without_token: float, cooldown: float)
+        without_token: float, cooldown: float, adopted: bool)
     level = 'error'
     name = 'okta_tokens.fetch_failed'
 class InvalidationIgnored(*, key: TokenKey, api: str | None, challenge: str | None,
@@ -282,9 +283,12 @@ class KeyRecovered(*, key: TokenKey, failures: int, seconds: float)
     name = 'okta_tokens.key_recovered'
 class LastRenewalFailed(*, key: TokenKey, reason: Reason, waited: float,
         error: TokenProviderError, duration: float, failures: int, remaining: float,
-        after: float | None)
+        after: float | None, adopted: bool)
     level = 'error'
     name = 'okta_tokens.last_renewal_failed'
+class NotificationsRefused(*, host: str | None, advice: str)
+    level = 'warning'
+    name = 'okta_tokens.notifications_refused'
 protocol Observer
     def __call__(self, event: Event, /) -> None
 class PlainHttpUsed(*, origin: str)
@@ -308,7 +312,7 @@ class RenewalAdopted(*, key: TokenKey, reason: Reason, waited: float, duration: 
     name = 'okta_tokens.renewal_adopted'
 class RenewalFailed(*, key: TokenKey, reason: Reason, waited: float,
         error: TokenProviderError, duration: float, failures: int, remaining: float,
-        after: float | None)
+        after: float | None, adopted: bool)
     level = 'warning'
     name = 'okta_tokens.renewal_failed'
 class RenewalPostponed(*, key: TokenKey, reason: Reason, waited: float, status: int | None,
@@ -372,6 +376,9 @@ class TokenRequested(*, key: TokenKey, reason: Reason, waited: float, attempt: i
 class TokenRevoked(*, key: TokenKey)
     level = 'info'
     name = 'okta_tokens.token_revoked'
+class TokenWithdrawn(*, key: TokenKey, damping: float)
+    level = 'info'
+    name = 'okta_tokens.token_withdrawn'
 class UnsuitableLifetime(*, key: TokenKey, lifetime: float, advice: str)
     level = 'warning'
     name = 'okta_tokens.unsuitable_lifetime'
@@ -439,6 +446,7 @@ class StoreIdentity(*values: object)
     def name(self, key: bytes, kind: str, *values: str) -> str
 class StoredState
     failure: ForwardRef('SharedFailure | None')
+    failure_seconds: ForwardRef('float')
     held_is_discarded: ForwardRef('bool')
     rejection: ForwardRef('SharedRejection | None')
     seconds: ForwardRef('float')

@@ -99,6 +99,7 @@ OBJECTS: dict[str, object] = {
         failures=1,
         without_token=1.0,
         cooldown=1.0,
+        adopted=False,
     ),
     "error": FetchError("why", key=KEY),
     **HANDLES,

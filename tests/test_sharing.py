@@ -237,13 +237,14 @@ async def test_a_key_that_cools_down_polls_the_store_once_a_second() -> None:
         here.sandbox.fail_next(Fault.status(500))
         with pytest.raises(FetchError):
             await here.source().get_token()
+        await settle()
         here.store.calls.clear()
         for _ in range(2):
             with pytest.raises(FetchError):
                 await here.source().get_token()
-        assert here.store.calls == ["load"]
+        assert here.store.calls == ["look"]
 
-        shared = await other.source().get_token()
+        shared = await other.source().refresh()
         await settle()
         here.store.calls.clear()
         with pytest.raises(FetchError):
@@ -254,7 +255,7 @@ async def test_a_key_that_cools_down_polls_the_store_once_a_second() -> None:
         here.provider._manager.entries.get_or_add(shared.key).refuse_until += 60
         await here.clock.advance(1)
         assert (await here.source().get_token()).value == shared.value
-        assert here.store.calls == ["load"]
+        assert here.store.calls == ["look"]
         assert here.sandbox.token_requests == 2
 
 

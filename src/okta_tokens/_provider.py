@@ -137,14 +137,15 @@ class TokenProvider(Unserializable):
             store=self._store,
             user_agent=text_of(user_agent),
         )
-        sharing = None
+        self._sharing = None
         if self._store is not None:
             from okta_tokens._cache.shared_fetch import SharedFetch  # noqa: PLC0415 - as above
 
-            sharing = SharedFetch(
+            self._sharing = SharedFetch(
                 self._store,
                 clock=self._clock,
                 refresh=refresh,
+                retry=retry,
                 registry=self._registry,
                 random=random.random,
                 emit=emit,
@@ -158,7 +159,7 @@ class TokenProvider(Unserializable):
             registry=self._registry,
             random=random.random,
             emit=emit,
-            sharing=sharing,
+            sharing=self._sharing,
             is_diagnostic=self._is_diagnostic,
         )
         self._revoker = TokenRevoker(schedule=self._schedule, registry=self._registry, emit=emit)
@@ -335,7 +336,8 @@ class TokenProvider(Unserializable):
 
         From the call on, the provider does not hand the token out, and fetches no other one before
         a caller asks, even for a key that is kept fresh. It is no error if the token has expired or
-        was revoked before. Other processes that hold the token are not notified.
+        was revoked before. Processes that share a store drop the token, too; those that keep its
+        key fresh fetch another one.
 
         If this call is cancelled, the request goes on.
 
@@ -427,27 +429,44 @@ class TokenProvider(Unserializable):
                 return
             await self._clock.sleep_until(self._clock.boot_time() + _WARM_INTERVAL)
 
-    async def clear(self, client: OktaClient | None = None) -> None:
+    async def clear(self, client: OktaClient | None = None, *, everywhere: bool = False) -> None:
         """Forget the tokens, errors and cool-downs of a client, or of all clients.
 
         The next call fetches a token. A request that is under way goes on for the callers that wait
         for it, and its token is not kept. Keys that are kept fresh are fetched again in the
-        background. Processes that share a store keep the tokens that they hold, but adopt none of
-        those that are forgotten here.
+        background. Processes that share a store drop those of the forgotten tokens that they hold,
+        too, and adopt none of them.
+
+        With `everywhere`, they drop every token of the client that was requested before this call,
+        whatever its scopes; without a client, every token of the domains of which this provider has
+        keys. If the store is unavailable, the event `StoreFailed` has told so, and they keep them.
+
+        Cancellation ends the wait for the store.
 
         Args:
             client: The client whose keys are forgotten; None forgets all keys.
+            everywhere: Whether the processes that share the store forget all tokens, too.
 
         Raises:
-            ConfigurationError: If the client is neither an `OktaClient` nor None.
+            ConfigurationError: If the client is neither an `OktaClient` nor None; or if the tokens
+                are to be forgotten everywhere, and the provider has no store that can tell others.
             ProviderStateError: As for `get_token`.
         """
         if client is not None and not issubclass(type(client), OktaClient):
             del client  # a caller may have passed a secret
             message = "client: must be an OktaClient, or None for all clients"
             raise ConfigurationError(message)
+        if everywhere and (self._sharing is None or not self._sharing.reaches_others):
+            message = (
+                "everywhere: the provider has no store that tells other processes; pass "
+                "TokenProvider a store such as RedisTokenStore, or call clear in each process"
+            )
+            raise ConfigurationError(message)
         self._lifecycle.check()
+        clients = {entry.key.client for entry in self._manager.entries}
         self._manager.invalidation.clear(client)
+        if everywhere and self._sharing is not None:
+            await self._sharing.clear(client, clients if client is None else {client})
 
     def ready(self, *sources: TokenSource) -> Readiness:
         """Tell whether a service has its tokens, for readiness endpoints; call from any thread.

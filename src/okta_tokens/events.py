@@ -31,6 +31,7 @@ __all__ = [
     "KeyIdle",
     "KeyRecovered",
     "LastRenewalFailed",
+    "NotificationsRefused",
     "Observer",
     "PlainHttpUsed",
     "ProviderClosed",
@@ -56,6 +57,7 @@ __all__ = [
     "TokenRenewed",
     "TokenRequested",
     "TokenRevoked",
+    "TokenWithdrawn",
     "UnsuitableLifetime",
     "UnusualRequest",
 ]
@@ -207,6 +209,8 @@ class FetchFailed(FailureEvent, level="error"):
     """Seconds since the last usable token, or since the first failure if there was none."""
     cooldown: float
     """Seconds for which later callers get the error at once."""
+    adopted: bool
+    """True if another process sent the request, and shares the failure through the store."""
 
 
 class KeyRecovered(KeyEvent, level="info"):
@@ -234,6 +238,8 @@ class RenewalFailed(FailureEvent, level="warning"):
     """Seconds for which callers still get the token."""
     after: float | None
     """Seconds until the next renewal; `None` if it starts when a caller gets the token."""
+    adopted: bool
+    """True if another process sent the request, and shares the failure through the store."""
 
 
 class LastRenewalFailed(RenewalFailed, level="error"):
@@ -244,10 +250,14 @@ class LastRenewalFailed(RenewalFailed, level="error"):
 
 
 class RenewalPostponed(FetchEvent, level="debug"):
-    """A renewal moved to the end of a pause that Okta asked for."""
+    """A renewal moved to the end of a pause that Okta asked for, or of a shared back-off.
+
+    Processes that share a store wait together after the failed renewal of one of them.
+    """
 
     status: int | None
-    """The HTTP status of the response to this renewal; `None` if it sent no request."""
+    """The HTTP status of the response to this renewal, or to that of another process; `None` if
+    there was no response."""
     after: float
     """Seconds until the renewal."""
 
@@ -273,6 +283,17 @@ class TokenInvalidated(KeyEvent, level="info"):
     """Its `WWW-Authenticate`, without secrets, if the caller passed it."""
     damping: float
     """Seconds for which the provider keeps the replacement, even if it is rejected, too."""
+
+
+class TokenWithdrawn(KeyEvent, level="info"):
+    """The provider dropped a token because another process rejected, revoked or cleared it.
+
+    The processes share a store.
+    """
+
+    damping: float
+    """Seconds for which the provider keeps the replacement, even if it is rejected, too; 0.0 if no
+    API rejected the token."""
 
 
 class InvalidationIgnored(KeyEvent, level="warning"):
@@ -455,6 +476,19 @@ class StoreWithoutTls(Event, level="warning"):
 
     host: str
     """The host of the store."""
+    advice: str
+    """What is wrong, what it costs, and what to change."""
+
+
+class NotificationsRefused(Event, level="warning"):
+    """The shared store works, but refuses to notify this process of what others do.
+
+    The process looks into the store again and again while it waits for another one, and learns that
+    another one rejected a token when it next looks. There is one such event for each provider.
+    """
+
+    host: str | None
+    """The store's server, if the store names it."""
     advice: str
     """What is wrong, what it costs, and what to change."""
 

@@ -1,11 +1,12 @@
 """The command `simulate-fleet`: no caller gets an expired token or an avoidable error."""
 
 import re
+from typing import Any
 
 import pytest
 
 from benchmarks import __main__ as command
-from okta_tokens._cache.shared_fetch import SharedFetch
+from okta_tokens._cache.store_reader import StoreReader
 
 SHORT = ["simulate-fleet", "--processes", "20", "--hours", "24", "--seed", "5"]
 
@@ -31,12 +32,12 @@ def test_a_fleet_that_does_not_adopt_is_noticed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """If a fetch for a caller does not adopt shared tokens, some errors are avoidable."""
-    adopt = SharedFetch._adopt
+    token = StoreReader._token
 
-    async def adopt_for_renewals_only(self: SharedFetch, flight: object, *rest: object) -> object:
-        return None if flight.wanted else await adopt(self, flight, *rest)  # type: ignore[arg-type, attr-defined]  # passed on
+    def for_renewals_only(self: StoreReader, *rest: Any, wanted: bool) -> object:  # noqa: ANN401 - passed on
+        return None if wanted else token(self, *rest, wanted=wanted)
 
-    monkeypatch.setattr(SharedFetch, "_adopt", adopt_for_renewals_only)
+    monkeypatch.setattr(StoreReader, "_token", for_renewals_only)
 
     assert command.main(SHORT) == 1
     (missed,) = [line for line in capsys.readouterr().out.splitlines() if "MISSED" in line]

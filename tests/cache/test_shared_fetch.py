@@ -20,10 +20,12 @@ from okta_tokens import (
     ClientSecretBasic,
     OktaClient,
     RefreshPolicy,
+    RetryPolicy,
     TokenKey,
 )
 from okta_tokens._auth.authentication import resolve
-from okta_tokens._cache import shared_fetch
+from okta_tokens._cache import store_reader
+from okta_tokens._cache.entry import Entry
 from okta_tokens._cache.shared_fetch import SharedFetch
 from okta_tokens._endpoint.response import Response
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
@@ -36,7 +38,7 @@ from okta_tokens.errors import CredentialError, FetchError, TransportError
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
 from okta_tokens.stores import SharedToken, StoreIdentity
 from tests.clock import ManualClock, settle
-from tests.stores.support import MemoryTokenStore, identity_of
+from tests.stores.support import BasicMemoryStore, MemoryTokenStore, identity_of
 
 RESPONSE = Response(200, CIMultiDict(), b"", Instant(0.0, 0.0), 0.0)
 KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s")), frozenset({"a"}))
@@ -66,6 +68,7 @@ class StubEndpoint:
     clock: ManualClock
     name: str
     clock_offset: float = 0.0
+    is_clock_known: bool = True
     takes: float = 0.1
     """The duration of a request, in seconds."""
     error: FetchError | None = None
@@ -81,7 +84,7 @@ class StubEndpoint:
         operation.resolved = await resolve(operation.key.client.authentication, "0oa1")
         return None if isinstance(operation.resolved, CredentialError) else operation.resolved
 
-    async def run(self, operation: FetchOperation) -> TokenResponse | FetchError:
+    async def run(self, operation: FetchOperation, _: object) -> TokenResponse | FetchError:
         """Return a new token, or the error, after the duration of a request."""
         credential = operation.known_authentication() or await operation.resolve()
         if isinstance(credential, CredentialError):
@@ -118,9 +121,19 @@ class Process:
     events: list[Event]
     schedule: Schedule
 
-    def begin(self, key: TokenKey = KEY) -> asyncio.Task[TokenResponse | FetchError]:
+    def begin(
+        self, key: TokenKey = KEY, flight: TokenFlight | None = None
+    ) -> asyncio.Task[TokenResponse | FetchError]:
         """Start a fetch in a task."""
-        return asyncio.create_task(self.sharing.fetch(Flight(key)))
+        return asyncio.create_task(self._fetch(flight or Flight(key)))
+
+    async def _fetch(self, flight: TokenFlight) -> TokenResponse | FetchError:
+        result, _ = await self.sharing.fetch(flight, Entry(flight.key))
+        return result
+
+    async def adopt(self, flight: TokenFlight | None = None) -> TokenResponse | None:
+        """Adopt a token for a flight, by default for one without a waiter."""
+        return await self.sharing.adopt(flight or Flight(KEY), Entry(KEY))
 
     def reject(self, value: str, key: TokenKey = KEY, lifetime: float = LIFETIME) -> None:
         """Let no process adopt a token of a key any more."""
@@ -156,7 +169,12 @@ class World:
     """A clock and a store for any number of processes."""
 
     clock: ManualClock
-    store: MemoryTokenStore
+    store: BasicMemoryStore
+
+    def without_notifications(self) -> None:
+        """Let the store send no notifications."""
+        assert isinstance(self.store, MemoryTokenStore)
+        self.store.notifies = False
 
     @asynccontextmanager
     async def process(self, name: str = "one", draw: float = 0.5) -> AsyncIterator[Process]:
@@ -178,6 +196,7 @@ class World:
             store,
             clock=self.clock,
             refresh=RefreshPolicy(),
+            retry=RetryPolicy(),
             registry=StubRegistry(endpoint),  # type: ignore[arg-type]  # all that SharedFetch uses
             random=lambda: draw,
             emit=events.append,
@@ -222,7 +241,7 @@ async def test_one_process_fetches_and_the_others_adopt(world: World) -> None:
 
 
 async def test_a_later_process_loads_the_token_with_one_call(world: World) -> None:
-    """A process that finds a fresh token makes one call to the store and no request to Okta."""
+    """A process that finds a fresh token makes one call, and once a minute looks for clearings."""
     async with world.process("one") as one, world.process("two") as two:
         first = await one.fetch()
         world.store.calls.clear()
@@ -233,7 +252,10 @@ async def test_a_later_process_loads_the_token_with_one_call(world: World) -> No
         assert isinstance(first, TokenResponse)
         assert isinstance(response, TokenResponse)
         assert response == replace(first, sent=response.sent, response=None)
-        assert world.store.calls == ["load"]
+        assert world.store.calls == ["look", "look_at_domain", "subscribe"]
+        world.store.calls.clear()
+        await two.fetch()
+        assert world.store.calls == ["look"]
         assert two.endpoint.requests == 0
 
 
@@ -337,7 +359,7 @@ async def test_a_rejected_token_is_removed_from_the_store(world: World) -> None:
 
         world.store.discarded.clear()
         world.store.tokens.update(saved)
-        assert await one.sharing.adopt(Flight(KEY)) is None
+        assert await one.adopt() is None
         await settle()
         assert world.store.tokens == {}
 
@@ -359,7 +381,7 @@ async def test_as_many_rejections_as_fit_are_remembered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process remembers rejected tokens until they expire; too many push out the oldest."""
-    monkeypatch.setattr(shared_fetch, "_MAX_DISCARDED", 8)
+    monkeypatch.setattr(store_reader, "_MAX_DISCARDED", 8)
     async with world.process("one") as one:
         await one.fetch()
         ((identity, saved),) = world.store.tokens.items()
@@ -371,7 +393,7 @@ async def test_as_many_rejections_as_fit_are_remembered(
             """Put the token back, and forget in the store that it was discarded."""
             world.store.discarded.clear()
             world.store.tokens[identity] = saved
-            adopted = await one.sharing.adopt(Flight(KEY))
+            adopted = await one.adopt()
             await settle()
             return adopted is not None
 
@@ -380,10 +402,10 @@ async def test_as_many_rejections_as_fit_are_remembered(
             one.reject(str(number))
         await settle()
         assert await is_adopted()
-        assert len(one.sharing._discarded) == 8
+        assert len(one.sharing._reader._discarded) == 8
         await world.clock.advance(2 * LIFETIME)
         await world.clock.advance(2 * LIFETIME)
-        assert len(one.sharing._discarded) == 0
+        assert len(one.sharing._reader._discarded) == 0
 
 
 async def test_a_token_that_is_rejected_during_a_flight_is_not_adopted(world: World) -> None:
@@ -392,7 +414,7 @@ async def test_a_token_that_is_rejected_during_a_flight_is_not_adopted(world: Wo
         await world.store.acquire(identity_of(KEY), 1)
         flight: TokenFlight = Flight(KEY)
         flight.wanted = True
-        fetching = asyncio.create_task(two.sharing.fetch(flight))
+        fetching = two.begin(flight=flight)
         await world.clock.advance(0.5)
         two.reject("one's 1")
         world.store.discarded.clear()
@@ -422,7 +444,7 @@ async def test_a_rejection_is_remembered_beyond_the_tokens_end(world: World) -> 
         await settle()
         world.store.discarded.clear()
         world.store.tokens[name] = token, world.clock.boot + 100
-        assert await one.sharing.adopt(Flight(KEY)) is None
+        assert await one.adopt() is None
         await settle()
         assert [end - world.clock.boot for end in world.store.discarded.values()] == [400]
 
@@ -440,7 +462,7 @@ async def test_a_token_that_has_just_its_lead_left_is_due(
         token.expires_at = world.clock.wall + seconds["token"]
         world.store.tokens[name] = token, world.clock.boot + seconds["store"]
 
-        response = await two.sharing.adopt(Flight(KEY))
+        response = await two.adopt()
 
         assert (response is not None) is adopted
 
@@ -481,6 +503,7 @@ async def test_a_waiting_process_polls_more_and_more_slowly(
     world: World, draw: float, gaps: list[float]
 ) -> None:
     """The time between two polls doubles from 20 ms up to 250 ms, less a random part."""
+    world.without_notifications()
     async with world.process(draw=draw) as one:
         await world.store.acquire(identity_of(KEY), 1)
         instants = []
@@ -498,13 +521,22 @@ async def test_a_waiting_process_polls_more_and_more_slowly(
         assert [after - before for before, after in pairwise(instants[:7])] == pytest.approx(gaps)
 
 
-async def test_a_process_fetches_without_a_lease_after_two_leases(world: World) -> None:
-    """A process that gets neither the lease nor a token requests a token after two leases."""
+@pytest.mark.parametrize(
+    ("kind", "patience"),
+    [(BasicMemoryStore, 10.0), (MemoryTokenStore, 50.0)],
+    ids=["two leases", "as long as a caller waits, less one request"],
+)
+async def test_a_process_does_not_wait_forever_for_a_lease(
+    kind: type[BasicMemoryStore], patience: float
+) -> None:
+    """A process that gets neither the lease nor a token requests a token all the same."""
+    clock = ManualClock()
+    world = World(clock, kind(clock))
     async with world.process() as one:
         await world.store.acquire(identity_of(KEY), math.inf)
         fetching = one.begin()
 
-        await world.clock.advance(2 * world.store.lease - 0.1)
+        await world.clock.advance(patience - 0.1)
         assert one.endpoint.requests == 0
         await world.clock.advance(1)
 
@@ -637,7 +669,7 @@ async def test_after_a_break_one_fetch_probes_the_store(world: World) -> None:
         fetches = [one.begin() for _ in range(10)]
         await settle()
 
-        assert world.store.calls == ["load"]
+        assert world.store.calls == ["look"]
         assert one.endpoint.requests == 10
         await world.clock.advance(1)
         assert len({await token_value(fetching) for fetching in fetches}) == 10
@@ -667,16 +699,16 @@ async def test_a_store_that_works_again_is_used_again(world: World) -> None:
 async def test_adopting_sends_no_request_and_takes_no_lease(world: World) -> None:
     """`adopt` returns a token of another process or `None`, and sends Okta no request."""
     async with world.process("one") as one, world.process("two") as two:
-        assert await two.sharing.adopt(Flight(KEY)) is None
+        assert await two.adopt() is None
         await one.fetch()
 
-        response = await two.sharing.adopt(Flight(KEY))
+        response = await two.adopt()
 
         assert response is not None
         assert response.value == "one's 1"
         world.store.error = ConnectionError()
         for _ in range(2):
-            assert await two.sharing.adopt(Flight(KEY)) is None
+            assert await two.adopt() is None
         assert two.endpoint.requests == 0
         assert world.store.leases == {}
 
@@ -689,12 +721,12 @@ async def test_a_fetch_adopts_a_usable_token(world: World) -> None:
         flight: TokenFlight = Flight(KEY)
         flight.wanted = True
 
-        response = await two.sharing.fetch(flight)
+        response = await two.begin(flight=flight)
 
         assert isinstance(response, TokenResponse)
         assert response.value == "one's 1"
         await world.clock.advance(LEAD - 6)
-        assert await two.sharing.adopt(flight) is None
+        assert await two.adopt(flight) is None
 
 
 async def test_an_unreadable_entry_is_replaced(world: World) -> None:
@@ -719,6 +751,7 @@ async def test_an_unreadable_entry_is_replaced(world: World) -> None:
 
 async def test_a_store_that_fails_during_the_wait_ends_the_wait(world: World) -> None:
     """A process that waits for another one requests a token as soon as the store fails."""
+    world.without_notifications()
     async with world.process() as one:
         await world.store.acquire(identity_of(KEY), math.inf)
         fetching = one.begin()
@@ -732,6 +765,7 @@ async def test_a_store_that_fails_during_the_wait_ends_the_wait(world: World) ->
 
 async def test_each_poll_has_one_timeout(world: World) -> None:
     """The calls of each poll share one timeout."""
+    world.without_notifications()
     async with world.process(draw=0.0) as one:
         await world.store.acquire(identity_of(KEY), math.inf)
         fetching = one.begin()

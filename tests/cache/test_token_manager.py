@@ -1344,7 +1344,7 @@ async def test_scopes_that_are_not_granted_are_a_warning_once_for_each_change(
         source, manager = here.source("a b"), here.provider._manager
         land, grants = manager._landing.land, ["a", "a", "b", "a b", "a b c", "b"]
 
-        def narrowed(flight: TokenFlight, entry: Entry, result: object) -> object:
+        def narrowed(flight: TokenFlight, entry: Entry, result: object, _: object) -> object:
             assert isinstance(result, TokenResponse)
             result.scope = grants[len(told)]
             return land(flight, entry, result)

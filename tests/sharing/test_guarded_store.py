@@ -12,14 +12,21 @@ from typing import Any
 
 import pytest
 
-from okta_tokens import ClientSecretBasic, OktaClient, TokenKey
+from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenKey
 from okta_tokens._model.store_identity import StoreIdentity, domain_identity
+from okta_tokens._runtime.clock import current_instant
 from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._sharing.fleet_protocol import (
+    DomainState,
+    SharedFailure,
+    SharedRejection,
+    StoredState,
+)
 from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
 from okta_tokens._sharing.store_protocol import SharedToken
 from okta_tokens.events import Event, StoreEntryIgnored, StoreFailed, StoreRecovered
 from tests.clock import ManualClock, settle
-from tests.stores.support import MemoryTokenStore, identity_of
+from tests.stores.support import BasicMemoryStore, MemoryTokenStore, identity_of
 
 KEY = TokenKey(OktaClient("acme.okta.com", "0oa1", ClientSecretBasic("s")), frozenset({"a"}))
 ID = identity_of(KEY)
@@ -33,21 +40,26 @@ class World:
     """A store, its guard, and what they emit."""
 
     clock: ManualClock
-    store: MemoryTokenStore
+    store: BasicMemoryStore
     guard: GuardedStore
     schedule: Schedule
     events: list[Event]
 
     async def load(self) -> tuple[SharedToken, float] | None:
-        """Load the token in the time of one call."""
-        return await self.guard.load(KEY, ID, self.guard.call_deadline())
+        """Return the stored token in the time of one call."""
+        state = await self.guard.look(KEY, ID, None, self.guard.call_deadline())
+        return None if state.token is None else (state.token, state.seconds)
+
+    async def pause(self) -> tuple[float, float] | None:
+        """Return the stored pause in the time of one call."""
+        return (await self.guard.look_at_domain(KEY, self.guard.call_deadline())).pause
 
 
 @asynccontextmanager
-async def guarded() -> AsyncIterator[World]:
+async def guarded(kind: type[BasicMemoryStore] = BasicMemoryStore) -> AsyncIterator[World]:
     """Run a guarded store; at the end, no task may have raised an error that no one retrieved."""
     clock = ManualClock()
-    store, schedule = MemoryTokenStore(clock), Schedule(clock)
+    store, schedule = kind(clock), Schedule(clock)
     events: list[Event] = []
     guard = GuardedStore(
         store, clock=clock, schedule=schedule, random=lambda: 0.5, emit=events.append
@@ -77,12 +89,12 @@ async def test_a_call_returns_what_the_store_returns() -> None:
     async with guarded() as here:
         guard, deadline = here.guard, here.guard.call_deadline()
         assert await here.load() is None
-        assert await guard.paused(KEY, deadline) is None
+        assert await here.pause() is None
         await here.store.save(ID, TOKEN, 200)
         await here.store.pause(domain_identity(KEY), 30, 1_800_000_030)
 
         assert await here.load() == (TOKEN, 200)
-        assert await guard.paused(KEY, deadline) == (30, 1_800_000_030)
+        assert await here.pause() == (30, 1_800_000_030)
         assert await guard.acquire(ID, 5, deadline) is not None
         assert await guard.acquire(ID, 5, deadline) is None
         assert guard.lease == here.store.lease
@@ -98,8 +110,7 @@ async def test_a_call_that_fails_makes_the_store_unavailable() -> None:
             await here.load()
 
         assert str(caught.value) == ""
-        assert caught.value.__cause__ is None
-        assert caught.value.__suppress_context__
+        assert caught.value.__cause__ is caught.value.__context__ is None
         assert here.events == [StoreFailed(host=None, reason="ConnectionError", after=FIRST_BREAK)]
         assert not here.guard.allows_call()
 
@@ -119,7 +130,7 @@ async def test_an_outage_names_the_server_and_what_caused_it() -> None:
             emit=here.events.append,
         )
         with pytest.raises(StoreUnavailableError):
-            await guard.load(KEY, ID, here.clock.boot + 1)
+            await guard.look(KEY, ID, None, here.clock.boot + 1)
 
         (failed,) = here.events
         assert isinstance(failed, StoreFailed)
@@ -205,8 +216,8 @@ async def test_an_unreadable_entry_is_not_an_outage() -> None:
         here.store.garbled = True
 
         assert await here.load() is None
-        assert await here.guard.paused(KEY, here.guard.call_deadline()) is None
-        here.guard.discard(ID, TOKEN.value, 100)
+        assert await here.pause() is None
+        here.guard.reject(ID, TOKEN.value, 100)
         await settle()
 
         assert here.guard.allows_call()
@@ -223,6 +234,123 @@ async def test_unreadable_entries_are_reported_once_a_minute() -> None:
             assert here.events == [StoreEntryIgnored(key=KEY)] * events
 
 
+async def test_a_call_that_swallows_its_cancellation_holds_no_caller() -> None:
+    """The caller goes on at the deadline, and the call is cancelled every half second."""
+    swallowed = []
+
+    async def load(identity: StoreIdentity) -> None:
+        for _ in range(3):
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                swallowed.append(here.clock.boot - begun)
+        raise MemoryError  # which no one retrieves
+
+    async with guarded() as here:
+        here.store.load = load  # type: ignore[method-assign]  # a store that goes on
+        begun = here.clock.boot
+        call = asyncio.create_task(here.load())
+        await here.clock.advance(here.store.timeout)
+
+        with pytest.raises(StoreUnavailableError):
+            await call
+        await here.clock.advance(5)
+
+        assert swallowed == [0.25, 0.75, 1.25]
+        assert len(here.schedule) == 0
+
+
+async def test_a_cancelled_call_ends_at_once() -> None:
+    """Cancellation cancels the call of the store, and closing waits for the end of the call."""
+    ended = []
+
+    async def load(identity: StoreIdentity) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+            ended.append(identity)
+
+    async with guarded() as here:
+        here.store.load = load  # type: ignore[method-assign]  # it ends slowly
+        call = asyncio.create_task(here.load())
+        await settle()
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        assert ended == []
+
+        await here.guard.aclose()
+
+        assert ended == [ID]
+
+
+# The optional parts
+
+FAILURE = SharedFailure("ServerError", "503", {"status": 503}, 1, 0.0, 10.0, 20.0)
+REJECTION = SharedRejection(5.0, 0.0)
+
+
+async def test_a_store_with_the_optional_parts_is_asked_for_all_with_one_call() -> None:
+    """A look returns token, failure, rejection, and whether the held token is discarded."""
+    async with guarded(MemoryTokenStore) as here:
+        held = AccessToken(
+            "held",
+            "Bearer",
+            "a",
+            KEY,
+            expiry=current_instant(here.clock),
+            leeway=0,
+            clock=here.clock,
+        )
+        here.guard.reject(ID, "held", 100, REJECTION)
+        lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
+        assert lease is not None
+        for _ in range(3):
+            await here.clock.advance(2.5)
+            assert here.store.leases[ID][1] == here.clock.boot + 5
+        here.guard.settle(ID, FAILURE, 70, lease)
+        await settle()
+        state = await here.guard.look(KEY, ID, held, here.guard.call_deadline())
+
+        assert state == StoredState(None, 0.0, FAILURE, REJECTION, True, 70)  # noqa: FBT003 - a field
+        assert here.store.leases == {}
+        assert len(here.schedule) == 0
+        assert here.store.calls == ["acquire", "reject", *["extend"] * 3, "settle", "look"]
+        assert await here.guard.look_at_domain(KEY, here.guard.call_deadline()) == DomainState()
+
+
+async def test_a_store_without_the_optional_parts_does_what_it_can() -> None:
+    """Without them a failure only ends the lease, and a lease is not extended."""
+    async with guarded() as here:
+        lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
+        assert lease is not None
+        await here.clock.advance(4)
+        here.guard.settle(ID, FAILURE, 70, lease)
+        here.guard.settle(ID, FAILURE, 70, None)
+        here.guard.reject(ID, "x", 100, REJECTION)
+        await settle()
+
+        assert here.store.calls == ["acquire", "release", "discard"]
+        assert await here.guard.look(KEY, ID, None, here.guard.call_deadline()) == StoredState()
+
+
+async def test_a_clearing_is_written_if_the_store_can_and_is_available() -> None:
+    """Clearing waits for the store; during a break, and without the optional part, it does not."""
+    domain = domain_identity(KEY)
+    async with guarded(MemoryTokenStore) as here:
+        await here.guard.clear(domain, None, 5.0, 100.0)
+        here.store.error = ConnectionError()
+        await here.guard.clear(domain, ID, 5.0, 100.0)
+        await here.guard.clear(domain, ID, 5.0, 100.0)
+        assert here.store.calls == ["clear", "clear"]
+        assert isinstance(here.store, MemoryTokenStore)
+        assert here.store.clearings == {(domain, None): (5.0, here.clock.boot + 100)}
+    async with guarded() as here:
+        await here.guard.clear(domain, None, 5.0, 100.0)
+        assert here.store.calls == []
+
+
 # Background calls
 
 
@@ -232,9 +360,9 @@ async def test_a_published_token_is_saved_and_its_lease_given_back() -> None:
         lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
         here.store.calls.clear()
 
-        here.guard.publish(ID, TOKEN, 200, lease)
+        here.guard.settle(ID, TOKEN, 200, lease)
         await settle()
-        here.guard.publish(ID, TOKEN, 100, None)
+        here.guard.settle(ID, TOKEN, 100, None)
         await settle()
 
         assert here.store.calls == ["save", "release", "save"]
@@ -242,17 +370,22 @@ async def test_a_published_token_is_saved_and_its_lease_given_back() -> None:
         assert await here.load() == (TOKEN, 100)
 
 
-async def test_a_lease_is_given_back_although_the_token_cannot_be_saved() -> None:
+@pytest.mark.parametrize(
+    ("kind", "method"), [(BasicMemoryStore, "save"), (MemoryTokenStore, "settle")]
+)
+async def test_a_lease_is_given_back_although_the_token_cannot_be_saved(
+    kind: type[BasicMemoryStore], method: str
+) -> None:
     """If the store cannot save a token, another process can still take the lease."""
 
-    async def save(identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
-        raise MemoryError(identity, token, seconds)
+    async def save(identity: StoreIdentity, token: SharedToken, *rest: object) -> None:
+        raise MemoryError(identity, token, rest)
 
-    async with guarded() as here:
+    async with guarded(kind) as here:
         lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
-        here.store.save = save  # type: ignore[method-assign]  # a store that is full
+        setattr(here.store, method, save)  # a store that is full
 
-        here.guard.publish(ID, TOKEN, 200, lease)
+        here.guard.settle(ID, TOKEN, 200, lease)
         await settle()
 
         assert here.store.leases == {}
@@ -267,22 +400,22 @@ async def test_a_pause_a_discard_and_a_release_are_background_calls() -> None:
         assert lease is not None
 
         here.guard.publish_pause(KEY, 30, until=1_800_000_030)
-        here.guard.discard(ID, "another", 100)
+        here.guard.reject(ID, "another", 100)
         await settle()
         assert here.store.tokens != {}
-        here.guard.discard(ID, TOKEN.value, 100)
+        here.guard.reject(ID, TOKEN.value, 100)
         here.guard.release(lease)
         await settle()
 
         assert (here.store.tokens, here.store.leases) == ({}, {})
-        assert await here.guard.paused(KEY, here.guard.call_deadline()) == (30, 1_800_000_030)
+        assert await here.pause() == (30, 1_800_000_030)
 
 
 async def test_a_background_call_that_fails_emits_the_event() -> None:
     """A background call that fails emits the event of the outage, and raises nothing."""
     async with guarded() as here:
         here.store.error = ConnectionError()
-        here.guard.discard(ID, "x", 100)
+        here.guard.reject(ID, "x", 100)
         await settle()
 
         assert here.events == [StoreFailed(host=None, reason="ConnectionError", after=FIRST_BREAK)]
@@ -292,17 +425,17 @@ async def test_an_unavailable_store_gets_no_background_call() -> None:
     """During a break a background call is dropped; after the break it ends the outage."""
     async with guarded() as here:
         here.store.error = ConnectionError()
-        here.guard.discard(ID, "x", 100)
+        here.guard.reject(ID, "x", 100)
         await settle()
         here.store.error = None
         here.store.calls.clear()
 
-        here.guard.discard(ID, "x", 100)
+        here.guard.reject(ID, "x", 100)
         await settle()
         assert here.store.calls == []
 
         await here.clock.advance(FIRST_BREAK)
-        here.guard.discard(ID, "x", 100)
+        here.guard.reject(ID, "x", 100)
         await settle()
         assert here.store.calls == ["discard"]
         assert here.events[1:] == [StoreRecovered(seconds=FIRST_BREAK)]
@@ -311,12 +444,12 @@ async def test_an_unavailable_store_gets_no_background_call() -> None:
 async def test_before_the_start_there_is_no_background_call() -> None:
     """A guard that is not attached to an event loop drops background calls without a warning."""
     clock = ManualClock()
-    store = MemoryTokenStore(clock)
+    store = BasicMemoryStore(clock)
     guard = GuardedStore(
         store, clock=clock, schedule=Schedule(clock), random=lambda: 0.5, emit=lambda _: None
     )
 
-    guard.discard(ID, "x", 100)
+    guard.reject(ID, "x", 100)
     gc.collect()
     await settle()
 
@@ -334,7 +467,7 @@ async def test_background_calls_run_in_the_context_of_the_provider() -> None:
     async with guarded() as here:
         here.store.discard = discard  # type: ignore[method-assign]  # to observe the context
         variable.set("a caller's")
-        here.guard.discard(ID, "x", 100)
+        here.guard.reject(ID, "x", 100)
         await settle()
 
     assert seen == [(ID, "x", 100, "the provider's")]
@@ -347,7 +480,7 @@ async def test_closing_waits_for_background_calls() -> None:
     """A token that was fetched just before the end is saved for other processes."""
     async with guarded() as here:
         lease = await here.guard.acquire(ID, 5, here.guard.call_deadline())
-        here.guard.publish(ID, TOKEN, 200, lease)
+        here.guard.settle(ID, TOKEN, 200, lease)
 
         await here.guard.aclose()
 
@@ -360,7 +493,7 @@ async def test_closing_does_not_wait_for_a_store_that_hangs() -> None:
     async with guarded() as here:
         here.store.timeout = 0.01
         here.store.hangs = True
-        here.guard.discard(ID, "x", 100)
+        here.guard.reject(ID, "x", 100)
         await settle()
 
         await asyncio.wait_for(here.guard.aclose(), 5)
@@ -382,7 +515,7 @@ async def test_closing_cancels_again() -> None:
     async with guarded() as here:
         here.store.discard = discard  # type: ignore[method-assign]  # a store that does not end
         here.store.timeout = 0.01
-        here.guard.discard(ID, "x", 100)
+        here.guard.reject(ID, "x", 100)
         await settle()
 
         await asyncio.wait_for(here.guard.aclose(), 5)

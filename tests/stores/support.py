@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from okta_tokens import Clock, TokenKey
 from okta_tokens._model.store_identity import token_identity
@@ -184,7 +185,7 @@ class MemoryTokenStore(NotifyingMemoryStore):
         super().__init__(clock)
         self.failures: dict[object, tuple[SharedFailure, float]] = {}
         self.rejections: dict[object, tuple[SharedRejection, float]] = {}
-        self.clearings: dict[object, tuple[float, float]] = {}
+        self.clearings: dict[tuple[object, object], tuple[float, float]] = {}
 
     async def look(self, identity: StoreIdentity, held: str | None) -> StoredState:
         """See `FleetStore`."""
@@ -198,6 +199,7 @@ class MemoryTokenStore(NotifyingMemoryStore):
             failure if failure_end > now else None,
             rejection if rejection_end > now else None,
             held is not None and self._is_discarded(identity, held, now),
+            failure_end - now if failure_end > now else math.inf,
         )
 
     async def settle(

@@ -154,7 +154,7 @@ async def test_a_key_that_cools_down_adopts_the_token_of_another_process(
                 await one.source.get_token()
         assert okta.token_requests == 1
 
-        token = await two.source.get_token()
+        token = await two.source.refresh()
         await two.store_calls_are_over()
         one.source._entry.adopt_after = 0.0  # the instant at which it may load again
 

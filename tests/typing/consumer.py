@@ -83,6 +83,7 @@ from okta_tokens.events import (
     KeyIdle,
     KeyRecovered,
     LastRenewalFailed,
+    NotificationsRefused,
     Observer,
     PlainHttpUsed,
     ProviderClosed,
@@ -108,6 +109,7 @@ from okta_tokens.events import (
     TokenRenewed,
     TokenRequested,
     TokenRevoked,
+    TokenWithdrawn,
     UnsuitableLifetime,
     UnusualRequest,
 )
@@ -500,7 +502,7 @@ KINDS: tuple[type[Event], ...] = (
     *(ProviderStarted, RenewalAdopted, RenewalPostponed, RenewalScheduled, ScopesNotGranted),
     *(SlowCallable, SlowResponses, StoreEntryIgnored, StoreRecovered, StoreWithoutTls),
     *(TokenNotShared, TokenRenewed, TokenRequested, TokenRevoked, UnsuitableLifetime),
-    UnusualRequest,
+    *(UnusualRequest, NotificationsRefused, TokenWithdrawn),
 )
 
 

@@ -94,6 +94,15 @@ class Damping:
         self.is_rejected = True
         return 0.0
 
+    def carry_over(self, seconds: float) -> None:
+        """Treat the next token as the replacement of one that another process rejected.
+
+        Args:
+            seconds: The length of the window in that process.
+        """
+        self.seconds = max(self.seconds, min(seconds, MAX_DAMPING))
+        self.is_rejected = True
+
 
 class Entry(Timer):
     """What the cache holds for a key: the token, its two instants, what failed, when to try again.
@@ -235,6 +244,16 @@ class Entry(Timer):
         if not kept:
             self.drop_token()
         return kept
+
+    def carry_over(self, seconds: float) -> None:
+        """Let the damping begin with the next token: another process rejected the last one.
+
+        Args:
+            seconds: How long the replacement is kept if it is rejected too.
+        """
+        if self._damping is None:
+            self._damping = Damping()
+        self._damping.carry_over(seconds)
 
     def fetch_reason(self) -> Reason:
         """Return why a token must be fetched if no usable one is held."""

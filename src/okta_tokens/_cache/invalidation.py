@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from okta_tokens._cache.entry import MAX_DAMPING
+from okta_tokens._cache.entry import MAX_DAMPING, Entry
 from okta_tokens._cache.entry_cache import EntryCache
 from okta_tokens._cache.renewals import Renewals
 from okta_tokens._emitter import Emitter
 from okta_tokens._endpoint.token_request import Result
 from okta_tokens._model.client import OktaClient
 from okta_tokens._model.policies import RetryPolicy
+from okta_tokens._model.store_identity import client_identity
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock, current_instant
+from okta_tokens._runtime.clock import Clock, Instant, current_instant
 from okta_tokens._runtime.redaction import scrub
 from okta_tokens._runtime.schedule import Schedule
 from okta_tokens._runtime.single_flight import SingleFlight
-from okta_tokens.events import InvalidationIgnored, KeyForgotten, TokenInvalidated
+from okta_tokens.events import InvalidationIgnored, KeyForgotten, TokenInvalidated, TokenWithdrawn
 
 if TYPE_CHECKING:
     from okta_tokens._cache.shared_fetch import SharedFetch
@@ -103,12 +104,47 @@ class Invalidation:
             return False
         self._emit(TokenInvalidated(key=key, api=api, challenge=challenge, damping=entry.damping))
         if self._sharing is not None and token is not None:
-            self._sharing.discard(token)
+            self._sharing.discard(token, entry.damping)
+        self._await_caller(entry)
+        return True
+
+    def withdraw(self, entry: Entry, damping: float = 0.0) -> None:
+        """Drop a token that another process rejected, revoked or cleared.
+
+        Args:
+            entry: The entry of the token.
+            damping: For how many seconds the replacement is kept if it is rejected; 0.0 if no API
+                rejected the token.
+        """
+        if damping:
+            entry.carry_over(damping)
+        entry.drop_token()
+        self._emit(TokenWithdrawn(key=entry.key, damping=damping))
+        self._await_caller(entry)
+
+    def withdraw_cleared(self, key: TokenKey) -> None:
+        """Drop the tokens of a client that another process cleared everywhere.
+
+        Args:
+            key: A key of the client.
+        """
+        sharing = self._sharing
+        assert sharing is not None  # noqa: S101 - narrows the type
+        for entry in self._entries:
+            token = entry.token
+            if token is None or client_identity(entry.key.client) != client_identity(key.client):
+                continue
+            sent = Instant(token._boot_expiry, token._wall_expiry).later(-entry.lifetime)
+            if sharing.is_cleared(entry.key, sent):
+                self.withdraw(entry)
+
+    def _await_caller(self, entry: Entry) -> None:
+        """Set the timer of an entry whose token was dropped."""
+        now = self._clock.boot_time()
         # An unused key is forgotten, but not before the longest damping is over: callers who come
         # once a minute, to an API that rejects every token, must not start the damping anew.
-        instant = entry.refuse_until if entry.kept_fresh else now.boot + MAX_DAMPING
-        self._renewals.set_timer(entry, max(now.boot, instant))
-        return True
+        instant = entry.refuse_until if entry.kept_fresh else now + MAX_DAMPING
+        self._renewals.set_timer(entry, max(now, instant))
 
     def drop(self, token: AccessToken) -> None:
         """Drop a token that is being revoked, and fetch no other one before a caller asks.

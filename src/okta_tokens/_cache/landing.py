@@ -39,6 +39,7 @@ from okta_tokens.events import (
 )
 
 if TYPE_CHECKING:
+    from okta_tokens._cache.shared_failure import Setback
     from okta_tokens._cache.shared_fetch import SharedFetch
 
 
@@ -81,17 +82,23 @@ class Landing:
         self._emit = emit
 
     def land(
-        self, flight: TokenFlight, entry: Entry, result: TokenResponse | TokenProviderError
+        self,
+        flight: TokenFlight,
+        entry: Entry,
+        result: TokenResponse | TokenProviderError,
+        setback: Setback | None = None,
     ) -> Result:
         """Change the entry of a flight by its result, and return what the waiters get.
 
-        Five cases:
+        Six cases:
 
         1. The entry cools down and the store has no token: nothing changes.
         2. A token that is usable: the entry holds it from now on.
         3. A renewal met a 429: it moves to the end of the pause.
-        4. Another error while a usable token is held: the renewal failed, and no caller notices.
-        5. Another error without a usable token: callers get the error, and the entry cools down.
+        4. A renewal met another process's failure, and there is time for another one: it moves to
+           the end of the shared back-off.
+        5. Another error while a usable token is held: the renewal failed, and no caller notices.
+        6. Another error without a usable token: callers get the error, and the entry cools down.
 
         A token that is past its leeway on arrival counts as an error.
 
@@ -99,6 +106,7 @@ class Landing:
             flight: The flight, whose key was not cleared.
             entry: The entry of its key, which is in the cache.
             result: What the fetch returned.
+            setback: For how long the error holds back all processes; None if they do not share it.
         """
         now = current_instant(self._clock)
         self._misuse.check_callable(entry.key)
@@ -116,10 +124,13 @@ class Landing:
             )
         if isinstance(result, RateLimitedError) and not flight.wanted:
             self._renewals.postpone(entry, now, flight, result.status)
-        elif entry.state(now) in USABLE:
-            self._fail_renewal(entry, result, now, flight)
+        elif entry.state(now) not in USABLE:
+            self._fail_fetch(entry, result, now, flight, setback)
+        elif setback is None or not setback.adopted or self._renewals.is_last(entry, now):
+            self._fail_renewal(entry, result, now, flight, setback)
         else:
-            self._fail_fetch(entry, result, now, flight)
+            status = getattr(result, "status", None)
+            self._renewals.postpone(entry, now, flight, status, after=setback.backoff)
         return result
 
     def land_disowned(
@@ -166,6 +177,8 @@ class Landing:
         age = self._refresh.refresh_after(lifetime, self._random, response_time)
         refresh_at = response.sent.boot + age
         recovered = None if entry.error is None else _recovered(entry, now)
+        if response.damping:
+            entry.carry_over(response.damping)
         entry.accept(token, lifetime=lifetime, refresh_at=refresh_at, now=now)
         if flight.is_awaited:
             entry.used = USED
@@ -225,10 +238,17 @@ class Landing:
     # No token arrived
 
     def _fail_renewal(
-        self, entry: Entry, error: TokenProviderError, now: Instant, flight: TokenFlight
+        self,
+        entry: Entry,
+        error: TokenProviderError,
+        now: Instant,
+        flight: TokenFlight,
+        setback: Setback | None,
     ) -> None:
         """Begin the back-off, in which callers still get the token that is held."""
-        after = self._renewals.back_off(entry, error, now)
+        after = self._renewals.back_off(
+            entry, error, now, None if setback is None else setback.backoff
+        )
         is_last = after is None or entry.renew_after >= entry.unusable_at
         kind = LastRenewalFailed if is_last else RenewalFailed
         self._emit(
@@ -238,14 +258,20 @@ class Landing:
                 failures=entry.failed_renewals,
                 remaining=entry.unusable_at - now.boot,
                 after=after,
+                adopted=setback is not None and setback.adopted,
             )
         )
 
     def _fail_fetch(
-        self, entry: Entry, error: TokenProviderError, now: Instant, flight: TokenFlight
+        self,
+        entry: Entry,
+        error: TokenProviderError,
+        now: Instant,
+        flight: TokenFlight,
+        setback: Setback | None,
     ) -> None:
         """Begin the cool-down, in which later callers get the error."""
-        cooldown = self._cool_down(entry, error, now)
+        cooldown = self._cool_down(entry, error, now, setback)
         last_token = entry.failing_since if entry.token is None else entry.unusable_at
         self._emit(
             FetchFailed(
@@ -255,15 +281,21 @@ class Landing:
                 failures=entry.failed_fetches,
                 without_token=now.boot - last_token,
                 cooldown=cooldown,
+                adopted=setback is not None and setback.adopted,
             )
         )
 
-    def _cool_down(self, entry: Entry, error: TokenProviderError, now: Instant) -> float:
+    def _cool_down(
+        self, entry: Entry, error: TokenProviderError, now: Instant, setback: Setback | None
+    ) -> float:
         """Let later callers get an error, and return for how many seconds."""
         entry.failed_fetches += 1
         entry.failing_since = min(entry.failing_since, now.boot)
-        cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
-        cooldown = max(cooldown, requested_wait(error, now.wall, self._retry.max_pause))
+        if setback is None:
+            cooldown = self._retry.cooldown(entry.failed_fetches, self._random)
+            cooldown = max(cooldown, requested_wait(error, now.wall, self._retry.max_pause))
+        else:
+            cooldown = setback.cooldown
         # For renewals too: a wall clock that is set right again may make a token usable again.
         entry.refuse_until = entry.renew_after = now.boot + cooldown
         entry.error = error

@@ -101,6 +101,8 @@ class Renewals:
         now: Instant,
         flight: TokenFlight | None = None,
         status: int | None = None,
+        *,
+        after: float = 0.0,
     ) -> None:
         """Move a renewal to the end of a pause plus a random time, so that renewals spread out.
 
@@ -111,10 +113,11 @@ class Renewals:
             now: The present moment.
             flight: The flight that met the pause; None if no request was sent.
             status: The HTTP status of the response that it got.
+            after: The seconds that are left of a back-off of all processes.
         """
         pauses = self._registry.endpoint(entry.key).pauses
         spread = self._refresh.spread(entry.lifetime, self._random)
-        entry.renew_after = max(pauses.end(entry.key), now.boot) + spread
+        entry.renew_after = max(pauses.end(entry.key), now.boot + after) + spread
         rate_limited_until = pauses.end(entry.key, urgent=True)
         last_chance = self._last_chance(entry)
         if max(rate_limited_until, now.boot) < last_chance < entry.renew_after:
@@ -130,7 +133,9 @@ class Renewals:
         )
         self.set_timer(entry, entry.renew_after)
 
-    def back_off(self, entry: Entry, error: TokenProviderError, now: Instant) -> float | None:
+    def back_off(
+        self, entry: Entry, error: TokenProviderError, now: Instant, seconds: float | None = None
+    ) -> float | None:
         """Set when the next renewal is tried after one that failed.
 
         The last attempt starts early enough before the token becomes unusable that its response
@@ -141,6 +146,7 @@ class Renewals:
             entry: The entry, whose token is usable.
             error: Why the renewal failed.
             now: The present moment.
+            seconds: The back-off of all processes; None if each has its own.
 
         Returns:
             The seconds until the next attempt; None if it starts when a caller asks.
@@ -149,8 +155,11 @@ class Renewals:
         entry.failed_renewals += 1
         entry.failing_since = min(entry.failing_since, now.boot)
         entry.error = error
-        wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
-        wait = max(wait, requested_wait(error, now.wall, self._retry.max_pause))
+        if seconds is None:
+            wait = self._refresh.backoff(entry.failed_renewals, entry.lifetime, self._random)
+            wait = max(wait, requested_wait(error, now.wall, self._retry.max_pause))
+        else:
+            wait = seconds
         last_chance = self._last_chance(entry)
         entry.renew_after = now.boot + wait
         if now.boot < last_chance < entry.renew_after:
@@ -211,6 +220,15 @@ class Renewals:
             self._registry.endpoint(entry.key).urge(flight)
             instant = entry.unusable_at
         self.set_timer(entry, instant)
+
+    def is_last(self, entry: Entry, now: Instant) -> bool:
+        """Tell whether a renewal that ends now is the last before the token becomes unusable.
+
+        Args:
+            entry: The entry, whose token is usable.
+            now: The present moment.
+        """
+        return now.boot >= self._last_chance(entry)
 
     def _last_chance(self, entry: Entry) -> float:
         """Return when the last renewal of a token starts, in seconds of boot time."""

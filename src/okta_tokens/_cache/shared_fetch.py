@@ -5,36 +5,42 @@ A store makes this cheaper, never worse: what the store cannot do in time happen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
-from hashlib import blake2b
+from functools import partial
 
-from cachetools import LRUCache, TLRUCache
+from cachetools import LRUCache
 
 from okta_tokens._auth.authentication import ClientAuthentication
+from okta_tokens._cache.entry import Entry
+from okta_tokens._cache.shared_failure import CLOCK_TOLERANCE, Setback
+from okta_tokens._cache.store_reader import StoreReader
+from okta_tokens._cache.turns import Turn, Turns
+from okta_tokens._endpoint.endpoint import BeforeRetry
 from okta_tokens._endpoint.registry import EndpointRegistry
 from okta_tokens._endpoint.token_request import FetchOperation, TokenFlight
 from okta_tokens._endpoint.token_response import TokenResponse
 from okta_tokens._model.client import OktaClient
-from okta_tokens._model.policies import Random, RefreshPolicy
-from okta_tokens._model.scopes import format_scopes
-from okta_tokens._model.store_identity import StoreIdentity, token_identity
+from okta_tokens._model.policies import Random, RefreshPolicy, RetryPolicy
+from okta_tokens._model.store_identity import (
+    StoreIdentity,
+    client_identity,
+    part_identity,
+    token_identity,
+)
 from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
-from okta_tokens._runtime.clock import Clock, current_instant
-from okta_tokens._sharing.guarded_store import GuardedStore, Lease, StoreUnavailableError
+from okta_tokens._runtime.clock import Clock, Instant
+from okta_tokens._sharing.fleet_protocol import SharedRejection
+from okta_tokens._sharing.guarded_store import GuardedStore, StoreUnavailableError
+from okta_tokens._sharing.notifications import Notifications
 from okta_tokens._sharing.store_protocol import SharedToken
 from okta_tokens.errors import FetchError
 from okta_tokens.events import Event, TokenNotShared
 
-_MAX_DISCARDED = 10_000
-"""How many rejected tokens this process remembers. Beyond, it forgets the one that it has not seen
-for the longest time, and relies on the store."""
 _MAX_IDENTITIES = 10_000
-_CLOCK_TOLERANCE = 300.0
-"""Seconds for which a rejected token is remembered after its end: clocks of processes differ."""
-_FIRST_POLL, _MAX_POLL = 0.02, 0.25
-"""Seconds between two reads of the store while another process fetches the token."""
+_LONGEST_LIFETIME = 86_400.0 + CLOCK_TOLERANCE
+"""Seconds after which no token is valid that was requested before (Okta: at most a day)."""
 
 
 class SharedFetch:
@@ -43,7 +49,8 @@ class SharedFetch:
     Args:
         store: The store that the processes share.
         clock: Tells the time and waits.
-        refresh: Tells whether a token is fresh.
+        refresh: Tells whether a token is fresh, and how long renewals are held back.
+        retry: How long fetches are held back, and how often they try.
         registry: Has the endpoint of each domain.
         random: Draws from the unit interval.
         emit: Called with every event.
@@ -55,87 +62,233 @@ class SharedFetch:
         *,
         clock: Clock,
         refresh: RefreshPolicy,
+        retry: RetryPolicy,
         registry: EndpointRegistry,
         random: Random,
         emit: Callable[[Event], None],
     ) -> None:
         self._store = store
         self._clock = clock
-        self._refresh = refresh
         self._registry = registry
-        self._random = random
         self._emit = emit
-        # The tokens that are not adopted any more, by digest, each with its end in boot time.
-        self._discarded: TLRUCache[bytes, float] = TLRUCache(
-            _MAX_DISCARDED, ttu=lambda _digest, end, _now: end, timer=clock.boot_time
+        self._reader = StoreReader(
+            store, clock=clock, refresh=refresh, retry=retry, registry=registry
+        )
+        self._turns = Turns(
+            store,
+            self._reader,
+            clock=clock,
+            refresh=refresh,
+            retry=retry,
+            registry=registry,
+            random=random,
         )
         # The identity of the last token of a key.
         self._last_identities: LRUCache[TokenKey, StoreIdentity] = LRUCache(_MAX_IDENTITIES)
+        self._keys: LRUCache[StoreIdentity, set[TokenKey]] = LRUCache(_MAX_IDENTITIES)
         # The clients whose tokens are not shared, and about which an event was emitted.
         self._unshared: LRUCache[OktaClient, bool] = LRUCache(_MAX_IDENTITIES)
 
-    async def fetch(self, flight: TokenFlight) -> TokenResponse | FetchError:
+    @property
+    def reaches_others(self) -> bool:
+        """Whether the store can tell other processes that tokens were cleared."""
+        return self._store.shares_failures
+
+    async def fetch(
+        self, flight: TokenFlight, entry: Entry
+    ) -> tuple[TokenResponse | FetchError, Setback | None]:
         """Adopt a token that another process fetched, or fetch one for all processes.
 
         The callable for the credential, if there is one, is called once for the store and for the
         first attempt. A token is adopted only if it was fetched with the same credential, and none
-        is adopted for a forced flight.
+        is adopted for a forced flight. So it is with the failures of other processes.
 
-        Cancellation gives up what the endpoint's own fetch gives up, and lets the lease run out.
+        Cancellation gives up what the endpoint's own fetch gives up, and gives the lease back.
 
         Args:
             flight: The flight of a key.
+            entry: The entry of the key.
 
         Returns:
-            The token response, or the error of the last attempt.
+            The token response, or the error of the last attempt, or of another process; and for how
+            long the error holds back all processes, if it does.
         """
-        operation, lease = FetchOperation(flight), None
-        may_adopt = not flight.forced and self._store.allows_call()
-        if may_adopt and (identity := await self._identify(operation)):
-            with suppress(StoreUnavailableError):
-                adopted, lease = await self._adopt_or_lease(flight, identity)
-                if adopted is not None:
-                    return adopted
-        result = await self._registry.endpoint(flight.key).run(operation)
-        if isinstance(result, TokenResponse):
-            identity = self._identity(flight.key, operation.authentication)
-            result.identity = identity
-            if identity is not None:
-                self._last_identities[flight.key] = identity
-                self._publish(flight.key, identity, result, lease)
-        elif lease is not None:
-            self._store.release(lease)
-        return result
+        operation, turn = FetchOperation(flight), None
+        if not flight.forced and self._store.allows_call():
+            identity = await self._identify(operation)
+            turn = None if identity is None else Turn(flight, entry, identity)
+        if turn is None:
+            return self._shared(operation, await self._run(operation), None), None
+        try:
+            result = await self._turns.take(turn)
+            if result is None:
+                result = await self._run(operation, partial(self._turns.retry, turn))
+            if self._is_outdated(flight.key, result):
+                result = await self._run(operation, partial(self._turns.retry, turn))
+            if isinstance(result, TokenResponse):
+                return self._shared(operation, result, turn), None
+            if turn.setback is None:
+                # The last attempt may have had another credential than the first.
+                is_its = token_identity(flight.key, operation.authentication) == turn.identity
+                self._turns.end(turn, result, is_its=is_its)
+            return result, turn.setback
+        finally:
+            self._turns.give_back(turn)
 
-    async def adopt(self, flight: TokenFlight) -> TokenResponse | None:
+    async def adopt(self, flight: TokenFlight, entry: Entry) -> TokenResponse | None:
         """Adopt a token that another process fetched, if there is one; send Okta no request.
 
         Args:
             flight: The flight of a key.
+            entry: The entry of the key.
 
         Returns:
             The token response, or None.
         """
         if self._store.allows_call() and (identity := await self._identify(FetchOperation(flight))):
+            deadline = self._store.call_deadline()
             with suppress(StoreUnavailableError):
-                return await self._adopt(flight, identity, self._store.call_deadline())
+                found = await self._reader.look(entry, identity, deadline, wanted=flight.wanted)
+                return self._remembered(flight.key, found.response)
         return None
 
-    def discard(self, token: AccessToken) -> None:
-        """Let no process adopt a token any more.
+    def follow(
+        self,
+        on_discarded: Callable[[Entry, float], None],
+        on_cleared: Callable[[TokenKey], None],
+    ) -> None:
+        """Tell what to do when other processes drop tokens.
+
+        Args:
+            on_discarded: Called with the entry of a token that another process discarded, and with
+                the damping, in seconds.
+            on_cleared: Called with a key of a client whose tokens another process cleared;
+                `is_cleared` tells which.
+        """
+        self._reader.on_discarded = on_discarded
+        self._reader.on_cleared = on_cleared
+
+    def is_cleared(self, key: TokenKey, sent: Instant) -> bool:
+        """Tell whether the tokens of a key were cleared everywhere after a request was sent.
+
+        Args:
+            key: The key of the token.
+            sent: When its request was sent.
+        """
+        return self._reader.is_cleared(key, sent)
+
+    async def clear(self, client: OktaClient | None, clients: Iterable[OktaClient]) -> None:
+        """Let all processes drop the tokens of a client, or of all clients of some domains.
+
+        If the store is unavailable, an event has told so, and nothing is cleared.
+
+        Args:
+            client: The client; None for all clients.
+            clients: Clients of the domains.
+        """
+        parts = {part_identity(one): one for one in clients}
+        identity = None if client is None else client_identity(client)
+        for part, one in parts.items():
+            endpoint = self._registry.endpoint(TokenKey(one, frozenset()))
+            await self._store.clear(part, identity, endpoint.server_time(), _LONGEST_LIFETIME)
+        self._reader.forget_clearings()
+
+    def discard(self, token: AccessToken, damping: float | None = None) -> None:
+        """Let no process use a token any more.
 
         This process remembers the token until it expires, and so does the store.
 
         Args:
             token: The token.
+            damping: For how many seconds its replacement is kept if it is rejected too; None if no
+                API rejected the token.
         """
         if token._identity is not None:
-            seconds = max(0.0, token.remaining()) + _CLOCK_TOLERANCE
-            self._discard(token._identity, token.value, seconds)
+            seconds = max(0.0, token.remaining()) + CLOCK_TOLERANCE
+            rejection = None
+            if damping is not None:
+                now = self._registry.endpoint(token.key).server_time()
+                rejection = SharedRejection(damping, now)
+            self._reader.discard(token._identity, token.value, seconds, rejection)
 
-    def _discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
-        self._discarded[digest(value)] = self._clock.boot_time() + seconds
-        self._store.discard(identity, value, seconds)
+    async def _run(
+        self, operation: FetchOperation, retry: BeforeRetry[TokenResponse] | None = None
+    ) -> TokenResponse | FetchError:
+        return await self._registry.endpoint(operation.key).run(operation, retry)
+
+    def _is_outdated(self, key: TokenKey, result: TokenResponse | FetchError) -> bool:
+        """Tell whether another process cleared a token's key after the token was requested."""
+        return isinstance(result, TokenResponse) and self._reader.is_cleared(key, result.sent)
+
+    def _shared(
+        self, operation: FetchOperation, result: TokenResponse | FetchError, turn: Turn | None
+    ) -> TokenResponse | FetchError:
+        """Share the token of a fetch, if it is new, and return the result."""
+        if isinstance(result, TokenResponse):
+            if not result.adopted:
+                result.damping = 0.0 if turn is None else turn.damping
+                result.identity = self._identity(operation.key, operation.authentication)
+                self._publish(operation.key, result, turn)
+            self._remembered(operation.key, result)
+        return result
+
+    def _remembered(self, key: TokenKey, response: TokenResponse | None) -> TokenResponse | None:
+        """Remember the identity of a token, and return the token."""
+        if response is not None and response.identity is not None:
+            identity = self._last_identities[key] = response.identity
+            self._keys.setdefault(identity, set()).add(key)
+            if self.notifications.wants(identity):
+                part, until = part_identity(key.client), self._store.call_deadline()
+                watching = self.notifications.watch(identity, part, until=until)
+                self._store.run_in_background(watching)
+        return response
+
+    # After a notification
+
+    @property
+    def notifications(self) -> Notifications:
+        """The notifications of the store."""
+        return self._store.notifications
+
+    def keys_of(self, identity: StoreIdentity) -> Collection[TokenKey]:
+        """Return the keys whose last token had an identity.
+
+        Args:
+            identity: The identity.
+        """
+        return self._keys.get(identity, ())
+
+    def look_in_background(self, look: Coroutine[object, object, None]) -> None:
+        """Run a look in the background.
+
+        Args:
+            look: The coroutine.
+        """
+        self._store.run_in_background(look)
+
+    async def look(self, entry: Entry, identity: StoreIdentity) -> TokenResponse | None:
+        """Return the token in the store if it is fresh; drop the held one if it was discarded.
+
+        Args:
+            entry: The entry of a key.
+            identity: The identity of its token.
+        """
+        if self._store.allows_call():
+            deadline = self._store.call_deadline()
+            with suppress(StoreUnavailableError):
+                found = await self._reader.look(entry, identity, deadline, wanted=False)
+                return found.response
+        return None
+
+    async def look_at_domain(self, key: TokenKey) -> None:
+        """Drop the tokens of a client that another process cleared.
+
+        Args:
+            key: A key of the client.
+        """
+        if self._store.allows_call():
+            with suppress(StoreUnavailableError):
+                await self._reader.look_at_domain(key, self._store.call_deadline())
 
     async def _identify(self, operation: FetchOperation) -> StoreIdentity | None:
         """Return the identity of the token that an operation fetches, or None.
@@ -155,92 +308,10 @@ class SharedFetch:
             self._emit(TokenNotShared(key=key))
         return identity
 
-    async def _adopt_or_lease(
-        self, flight: TokenFlight, identity: StoreIdentity
-    ) -> tuple[TokenResponse | None, Lease | None]:
-        """Return a token of another process, or the lease with which this process fetches one.
-
-        Three cases end the wait: a token is in the store; this process has the lease, and there is
-        still no token; the time of two leases has passed, and this process fetches without a
-        lease. Two leases, since the first holder may have died and another process got the second.
-
-        Raises:
-            StoreUnavailableError: If the store fails or times out.
-        """
-        store, clock, key = self._store, self._clock, flight.key
-        deadline = store.call_deadline()
-        adopted = await self._adopt(flight, identity, deadline)
-        if adopted is not None:
-            return adopted, None
-        pause = await self._shared_pause(key, deadline)
-        self._registry.endpoint(key).pauses.adopt(key, pause)
-        give_up, poll = clock.boot_time() + 2 * store.lease, _FIRST_POLL
-        while True:
-            lease = await store.acquire(identity, store.lease + pause, deadline)
-            store.record_success()  # by a write: a store that is full can still be read
-            # The previous holder of the lease has saved its token by now, if it got one.
-            adopted = await self._adopt(flight, identity, deadline)
-            if adopted is not None and lease is not None:
-                store.release(lease)
-            if adopted is not None or lease is not None:
-                return adopted, lease
-            if clock.boot_time() >= give_up:
-                return None, None
-            await clock.sleep_until(clock.boot_time() + poll * (1 + self._random()) / 2)
-            poll = min(2 * poll, _MAX_POLL)
-            deadline = store.call_deadline()
-
-    async def _adopt(
-        self, flight: TokenFlight, identity: StoreIdentity, deadline: float
-    ) -> TokenResponse | None:
-        """Return the token in the store if it is good enough.
-
-        Without a waiter a token must be fresh here. For a waiter it must be usable, so that a
-        process that starts during an outage of Okta is served as well.
-
-        The remaining life is the least of three: by the store's clock, by the process that saved
-        the token, and by this machine's clock corrected by what it knows of Okta's.
-        """
-        key = flight.key
-        found = await self._store.load(key, identity, deadline)
-        if found is None:
-            return None
-        token, seconds = found
-        if digest(token.value) in self._discarded:
-            self._discard(identity, token.value, seconds + _CLOCK_TOLERANCE)
-            return None
-        if token.token_type != key.token_type:
-            self._store.report_invalid_entry(key)
-            return None
-        left = token.expires_at - self._registry.endpoint(key).server_time()
-        policy = self._refresh
-        least = (policy.leeway if flight.wanted else policy.lead)(token.lifetime)
-        if not (least < seconds and least < left):
-            return None
-        remaining = min(seconds, token.lifetime, left)
-        sent = current_instant(self._clock).later(remaining - token.lifetime)
-        self._last_identities[key] = identity
-        return TokenResponse(
-            token.value,
-            token.token_type,
-            token.lifetime,
-            format_scopes(token.scopes),
-            sent,
-            identity=identity,
-        )
-
-    async def _shared_pause(self, key: TokenKey, deadline: float) -> float:
-        """Return for how many more seconds another process's 429 pauses the domain."""
-        found = await self._store.paused(key, deadline)
-        if found is None:
-            return 0.0
-        seconds, end = found
-        return max(0.0, min(seconds, end - self._registry.endpoint(key).server_time()))
-
-    def _publish(
-        self, key: TokenKey, identity: StoreIdentity, response: TokenResponse, lease: Lease | None
-    ) -> None:
+    def _publish(self, key: TokenKey, response: TokenResponse, turn: Turn | None) -> None:
         """Save a token for other processes, and give the lease back."""
+        if response.identity is None:
+            return
         offset = self._registry.endpoint(key).clock_offset
         token = SharedToken(
             response.value,
@@ -250,13 +321,7 @@ class SharedFetch:
             response.sent.wall + offset + response.lifetime,
         )
         left = response.sent.boot + response.lifetime - self._clock.boot_time()
-        self._store.publish(identity, token, left, lease)
-
-
-def digest(value: str) -> bytes:
-    """Return what stands for a token in a list of tokens: 16 bytes, however long the token is.
-
-    Args:
-        value: The value of the token.
-    """
-    return blake2b(value.encode(), digest_size=16).digest()
+        lease = None
+        if turn is not None:
+            lease, turn.lease = turn.lease, None
+        self._store.settle(response.identity, token, left, lease)

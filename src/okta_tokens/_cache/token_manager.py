@@ -41,6 +41,7 @@ from okta_tokens.errors import (
 from okta_tokens.events import KeyEvicted
 
 if TYPE_CHECKING:
+    from okta_tokens._cache.shared_failure import Setback
     from okta_tokens._cache.shared_fetch import SharedFetch
 
 E = TypeVar("E", bound=TokenProviderError)
@@ -131,6 +132,22 @@ class TokenManager:
             retry=retry,
             emit=emit,
         )
+
+        if sharing is not None:
+            # Most programs have no store, and do not load what serves one.
+            from okta_tokens._cache.hints import Hints  # noqa: PLC0415
+
+            sharing.follow(self.invalidation.withdraw, self.invalidation.withdraw_cleared)
+            hints = Hints(
+                self.entries,
+                self.flights,
+                self._landing,
+                sharing,
+                clock=clock,
+                schedule=schedule,
+                random=random,
+            )
+            sharing.notifications.on_hint = hints.receive
 
     # What callers get
 
@@ -400,13 +417,14 @@ class TokenManager:
         """
         entry = self.entries.get_or_add(flight.key)
         result: TokenResponse | TokenProviderError
+        setback: Setback | None = None
         try:
             if entry.token is not None and entry.refresh_at > entry.unusable_at:
                 await self._clock.sleep_until(entry.refresh_at)
             if self._sharing is None:
                 result = await self._registry.endpoint(flight.key).run(FetchOperation(flight))
             else:
-                result = await self._fetch_or_adopt(flight, self._sharing)
+                result, setback = await self._fetch_or_adopt(flight, self._sharing)
         except Exception as error:  # noqa: BLE001 - an internal error must not leave callers waiting
             result = internal_error("fetching a token", error)
         if self._is_stopped:
@@ -415,21 +433,24 @@ class TokenManager:
             return self._landing.land_disowned(flight, result)
         if entry.detached:
             entry = self.entries.get_or_add(flight.key)
-        return self._landing.land(flight, entry, result)
+        return self._landing.land(flight, entry, result, setback)
 
     async def _fetch_or_adopt(
         self, flight: TokenFlight, sharing: SharedFetch
-    ) -> TokenResponse | TokenProviderError:
+    ) -> tuple[TokenResponse | TokenProviderError, Setback | None]:
         """Fetch a token as one of the processes that share a store.
 
         While the entry cools down, only the store is asked, since another process may have a token;
         a forced flight fetches.
+
+        Returns:
+            The token or the error; and for how long the error holds back all processes, if it does.
         """
         entry = self.entries.get_or_add(flight.key)
         state = entry.state(current_instant(self._clock))
         if flight.forced or entry.error is None or state is not State.COOLING_DOWN:
-            return await sharing.fetch(flight)
-        return await sharing.adopt(flight) or entry.error
+            return await sharing.fetch(flight, entry)
+        return await sharing.adopt(flight, entry) or entry.error, None
 
     # What ends
 

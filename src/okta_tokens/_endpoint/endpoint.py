@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cachetools import LRUCache
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from okta_tokens._sharing.guarded_store import GuardedStore
 
 T = TypeVar("T", bound=TokenResponse | bool)
+
+BeforeRetry = Callable[[FetchError, float], Awaitable[T | FetchError | None]]
+"""Waits after a failed attempt for some seconds, and returns a result from elsewhere, or None."""
 
 _MISTIMED = 20.0
 """Seconds. An assertion whose clock was wrong by more than this may have been refused for that."""
@@ -165,17 +169,22 @@ class Endpoint:
         operation.resolved = resolved
         return None if isinstance(resolved, CredentialError) else resolved
 
-    async def run(self, operation: Operation[T]) -> T | FetchError:
+    async def run(
+        self, operation: Operation[T], before_retry: BeforeRetry[T] | None = None
+    ) -> T | FetchError:
         """Make attempts, each in a place of its own; meanwhile the endpoint is not idle.
 
         A flight without a waiter makes one attempt. It gets as many as the policy allows as soon as
-        a caller waits. The loop ends in four cases: an attempt succeeds; its error is final, or the
-        time is used up; no caller waits, or the attempts are used up; `_enter` returns an error.
+        a caller waits. The loop ends in five cases: an attempt succeeds; its error is final, or the
+        time is used up; no caller waits, or the attempts are used up; `before_retry` returns a
+        result; `_enter` returns an error.
 
         Cancellation gives the place up and closes the connection.
 
         Args:
             operation: What Okta is asked to do.
+            before_retry: Waits between two attempts, for as long as it is told at least. It may
+                find the result elsewhere. By default, nothing else happens in the meantime.
 
         Returns:
             The result, or the error of the last attempt.
@@ -201,15 +210,21 @@ class Endpoint:
                     self._gate.leave(flight)
                 if not isinstance(result, FetchError):
                     return result
-                spent += clock.boot_time() - entered_at
+                failed_at = clock.boot_time()
+                spent += failed_at - entered_at
                 delay = self._delay(operation, result, attempt)
-                spent += delay
-                is_final = not result.retryable or spent >= policy.total_timeout
+                is_final = not result.retryable or spent + delay >= policy.total_timeout
                 if is_final or not flight.wanted or attempt >= policy.attempts:
                     return result
-                await clock.sleep_until(clock.boot_time() + delay)
+                found = await (before_retry or self._wait)(result, delay)
+                if found is not None:
+                    return found
+                spent += clock.boot_time() - failed_at
         finally:
             del self._under_way[operation]
+
+    async def _wait(self, _: FetchError, delay: float) -> None:
+        await self._clock.sleep_until(self._clock.boot_time() + delay)
 
     def _pause_end(self, operation: Operation[T]) -> float:
         return self.pauses.end(operation.key, urgent=operation.flight.urgent)

@@ -53,6 +53,8 @@ class TokenResponse:
         response: The HTTP response; None if another process fetched the token.
         identity: Names the token in a store, with the credential that fetched it; None without a
             store.
+        damping: For how many seconds the token is kept if it is rejected, since another process
+            rejected its predecessor; 0.0 if none did.
     """
 
     value: str = field(repr=False)
@@ -62,6 +64,7 @@ class TokenResponse:
     sent: Instant
     response: Response | None = field(default=None, repr=False)
     identity: StoreIdentity | None = None
+    damping: float = 0.0
 
     @property
     def adopted(self) -> bool:

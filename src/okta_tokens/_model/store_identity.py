@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from hashlib import sha256
 
 from okta_tokens._auth.authentication import ClientAuthentication, credential_identity
+from okta_tokens._model.client import OktaClient
 from okta_tokens._model.key_identity import stored_values
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.immutable import Immutable
@@ -97,4 +98,22 @@ def domain_identity(key: TokenKey) -> StoreIdentity:
     Args:
         key: A key of the part.
     """
-    return StoreIdentity(key.client.origin, key.authorization_server is None)
+    return part_identity(key.client)
+
+
+def part_identity(client: OktaClient) -> StoreIdentity:
+    """Return the identity of the part of a domain to which a client's authorization server belongs.
+
+    Args:
+        client: The client.
+    """
+    return StoreIdentity(client.origin, client.authorization_server is None)
+
+
+def client_identity(client: OktaClient) -> StoreIdentity:
+    """Return the identity of a client, whatever its credential.
+
+    Args:
+        client: The client.
+    """
+    return StoreIdentity(client.origin, client.authorization_server, client.client_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -59,6 +60,8 @@ class StoredState(NamedTuple):
     """The last rejection, until its time in the store was over."""
     held_is_discarded: bool = False
     """Whether the token that the process holds was discarded."""
+    failure_seconds: float = math.inf
+    """The number of seconds until the store removes the failure, by the store's own clock."""
 
 
 class DomainState(NamedTuple):

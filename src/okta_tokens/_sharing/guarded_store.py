@@ -7,23 +7,31 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from typing import NamedTuple, TypeVar, TypeVarTuple, cast
+from typing import TypeVar, TypeVarTuple, cast
 
 from okta_tokens._model.policies import Random
-from okta_tokens._model.store_identity import StoreIdentity, domain_identity
+from okta_tokens._model.store_identity import StoreIdentity, client_identity, domain_identity
+from okta_tokens._model.token import AccessToken
 from okta_tokens._model.token_key import TokenKey
 from okta_tokens._runtime.arguments import checked, text_of
 from okta_tokens._runtime.clock import Clock
-from okta_tokens._runtime.schedule import Schedule
+from okta_tokens._runtime.schedule import CANCEL_AGAIN_AFTER, Schedule, Timer
+from okta_tokens._sharing.calls import Calls, CallTimeoutError
 from okta_tokens._sharing.circuit_breaker import CircuitBreaker
+from okta_tokens._sharing.fleet_protocol import (
+    DomainState,
+    FleetStore,
+    NotifyingStore,
+    SharedFailure,
+    SharedRejection,
+    StoredState,
+)
+from okta_tokens._sharing.notifications import Notifications
 from okta_tokens._sharing.store_protocol import SharedToken, TokenStore, UnreadableEntry
 from okta_tokens.events import Event, StoreEntryIgnored, StoreWithoutTls
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-_CANCEL_AGAIN_AFTER = 0.5
-"""Seconds between two cancellations of a call that does not end."""
 
 _MAX_CAUSES = 4
 """Errors of which an outage names the type: the last one and what caused it."""
@@ -42,20 +50,29 @@ class StoreUnavailableError(Exception):
     """The store failed or timed out, or the circuit breaker is open: continue without it."""
 
 
-class Lease(NamedTuple):
-    """The right to fetch a token for all processes.
+class Lease(Timer):
+    """The right to fetch a token for all processes; it is made longer until it is given back.
 
     Args:
         identity: The identity of the token.
         id: What the store returned.
+        seconds: How long the lease lasts.
     """
 
-    identity: StoreIdentity
-    id: str
+    __slots__ = ("id", "identity", "seconds")
+
+    def __init__(self, identity: StoreIdentity, id: str, seconds: float) -> None:  # noqa: A002
+        super().__init__()
+        self.identity = identity
+        self.id = id
+        self.seconds = seconds
 
 
 class GuardedStore:
     """Call a store in the time that it is given, and not at all while it keeps failing.
+
+    The optional parts of a store (`fleet_protocol`) need not be there: what the store cannot do is
+    not done.
 
     Args:
         store: The store that processes share.
@@ -75,10 +92,25 @@ class GuardedStore:
         emit: Callable[[Event], None],
     ) -> None:
         self._store = store
-        self._clock = clock
+        self._fleet: FleetStore | None = _part(
+            lambda: store if isinstance(store, FleetStore) else None
+        )
         self._schedule = schedule
+        self._calls = Calls(schedule)
+        self._clock = clock
         self._emit = emit
-        self._breaker = CircuitBreaker(clock, random, emit, _text_of(store, "host"))
+        host = _text_of(store, "host")
+        self._breaker = CircuitBreaker(clock, random, emit, host)
+        self.notifications: Notifications = Notifications(
+            _part(lambda: store if isinstance(store, NotifyingStore) else None),
+            self._calls,
+            timeout=lambda: store.timeout,
+            host=host,
+            clock=clock,
+            schedule=schedule,
+            random=random,
+            emit=emit,
+        )
         self._reported_at = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -95,6 +127,11 @@ class GuardedStore:
         """Whether the last calls of the store succeeded."""
         return self._breaker.is_available
 
+    @property
+    def shares_failures(self) -> bool:
+        """Whether the store has the part for failures, rejections and clearings."""
+        return self._fleet is not None
+
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run background calls on a loop, each in an empty context; tell if the store has no TLS.
 
@@ -110,59 +147,80 @@ class GuardedStore:
         """Return when a call that begins now must end, in seconds of boot time."""
         return self._clock.boot_time() + self._store.timeout
 
-    async def load(
-        self, key: TokenKey, identity: StoreIdentity, deadline: float
-    ) -> tuple[SharedToken, float] | None:
-        """Return the token that is kept for an identity and its remaining seconds, or None.
+    async def look(
+        self, key: TokenKey, identity: StoreIdentity, held: AccessToken | None, deadline: float
+    ) -> StoredState:
+        """Return what is stored about an identity; nothing, if an entry cannot be used.
 
         Args:
             key: The key of the token, for the event about an entry that cannot be used.
             identity: The identity of the token.
+            held: The token that this process holds, or None.
             deadline: When to give up, in seconds of boot time.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
+        fleet = self._fleet
         try:
-            found = await self._call(deadline, self._store.load, identity)
+            if fleet is not None:
+                # No argument of the calls below is the value: a cancellation passes their frames.
+                found = await self._call(
+                    deadline, lambda: fleet.look(identity, None if held is None else held.value)
+                )
+            else:
+                loaded = await self._call(deadline, self._store.load, identity)
+                found = StoredState() if loaded is None else StoredState(*loaded)
         except UnreadableEntry:
             self.report_invalid_entry(key)
-            return None
-        if found is not None and not self.is_available:
-            self._start(self._try_to_write(identity))
+            return StoredState()
+        if found.token is not None and not self.is_available:
+            self.run_in_background(self._try_to_write(identity))
         return found
 
-    async def paused(self, key: TokenKey, deadline: float) -> tuple[float, float] | None:
-        """Return the seconds that are left of a shared pause, and its end by Okta's clock, or None.
+    async def look_at_domain(self, key: TokenKey, deadline: float) -> DomainState:
+        """Return what is stored about a half of a domain; nothing, if an entry cannot be used.
 
         Args:
-            key: A key of the half of a domain that the pause concerns.
+            key: A key of that half.
             deadline: When to give up, in seconds of boot time.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
+        domain, fleet = domain_identity(key), self._fleet
         try:
-            return await self._call(deadline, self._store.paused, domain_identity(key))
+            if fleet is not None:
+                return await self._call(
+                    deadline, fleet.look_at_domain, domain, client_identity(key.client)
+                )
+            return DomainState(await self._call(deadline, self._store.paused, domain))
         except UnreadableEntry:
             self.report_invalid_entry(key)
-            return None
+            return DomainState()
 
     async def acquire(
         self, identity: StoreIdentity, seconds: float, deadline: float
     ) -> Lease | None:
         """Take the lease of an identity; return None if another process has it.
 
+        A store that can make it longer does so, until the lease is given back.
+
         Args:
             identity: The identity of the token.
-            seconds: How long the lease lasts.
+            seconds: How long the lease lasts if this process dies.
             deadline: When to give up, in seconds of boot time.
 
         Raises:
             StoreUnavailableError: If the store fails or times out.
         """
-        lease = await self._call(deadline, self._store.acquire, identity, seconds)
-        return None if lease is None else Lease(identity, lease)
+        id_ = await self._call(deadline, self._store.acquire, identity, seconds)
+        if id_ is None:
+            return None
+        lease = Lease(identity, id_, seconds)
+        if self._fleet is not None:
+            self._schedule.call_at(self._clock.boot_time() + seconds / 2, self._extend, lease)
+        return lease
 
     def release(self, lease: Lease) -> None:
         """Give a lease back, in the background.
@@ -170,20 +228,31 @@ class GuardedStore:
         Args:
             lease: What `acquire` returned.
         """
-        self._in_background(self._write(self._store.release, *lease))
+        self._schedule.cancel(lease)
+        self.notifications.expect(lease.identity)
+        self._in_background(self._write(self._store.release, lease.identity, lease.id))
 
-    def publish(
-        self, identity: StoreIdentity, token: SharedToken, seconds: float, lease: Lease | None
+    def settle(
+        self,
+        identity: StoreIdentity,
+        outcome: SharedToken | SharedFailure,
+        seconds: float,
+        lease: Lease | None,
     ) -> None:
-        """Save a token for other processes and give the lease back, in the background.
+        """Share the outcome of a fetch and give the lease back, in the background.
+
+        Not every store can share a failure.
 
         Args:
             identity: The identity of the token.
-            token: The token.
-            seconds: How long the token lives.
+            outcome: The token, or why there is none.
+            seconds: How long the store keeps the outcome.
             lease: What `acquire` returned; None if another process has the lease.
         """
-        self._in_background(self._publish(identity, token, seconds, lease))
+        if lease is not None:
+            self._schedule.cancel(lease)
+        self.notifications.expect(identity)
+        self._in_background(self._settle(identity, outcome, seconds, lease))
 
     def publish_pause(self, key: TokenKey, seconds: float, *, until: float) -> None:
         """Let other processes pause, too, in the background.
@@ -195,16 +264,50 @@ class GuardedStore:
         """
         self._in_background(self._write(self._store.pause, domain_identity(key), seconds, until))
 
-    def discard(self, identity: StoreIdentity, value: str, seconds: float) -> None:
-        """Let no process adopt a token any more, in the background.
+    def reject(
+        self,
+        identity: StoreIdentity,
+        value: str,
+        seconds: float,
+        rejection: SharedRejection | None = None,
+    ) -> None:
+        """Let no process use a token any more, in the background.
 
         Args:
             identity: The identity of the token.
             value: The token's value.
             seconds: How long the store remembers it.
+            rejection: What an API's rejection of the token means for its successor; None if no API
+                rejected it. Not every store can share it.
         """
+        fleet, store = self._fleet, self._store
+        self.notifications.expect(identity)
         # No argument of the calls below is the value: a cancellation passes their frames.
-        self._in_background(self._write(lambda: self._store.discard(identity, value, seconds)))
+        self._in_background(
+            self._write(
+                lambda: (
+                    store.discard(identity, value, seconds)
+                    if fleet is None
+                    else fleet.reject(identity, value, seconds, rejection)
+                )
+            )
+        )
+
+    async def clear(
+        self, domain: StoreIdentity, client: StoreIdentity | None, at: float, seconds: float
+    ) -> None:
+        """Let no process use a token that was requested earlier, if the store can and is available.
+
+        Args:
+            domain: The identity of a half of a domain.
+            client: The identity of a client of it; None for all of them.
+            at: The present moment by Okta's clock, in seconds since the epoch.
+            seconds: How long the store remembers it.
+        """
+        if self._fleet is not None and self._breaker.allows_call():
+            with suppress(StoreUnavailableError):
+                await self._write(self._fleet.clear, domain, client, at, seconds)
+                self._breaker.record_success()
 
     def report_invalid_entry(self, key: TokenKey) -> None:
         """Emit the event that an entry cannot be used, at most once a minute.
@@ -219,13 +322,14 @@ class GuardedStore:
 
     async def aclose(self) -> None:
         """Wait for background calls, for as long as one call may take; then cancel them."""
+        await self.notifications.aclose()
         if self._background:
             await asyncio.wait(self._background, timeout=self._store.timeout)
         while self._background:
             for task in self._background:
                 task.cancel()
-            # A store that swallowed the cancellation gets another one.
-            await asyncio.wait(self._background, timeout=_CANCEL_AGAIN_AFTER)
+            await asyncio.wait(self._background, timeout=CANCEL_AGAIN_AFTER)
+        await self._calls.aclose()
 
     async def _call(self, deadline: float, method: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """Call a method of the store.
@@ -234,39 +338,63 @@ class GuardedStore:
             StoreUnavailableError: If the store fails or times out.
             UnreadableEntry: As from the store.
         """
-        with self._schedule.deadline(deadline):
-            try:
-                return await method(*args)
-            except UnreadableEntry:
-                raise
-            except Exception as error:  # noqa: BLE001 - the provider works without the store
-                self._breaker.record_failure(_describe(error))
-                raise StoreUnavailableError from None
-        self._breaker.record_failure(f"no response within {self._store.timeout:g} s")
+        try:
+            return await self._calls.run(deadline, method, *args)
+        except UnreadableEntry:
+            raise
+        except CallTimeoutError:
+            self._breaker.record_failure(f"no response within {self._store.timeout:g} s")
+        except Exception as error:  # noqa: BLE001 - the provider works without the store
+            self._breaker.record_failure(_describe(error))
         raise StoreUnavailableError
 
     async def _write(self, method: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         await self._call(self.call_deadline(), method, *args)
 
-    async def _publish(
-        self, identity: StoreIdentity, token: SharedToken, seconds: float, lease: Lease | None
+    def _extend(self, lease: Lease) -> None:
+        """Make a lease longer, in the background, when half of its time has passed."""
+        fleet = self._fleet
+        assert fleet is not None  # noqa: S101 - narrows the type
+        self._in_background(self._write(fleet.extend, lease.identity, lease.id, lease.seconds))
+        again = self._clock.boot_time() + lease.seconds / 2
+        self._schedule.call_at(again, self._extend, lease)
+
+    async def _settle(
+        self,
+        identity: StoreIdentity,
+        outcome: SharedToken | SharedFailure,
+        seconds: float,
+        lease: Lease | None,
     ) -> None:
+        """Share an outcome; give the lease back even if the store cannot keep the outcome."""
         try:
-            await self._write(self._store.save, identity, token, seconds)
+            if self._fleet is not None:
+                # During the rotation of a secret, the lease may be that of the old one's identity.
+                is_its = lease is not None and lease.identity == identity
+                id_ = lease.id if lease is not None and is_its else None
+                await self._write(self._fleet.settle, identity, outcome, seconds, id_)
+                lease = None if is_its else lease
+            elif isinstance(outcome, SharedToken):
+                await self._write(self._store.save, identity, outcome, seconds)
         finally:
             if lease is not None:
-                await self._write(self._store.release, *lease)
+                await self._write(self._store.release, lease.identity, lease.id)
 
     def _in_background(self, work: Coroutine[object, object, None]) -> None:
         """Run a call that no caller waits for, unless the circuit breaker is open."""
         if self._loop is None or not self._breaker.allows_call():
             work.close()
             return
-        self._start(self._run_quietly(work))
+        self.run_in_background(self._run_quietly(work))
 
-    def _start(self, work: Coroutine[object, object, None]) -> None:
-        loop = cast("asyncio.AbstractEventLoop", self._loop)
-        task = loop.create_task(work, context=Context())
+    def run_in_background(self, work: Coroutine[object, object, None]) -> None:
+        """Run something in a context of its own, until the provider is closed.
+
+        Args:
+            work: What to run; it raises no error.
+        """
+        assert self._loop is not None  # noqa: S101 - narrows the type
+        task = self._loop.create_task(work, context=Context())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -281,11 +409,17 @@ class GuardedStore:
         A process that finds every token in the store does not write, so it would not notice the end
         of an outage. A failure is not recorded: a store that is full can still be read.
         """
-        with suppress(Exception), self._schedule.deadline(self.call_deadline()):
-            lease = await self._store.acquire(identity, self._store.timeout)
+        store, deadline = self._store, self.call_deadline()
+        with suppress(Exception):
+            lease = await self._calls.run(deadline, store.acquire, identity, store.timeout)
             self._breaker.record_success()
             if lease is not None:
-                await self._store.release(identity, lease)
+                await self._calls.run(deadline, store.release, identity, lease)
+
+
+def _part(find: Callable[[], T | None]) -> T | None:
+    """Return a store if it has an optional part; to find out runs code of the user's."""
+    return checked(find, None)
 
 
 def _text_of(store: TokenStore, attribute: str) -> str | None:
