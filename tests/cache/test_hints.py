@@ -220,6 +220,22 @@ async def test_a_renewed_token_is_adopted_after_the_notification(world: World) -
 
 
 @in_virtual_time
+async def test_the_held_token_is_not_adopted_again(world: World) -> None:
+    """A process keeps its token although the store says that the same token expires later."""
+    async with world.fleet(1) as (process,):
+        await same_token(process)
+        await asyncio.sleep(100)
+        ((identity, (token, end)),) = memory(world).tokens.items()
+        token.expires_at += 50
+        memory(world).tokens[identity] = token, end + 50
+        memory(world).notify(identity_of(process.source().key))
+        await asyncio.sleep(2)
+
+        assert memory(world).calls[-2:] == ["look", "look_at_domain"]
+        assert not process.seen(RenewalAdopted)
+
+
+@in_virtual_time
 async def test_a_flight_under_way_needs_no_look(world: World) -> None:
     """A notification about a key whose flight is under way causes no look of its own."""
     async with world.fleet(1) as (process,):

@@ -89,7 +89,7 @@ class Turn:
         self.attempts = 0
         """How many failed since the last cool-down; after each back-off a process counts again."""
         self.is_everyones = False
-        """Whether a failure holds back all processes, and this one tries all the same."""
+        """Whether a failure holds back all processes, and this one has its last chance."""
         self.cooldown_end = -math.inf
         """When the shared cool-down ends, in seconds of boot time."""
         self.yields_until = -math.inf
@@ -106,7 +106,8 @@ class Turn:
         """
         self.is_everyones, self.cooldown_end = False, -math.inf
         if failure is not None:
-            self.is_everyones = max(failure.cooldown, failure.backoff) > 0
+            is_held_back = max(failure.cooldown, failure.backoff) > 0
+            self.is_everyones = is_held_back and self.flight.urgent
             self.cooldown_end = now + failure.cooldown
         self.failures = 0 if failure is None else failure.record.failures
         self.witnesses, self.attempts = (), 0
