@@ -184,8 +184,8 @@ MUTANTS = {
     "forget rejections": (
         Rule.REJECTION,
         "_cache/invalidation",
-        "now.boot + MAX_DAMPING",
-        "now.boot + entry.damping",
+        "now + MAX_DAMPING",
+        "now + entry.damping",
     ),
     "renew unused keys": (
         Rule.IDLE,
