@@ -122,17 +122,20 @@ def read_state(found: Sequence[Found], held: Sequence[str]) -> StoredState:
         for token, seconds in reader.read("token", make_token)
         if discarded.isdisjoint(one.drawer.digest(token.value) for one in found)
     ]
-    failures = [failure for failure, _ in reader.read("failure", make_failure)]
+    failures = [*reader.read("failure", make_failure)]
     rejections = [rejection for rejection, _ in reader.read("rejection", make_rejection)]
     token, seconds = max(tokens, key=lambda it: it[0].expires_at, default=(None, 0.0))
     if token is None and reader.problem is not None:
         raise reader.problem
+    last = max(failures, key=lambda it: it[0].failed_at, default=(None, math.inf))
+    failure, failure_seconds = last
     return StoredState(
         token,
         seconds,
-        max(failures, key=lambda failure: failure.failed_at, default=None),
+        failure,
         max(rejections, key=lambda rejection: rejection.rejected_at, default=None),
         not discarded.isdisjoint(held),
+        failure_seconds,
     )
 
 

@@ -322,6 +322,8 @@ class FleetStoreContract(StoreContract):
                 found = await two.look(identity, None)
                 _check(found.failure == failure, "a failure is found with other values")
                 _check(found.token == _token("a"), "a failure removed the token")
+                is_right = 0 < found.failure_seconds <= _LONG
+                _check(is_right, "the seconds until a failure is removed are wrong")
             _check(await two.acquire(identity, _LONG) is not None, "the lease did not end")
 
     async def test_a_failure_is_removed_when_its_time_is_over(self) -> None:
