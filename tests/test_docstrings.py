@@ -124,7 +124,7 @@ async def test_every_example_runs(monkeypatch: pytest.MonkeyPatch, module: str, 
             "grpc.ssl_channel_credentials()": "tls",
         }
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        compiled = compile(replace_texts(code, addresses), module, "exec", flags)
+        compiled = compile(replace_texts(code, addresses), f"<{module}>", "exec", flags)
         running = eval(compiled, names)  # noqa: S307 - our own text
         if inspect.isawaitable(running):
             await running
