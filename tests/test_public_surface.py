@@ -412,8 +412,8 @@ class TokenAuth(source: AnyTokenSource, *, origins: Iterable[str],
 """,
     "okta_tokens.stores": """
 class DomainState
-    cleared_at: ForwardRef('float | None')
-    pause: ForwardRef('tuple[float, float] | None')
+    cleared_at: float | None
+    pause: tuple[float, float] | None
 protocol FleetStore
     async def clear(self, domain: StoreIdentity, client: StoreIdentity | None, at: float,
         seconds: float) -> None
@@ -429,28 +429,28 @@ class NotificationsRefusedError
 protocol NotifyingStore
     async def subscribe(self, *identities: StoreIdentity) -> Subscription | None
 class SharedFailure
-    facts: ForwardRef('Mapping[str, str | int | bool | None]')
-    failed_at: ForwardRef('float')
-    failures: ForwardRef('int')
-    kind: ForwardRef('str')
-    message: ForwardRef('str')
-    processes: ForwardRef('tuple[str, ...]')
-    renew_at: ForwardRef('float')
-    until: ForwardRef('float')
+    facts: collections.abc.Mapping[str, str | int | bool | None]
+    failed_at: <class 'float'>
+    failures: <class 'int'>
+    kind: <class 'str'>
+    message: <class 'str'>
+    processes: tuple[str, ...]
+    renew_at: <class 'float'>
+    until: <class 'float'>
 class SharedRejection
-    damping: ForwardRef('float')
-    rejected_at: ForwardRef('float')
+    damping: <class 'float'>
+    rejected_at: <class 'float'>
 class SharedToken(value: str, token_type: str, scopes: frozenset[str], lifetime: float,
         expires_at: float)
 class StoreIdentity(*values: object)
     def name(self, key: bytes, kind: str, *values: str) -> str
 class StoredState
-    failure: ForwardRef('SharedFailure | None')
-    failure_seconds: ForwardRef('float')
-    held_is_discarded: ForwardRef('bool')
-    rejection: ForwardRef('SharedRejection | None')
-    seconds: ForwardRef('float')
-    token: ForwardRef('SharedToken | None')
+    failure: SharedFailure | None
+    failure_seconds: <class 'float'>
+    held_is_discarded: <class 'bool'>
+    rejection: SharedRejection | None
+    seconds: <class 'float'>
+    token: SharedToken | None
 protocol Subscription
     async def aclose(self) -> None
     async def add(self, *identities: StoreIdentity) -> None
@@ -565,9 +565,7 @@ class ManualClock(boot: float = 1000.0, wall: float = 1800000000.0)
     async def advance(self, seconds: float, wait_idle: Callable[[],
         Awaitable[None]] | None = None) -> None
     def advance_from_thread(self, seconds: float) -> None
-    boot_time: Callable[[], float]
     async def sleep_until(self, instant: float) -> None
-    wall_time: Callable[[], float]
     def watch(self, provider: TokenProvider) -> None
 def assert_no_secrets(caplog: object, *secrets: str) -> None
 def fake_token(value: str = 'fake-token', *, lifetime: float = 3600.0,
@@ -645,6 +643,7 @@ def surface(module: ModuleType) -> str:
 
 def wrap(line: str) -> list[str]:
     """Return the lines of a text that is broken after a comma where it is too long."""
+    line = re.sub(r"\bokta_tokens(?:\.[a-z_]\w*)+\.", "", line)
     glued = re.sub(r"(?<=[^, ]) ", "\N{NO-BREAK SPACE}", line)
     wrapped = textwrap.wrap(glued, 92, subsequent_indent=" " * 8, break_on_hyphens=False)
     return [part.replace("\N{NO-BREAK SPACE}", " ") for part in wrapped]

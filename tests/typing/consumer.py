@@ -9,7 +9,7 @@ installed. An annotation or an `assert_type` stands wherever another type would 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -289,7 +289,7 @@ class TestFleetMemoryStore(FleetStoreContract, NotifyingStoreContract):
     """The tests of that store."""
 
     @asynccontextmanager
-    async def open_store(self) -> AsyncIterator[TokenStore]:
+    async def open_store(self) -> AsyncGenerator[TokenStore, None]:
         """Make a store."""
         yield FleetMemoryStore()
 

@@ -1,7 +1,5 @@
 """The optional parts of a shared store: what lets a fleet share failures, rejections and news."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable

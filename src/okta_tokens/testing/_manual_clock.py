@@ -47,16 +47,15 @@ class ManualClock:
     """The current boot time, in seconds."""
     wall: float
     """The current wall time, in seconds since the epoch."""
-    boot_time: Callable[[], float]
-    """Returns the current boot time."""
-    wall_time: Callable[[], float]
-    """Returns the current wall time."""
 
     def __init__(self, boot: float = 1_000.0, wall: float = 1_800_000_000.0) -> None:
         self.boot = boot
         self.wall = wall
-        self.boot_time = lambda: self.boot
-        self.wall_time = lambda: self.wall
+        # Declared here, where type checkers do not take them for methods.
+        self.boot_time: Callable[[], float] = lambda: self.boot
+        """Returns the current boot time."""
+        self.wall_time: Callable[[], float] = lambda: self.wall
+        """Returns the current wall time."""
         # For what follows, and for moving. The garbage collector may end a sleeper at any time.
         self._lock = threading.RLock()
         self._sleepers: dict[_Sleeper, None] = {}  # in the order in which they fell asleep
