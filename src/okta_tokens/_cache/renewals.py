@@ -62,7 +62,7 @@ class Renewals:
         self._registry = registry
         self._random = random
         self._emit = emit
-        self.failures_kept = _COOLDOWNS_KEPT * retry.max_cooldown
+        self.failures_kept: float = _COOLDOWNS_KEPT * retry.max_cooldown
         """For how long failures are remembered, in seconds."""
         self._on_timer = self._fall_due  # one bound method for all timers
 

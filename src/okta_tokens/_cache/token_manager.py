@@ -122,7 +122,7 @@ class TokenManager:
             random=random,
             emit=emit,
         )
-        self.invalidation = Invalidation(
+        self.invalidation: Invalidation = Invalidation(
             self.entries,
             self.flights,
             self._renewals,

@@ -63,9 +63,9 @@ class Lease(Timer):
 
     def __init__(self, identity: StoreIdentity, id: str, seconds: float) -> None:  # noqa: A002
         super().__init__()
-        self.identity = identity
-        self.id = id
-        self.seconds = seconds
+        self.identity: StoreIdentity = identity
+        self.id: str = id
+        self.seconds: float = seconds
 
 
 class GuardedStore:

@@ -19,19 +19,19 @@ class Counters:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.active = 0
+        self.lock: threading.RLock = threading.RLock()
+        self.active: int = 0
         self.reset_counters()
 
     def reset_counters(self) -> None:
         """Set every counter to zero and forget the received requests. Tokens stay live."""
         with self.lock:
-            self.token_requests = 0
-            self.tokens_issued = 0
-            self.tokens_revoked = 0
-            self.resource_calls = 0
-            self.resource_refused = 0
-            self.expired_tokens_seen = 0
+            self.token_requests: int = 0
+            self.tokens_issued: int = 0
+            self.tokens_revoked: int = 0
+            self.resource_calls: int = 0
+            self.resource_refused: int = 0
+            self.expired_tokens_seen: int = 0
             self.peak_concurrency: int = self.active
             self.token_answers: Counter[str] = Counter()
             self._received: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
