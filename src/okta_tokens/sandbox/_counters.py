@@ -36,6 +36,11 @@ class Counters:
             self.token_answers: Counter[str] = Counter()
             self._received: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
 
+    def count_revoked(self, number: int) -> None:
+        """Count revoked tokens."""
+        with self.lock:
+            self.tokens_revoked += number
+
     @property
     def received(self) -> list[ReceivedRequest]:
         """The last 10,000 requests to the endpoints that authenticate clients.

@@ -205,7 +205,7 @@ class SandboxState(Counters):
             self._clients = {**self._clients, client.client_id: client}
             self._policies = self._new_policies()
             if not client.active:
-                self.tokens_revoked += self.tokens.revoke_all(client.client_id)
+                self.count_revoked(self.tokens.revoke_all(client.client_id))
 
     def rotate_secret(
         self, client_id: str | None = None, *, keep_old: bool = False, secret: str | None = None
@@ -243,14 +243,14 @@ class SandboxState(Counters):
         """Revoke the token with this value; return whether it was known and not yet revoked."""
         with self.lock:
             revoked = self.tokens.revoke(value)
-            self.tokens_revoked += revoked
+            self.count_revoked(revoked)
         return revoked
 
     def revoke_all(self) -> int:
         """Revoke every issued token; return how many tokens this call revoked."""
         with self.lock:
             revoked = self.tokens.revoke_all()
-            self.tokens_revoked += revoked
+            self.count_revoked(revoked)
         return revoked
 
     def secrets(self) -> Iterator[tuple[str, str]]:
