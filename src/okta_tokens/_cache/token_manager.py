@@ -135,7 +135,7 @@ class TokenManager:
 
         if sharing is not None:
             # Most programs have no store, and do not load what serves one.
-            from okta_tokens._cache.hints import Hints  # noqa: PLC0415
+            from okta_tokens._cache.hints import Hints  # noqa: PLC0415 - as it says
 
             sharing.follow(self.invalidation.withdraw, self.invalidation.withdraw_cleared)
             hints = Hints(

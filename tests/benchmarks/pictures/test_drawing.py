@@ -270,7 +270,7 @@ def test_data_that_cannot_be_read_is_an_error_of_one_line(
 
 
 def test_the_committed_pictures_show_the_committed_data(tmp_path: Path) -> None:
-    """Whoever changes the data or the drawing draws the committed pictures again."""
+    """The committed pictures are drawn again when the data or the drawing changes."""
     draw(json.loads((COMMITTED / DATA).read_text()), tmp_path)
 
     for name in NAMES:
