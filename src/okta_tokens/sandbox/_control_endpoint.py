@@ -23,9 +23,9 @@ _FOREIGN_HEADERS: Final = ("Origin", "Forwarded", "X-Forwarded-For", "Via")
 async def handle_control(request: web.BaseRequest, state: SandboxState) -> Response | ErrorResponse:
     """Report the state of the sandbox, or obey a command.
 
-    A client that may not steer gets the response to an unknown path. A web page that a browser on this
-    machine shows may not: its requests have an ``Origin``, or a ``Host`` that the page chose, or
-    a content type that a page can send without asking.
+    A client that may not steer gets the response to an unknown path. A web page that a browser on
+    this machine shows may not: its requests have an ``Origin``, or a ``Host`` that the page chose,
+    or a content type that a page can send without asking.
     """
     if not state.control or not _is_from_this_machine(request, state.host):
         return okta_errors.PATH_NOT_FOUND
