@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import warnings
 from collections.abc import Iterator
 
@@ -40,6 +41,12 @@ os.environ["no_proxy"] = "localhost,127.0.0.1"
 def anyio_backend() -> str:
     """Run every asynchronous test on asyncio, the only library that aiohttp supports."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def drawn_numbers_repeat(request: pytest.FixtureRequest) -> None:
+    """Let each test draw the same numbers every time; `OKTA_TOKENS_SEED` selects others."""
+    random.seed(os.environ.get("OKTA_TOKENS_SEED", "") + request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)
