@@ -21,7 +21,6 @@ from okta_tokens._endpoint.known_texts import is_known_text
 from okta_tokens._model import advice, refusals
 from okta_tokens._model.refusals import advice_for_refusal
 from tests.keys import ec_key
-from tests.pages import page
 
 
 class Own:
@@ -332,8 +331,3 @@ CODES = {code for row in refusals._TABLE for code in row.codes.split()} - {refus
 def test_every_code_of_the_table_is_known() -> None:
     """A code that decides is shown, also if a test secret is a part of it."""
     assert {code for code in CODES if not is_known_text(code)} == set()
-
-
-def test_the_guide_names_every_code() -> None:
-    """The README says what to do about every code that has its own advice."""
-    assert {code for code in CODES if f"`{code}`" not in page("settings")} == set()
