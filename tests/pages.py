@@ -14,6 +14,7 @@ PAGES = {
     "cache": ROOT / "src/okta_tokens/_cache/README.md",
     "adapters": ROOT / "src/okta_tokens/adapters/README.md",
     "cli": ROOT / "src/okta_tokens/cli/README.md",
+    "errors": ROOT / "src/okta_tokens/errors/README.md",
     "doctor": ROOT / "src/okta_tokens/doctor/README.md",
     "sandbox": ROOT / "src/okta_tokens/sandbox/README.md",
     "stores": ROOT / "src/okta_tokens/stores/README.md",

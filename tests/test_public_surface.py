@@ -221,6 +221,13 @@ async def diagnose(client: OktaClient, scopes: str | Iterable[str] = '', *,
 class ConfigurationError
 class CredentialError(message: str, **facts: Unpack[FetchFacts])
 class FetchError(message: str, **facts: Unpack[FetchFacts])
+class FetchFacts
+    attempts: int
+    error_id: str | None
+    headers: Mapping[str, str]
+    key: KeyDescription | None
+    request_id: str | None
+    retryable: bool
 class InvalidResponseError(message: str, *, status: int, **facts: Unpack[FetchFacts])
 protocol KeyDescription
     authorization_server: str | None
@@ -621,7 +628,9 @@ def describe_class(kind: type) -> Iterator[str]:
         shown = {*inspect.signature(kind).parameters}
     annotations: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        annotations |= inspect.get_annotations(base)
+        for name, annotation in inspect.get_annotations(base).items():
+            # That of a typed dictionary is wrapped.
+            annotations[name] = str(getattr(annotation, "__forward_arg__", annotation))
     for name, thing in members(kind).items():
         if name not in shown:
             yield f"    {describe(name, thing, annotations.get(name, ''))}"
@@ -861,7 +870,7 @@ def test_all_errors_are_public() -> None:
     kinds = family(TokenProviderError)
 
     assert {kind.__module__ for kind in kinds} == {"okta_tokens.errors"}
-    assert {kind.__name__ for kind in kinds} | {"KeyDescription"} == {*errors.__all__}
+    assert {kind.__name__ for kind in kinds} == {*errors.__all__} - {"FetchFacts", "KeyDescription"}
 
 
 def test_all_events_are_public() -> None:

@@ -192,6 +192,21 @@ def test_every_relative_link_leads_to_a_file(path: Path) -> None:
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^##+ (.*)$", path.read_text("utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PROSE, ids=path_id)
+def test_every_anchor_is_that_of_a_heading(path: Path) -> None:
+    """A link into a page leads to one of its headings."""
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", path.read_text("utf-8"))
+    pages = [(path.parent / target if target else path, anchor) for target, anchor in links]
+
+    assert [each for each in pages if each[1] not in anchors(each[0])] == []
+
+
 def test_the_readme_links_to_every_guide() -> None:
     """A reader finds each guide from the README."""
     targets = {(ROOT / target).resolve() for target in re.findall(r"\]\(([^)]+\.md)\)", README)}

@@ -379,7 +379,7 @@ def with_another_secret(okta: Sandbox) -> None:
 def with_few_requests_left(okta: Sandbox) -> None:
     """Use most of the rate limit up."""
     for _ in range(17):
-        okta.window("default").take(okta.now())
+        okta._window("default").take(okta.now())
 
 
 CHANGES: dict[str, Callable[[Sandbox], object]] = {

@@ -155,7 +155,14 @@ def test_the_endpoint_is_skipped_without_a_credential() -> None:
 # authentication
 
 
-@pytest.mark.parametrize("attempt", [granted(), refused("invalid_scope"), refused("access_denied")])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        granted(),
+        refused("invalid_scope"),
+        *(refused("access_denied", status=s) for s in (400, 401)),
+    ],
+)
 def test_a_refused_scope_passes_the_authentication(attempt: ScopeRequest) -> None:
     """A client that gets a token, or is refused a scope, has authenticated."""
     result = check_authentication(ACME, attempt)

@@ -81,7 +81,7 @@ def test_a_latency_lasts_for_its_time_or_until_it_is_replaced(
     result = obey(sandbox, "latency", **members)
 
     assert words in result.message
-    assert sandbox.current_latency() == (latency, ends_in)
+    assert sandbox._current_latency() == (latency, ends_in)
 
 
 def test_lifetime_clock_and_tokens_are_changed() -> None:

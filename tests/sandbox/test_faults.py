@@ -42,7 +42,7 @@ def test_a_fault_answer_can_have_any_body(
 )
 def test_only_limiting_faults_change_the_rate_limit_headers(fault: Fault, shown: RateState) -> None:
     """The two faults of a 429 change the rate-limit headers, and no other fault does."""
-    assert fault.rate(1000, TRUE) == shown
+    assert fault._rate(1000, TRUE) == shown
 
 
 def test_queued_faults_come_first_and_outage_windows_last() -> None:
@@ -102,3 +102,11 @@ def test_a_fault_has_a_name_on_the_command_line() -> None:
     assert Fault.named("504") == Fault.status(504)
     assert Fault.named("outage") == Fault.status(503)
     assert len({Fault.named(name).name for name in Fault.names()}) == len(Fault.names()) == 11
+
+
+def test_a_fault_is_shown_by_its_name() -> None:
+    """Signatures and logs show a fault's name, and not what the sandbox makes of it."""
+    assert [repr(fault) for fault in (Fault.status(503), Fault.drip())] == [
+        "<Fault: status 503>",
+        "<Fault: drip>",
+    ]

@@ -64,10 +64,10 @@ def test_lifetimes_are_configured_per_set_of_scopes() -> None:
     """A lifetime applies to a set of scopes in any order; the org server's default is an hour."""
     sandbox = Sandbox(lifetime=300, lifetimes={"b a": 60})
 
-    assert sandbox.token_lifetime("default", ["a", "b"]) == 60
-    assert sandbox.token_lifetime("default", ["a"]) == 300
-    assert sandbox.token_lifetime(None, ["a"]) == 3600
-    assert sandbox.token_lifetime(None, ["a", "b"]) == 60
+    assert sandbox._token_lifetime("default", ["a", "b"]) == 60
+    assert sandbox._token_lifetime("default", ["a"]) == 300
+    assert sandbox._token_lifetime(None, ["a"]) == 3600
+    assert sandbox._token_lifetime(None, ["a", "b"]) == 60
 
 
 def test_the_default_client_is_known_and_others_are_not() -> None:
@@ -85,10 +85,10 @@ def test_scopes_are_known_from_clients_and_defaults() -> None:
     sandbox = Sandbox([SandboxClient("app", ["one"], scopes=["a", "okta.x"])], default_scopes=["d"])
     sandbox.put_client(SandboxClient("late", ["one"], scopes=["b"]))
 
-    assert sandbox.policy("default").known_scopes == {"a", "b", "d"}
-    assert sandbox.policy("default").default_scopes == ("d",)
-    assert sandbox.policy(None).known_scopes == {"okta.x"}
-    assert sandbox.policy(None).default_scopes == ()
+    assert sandbox._policy("default").known_scopes == {"a", "b", "d"}
+    assert sandbox._policy("default").default_scopes == ("d",)
+    assert sandbox._policy(None).known_scopes == {"okta.x"}
+    assert sandbox._policy(None).default_scopes == ()
 
 
 def test_deactivating_a_client_revokes_its_tokens() -> None:
@@ -118,11 +118,11 @@ def test_latency_is_a_number_or_a_repeatable_random_one() -> None:
     """A number is the latency, a pair is its range; the same seed gives the same latencies."""
     first, second = Sandbox(seed=1), Sandbox(seed=1)
     first.latency = 0.5
-    assert first.delay() == 0.5
+    assert first._delay() == 0.5
 
     first.latency = second.latency = (1.0, 2.0)
-    drawn = [first.delay() for _ in range(20)]
-    assert drawn == [second.delay() for _ in range(20)]
+    drawn = [first._delay() for _ in range(20)]
+    assert drawn == [second._delay() for _ in range(20)]
     assert all(1 <= delay <= 2 for delay in drawn)
 
 
@@ -155,22 +155,22 @@ def test_a_latency_for_some_seconds_ends_by_the_servers_clock() -> None:
     sandbox = Sandbox(wall_time=lambda: now[0])
     sandbox.latency = 1.0
     sandbox.slow_for(30, 5.0)
-    assert (sandbox.delay(), sandbox.current_latency()) == (5.0, (5.0, 30.0))
+    assert (sandbox._delay(), sandbox._current_latency()) == (5.0, (5.0, 30.0))
 
     now[0] += 30
-    assert (sandbox.delay(), sandbox.current_latency()) == (1.0, (1.0, None))
+    assert (sandbox._delay(), sandbox._current_latency()) == (1.0, (1.0, None))
 
 
 def test_lifetime_and_rate_limit_are_changed_and_checked_at_any_time() -> None:
     """A new lifetime and a new limit are for the next request, and are checked as the first."""
     sandbox = Sandbox(rate_limit=1, lifetime=300)
-    window = sandbox.window("default")
+    window = sandbox._window("default")
     assert [window.take(0).exceeded for _ in range(2)] == [False, True]
 
     sandbox.rate_limit = 3
     sandbox.lifetime = 5
     assert [window.take(0).exceeded for _ in range(2)] == [False, True]
-    assert sandbox.token_lifetime("default", []) == 5
+    assert sandbox._token_lifetime("default", []) == 5
     with pytest.raises(ValueError, match=r"^lifetime or lifetimes has a value of less"):
         sandbox.lifetime = 0
     with pytest.raises(ValueError, match=r"^lifetime is not a number"):

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Unpack, assert_type
 
 import aiohttp
 import grpc
@@ -58,6 +58,7 @@ from okta_tokens.errors import (
     ConfigurationError,
     CredentialError,
     FetchError,
+    FetchFacts,
     InvalidResponseError,
     KeyDescription,
     OAuthError,
@@ -434,6 +435,14 @@ def explain(error: TokenProviderError) -> str:
         case _:
             assert_type(error, TokenProviderError)
     return text
+
+
+def fail(**facts: Unpack[FetchFacts]) -> TransportError:
+    """Return an error for a test, with the facts that every error of a fetch takes."""
+    return TransportError("no connection", **facts)
+
+
+RETRYABLE = fail(retryable=True, attempts=6)
 
 
 def describe(error: FetchError) -> str:

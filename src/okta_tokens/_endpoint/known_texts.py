@@ -53,6 +53,10 @@ _DESCRIPTIONS = frozenset(
         "Client authentication failed. Either the client or the client credentials are invalid.",
         "Invalid value for 'client_id' parameter.",
         "No client credentials found.",
+        (
+            "Only clients with 'application_type' of 'service' may use the client_credentials "
+            "'grant_type' with the Org Authorization Server."
+        ),
         "The client secret is too short to verify a JWT HMAC.",
         "The client secret supplied for a confidential client is invalid.",
         # Client assertions
@@ -64,6 +68,7 @@ _DESCRIPTIONS = frozenset(
             "The client_assertion must be signed with one of RS256, RS384, RS512, ES256, ES384, "
             "ES512, HS256, HS384, HS512."
         ),
+        "The client_assertion JWT signature algorithm is invalid.",
         "The client_assertion signature is invalid.",
         "The client_assertion token has already been used.",
         "The client_assertion token has an expiration too far into the future.",
@@ -75,6 +80,7 @@ _DESCRIPTIONS = frozenset(
         "The issuer and the subject of client_assertion must both be the client_id.",
         "The jti claim for client_assertion must be a string.",
         "The request is missing the client_assertion.",
+        "Error retrieving the client JWKSet from jwks_uri.",
         # DPoP
         (
             "'alg' in the DPoP proof JWT header must be one of RS256, RS384, RS512, ES256, ES384, "
@@ -107,6 +113,8 @@ _DESCRIPTIONS = frozenset(
             "The client is not authorized to use the provided grant type. "
             "Configured grant types: [client_credentials]."
         ),
+        "'client_credentials' grant type can only be used with a custom authorization server.",
+        "This client cannot use a custom authorization server.",
         "The requested scope is invalid, unknown, or malformed.",
         "You are not allowed any of the requested scopes.",
         # Paths and media types

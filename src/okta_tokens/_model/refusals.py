@@ -79,6 +79,12 @@ _TABLE = (
     # The client
     _Row(
         _CLIENT,
+        "create an app of the type API Services: the org authorization server has no "
+        "client-credentials grant for apps of other types",
+        words=r"\bapplication_type\b",
+    ),
+    _Row(
+        _CLIENT,
         "check the client id and the domain: no app of this org has this id",
         words=r"\bclient_id\b",
     ),
@@ -90,10 +96,23 @@ _TABLE = (
     ),
     _Row(
         _CLIENT,
+        "check the URL of the app's public keys: Okta must be able to read it, and to find the "
+        "public key of this private key there",
+        _with_key,
+        r"\bjwks_uri\b",
+    ),
+    _Row(
+        _CLIENT,
         "add the public key of this private key to the app, under Public key / Private key in its "
         "General Settings",
         _with_key,
         r"jwks|public key",
+    ),
+    _Row(
+        _CLIENT,
+        "set algorithm of the client's authentication to one that Okta accepts, and that its key "
+        "in the app allows",
+        words=r"\balgorithm\b",
     ),
     _Row(
         _CLIENT,
@@ -140,6 +159,18 @@ _TABLE = (
         _CLIENT,
         f"check the client id and what the client's authentication sends, and {_ACTIVE} and "
         "registered for this method",
+    ),
+    _Row(
+        "unauthorized_client",
+        "use the org's own authorization server: authorization_server=None "
+        "(OKTA_CLIENT_AUTHORIZATIONSERVER=org); this app may use no custom one",
+        words=r"cannot use a custom",
+    ),
+    _Row(
+        "unsupported_grant_type",
+        "set authorization_server (OKTA_CLIENT_AUTHORIZATIONSERVER) to a custom one: the org "
+        "authorization server has no client-credentials grant for this app",
+        words=r"only be used with a custom",
     ),
     _Row(
         "unauthorized_client unsupported_grant_type",
@@ -244,6 +275,12 @@ _TABLE = (
     _Row("E0000001", "correct what Okta names"),
     _Row("E0000003 E0000021", f"check {MIDDLEBOXES}: one of them changes the headers or the body"),
     # Failures of the server
+    _Row(
+        "server_error",
+        "correct the claim (Security > API in Okta) or the inline hook (Workflow > Inline Hooks) "
+        "that Okta names",
+        words=r"\bclaim\b|\bcallback\b",
+    ),
     _Row("E0000047", "send fewer requests, or raise the limit"),
     _Row(
         "server_error temporarily_unavailable E0000009 E0000010",

@@ -36,6 +36,9 @@ _CLIENT_CODES = {
     "unauthorized_client",
     "unsupported_grant_type",
 }
+_SCOPE_CODES = {"access_denied", "consent_required", "invalid_scope"}
+"""Okta sends one of them with 401 if no access policy matches."""
+
 _RATE_REMEDY = (
     "send fewer requests, or raise the limit; Reports > Rate Limits in Okta shows the senders"
 )
@@ -253,7 +256,8 @@ def _duration(seconds: float) -> str:
 
 
 def _is_about_client(refusal: OAuthError) -> bool:
-    return refusal.error in _CLIENT_CODES or refusal.status == HTTPStatus.UNAUTHORIZED
+    is_unauthorized = refusal.status == HTTPStatus.UNAUTHORIZED
+    return refusal.error in _CLIENT_CODES or (is_unauthorized and refusal.error not in _SCOPE_CODES)
 
 
 def _words_of(refusal: OAuthError) -> str:

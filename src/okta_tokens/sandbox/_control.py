@@ -38,7 +38,7 @@ def report(state: SandboxState) -> dict[str, object]:
 
     The report contains no secret and no token.
     """
-    latency, latency_ends_in = state.current_latency()
+    latency, latency_ends_in = state._current_latency()
     return {
         "counters": state.counts(),
         "faults": [*_faults(state)],

@@ -36,7 +36,7 @@ class Counters:
             self.token_answers: Counter[str] = Counter()
             self._received: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
 
-    def count_revoked(self, number: int) -> None:
+    def _count_revoked(self, number: int) -> None:
         """Count revoked tokens."""
         with self.lock:
             self.tokens_revoked += number
@@ -50,14 +50,14 @@ class Counters:
         with self.lock:
             return list(self._received)
 
-    def begin_token_request(self) -> None:
+    def _begin_token_request(self) -> None:
         """Count a token request that is in progress from now on."""
         with self.lock:
             self.token_requests += 1
             self.active += 1
             self.peak_concurrency = max(self.peak_concurrency, self.active)
 
-    def record(self, request: ReceivedRequest, *, answer: str | None = None) -> None:
+    def _record(self, request: ReceivedRequest, *, answer: str | None = None) -> None:
         """Add a request to `received`, and count the response to a token request.
 
         Args:

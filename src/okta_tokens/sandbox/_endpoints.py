@@ -93,7 +93,7 @@ class Endpoints:
         if request.method not in {"GET", "HEAD"}:
             return okta_errors.method_not_allowed("GET, HEAD")
         state = self._state
-        return json_response(metadata(state.origin, server, state.policy(server).known_scopes))
+        return json_response(metadata(state.origin, server, state._policy(server).known_scopes))
 
     def _keys_of(self, request: web.BaseRequest, server: str | None) -> Response | ErrorResponse:
         if server not in self._state.verifier.nonces:
@@ -153,7 +153,7 @@ class Endpoints:
         """
         state = self._state
         arrived = state.wall_time()
-        state.begin_token_request()
+        state._begin_token_request()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 — every handler runs in a task
         self._tasks.add(task)
@@ -161,18 +161,18 @@ class Endpoints:
             limit = state.concurrency_limit
             too_many_active = limit is not None and state.active > limit
             with state.lock:
-                rate = state.window(server).take(arrived)
+                rate = state._window(server).take(arrived)
                 fault = state.faults.take(arrived, state.started_at)
             parsed = await self._receive(request)
             parsed = self._verify_proof(request, parsed, server)
             if fault is None and (too_many_active or rate.exceeded):
                 fault = Fault.concurrency_limited() if too_many_active else Fault.rate_limited()
-            elif delay := state.delay():
+            elif delay := state._delay():
                 await asyncio.sleep(delay)
             response: Response | ErrorResponse | None = None
             if fault is not None:
                 response = fault.reply
-                rate = fault.rate(state.wall_time(), rate)
+                rate = fault._rate(state.wall_time(), rate)
             if response is None:
                 with state.lock:
                     response = handle_token_request(state, parsed, server)
@@ -260,7 +260,7 @@ class Endpoints:
     def _record(self, received: ReceivedRequest, *, token_endpoint: bool) -> None:
         state = self._state
         status = "dropped" if received.status is None else str(received.status)
-        state.record(received, answer=status if token_endpoint else None)
+        state._record(received, answer=status if token_endpoint else None)
         if token_endpoint:
             _logger.info(
                 "token request: path=%s client_id=%r method=%s scopes=%r status=%s error=%s",

@@ -17,34 +17,29 @@ _T = TypeVar("_T")
 _HTML_BODY: Final = b"<!doctype html><title>Error</title><h1>Something went wrong</h1>\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Fault:
     """A fault of one response. Create a fault with one of the class methods.
 
-    A fault without a `reply` damages the true response while it is sent: the server handles the
+    `drip`, `drop` and `truncate` damage the true response while it is sent: the server handles the
     request as usual, and a token in the response counts as issued.
-
-    Args:
-        name: The name of the fault.
-        reply: The response that replaces the true one; ``None`` keeps the true one.
-        seconds_per_byte: Seconds before each further byte of the body.
-        cut: The fraction of the body after which the connection closes. At 0 the head is not sent
-            either.
-        size: The size in bytes of a generated body that replaces the body; ``None`` keeps the body.
-        exhausted: Whether the rate-limit headers report 0 remaining requests.
-        reset_in: Seconds until ``X-Rate-Limit-Reset`` if `exhausted`; ``None`` is the end of the
-            true window.
-        crowded: Whether the rate-limit headers are those of a concurrency limit.
     """
 
     name: str
-    reply: Response | ErrorResponse | None = None
-    seconds_per_byte: float = 0.0
+    """The name of the fault."""
+    reply: Response | ErrorResponse | None = None  # in the place of the true one
+    seconds_per_byte: float = 0.0  # before each further byte of the body
+    # The fraction of the body after which the connection closes. At 0 the head is not sent either.
     cut: float | None = None
-    size: int | None = None
-    exhausted: bool = False
+    size: int | None = None  # bytes of a generated body that replaces the body
+    exhausted: bool = False  # the rate-limit headers report 0 remaining requests
+    # Seconds until ``X-Rate-Limit-Reset`` if `exhausted`; ``None`` is the end of the true window.
     reset_in: float | None = None
-    crowded: bool = False
+    crowded: bool = False  # the rate-limit headers are those of a concurrency limit
+
+    def __repr__(self) -> str:
+        """Return the name, for the signatures in which a fault is the default."""
+        return f"<Fault: {self.name}>"
 
     @classmethod
     def status(cls, status: int = 503, *, html: bool = False) -> Self:
@@ -169,7 +164,7 @@ class Fault:
             raise ValueError(f"give a fault, one of: a 5xx status, {', '.join(_NAMED)}")
         return Fault.status(int(name))
 
-    def rate(self, now: float, true: RateState) -> RateState:
+    def _rate(self, now: float, true: RateState) -> RateState:
         """Return the values of the rate-limit headers under this fault.
 
         Args:

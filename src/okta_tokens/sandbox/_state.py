@@ -205,7 +205,7 @@ class SandboxState(Counters):
             self._clients = {**self._clients, client.client_id: client}
             self._policies = self._new_policies()
             if not client.active:
-                self.count_revoked(self.tokens.revoke_all(client.client_id))
+                self._count_revoked(self.tokens.revoke_all(client.client_id))
 
     def rotate_secret(
         self, client_id: str | None = None, *, keep_old: bool = False, secret: str | None = None
@@ -243,14 +243,14 @@ class SandboxState(Counters):
         """Revoke the token with this value; return whether it was known and not yet revoked."""
         with self.lock:
             revoked = self.tokens.revoke(value)
-            self.count_revoked(revoked)
+            self._count_revoked(revoked)
         return revoked
 
     def revoke_all(self) -> int:
         """Revoke every issued token; return how many tokens this call revoked."""
         with self.lock:
             revoked = self.tokens.revoke_all()
-            self.count_revoked(revoked)
+            self._count_revoked(revoked)
         return revoked
 
     def secrets(self) -> Iterator[tuple[str, str]]:
@@ -396,29 +396,29 @@ class SandboxState(Counters):
         """
         self._timed_latency = Timed(latency, self.wall_time() + seconds)
 
-    def current_latency(self) -> tuple[Latency, float | None]:
+    def _current_latency(self) -> tuple[Latency, float | None]:
         """Return the latency, and the seconds after which it ends; ``None`` is no end."""
         timed, now = self._timed_latency, self.wall_time()
         if timed is None or now >= timed.until:
             return self.latency, None
         return timed.value, timed.until - now
 
-    def delay(self) -> float:
+    def _delay(self) -> float:
         """Return the latency of one response in seconds."""
-        latency, _ = self.current_latency()
+        latency, _ = self._current_latency()
         return self._rng.uniform(*latency) if isinstance(latency, tuple) else latency
 
     # Policies
 
-    def policy(self, authorization_server: str | None) -> AccessPolicy:
+    def _policy(self, authorization_server: str | None) -> AccessPolicy:
         """Return the policy of an authorization server; ``None`` is the org server."""
         return self._policies[authorization_server is None]
 
-    def window(self, authorization_server: str | None) -> RateWindow:
+    def _window(self, authorization_server: str | None) -> RateWindow:
         """Return the rate window that counts an authorization server's token requests."""
         return self._windows[authorization_server is None]
 
-    def token_lifetime(self, authorization_server: str | None, scopes: Iterable[str]) -> int:
+    def _token_lifetime(self, authorization_server: str | None, scopes: Iterable[str]) -> int:
         """Return the lifetime of a token in seconds."""
         default = ORG_LIFETIME if authorization_server is None else self._lifetime
         return self._lifetimes.get(frozenset(scopes), default)

@@ -33,7 +33,7 @@ def handle_token_request(
     error = _proof_error(request, client)
     if error is not None:
         return error
-    scopes = granted_scopes(request, client, state.policy(server))
+    scopes = granted_scopes(request, client, state._policy(server))
     if isinstance(scopes, ErrorResponse):
         return scopes
     jkt = None if request.proof is None else request.proof.jkt
@@ -133,7 +133,7 @@ def _issue_token(
     scopes: tuple[str, ...],
     jkt: str | None,
 ) -> Response:
-    now, lifetime = state.wall_time(), state.token_lifetime(server, scopes)
+    now, lifetime = state.wall_time(), state._token_lifetime(server, scopes)
     signed = None
     if state.signing_key is not None:
         signed = state.signing_key.sign(_claims(state, client, server, scopes, jkt))
@@ -166,7 +166,7 @@ def _claims(
         "iss": issuer(state.origin, server),
         "aud": audience(state.origin, server),
         "iat": issued,
-        "exp": issued + state.token_lifetime(server, scopes),
+        "exp": issued + state._token_lifetime(server, scopes),
         "cid": client.client_id,
         "scp": list(scopes),
         "sub": client.client_id,

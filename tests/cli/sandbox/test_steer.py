@@ -66,7 +66,7 @@ def test_an_outage_takes_one_command(
         (["latency", "2s"], lambda s: s.latency == 2.0, "latency 0"),
         (["latency", "0"], lambda s: s.latency == 0.0, "takes 0 s"),
         (["latency", "100ms-1s"], lambda s: s.latency == (0.1, 1.0), "takes 0.1 to 1 s"),
-        (["latency", "2", "1m"], lambda s: 50 < s.current_latency()[1] <= 60, "for 60 s, until"),
+        (["latency", "2", "1m"], lambda s: 50 < s._current_latency()[1] <= 60, "for 60 s, until"),
         (["lifetime", "1m"], lambda s: s.lifetime == 60, "live 60 s"),
         (["clock", "+5m"], lambda s: s.date_offset == 300, "clock 0"),
         (["clock", "-5m"], lambda s: s.date_offset == -300, "300 s behind"),

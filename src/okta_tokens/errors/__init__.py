@@ -28,6 +28,7 @@ __all__ = [
     "ConfigurationError",
     "CredentialError",
     "FetchError",
+    "FetchFacts",
     "InvalidResponseError",
     "KeyDescription",
     "OAuthError",
@@ -91,7 +92,7 @@ class ProviderStateError(TokenProviderError):
 
 
 class FetchFacts(TypedDict, total=False):
-    """The keyword arguments that every `FetchError` takes."""
+    """The keyword arguments that every `FetchError` takes, which documents them."""
 
     key: KeyDescription | None
     attempts: int
@@ -178,8 +179,8 @@ class RateLimitedError(FetchError):
         **facts: Unpack[FetchFacts],
     ) -> None:
         super().__init__(message, **facts)
-        self.retry_at = retry_at
-        self.status = status
+        self.retry_at: datetime = retry_at
+        self.status: int | None = status
 
 
 class ServerError(FetchError):
@@ -202,8 +203,8 @@ class ServerError(FetchError):
         **facts: Unpack[FetchFacts],
     ) -> None:
         super().__init__(message, **facts)
-        self.status = status
-        self.retry_at = retry_at
+        self.status: int = status
+        self.retry_at: datetime | None = retry_at
 
 
 class OAuthError(FetchError):
@@ -231,10 +232,10 @@ class OAuthError(FetchError):
         **facts: Unpack[FetchFacts],
     ) -> None:
         super().__init__(message, **facts)
-        self.error = error
-        self.description = description
-        self.status = status
-        self.advice = advice
+        self.error: str = error
+        self.description: str = description
+        self.status: int = status
+        self.advice: str = advice
 
 
 class InvalidResponseError(FetchError):
@@ -248,4 +249,4 @@ class InvalidResponseError(FetchError):
 
     def __init__(self, message: str, *, status: int, **facts: Unpack[FetchFacts]) -> None:
         super().__init__(message, **facts)
-        self.status = status
+        self.status: int = status
