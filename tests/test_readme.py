@@ -1,8 +1,7 @@
 """The README and the guides are true: every example runs, every link and every name exists."""
 
-import ast
 import asyncio
-import inspect
+import json
 import re
 import shlex
 from importlib import import_module
@@ -12,13 +11,13 @@ from types import ModuleType
 import pytest
 import trustme
 
-from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, errors
+from okta_tokens import errors
 from okta_tokens.cli import main
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox, SandboxClient
 from tests.keys import ec_key, pem, public_jwk
 from tests.pages import EVENTS, OTHER_LINES, PAGES, ROOT, page
 
-MARKED = r"^<!-- (recipe|diff|before): ([\w.]+) -->\n```(?:python|diff)\n.*?^```$"
+MARKED = r"^<!-- (recipe|diff|before): ([\w.]+) -->\n```(?:python|diff|bash)\n.*?^```$"
 """A marked example, which a test in `tests/recipes` runs."""
 
 PROSE = [
@@ -73,10 +72,15 @@ async def test_the_first_example_is_a_whole_program(
         assert okta.token_requests == 1
 
 
-def set_up_settings(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+def set_up_settings(monkeypatch: pytest.MonkeyPatch, home: Path, okta: Sandbox) -> None:
     """Set the variables and write the files that the examples read."""
+    monkeypatch.chdir(home)
+    (home / "key.pem").write_bytes(pem(ec_key()))
+    (home / "client-secret").write_text(SECRET)
+    key = {"key": pem(ec_key()).decode(), "kid": "k1"}
+    (home / "signing-key.json").write_text(json.dumps(key))
     for prefix in ("OKTA_CLIENT_", "ORDERS_"):
-        monkeypatch.setenv(f"{prefix}ORGURL", "https://acme.okta.com")
+        monkeypatch.setenv(f"{prefix}ORGURL", okta.origin)
         monkeypatch.setenv(f"{prefix}CLIENTID", "0oa1b2c3")
         monkeypatch.setenv(f"{prefix}SECRET", SECRET)
     monkeypatch.setenv("HOME", str(home))
@@ -93,36 +97,23 @@ def set_up_settings(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     ("name", "requests"),
     [
         pytest.param("auth", 2, id="auth"),  # one of them for a nonce
-        pytest.param("settings", 0, id="settings"),
+        pytest.param("settings", 1, id="settings"),
         pytest.param("sandbox", 0, id="sandbox"),  # the example has a sandbox of its own
     ],
 )
-async def test_the_examples_of_a_page_run_in_order(
+async def test_each_example_of_a_page_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, requests: int
 ) -> None:
-    """The examples of a page run as they stand, with the names that every page uses."""
-    monkeypatch.setenv("ACME_SECRET", SECRET)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "key.pem").write_bytes(pem(ec_key()))
-    (tmp_path / "client-secret").write_text(SECRET)
-    set_up_settings(monkeypatch, tmp_path)
-    file = path_id(PAGES[name])
+    """Each example of a page runs as it stands, without the names of another one."""
     async with sandbox() as okta:
-        acme = OktaClient(okta.origin, "0oa1b2c3", ClientSecretBasic(SECRET))
-        vault = {"okta-key.pem": pem(ec_key()).decode(), "okta-kid": "k1"}
-        names: dict[str, object] = {"acme": acme, "secret": SECRET, "vault": vault}
-        imports = "from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider"
-        exec(compile(imports, file, "exec"), names)  # noqa: S102 - our own page
+        set_up_settings(monkeypatch, tmp_path, okta)
         for text in examples(page(name)):
             example = text.replace('"acme.okta.com"', repr(okta.origin))
             example = example.replace("/run/secrets/okta/", f"{tmp_path}/")
-            code = compile(example, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            running = eval(code, names)  # noqa: S307 - the same
-            if inspect.isawaitable(running):
-                await running
+            code = compile(example, path_id(PAGES[name]), "exec")
+            await asyncio.to_thread(exec, code, {"__name__": "example"})
 
         assert okta.token_requests == requests
-        assert isinstance(names["provider"], TokenProvider)
 
 
 def test_every_example_has_a_test() -> None:
@@ -131,8 +122,8 @@ def test_every_example_has_a_test() -> None:
     texts = "\n".join(map(page, PAGES))
     marked = {name for _, name in re.findall(MARKED, texts, flags=re.MULTILINE | re.DOTALL)}
     recipes = (ROOT / "tests/recipes").glob("test_*.py")
-    topologies = ROOT / "tests/stores/topologies/guide.py"
-    tests = "".join(path.read_text() for path in (*recipes, topologies))
+    others = (ROOT / "tests/stores/topologies/guide.py", ROOT / "tests/official/test_okta.py")
+    tests = "".join(path.read_text() for path in (*recipes, *others))
 
     assert unmarked == {"README", "auth", "settings", "sandbox"}
     assert marked

@@ -7,11 +7,13 @@ a session that trusts the certificate.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.official.conftest import CLIENT_ID, ORG_SCOPE, Okta, official
+from tests.pages import marked_block
 from tests.sandbox.jwts import rsa_key
 
 pytestmark = pytest.mark.timeout(120)  # importing the SDK and generating an RSA key take seconds
@@ -76,3 +78,20 @@ async def test_the_sdk_without_a_proof_is_refused(okta: Okta) -> None:
     _, error = await sdk(okta).create_request("GET", okta.sandbox.resource_url)
 
     assert "The DPoP proof JWT header is missing." in str(error)
+
+
+async def test_the_guides_code_with_the_sdk_runs(
+    okta: Okta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code before, in the guide for those who move, calls an API of the org with a token."""
+    official("okta.client")
+    (tmp_path / "key.pem").write_bytes(rsa_key().as_pem(private=True))
+    monkeypatch.chdir(tmp_path)
+    code = marked_block("before", "okta").replace("https://acme.okta.com", okta.sandbox.origin)
+    names: dict[str, Any] = {}
+    exec(code.replace("0oa1b2c3", CLIENT_ID), names)  # noqa: S102 - a page of this repository
+    names["client"].get_request_executor().set_session(okta.session)
+
+    with pytest.raises(RuntimeError, match="404"):  # the sandbox has no users
+        await names["list_users"]()
+    okta.sandbox.assert_received(1, status=200, scopes=ORG_SCOPE)

@@ -1,20 +1,26 @@
-"""Find the recipes of the guides, and run them with a source and a sandbox."""
+"""Find the recipes of the guides, and run them with a sandbox.
+
+A recipe gets no names from a test: it runs in an empty namespace. It finds the sandbox by the
+variables that `OktaClient.from_env()` reads. A test may replace two things that recipes import: the
+class `okta_tokens.TokenProvider`, to set a clock, and the module `orders_token`, which is a recipe
+itself.
+"""
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import inspect
 import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import aiohttp
+import pytest
 import uvicorn
 
 from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider, TokenSource
@@ -26,17 +32,14 @@ SECRET = "the-secret-of-the-recipes-is-long-enough"
 APP = SandboxClient("0oa1b2c3", [SECRET], scopes=["orders:read"])
 
 
-PREFACE = f"""
-import asyncio, os
-from okta_tokens import ClientSecretBasic, OktaClient, TokenProvider
-acme = OktaClient(os.environ["OKTA"], "{APP.client_id}", ClientSecretBasic("{SECRET}"))
-"""
-"""The names that the recipes use."""
-
-
 def recipe(name: str) -> str:
     """Return the code of a recipe."""
     return marked_block("recipe", name)
+
+
+def definitions(code: str) -> str:
+    """Return a program without its last line, which runs it."""
+    return replace_texts(code, {"\nasyncio.run(main())\n": ""})
 
 
 def first_example_with(name: str) -> str:
@@ -60,24 +63,44 @@ def replace_texts(code: str, replacements: Mapping[str, str]) -> str:
     return code
 
 
-async def run_code(code: str, **names: object) -> dict[str, Any]:
-    """Run code that may contain `await`, and return its names.
-
-    Args:
-        code: The code.
-        **names: The names that the code uses.
-    """
-    namespace: dict[str, Any] = {"__name__": "recipe", **names}
-    compiled = compile(code, "recipe", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    result = eval(compiled, namespace)  # noqa: S307 - a page of this repository
-    if inspect.isawaitable(result):
-        await result
+def run_code(code: str) -> dict[str, Any]:
+    """Run code in an empty namespace, and return its names."""
+    namespace: dict[str, Any] = {"__name__": "recipe"}
+    exec(compile(code, "recipe", "exec"), namespace)  # noqa: S102 - a page of this repository
     return namespace
 
 
-async def run_in_thread(code: str, **names: object) -> dict[str, Any]:
-    """Run code as `run_code` does, but in a thread."""
-    return await asyncio.to_thread(asyncio.run, run_code(code, **names))
+async def run_in_thread(code: str) -> dict[str, Any]:
+    """Run code as `run_code` does, but in a thread, where it may run an event loop of its own."""
+    return await asyncio.to_thread(run_code, code)
+
+
+def variables(okta: Sandbox, app: SandboxClient = APP) -> dict[str, str]:
+    """Return the variables of a client of a sandbox that has a secret."""
+    return {
+        "OKTA_CLIENT_ORGURL": okta.origin,
+        "OKTA_CLIENT_CLIENTID": app.client_id,
+        "OKTA_CLIENT_SECRET": app.secrets[0],
+    }
+
+
+@contextmanager
+def variables_set(okta: Sandbox, app: SandboxClient = APP) -> Iterator[None]:
+    """Set the variables of a client of a sandbox."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables(okta, app).items():
+            patch.setenv(name, value)
+        yield
+
+
+@contextmanager
+def orders_token(orders: TokenSource) -> Iterator[None]:
+    """Replace the module `orders_token` by one whose source is that of the test."""
+    module = ModuleType("orders_token")
+    vars(module)["start_orders"] = lambda: orders
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, module.__name__, module)
+        yield
 
 
 @asynccontextmanager
@@ -88,7 +111,7 @@ async def run_python(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *arguments),
         cwd=path,
-        env=os.environ | {"OKTA": okta.origin},
+        env=os.environ | variables(okta),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -103,10 +126,16 @@ async def run_python(
 
 @asynccontextmanager
 async def run_source() -> AsyncIterator[tuple[Sandbox, OktaClient, TokenSource]]:
-    """Run a sandbox and a provider, and yield the sandbox, the client and the recipes' source."""
+    """Run a sandbox and a provider, with the variables of the client set.
+
+    Yields:
+        The sandbox, the client, and the source of the module `orders_token`.
+    """
     async with Sandbox([APP]) as okta, TokenProvider() as provider:
         client = OktaClient(okta.origin, APP.client_id, ClientSecretBasic(SECRET))
-        yield okta, client, provider.source(client, "orders:read")
+        orders = provider.source(client, "orders:read")
+        with variables_set(okta), orders_token(orders):
+            yield okta, client, orders
 
 
 async def is_valid(okta: Sandbox, authorization: str) -> bool:

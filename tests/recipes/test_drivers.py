@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 from confluent_kafka import Producer
-from sqlalchemy import event, text
 
 from okta_tokens.errors import ProviderStateError
 from tests.recipes.broker import TOPIC, run_broker
@@ -28,10 +28,7 @@ async def test_confluent_kafka_gets_a_token_on_any_thread() -> None:
         }
         code = replace_texts(recipe("confluent_kafka"), replacements)
         before = okta.token_requests
-        for names in (
-            await run_in_thread(code, orders=orders),
-            await run_code(code, orders=orders),
-        ):
+        for names in (await run_in_thread(code), run_code(code)):
             await send(names.pop("producer"), b"late")
 
         token = await orders.get_token()
@@ -40,26 +37,28 @@ async def test_confluent_kafka_gets_a_token_on_any_thread() -> None:
         assert (before, okta.token_requests) == (0, 1)
 
 
-async def test_sqlalchemy_connects_with_the_token(tmp_path: Path) -> None:
+async def test_sqlalchemy_connects_with_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each connection of an async engine has the held token as its password."""
-    async with run_source() as (okta, _, orders):
+    passwords = []
+
+    def connect(*arguments: Any, password: str, **options: Any) -> object:  # noqa: ANN401
+        passwords.append(password)  # SQLite has none
+        return sqlite(*arguments, **options)
+
+    sqlite = aiosqlite.connect
+    monkeypatch.setattr("aiosqlite.connect", connect)
+    async with run_source() as (okta, _, _):
         url = f"sqlite+aiosqlite:///{tmp_path / 'orders.db'}"
         replacements = {"postgresql+psycopg://orders@db.acme.com/orders": url}
         code = replace_texts(recipe("sqlalchemy"), replacements)
-        engine = (await run_code(code, orders=orders))["engine"]
-        passwords = []
-
-        @event.listens_for(engine.sync_engine, "do_connect")
-        def take_password(*arguments: Any) -> None:  # noqa: ANN401 - SQLite has no passwords
-            passwords.append(arguments[-1].pop("password"))
-
-        with pytest.raises(ProviderStateError, match=r"await provider\.warm"):
-            await engine.connect()
-        token = await orders.get_token()
-        async with engine.connect() as one, engine.connect() as other:
-            for connection in (one, other):
-                assert (await connection.execute(text("select 7"))).scalar() == 7
-        await engine.dispose()
-
-        assert passwords == [token.value] * 2
+        await run_in_thread(code)
+        assert capsys.readouterr().out == "7\n"
+        assert [bool(okta.tokens.find(password)) for password in passwords] == [True]
         assert okta.token_requests == 1
+
+        okta.latency = 30
+        without_warm = {"await provider.warm(orders, timeout=10)": "pass"}
+        with pytest.raises(ProviderStateError, match=r"await provider\.warm"):
+            await run_in_thread(replace_texts(code, without_warm))

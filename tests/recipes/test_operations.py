@@ -11,16 +11,17 @@ import aiohttp
 
 from okta_tokens.sandbox import Fault, Sandbox
 from tests.pages import page
-from tests.recipes.support import APP, PREFACE, recipe, run_python
+from tests.recipes.support import APP, recipe, run_python
 
 LIFETIME = 12
 """Seconds. The renewal of such a token is due after 6 to 9 s, and callers get it for 11.4 s."""
 
 SERVICE = """
-import json, signal
+import asyncio, json, signal
 from dataclasses import asdict
 
 from aiohttp import web
+from okta_tokens import OktaClient, TokenProvider
 from okta_tokens.telemetry import OpenTelemetryObserver
 
 
@@ -39,7 +40,7 @@ async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with TokenProvider(observers=[OpenTelemetryObserver()]) as provider:
-        orders = provider.source(acme, "orders:read")
+        orders = provider.source(OktaClient.from_env(), "orders:read")
         app = web.Application()
         app.add_routes([web.get("/call", call), web.get("/ready", ready)])
         runner = web.AppRunner(app)
@@ -65,7 +66,7 @@ async def test_an_alert_comes_before_callers_notice_an_outage(tmp_path: Path) ->
     metrics = recipe("prometheus").replace(
         "start_http_server(9464)", "metrics_port = start_http_server(0)[0].server_port"
     )
-    (tmp_path / "service.py").write_text(PREFACE + metrics + SERVICE)
+    (tmp_path / "service.py").write_text(metrics + SERVICE)
     metric, threshold = alert("OktaTokenRenewalFails")
     async with (
         Sandbox([APP], lifetime=LIFETIME) as okta,

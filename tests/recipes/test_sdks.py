@@ -22,10 +22,12 @@ from okta_tokens.errors import ServerError
 from okta_tokens.sandbox import Sandbox
 from tests.recipes.broker import TOPIC, Broker, run_broker
 from tests.recipes.support import (
+    definitions,
     is_valid,
     recipe,
     replace_texts,
     run_code,
+    run_in_thread,
     run_source,
     run_uvicorn,
 )
@@ -35,6 +37,8 @@ from tests.support import world
 @dataclass
 class ModelApi:
     """An API like OpenAI's, which accepts the tokens that a sandbox accepts."""
+
+    ORIGIN = "https://llm.acme.com"
 
     sandbox: Sandbox
     invalidate_with: TokenSource | None = None
@@ -50,28 +54,42 @@ class ModelApi:
             self.invalidate_with = None
             return web.json_response({}, status=429, headers={"retry-after-ms": "1"})
         valid = await is_valid(self.sandbox, self.authorizations[-1])
-        body = {"id": "resp_1", "object": "response", "output": [], "model": "acme-1"}
+        content = {"type": "output_text", "text": "Order 7.", "annotations": []}
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [content]}
+        body = {"id": "resp_1", "object": "response", "output": [message], "model": "acme-1"}
         return web.json_response(body, status=200 if valid else 401)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[str]:
+        """Serve the API, and yield the code of the recipe that calls it."""
+        app = web.Application()
+        app.router.add_post("/v1/responses", self.respond)
+        async with TestServer(app) as server:
+            replacements = {self.ORIGIN: f"http://127.0.0.1:{server.port}"}
+            yield replace_texts(recipe("openai"), replacements)
 
 
 @asynccontextmanager
-async def run_openai_recipe(orders: TokenSource, api: ModelApi) -> AsyncIterator[AsyncOpenAI]:
-    """Run the recipe, which makes one request, against an API; yield its client."""
-    app = web.Application()
-    app.router.add_post("/v1/responses", api.respond)
-    async with TestServer(app) as server:
-        replacements = {"https://llm.acme.com": f"http://127.0.0.1:{server.port}"}
-        names = await run_code(replace_texts(recipe("openai"), replacements), orders=orders)
-        assert names["response"].id == "resp_1"
-        async with names["client"] as client:
-            yield client
+async def run_openai_client(orders: TokenSource, api: ModelApi) -> AsyncIterator[AsyncOpenAI]:
+    """Yield the client of the recipe, which has made one request."""
+    async with api.serve() as code, run_code(definitions(code))["new_client"](orders) as client:
+        await client.responses.create(model="acme-1", input="Which orders are late?")
+        yield client
+
+
+async def test_openai_carries_the_token(capsys: pytest.CaptureFixture[str]) -> None:
+    """The recipe calls an API that requires a token."""
+    async with run_source() as (okta, _, _), ModelApi(okta).serve() as code:
+        await run_in_thread(code)
+
+    assert capsys.readouterr().out == "Order 7.\n"
 
 
 async def test_openai_gets_a_token_for_each_request() -> None:
     """The `openai` client gets a token for each request, and keeps the one that was rejected."""
     async with run_source() as (okta, _, orders):
         api = ModelApi(okta)
-        async with run_openai_recipe(orders, api) as client:
+        async with run_openai_client(orders, api) as client:
             okta.revoke_all()
             with pytest.raises(AuthenticationError):
                 await client.responses.create(model="acme-1", input="And now?")
@@ -87,7 +105,7 @@ async def test_openai_gets_a_token_for_each_retry() -> None:
     """The `openai` client gets a new token for each retry."""
     async with run_source() as (okta, _, orders):
         api = ModelApi(okta)
-        async with run_openai_recipe(orders, api) as client:
+        async with run_openai_client(orders, api) as client:
             api.invalidate_with = orders
             await client.responses.create(model="acme-1", input="And now?")
 
@@ -99,7 +117,7 @@ async def test_openai_sends_nothing_without_a_token() -> None:
     """If no token can be fetched, the caller of the `openai` client gets the error."""
     async with world(retry=RetryPolicy(attempts=1)) as running_world:
         api = ModelApi(running_world.sandbox)
-        async with run_openai_recipe(running_world.source(), api) as client:
+        async with run_openai_client(running_world.source(), api) as client:
             running_world.source().invalidate(await running_world.source().get_token())
             with running_world.sandbox.outage(), pytest.raises(ServerError):
                 await client.responses.create(model="acme-1", input="And now?")
@@ -120,9 +138,9 @@ class Verifier(TokenVerifier):
         return AccessToken(token=token, client_id="0oa1b2c3", scopes=["orders:read"])
 
 
-async def test_mcp_carries_the_token() -> None:
+async def test_mcp_carries_the_token(capsys: pytest.CaptureFixture[str]) -> None:
     """The client of the MCP SDK calls a tool of its server, also after the token is revoked."""
-    async with run_source() as (okta, _, orders):
+    async with run_source() as (okta, _, _):
         settings = AuthSettings(
             issuer_url=AnyHttpUrl(f"{okta.origin}/oauth2/default"),
             resource_server_url=AnyHttpUrl("https://mcp.acme.com"),
@@ -140,26 +158,39 @@ async def test_mcp_carries_the_token() -> None:
             server.streamable_http_app(), host="127.0.0.1", port=0, log_config=None
         )
         async with run_uvicorn(config) as origin:
-            code = replace_texts(recipe("mcp"), {"https://mcp.acme.com": origin})
-            second_call = '    await mcp.call_tool("late_orders", {"days": 4})\n'
-            names = await run_code(code + second_call, orders=orders)
+            call, last = 'await mcp.call_tool("late_orders", {"days": ', "print(result.structured"
+            replacements = {"https://mcp.acme.com": origin, last: f"{call}4}})\n{' ' * 12}{last}"}
+            await run_in_thread(replace_texts(recipe("mcp"), replacements))
 
-    assert names["result"].structured_content == {"result": 30}
+    assert capsys.readouterr().out == "{'result': 30}\n"
     assert okta.token_requests == 2
 
 
 @asynccontextmanager
 async def run_producer(orders: TokenSource, kafka: Broker) -> AsyncIterator[AIOKafkaProducer]:
-    """Run the producer of the recipe with a broker on this machine."""
-    replacements = {"kafka.acme.com:9093": f"127.0.0.1:{kafka.port}", "SASL_SSL": "SASL_PLAINTEXT"}
-    names = await run_code(replace_texts(recipe("aiokafka"), replacements), orders=orders)
-    producer: AIOKafkaProducer = names["producer"]
+    """Run a producer with the tokens of the recipe, and a broker on this machine."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=f"127.0.0.1:{kafka.port}",
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="OAUTHBEARER",
+        sasl_oauth_token_provider=run_code(definitions(recipe("aiokafka")))["OktaTokens"](orders),
+    )
     try:
         await producer.start()
         yield producer
     finally:
         async with asyncio.timeout(5):  # a broken producer may never stop
             await producer.stop()
+
+
+async def test_aiokafka_sends_with_the_token() -> None:
+    """The recipe sends a message to a broker that requires a token."""
+    async with run_source() as (okta, _, _), run_broker(okta) as kafka:
+        address = f"127.0.0.1:{kafka.port}"
+        replacements = {"kafka.acme.com:9093": address, "SASL_SSL": "SASL_PLAINTEXT"}
+        await run_in_thread(replace_texts(recipe("aiokafka"), replacements))
+
+        assert (kafka.batches, kafka.rejections, okta.token_requests) == (1, 0, 1)
 
 
 async def test_aiokafka_gets_a_token_for_each_connection() -> None:
@@ -201,9 +232,11 @@ async def test_aiokafka_survives_an_outage() -> None:
         assert (kafka.batches, kafka.rejections) == (2, 0)
 
 
-async def test_a_web_socket_gets_the_token_of_its_moment() -> None:
+async def test_a_web_socket_gets_the_token_of_its_moment(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """The handshake of `websockets` carries the token."""
-    async with run_source() as (okta, _, orders):
+    async with run_source() as (okta, _, _):
 
         async def check(connection: ServerConnection) -> None:
             assert connection.request is not None
@@ -211,6 +244,7 @@ async def test_a_web_socket_gets_the_token_of_its_moment() -> None:
             await connection.send("welcome" if valid else "unknown")
 
         async with serve(check, "127.0.0.1", 0) as server:
-            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/orders"
-            names = await run_code(recipe("websockets"), orders=orders, URL=url)
-            assert await names["listen"]() == "welcome"
+            origin = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+            await run_in_thread(replace_texts(recipe("websockets"), {"wss://api.acme.com": origin}))
+
+    assert capsys.readouterr().out == "welcome\n"

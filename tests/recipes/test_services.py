@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ import pytest
 import uvicorn
 from aiohttp import web
 
+from okta_tokens import TokenProvider
 from okta_tokens.sandbox import Fault, Sandbox
 from okta_tokens.testing import ManualClock
 from tests.recipes.support import (
     APP,
-    PREFACE,
     recipe,
+    replace_texts,
     run_code,
     run_python,
     run_source,
     run_uvicorn,
+    variables_set,
 )
 from tests.support import unexpected_output, until
 
@@ -52,9 +55,8 @@ async def check_readiness(okta: Sandbox, session: aiohttp.ClientSession, origin:
 
 async def test_a_lifespan_opens_and_closes_the_provider() -> None:
     """The provider of a FastAPI application is open from its start to its end."""
-    async with run_source() as (okta, acme, _):
-        code = recipe("fastapi") + recipe("fastapi.readiness")
-        names = await run_code(PREFACE.partition("acme =")[0] + code, acme=acme)
+    async with run_source() as (okta, _, _):
+        names = run_code(recipe("fastapi") + recipe("fastapi.readiness"))
         config = uvicorn.Config(names["app"], host="127.0.0.1", port=0, log_config=None)
         async with run_uvicorn(config) as origin, aiohttp.ClientSession() as session:
             await check_readiness(okta, session, origin)
@@ -65,31 +67,63 @@ async def test_a_lifespan_opens_and_closes_the_provider() -> None:
         assert okta.token_requests == 1
 
 
-async def test_a_route_without_a_token_says_when_to_come_back() -> None:
-    """With the adapter a route calls the API; an error of the provider becomes a 503."""
-    async with run_source() as (okta, acme, _):
-        code = PREFACE.partition("acme =")[0] + recipe("fastapi.adapter")
-        names = await run_code(code, acme=acme, API=okta.origin)
+async def test_starlette_opens_and_closes_the_provider() -> None:
+    """The provider of a Starlette application is open from its start to its end."""
+    async with run_source() as (okta, _, _):
+        config = uvicorn.Config(run_code(recipe("starlette"))["app"], port=0, log_config=None)
+        async with run_uvicorn(config) as origin, aiohttp.ClientSession() as session:
+            for _ in range(2):
+                async with session.get(f"{origin}/late") as response:
+                    assert 3500 < (await response.json())["remaining"] <= 3600
+
+        assert okta.token_requests == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "latency", "least", "most"),
+    [
+        pytest.param(Fault.refuse(401, "invalid_client"), 0, 30, 30, id="refusal"),
+        pytest.param(Fault.rate_limited(80), 0, 80, 85, id="pause"),
+        pytest.param(None, 2, 30, 30, id="slow"),
+    ],
+)
+async def test_a_route_without_a_token_says_when_to_come_back(
+    fault: Fault | None, latency: float, least: int, most: int
+) -> None:
+    """With the adapter a route calls the API; without a token the caller gets a 503 and a time."""
+    async with run_source() as (okta, _, _):
+        replacements = {
+            '"https://api.acme.com"': repr(okta.origin),
+            'get("/orders"))': 'get("/resource/orders"))',
+            "origins=[API]": "origins=[API], token_timeout=1",
+        }
+        names = run_code(replace_texts(recipe("fastapi.adapter"), replacements))
         config = uvicorn.Config(names["app"], host="127.0.0.1", port=0, log_config=None)
         async with run_uvicorn(config) as origin, aiohttp.ClientSession() as session:
-            with okta.outage(Fault.refuse(401, "invalid_client")):
-                async with session.get(f"{origin}/orders") as response:
-                    assert (response.status, response.headers["Retry-After"]) == (503, "30")
-            async with asyncio.timeout(10):
-                while (await session.get(f"{origin}/orders")).status == 503:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
 
-        assert (okta.resource_calls, okta.resource_refused) == (1, 0)
+            async def look() -> tuple[int, str]:
+                async with session.get(f"{origin}/orders") as response:
+                    return response.status, response.headers.get("Retry-After", "")
+
+            with okta.temporarily(fault=fault, latency=latency):
+                status, wait = await look()
+                assert status == 503
+                assert least <= int(wait) <= most
+            if fault is None:
+                async with asyncio.timeout(10):
+                    while await look() != (200, ""):  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+
+        assert okta.resource_refused == 0
 
 
 def test_a_frozen_process_uses_no_expired_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler of a function gets the held token, and after a freeze another one."""
     clock = ManualClock()
     with Sandbox([APP], wall_time=clock.wall_time) as okta:
-        monkeypatch.setenv("OKTA", okta.origin)
-        code = PREFACE + recipe("lambda").replace("TokenProvider()", "TokenProvider(clock=clock)")
-        names: dict[str, Any] = {"clock": clock}
-        exec(compile(code, "recipe", "exec"), names)  # noqa: S102 - a page of this repository
+        monkeypatch.setattr("okta_tokens.TokenProvider", partial(TokenProvider, clock=clock))
+        with variables_set(okta):
+            names = run_code(recipe("lambda"))
         try:
             assert names["handler"](None, None) == {"remaining": 3600.0}
             assert names["handler"](None, None) == {"remaining": 3600.0}
@@ -122,46 +156,47 @@ class Prefork:
 
     name: str
     code: str
-    """What the module `service` consists of, after `PREFACE`."""
+    """What the module `service` consists of."""
     command: tuple[str, ...]
     worker: bytes
     """The text that it writes before the process id of a worker."""
+    settings: str = ""
+    """The file `gunicorn.conf.py`."""
 
 
 UVICORN = Prefork(
     "uvicorn",
     recipe("fastapi"),
-    ("uvicorn", "service:app", "--workers=2", "--port=0"),
+    (*recipe("uvicorn").split(), "--port=0"),
     b"Started server process [",
 )
 GUNICORN = Prefork(
     "gunicorn",
     recipe("fastapi"),
-    (
-        *("gunicorn", "service:app", "--workers=2", "--bind=127.0.0.1:0", "--preload"),
-        *("--no-control-socket", "--worker-class=asgi"),
-    ),
+    ("gunicorn", "service:app", "--no-control-socket"),
     b"Booting worker with pid: ",
+    replace_texts(recipe("gunicorn"), {"127.0.0.1:8000": "127.0.0.1:0"}),
 )
 GUNICORN_AIOHTTP = replace(
     GUNICORN,
     name="gunicorn-aiohttp",
     code=recipe("aiohttp.web"),
-    command=(*GUNICORN.command[:-1], "--worker-class=aiohttp.GunicornWebWorker"),
+    settings=re.sub(r'"asgi"  # (".*") for aiohttp.web', r"\1", GUNICORN.settings),
 )
 FLASK = replace(
     GUNICORN,
     name="flask",
-    code=recipe("thread") + recipe("flask"),
+    code=recipe("flask"),
     command=(
         *("gunicorn", "service:app", "--workers=2", "--bind=127.0.0.1:0"),
         *("--no-control-socket", "--worker-class=gthread", "--threads=2"),
     ),
+    settings="",
 )
 DJANGO_ASGI = replace(
     UVICORN,
     name="django-asgi",
-    code=recipe("thread") + recipe("django") + DJANGO,
+    code=recipe("django") + DJANGO,
     command=("uvicorn", "service:asgi", "--workers=2", "--port=0", "--lifespan=off"),
 )
 DJANGO_WSGI = replace(
@@ -201,7 +236,9 @@ async def wait_for_workers(
 @pytest.mark.parametrize("prefork", PREFORKS, ids=lambda prefork: prefork.name)
 async def test_each_worker_has_its_own_provider(tmp_path: Path, prefork: Prefork) -> None:
     """Each of two workers makes its own provider and one token request, and exits cleanly."""
-    (tmp_path / "service.py").write_text(PREFACE + prefork.code)
+    (tmp_path / "service.py").write_text(prefork.code)
+    (tmp_path / "orders_token.py").write_text(recipe("thread"))
+    (tmp_path / "gunicorn.conf.py").write_text(prefork.settings)
     timeout = aiohttp.ClientTimeout(10)
     async with (
         run_source() as (okta, _, _),
@@ -229,9 +266,8 @@ async def test_each_worker_has_its_own_provider(tmp_path: Path, prefork: Prefork
 
 async def test_a_cleanup_context_opens_and_closes_the_provider() -> None:
     """The provider of an `aiohttp.web` application is open from its start to its end."""
-    async with run_source() as (okta, acme, _), aiohttp.ClientSession() as session:
-        code = recipe("aiohttp.web") + recipe("aiohttp.web.readiness")
-        names = await run_code(PREFACE.partition("acme =")[0] + code, acme=acme)
+    async with run_source() as (okta, _, _), aiohttp.ClientSession() as session:
+        names = run_code(recipe("aiohttp.web") + recipe("aiohttp.web.readiness"))
         runner = web.AppRunner(names["app"])
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -247,7 +283,7 @@ async def test_a_cleanup_context_opens_and_closes_the_provider() -> None:
 
 async def test_a_worker_ends_on_sigterm(tmp_path: Path) -> None:
     """After SIGTERM a worker closes its provider and exits with 0 and without any output."""
-    (tmp_path / "worker.py").write_text(PREFACE + recipe("worker"))
+    (tmp_path / "worker.py").write_text(recipe("worker"))
     async with (
         Sandbox([APP]) as okta,
         run_python(okta, tmp_path, "-W", "error", "-X", "dev", "worker.py") as worker,

@@ -7,10 +7,9 @@ import json
 import sys
 from typing import Any
 
-from okta_tokens import TokenProvider
 from okta_tokens.sandbox import Sandbox
 from tests.pages import ROOT
-from tests.recipes.support import APP, SECRET, recipe, run_code, run_source
+from tests.recipes.support import APP, SECRET, recipe, run_in_thread, run_source
 from tests.stores.servers import server
 
 
@@ -29,8 +28,8 @@ async def run_service() -> dict[str, Any]:
 
 async def test_an_observer_is_all_that_metrics_need() -> None:
     """Without an SDK the recipe runs, and measures nothing."""
-    async with run_source() as (okta, acme, _):
-        await run_code(recipe("telemetry"), acme=acme, TokenProvider=TokenProvider)
+    async with run_source() as (okta, _, _):
+        await run_in_thread(recipe("telemetry"))
 
         assert okta.token_requests == 1
 

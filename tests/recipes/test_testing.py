@@ -12,19 +12,8 @@ from tests.testing.projects import run_pytest
 
 SAMPLE = ROOT / "tests/sample_service"
 
-IMPORTS = """
-import asyncio
-
-import httpx
+CONFTEST = """
 import pytest
-from anyio.from_thread import start_blocking_portal
-from fastapi.testclient import TestClient
-from orders_service import create_app
-
-from okta_tokens.adapters.httpx import TokenAuth
-from okta_tokens.errors import OAuthError
-from okta_tokens.sandbox import Fault
-from okta_tokens.testing import FakeTokenSource, assert_no_secrets, fake_token
 
 @pytest.fixture
 def anyio_backend():
@@ -32,6 +21,8 @@ def anyio_backend():
 """
 
 WITH_ASYNCIO_RUN = """
+import asyncio
+
 def test_one_token_serves_all(okta_sandbox, okta_client, okta_provider):
     async def use():
         async with okta_provider:
@@ -43,6 +34,8 @@ def test_one_token_serves_all(okta_sandbox, okta_client, okta_provider):
 """
 
 IN_A_PORTAL = """
+from anyio.from_thread import start_blocking_portal
+
 def test_another_thread_runs_the_provider(okta_clock, okta_sandbox, okta_client, okta_provider):
     source = okta_provider.source(okta_client, "orders:read", keep_fresh=True)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(okta_provider):
@@ -69,6 +62,7 @@ class Style:
 
     options: str
     mark: str
+    """The name of the mark of each test, if it needs one."""
     tests: list[str]
 
 
@@ -77,11 +71,9 @@ SCOPE = 'asyncio_default_fixture_loop_scope = "function"'
 
 STYLES = {
     "README": Style(f'asyncio_mode = "strict"\n{SCOPE}', "", [STRICT]),
-    "asyncio strict": Style(
-        f'asyncio_mode = "strict"\n{SCOPE}', "@pytest.mark.asyncio", ASYNCHRONOUS
-    ),
+    "asyncio strict": Style(f'asyncio_mode = "strict"\n{SCOPE}', "asyncio", ASYNCHRONOUS),
     "asyncio auto": Style(f'asyncio_mode = "auto"\n{SCOPE}', "", ASYNCHRONOUS),
-    "anyio": Style('addopts = "-p no:asyncio"', "@pytest.mark.anyio", ASYNCHRONOUS),
+    "anyio": Style('addopts = "-p no:asyncio"', "anyio", ASYNCHRONOUS),
     "synchronous": Style('addopts = "-p no:asyncio"', "", SYNCHRONOUS),
 }
 
@@ -95,13 +87,15 @@ def test_the_fixtures_work_in_every_style(tmp_path: Path, name: str) -> None:
         f'[tool.pytest.ini_options]\nfilterwarnings = ["error"]\n{style.options}\n'
     )
     shutil.copy(SAMPLE / "orders_service.py", tmp_path)
-    tests = [f"{style.mark}\n{test}" for test in style.tests]
-    (tmp_path / "test_it.py").write_text("\n".join([IMPORTS, *tests]))
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    for number, code in enumerate(style.tests):
+        mark = f"import pytest\npytestmark = pytest.mark.{style.mark}\n" if style.mark else ""
+        (tmp_path / f"test_{number}.py").write_text(mark + code)
 
     run = run_pytest(tmp_path)
 
     assert run.returncode == 0, run.stdout
-    assert f"{len(tests)} passed" in run.stdout
+    assert f"{len(style.tests)} passed" in run.stdout
 
 
 @pytest.mark.timeout(90)

@@ -19,7 +19,6 @@ from okta_tokens.sandbox import Sandbox
 from tests.pages import page
 from tests.recipes.support import (
     APP,
-    PREFACE,
     is_valid,
     recipe,
     replace_texts,
@@ -28,6 +27,7 @@ from tests.recipes.support import (
     run_python,
     run_source,
 )
+from tests.stores.servers import server
 from tests.support import unexpected_output, until
 
 STRICT = ("-W", "error", "-X", "dev")
@@ -35,7 +35,8 @@ STRICT = ("-W", "error", "-X", "dev")
 
 async def run_to_its_end(okta: Sandbox, path: Path, script: str, *options: str) -> tuple[str, str]:
     """Run a script that exits with 0, and return what it writes to stdout and to stderr."""
-    (path / "script.py").write_text(PREFACE + recipe("thread") + script)
+    (path / "orders_token.py").write_text(recipe("thread"))
+    (path / "script.py").write_text(script)
     async with run_python(okta, path, *options, "script.py") as process:
         stdout, stderr = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 0, stderr
@@ -45,8 +46,10 @@ async def run_to_its_end(okta: Sandbox, path: Path, script: str, *options: str) 
 async def test_a_process_runs_one_event_loop_for_its_tokens(tmp_path: Path) -> None:
     """Threads and short event loops share a token, and the process exits without a word."""
     script = """
+import asyncio
 from asgiref.sync import async_to_sync
 from concurrent.futures import ThreadPoolExecutor
+from orders_token import start_orders
 
 orders = start_orders()
 
@@ -70,7 +73,8 @@ print(len(tokens))
 async def test_a_process_exits_while_a_thread_waits(tmp_path: Path) -> None:
     """A fetch that is under way, and a thread that waits for it, do not delay the exit."""
     script = """
-import contextlib, signal, sys
+import contextlib, signal, sys, threading
+from orders_token import start_orders
 
 
 def wait() -> None:
@@ -83,7 +87,8 @@ threading.Thread(target=wait, daemon=True).start()
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 signal.pause()
 """
-    (tmp_path / "script.py").write_text(PREFACE + recipe("thread") + script)
+    (tmp_path / "orders_token.py").write_text(recipe("thread"))
+    (tmp_path / "script.py").write_text(script)
     async with (
         Sandbox([APP]) as okta,
         run_python(okta, tmp_path, *STRICT, "script.py") as process,
@@ -99,7 +104,9 @@ signal.pause()
 async def test_a_forked_child_starts_its_own_event_loop(tmp_path: Path) -> None:
     """A child gets an error, then a token of an event loop of its own; both processes exit."""
     script = """
+import os
 from okta_tokens.errors import ProviderStateError
+from orders_token import start_orders
 
 orders = start_orders()
 token = orders.get_token_from_thread()
@@ -136,13 +143,45 @@ async def test_the_tasks_of_a_process_share_a_token(tmp_path: Path) -> None:
 
 async def test_the_tasks_of_a_pool_of_threads_share_a_token() -> None:
     """Tasks in threads, each on an event loop of its own, share a token at the same time, too."""
-    async with run_source() as (okta, _, orders):
+    async with run_source() as (okta, _, _):
         okta.latency = 0.2
-        names = await run_code(recipe("tasks"), orders=orders, asyncio=asyncio)
+        names = run_code(recipe("tasks"))
+        names["start_worker"]()
         lives = await asyncio.gather(*(asyncio.to_thread(names["task"], 1) for _ in range(4)))
 
         assert [3500 < life <= 3600 for life in lives] == [True] * 4
         assert okta.token_requests == 1
+
+
+@pytest.mark.timeout(60)
+async def test_the_processes_of_celery_share_no_event_loop(tmp_path: Path) -> None:
+    """Each of two processes of a Celery worker makes one token request for all of its tasks."""
+    script = """
+from orders_tasks import late
+
+results = [late.delay(number) for number in range(8)]
+print(*[result.get(timeout=20) for result in results])
+"""
+    async with Sandbox([APP]) as okta, server() as valkey:
+        code = replace_texts(recipe("celery"), {"rediss://queue.acme.com": valkey.url})
+        pause = "    time.sleep(0.2)\n    token ="  # so that one process does not run all tasks
+        code = "import time\n" + replace_texts(code, {"    token =": pause})
+        (tmp_path / "orders_tasks.py").write_text(code)
+        (tmp_path / "orders_token.py").write_text(recipe("thread"))
+        (tmp_path / "script.py").write_text(script)
+        command = ("-m", "celery", "-A", "orders_tasks", "worker", "--concurrency=2")
+        async with (
+            run_python(okta, tmp_path, *command) as worker,
+            run_python(okta, tmp_path, "script.py") as caller,
+        ):
+            stdout, _ = await asyncio.wait_for(caller.communicate(), 30)
+            worker.terminate()
+            _, stderr = await asyncio.wait_for(worker.communicate(), 20)
+
+        assert [3500 < float(life) <= 3600 for life in stdout.split()] == [True] * 8
+        assert okta.token_requests == 2
+        assert worker.returncode == 0
+        assert b"Traceback" not in stderr, stderr
 
 
 async def test_requests_carries_the_token_to_one_origin() -> None:
@@ -169,7 +208,7 @@ async def test_requests_carries_the_token_to_one_origin() -> None:
     ):
         origin = f"http://127.0.0.1:{server.port}"
         code = replace_texts(recipe("requests"), {"https://api.acme.com": origin})
-        runs = [run_in_thread(code, orders=orders) for _ in range(4)]
+        runs = [run_in_thread(code) for _ in range(4)]
         names, *_ = everything = await asyncio.gather(*runs)
         assert [run["response"].status_code for run in everything] == [200] * 4
         assert okta.token_requests == 1
@@ -201,13 +240,13 @@ async def test_a_synchronous_client_of_httpx_carries_the_token() -> None:
 
     api = web.Application()
     api.router.add_get("/orders", respond)
-    async with run_source() as (okta, _, orders), TestServer(api) as server:
+    async with run_source() as (okta, _, _), TestServer(api) as server:
         origin = f"http://127.0.0.1:{server.port}"
         code = replace_texts(recipe("httpx.Client"), {"https://api.acme.com": origin})
-        runs = [run_in_thread(code, orders=orders) for _ in range(4)]
+        runs = [run_in_thread(code) for _ in range(4)]
         statuses = [run["response"].status_code for run in await asyncio.gather(*runs)]
         okta.revoke_all()
-        names = await run_in_thread(code, orders=orders)
+        names = await run_in_thread(code)
 
         assert [*statuses, names["response"].status_code] == [200] * 5
         assert okta.token_requests == 2

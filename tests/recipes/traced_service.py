@@ -47,10 +47,10 @@ async def serve(okta: str, store: str) -> dict[str, Any]:
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(tracers)
     serve_metrics = "server, _ = start_http_server(0, addr='127.0.0.1')"
-    metrics = await run_code(
+    metrics = run_code(
         replace_texts(recipe("prometheus"), {"start_http_server(9464)": serve_metrics})
     )
-    await run_code(recipe("traces"))
+    run_code(recipe("traces"))
     RedisInstrumentor().instrument()
     acme = OktaClient(okta, APP.client_id, ClientSecretBasic(SECRET))
     app = FastAPI()
