@@ -37,9 +37,10 @@ def create_app(provider: TokenProvider, client: OktaClient, api: str) -> FastAPI
     app = FastAPI(lifespan=lifespan)
 
     @app.exception_handler(FetchError)
-    async def without_token(request: Request, error: FetchError) -> JSONResponse:
+    @app.exception_handler(httpx.ConnectTimeout)  # the wait for a token was longer than the time-out
+    async def without_token(request: Request, error: Exception) -> JSONResponse:
         headers = {"Retry-After": str(ERROR_SECONDS)}
-        return JSONResponse({"detail": "Okta is unavailable"}, 503, headers)
+        return JSONResponse({"detail": "try again later"}, 503, headers)
 
     @app.get("/orders")
     async def list_orders(request: Request) -> JSONResponse:
