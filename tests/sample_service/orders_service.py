@@ -37,7 +37,7 @@ def create_app(provider: TokenProvider, client: OktaClient, api: str) -> FastAPI
     app = FastAPI(lifespan=lifespan)
 
     @app.exception_handler(FetchError)
-    @app.exception_handler(httpx.ConnectTimeout)  # the wait for a token was longer than the time-out
+    @app.exception_handler(httpx.ConnectTimeout)  # the wait for a token took too long
     async def without_token(request: Request, error: Exception) -> JSONResponse:
         headers = {"Retry-After": str(ERROR_SECONDS)}
         return JSONResponse({"detail": "try again later"}, 503, headers)
