@@ -25,6 +25,10 @@ configuration and no network, and takes less than 30 seconds.
 
 At the end the demo prints figures. The server counted them, except whether callers waited or got an
 error, which only the callers can count. The exit code is 1 if a figure is wrong.
+
+With --fleet N, N processes share tokens through a store, beside one process that works alone. The
+figures show what they cost Okta at their start, in two outages, after a revocation, and without the
+store. This takes less than 40 seconds for 20 processes, and needs a Valkey or Redis server.
 """
 
 _EXAMPLES = f"""\
@@ -64,7 +68,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--fleet",
         type=count,
         metavar="N",
-        help="run another demo: N processes share tokens through Valkey or Redis",
+        help="run another demo: N processes share tokens through Valkey or Redis, in outages and "
+        "after a revocation, too",
     )
     parser.set_defaults(run=run)
 

@@ -26,3 +26,29 @@ class Plan:
     workers: int = 300
     outage: tuple[str, int] = ("payments:write", 8)
     latency: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetPlan:
+    """What the processes of a fleet do.
+
+    Args:
+        shared: The scopes of the token that all processes get at the same moment, and that one of
+            them revokes.
+        unavailable: The scopes of the token that outlives an outage in which Okta responds 503.
+        unreachable: The scopes of the token that outlives an outage in which no response arrives.
+        separate: The scopes of the token that all processes get without a store.
+        lifetime: How long a token for `unavailable` or `unreachable` lives, in whole seconds.
+        latency: How long the sandbox takes to respond to the first token request, in seconds.
+        ratio: How many times the requests of one process alone the fleet may send in an outage.
+        notice: The longest time, in milliseconds, in which a revocation may reach all processes.
+    """
+
+    shared: str = "orders:read"
+    unavailable: str = "payments:read"
+    unreachable: str = "payments:write"
+    separate: str = "orders:write"
+    lifetime: int = 8
+    latency: float = 0.2
+    ratio: int = 3
+    notice: int = 2_000
