@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -211,12 +211,15 @@ async def until_it_responds(client: Redis) -> None:
 
 
 @asynccontextmanager
-async def encrypted(server: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
+async def encrypted(
+    server: Server, context: ssl.SSLContext, revoked: Collection[str] = ()
+) -> AsyncIterator[int]:
     """Run a TLS proxy for a server, because its build has no TLS, and give the proxy's port.
 
     Args:
         server: The server.
         context: The context with the certificate.
+        revoked: The names of clients whose certificates the proxy refuses.
     """
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -227,6 +230,10 @@ async def encrypted(server: Server, context: ssl.SSLContext) -> AsyncIterator[in
         writer.close()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        certificate = writer.get_extra_info("peercert") or {}
+        if any(("DNS", name) in certificate["subjectAltName"] for name in revoked):
+            writer.close()
+            return
         from_server, to_server = await asyncio.open_connection("127.0.0.1", server.port)
         await asyncio.gather(forward(reader, to_server), forward(from_server, writer))
         with suppress(ConnectionError, ssl.SSLError):
