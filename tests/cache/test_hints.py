@@ -253,6 +253,22 @@ async def test_a_flight_under_way_needs_no_look(world: World) -> None:
 
 
 @in_virtual_time
+async def test_a_notification_during_a_fetch_ends_no_subscription(world: World) -> None:
+    """The look that a notification causes does not end the notifications that a fetch needs."""
+    async with world.fleet(1) as (process,):
+        process.line.takes = 5
+        getting = asyncio.create_task(process.get())
+        await asyncio.sleep(1)
+        identity = identity_of(process.source().key)
+        memory(world).notify(identity)
+        await asyncio.sleep(2)
+        (subscription,) = memory(world).subscriptions
+        assert identity in subscription.identities
+        await getting
+        assert memory(world).calls.count("subscribe") == 1
+
+
+@in_virtual_time
 async def test_an_unused_token_is_not_replaced(world: World) -> None:
     """A process that did not use its token since the last renewal does not adopt a newer one."""
     async with world.fleet(2) as (one, two):

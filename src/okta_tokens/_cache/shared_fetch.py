@@ -122,6 +122,14 @@ class SharedFetch:
             turn = None if identity is None else Turn(flight, entry, identity)
         if turn is None:
             return self._shared(operation, await self._run(operation), None), None
+        with self.notifications.needed(turn.identity):
+            return await self._take_part(operation, turn)
+
+    async def _take_part(
+        self, operation: FetchOperation, turn: Turn
+    ) -> tuple[TokenResponse | FetchError, Setback | None]:
+        """Fetch as one of many processes, and give the lease back."""
+        flight = turn.flight
         try:
             result = await self._turns.take(turn)
             if result is None:
