@@ -69,6 +69,24 @@ async def test_a_cold_process_sends_few_commands(world: World) -> None:
 
 
 @in_virtual_time
+async def test_false_notifications_make_a_waiting_process_look_as_often_as_without(
+    world: World,
+) -> None:
+    """A thousand false notifications in five seconds cause few looks of a process that waits."""
+    async with world.fleet(2) as (one, two):
+        one.line.takes = two.line.takes = 5.5
+        getting = [asyncio.create_task(process.get()) for process in (one, two)]
+        await asyncio.sleep(0.2)
+        memory(world).calls.clear()
+        for _ in range(1_000):
+            memory(world).notify(identity_of(one.source().key))
+            await asyncio.sleep(0.005)
+
+        assert 8 * 4 <= memory(world).calls.count("look") <= 8 * 5 + 5
+        await asyncio.gather(*getting)
+
+
+@in_virtual_time
 async def test_a_dead_holder_of_a_lease_sends_no_notification(world: World) -> None:
     """If the holder of a lease dies, another process takes over two seconds later at most."""
     async with world.fleet(1) as (process,):
