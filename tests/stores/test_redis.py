@@ -668,10 +668,10 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
         encrypted(running, context) as port,
     ):
         url = f"rediss://fleet:{{}}@localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
-        async with RedisTokenStore(url.format("Canary-Password"), keys=[NEW]) as store:
+        async with RedisTokenStore(url.format("Canary-Password"), keys=[NEW], timeout=5) as store:
             await store.save(ID, TOKEN, 100)
             assert await store.load(ID) is not None
-        async with RedisTokenStore(url.format("wrong"), keys=[NEW]) as store:
+        async with RedisTokenStore(url.format("wrong"), keys=[NEW], timeout=5) as store:
             with pytest.raises(AuthenticationError):
                 await store.load(ID)
 
