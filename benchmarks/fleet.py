@@ -24,7 +24,7 @@ _LATENCY = 0.15
 _EXCHANGE = 0.5
 """Seconds of a request to which waits are compared."""
 _TIMEOUT = 5.0
-"""Seconds that a process waits for the store: all processes share the cores of one machine."""
+"""Seconds that a process waits for the store when all start at once on the cores of one machine."""
 _LOOKS = 1.5
 """Seconds within which processes look after a notification."""
 
@@ -56,9 +56,7 @@ async def run(*, short: bool) -> list[Figure]:
                 figures += await _failing(failure, fleet, left, server)
         lifetimes = 2 if short else 20
         number = 4 if short else 20
-        async with processes(
-            number, store.url, short_lived.origin, keys=keys, timeout=_TIMEOUT
-        ) as fleet:
+        async with processes(number, store.url, short_lived.origin, keys=keys) as fleet:
             figures += await _renewals(fleet, short_lived, lifetimes)
         figures += await _warm(store.url, keys, server, next(left), 3 if short else 101)
         figures += await _hits(store.url, keys, server, next(left), short=short)
