@@ -22,6 +22,7 @@ from okta_tokens.errors import (
     ProviderStateError,
     RateLimitedError,
     ServerError,
+    StoreError,
     TokenProviderError,
     TransportError,
 )
@@ -79,6 +80,7 @@ def test_the_tree() -> None:
         "TokenProviderError": [base],
         "ConfigurationError": ["ConfigurationError", base],
         "ProviderStateError": ["ProviderStateError", base],
+        "StoreError": ["StoreError", base],
         "FetchError": [fetch, base],
         "CredentialError": ["CredentialError", fetch, base],
         "TransportError": ["TransportError", fetch, base],
@@ -105,6 +107,7 @@ def test_a_configuration_error_is_a_value_error() -> None:
     """`except ValueError` also catches an invalid configuration."""
     assert issubclass(ConfigurationError, ValueError)
     assert not issubclass(ProviderStateError, ValueError)
+    assert not issubclass(StoreError, ValueError)
     assert not issubclass(FetchError, ValueError)
 
 

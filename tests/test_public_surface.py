@@ -147,9 +147,9 @@ class RetryPolicy(*, attempts: int = 6, request_timeout: float = 10.0,
 class Stats(*, keys: int, in_flight: int, waiters: int, requests: int, tokens_fetched: int,
         tokens_adopted: int, store_failures: int, fetches_failed: int, renewals_failed: int,
         renewals_postponed: int, tokens_invalidated: int, tokens_revoked: int,
-        invalidations_ignored: int, pauses: int, keys_evicted: int, keys_forgotten: int,
-        store_available: bool | None, clock_offsets: Mapping[str, float],
-        response_times: Mapping[str, float])
+        tokens_withdrawn: int, invalidations_ignored: int, pauses: int, keys_evicted: int,
+        keys_forgotten: int, store_available: bool | None, clock_offsets: Mapping[str,
+        float], response_times: Mapping[str, float])
 class SystemClock()
     async def sleep_until(self, instant: float) -> None
 class TokenKey(client: OktaClient, scopes: frozenset[str])
@@ -241,6 +241,7 @@ class RateLimitedError(message: str, *, retry_at: datetime, status: int | None =
         **facts: Unpack[FetchFacts])
 class ServerError(message: str, *, status: int, retry_at: datetime | None = None,
         **facts: Unpack[FetchFacts])
+class StoreError
 class TokenProviderError
 class TransportError(message: str, **facts: Unpack[FetchFacts])
 """,

@@ -34,6 +34,7 @@ from okta_tokens.errors import (
     ConfigurationError,
     FetchError,
     ProviderStateError,
+    StoreError,
     TokenProviderError,
 )
 from okta_tokens.events import Observer, ProviderClosed, ProviderFailed, ProviderStarted
@@ -439,7 +440,8 @@ class TokenProvider(Unserializable):
 
         With `everywhere`, they drop every token of the client that was requested before this call,
         whatever its scopes; without a client, every token of the domains of which this provider has
-        keys. If the store is unavailable, the event `StoreFailed` has told so, and they keep them.
+        keys, or cleared some before. If the store fails, this process has forgotten the tokens, and
+        the error says that the others were not told.
 
         Cancellation ends the wait for the store.
 
@@ -449,8 +451,10 @@ class TokenProvider(Unserializable):
 
         Raises:
             ConfigurationError: If the client is neither an `OktaClient` nor None; or if the tokens
-                are to be forgotten everywhere, and the provider has no store that can tell others.
+                are to be forgotten everywhere, and the provider has no store that can tell others,
+                or neither a client nor a key names a domain.
             ProviderStateError: As for `get_token`.
+            StoreError: If the tokens are to be forgotten everywhere, and the store fails.
         """
         if client is not None and not issubclass(type(client), OktaClient):
             del client  # a caller may have passed a secret
@@ -463,10 +467,26 @@ class TokenProvider(Unserializable):
             )
             raise ConfigurationError(message)
         self._lifecycle.check()
-        clients = {entry.key.client for entry in self._manager.entries}
+        clients = (
+            {entry.key.client for entry in self._manager.entries} if client is None else {client}
+        )
+        sharing = self._sharing if everywhere else None
+        parts = {} if sharing is None else sharing.parts_to_clear(client, clients)
+        if everywhere and not parts:
+            message = (
+                "everywhere: the provider has no keys, which name the domains to clear; pass the "
+                "client whose tokens all processes must forget"
+            )
+            raise ConfigurationError(message)
         self._manager.invalidation.clear(client)
-        if everywhere and self._sharing is not None:
-            await self._sharing.clear(client, clients if client is None else {client})
+        reason = None if sharing is None else await sharing.clear(client, parts)
+        if reason is not None:
+            message = (
+                f"everywhere: the store failed ({reason}), so other processes were not told and "
+                "still use the tokens, which this process has forgotten. Call clear again when the "
+                "store works, or call clear() in each process"
+            )
+            raise StoreError(message)
 
     def ready(self, *sources: TokenSource) -> Readiness:
         """Tell whether a service has its tokens, for readiness endpoints; call from any thread.

@@ -29,6 +29,7 @@ from okta_tokens.events import (
     TokenRenewed,
     TokenRequested,
     TokenRevoked,
+    TokenWithdrawn,
 )
 
 
@@ -141,6 +142,9 @@ class Stats(Record):
     renewals_postponed: int
     tokens_invalidated: int
     tokens_revoked: int
+    tokens_withdrawn: int
+    """The number of tokens that were dropped because another process rejected, revoked or cleared
+    them."""
     invalidations_ignored: int
     pauses: int
     """The number of responses that paused the requests to a domain."""
@@ -248,6 +252,7 @@ def count_up(
         renewals_postponed=counts[RenewalPostponed],
         tokens_invalidated=counts[TokenInvalidated],
         tokens_revoked=counts[TokenRevoked],
+        tokens_withdrawn=counts[TokenWithdrawn],
         invalidations_ignored=counts[InvalidationIgnored],
         pauses=counts[RequestsPaused],
         keys_evicted=counts[KeyEvicted],

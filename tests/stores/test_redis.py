@@ -668,12 +668,49 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
         encrypted(running, context) as port,
     ):
         url = f"rediss://fleet:{{}}@localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
-        async with RedisTokenStore(url.format("Canary-Password"), keys=[NEW]) as store:
+        async with RedisTokenStore(url.format("Canary-Password"), keys=[NEW], timeout=5) as store:
             await store.save(ID, TOKEN, 100)
             assert await store.load(ID) is not None
-        async with RedisTokenStore(url.format("wrong"), keys=[NEW]) as store:
+        async with RedisTokenStore(url.format("wrong"), keys=[NEW], timeout=5) as store:
             with pytest.raises(AuthenticationError):
                 await store.load(ID)
+
+
+async def test_replaced_client_certificates_are_read_when_the_store_connects(
+    tmp_path: Path,
+) -> None:
+    """A store presents the replaced certificate, but the earlier one while the files do not fit."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    ca.issue_cert("localhost").configure_cert(context)
+    certificate, key, revoked = tmp_path / "tls.crt", tmp_path / "tls.key", set[str]()
+    first, second = ca.issue_cert("first"), ca.issue_cert("second")
+    async with server() as running, encrypted(running, context, revoked) as port:
+        url = f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
+        url += f"&ssl_certfile={certificate}&ssl_keyfile={key}"
+        async with RedisTokenStore(url, keys=[NEW], timeout=5) as store:
+            with pytest.raises(RedisError, match="No such file"):
+                await store.load(ID)
+            first.cert_chain_pems[0].write_to_path(str(certificate))
+            first.private_key_pem.write_to_path(str(key))
+            await store.save(ID, TOKEN, 100)
+
+            async def connect_again() -> None:
+                await running.client.client_kill_filter(_type="normal", skipme=True)
+                assert await store.load(ID) is not None
+
+            await connect_again()
+            second.cert_chain_pems[0].write_to_path(str(certificate))
+            await connect_again()
+            second.private_key_pem.write_to_path(str(key))
+            revoked.add("first")
+            await connect_again()
+            revoked.add("second")
+            with pytest.raises(RedisError):
+                await connect_again()
 
 
 @pytest.mark.parametrize(

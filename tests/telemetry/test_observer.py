@@ -110,12 +110,14 @@ async def test_a_renewal_is_measured_without_a_wait(
 
 
 async def test_what_happens_is_counted(meters: Meters, observer: OpenTelemetryObserver) -> None:
-    """Rejected tokens, pauses, outages of the store and adopted tokens are counted."""
+    """Discarded tokens, pauses, outages of the store and adopted tokens are counted."""
     async with world(observers=[observer], store=MemoryTokenStore) as here:
         assert here.store is not None
         await here.source().get_token()
         async with TokenProvider(clock=here.clock, store=here.store, observers=[observer]) as other:
-            await other.source(here.client, "a").get_token()
+            adopted = await other.source(here.client, "a").get_token()
+            other.invalidate(adopted)
+            await here.advance(1)
         token = await here.source("b").get_token()
         here.provider.invalidate(token)
         here.sandbox.fault = Fault.rate_limited(reset_in=300)
@@ -127,7 +129,8 @@ async def test_what_happens_is_counted(meters: Meters, observer: OpenTelemetryOb
         await settle()
 
         assert meters.values("tokens.adopted", CLIENT) == {CLIENT_ID: 1}
-        assert meters.values("invalidations", CLIENT) == {CLIENT_ID: 1}
+        assert meters.values("invalidations", CLIENT) == {CLIENT_ID: 2}
+        assert meters.values("withdrawals", CLIENT) == {CLIENT_ID: 1}
         assert meters.values("pauses", STATUS) == {429: 1}
         assert meters.values("errors.served", ERROR) == {"RateLimitedError": 2}
         assert meters.values("store.errors", ERROR) == {"ConnectionError": 1, "timeout": 1}

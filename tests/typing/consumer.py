@@ -65,6 +65,7 @@ from okta_tokens.errors import (
     ProviderStateError,
     RateLimitedError,
     ServerError,
+    StoreError,
     TokenProviderError,
     TransportError,
 )
@@ -432,6 +433,8 @@ def explain(error: TokenProviderError) -> str:
             text = str(wrong)
         case ProviderStateError():
             text = "use one provider in one event loop"
+        case StoreError():
+            text = "clear the tokens again"
         case _:
             assert_type(error, TokenProviderError)
     return text

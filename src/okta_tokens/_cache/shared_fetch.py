@@ -5,7 +5,8 @@ A store makes this cheaper, never worse: what the store cannot do in time happen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterable
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -86,6 +87,8 @@ class SharedFetch:
         # The identity of the last token of a key.
         self._last_identities: LRUCache[TokenKey, StoreIdentity] = LRUCache(_MAX_IDENTITIES)
         self._keys: LRUCache[StoreIdentity, set[TokenKey]] = LRUCache(_MAX_IDENTITIES)
+        # A client of each part of a domain that was cleared, or could not be cleared.
+        self._cleared_parts: LRUCache[StoreIdentity, OktaClient] = LRUCache(_MAX_IDENTITIES)
         # The clients whose tokens are not shared, and about which an event was emitted.
         self._unshared: LRUCache[OktaClient, bool] = LRUCache(_MAX_IDENTITIES)
 
@@ -119,6 +122,14 @@ class SharedFetch:
             turn = None if identity is None else Turn(flight, entry, identity)
         if turn is None:
             return self._shared(operation, await self._run(operation), None), None
+        with self.notifications.needed(turn.identity):
+            return await self._take_part(operation, turn)
+
+    async def _take_part(
+        self, operation: FetchOperation, turn: Turn
+    ) -> tuple[TokenResponse | FetchError, Setback | None]:
+        """Fetch as one of many processes, and give the lease back."""
+        flight = turn.flight
         try:
             result = await self._turns.take(turn)
             if result is None:
@@ -177,21 +188,50 @@ class SharedFetch:
         """
         return self._reader.is_cleared(key, sent)
 
-    async def clear(self, client: OktaClient | None, clients: Iterable[OktaClient]) -> None:
-        """Let all processes drop the tokens of a client, or of all clients of some domains.
+    def parts_to_clear(
+        self, client: OktaClient | None, clients: Iterable[OktaClient]
+    ) -> Mapping[StoreIdentity, OktaClient]:
+        """Return the parts of domains to clear, each with a client of it.
 
-        If the store is unavailable, an event has told so, and nothing is cleared.
+        For all clients, the parts of earlier calls are among them: the keys that named those parts
+        are forgotten, and the store may have failed.
 
         Args:
-            client: The client; None for all clients.
+            client: The client whose tokens are to be dropped; None for all clients.
             clients: Clients of the domains.
         """
         parts = {part_identity(one): one for one in clients}
-        identity = None if client is None else client_identity(client)
-        for part, one in parts.items():
-            endpoint = self._registry.endpoint(TokenKey(one, frozenset()))
-            await self._store.clear(part, identity, endpoint.server_time(), _LONGEST_LIFETIME)
+        return {**self._cleared_parts, **parts} if client is None else parts
+
+    async def clear(
+        self, client: OktaClient | None, parts: Mapping[StoreIdentity, OktaClient]
+    ) -> str | None:
+        """Let all processes drop the tokens of a client, or of all clients of parts of domains.
+
+        Args:
+            client: The client; None for all clients.
+            parts: What `parts_to_clear` returned.
+
+        Returns:
+            Why the store did not tell the others about each part; None if it did.
+        """
+        self._cleared_parts.update(parts)
+        results = await asyncio.gather(
+            *(self._clear_part(client, part, one) for part, one in parts.items())
+        )
         self._reader.forget_clearings()
+        return next(filter(None, results), None)
+
+    async def _clear_part(
+        self, client: OktaClient | None, part: StoreIdentity, one: OktaClient
+    ) -> str | None:
+        identity = None if client is None else client_identity(client)
+        endpoint = self._registry.endpoint(TokenKey(one, frozenset()))
+        try:
+            await self._store.clear(part, identity, endpoint.server_time(), _LONGEST_LIFETIME)
+        except StoreUnavailableError as error:
+            return str(error)
+        return None
 
     def discard(self, token: AccessToken, damping: float | None = None) -> None:
         """Let no process use a token any more.

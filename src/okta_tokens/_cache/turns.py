@@ -196,6 +196,7 @@ class Turns:
         news, half = store.notifications, (clock.boot_time() + deadline) / 2
         await news.watch(turn.identity, part_identity(key.client), until=half)
         give_up, poll = clock.boot_time() + pause + self._patience, _FIRST_POLL
+        not_before = -math.inf
         count = news.count(turn.identity)
         while True:
             if clock.boot_time() >= turn.yields_until:
@@ -213,6 +214,9 @@ class Turns:
             if now < turn.yields_until:
                 until = min(until, turn.yields_until)
             await news.wait(turn.identity, count, until)
+            if clock.boot_time() < not_before:  # many notifications cause no more looks than none
+                await clock.sleep_until(not_before)
+            not_before = clock.boot_time() + poll / 2
             count, deadline = news.count(turn.identity), store.call_deadline()
             found = await self._look(turn, deadline)
             if found is not None:

@@ -47,7 +47,7 @@ _NO_TLS = (
 
 
 class StoreUnavailableError(Exception):
-    """The store failed or timed out, or the circuit breaker is open: continue without it."""
+    """The store failed or timed out: continue without it. The argument is the reason."""
 
 
 class Lease(Timer):
@@ -296,18 +296,25 @@ class GuardedStore:
     async def clear(
         self, domain: StoreIdentity, client: StoreIdentity | None, at: float, seconds: float
     ) -> None:
-        """Let no process use a token that was requested earlier, if the store can and is available.
+        """Let no process use a token that was requested earlier.
+
+        The store is called during a break, too: a person waits for the result.
 
         Args:
             domain: The identity of a half of a domain.
             client: The identity of a client of it; None for all of them.
             at: The present moment by Okta's clock, in seconds since the epoch.
             seconds: How long the store remembers it.
+
+        Raises:
+            StoreUnavailableError: If the store fails or times out.
         """
-        if self._fleet is not None and self._breaker.allows_call():
-            with suppress(StoreUnavailableError):
-                await self._write(self._fleet.clear, domain, client, at, seconds)
-                self._breaker.record_success()
+        assert self._fleet is not None  # noqa: S101 - narrows the type
+        try:
+            await self._write(self._fleet.clear, domain, client, at, seconds)
+        except UnreadableEntry as error:
+            raise StoreUnavailableError(_describe(error)) from None
+        self._breaker.record_success()
 
     def report_invalid_entry(self, key: TokenKey) -> None:
         """Emit the event that an entry cannot be used, at most once a minute.
@@ -343,10 +350,11 @@ class GuardedStore:
         except UnreadableEntry:
             raise
         except CallTimeoutError:
-            self._breaker.record_failure(f"no response within {self._store.timeout:g} s")
+            reason = f"no response within {self._store.timeout:g} s"
         except Exception as error:  # noqa: BLE001 - the provider works without the store
-            self._breaker.record_failure(_describe(error))
-        raise StoreUnavailableError
+            reason = _describe(error)
+        self._breaker.record_failure(reason)
+        raise StoreUnavailableError(reason)
 
     async def _write(self, method: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         await self._call(self.call_deadline(), method, *args)

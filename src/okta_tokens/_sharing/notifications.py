@@ -7,8 +7,8 @@ process look into the store; nothing is believed because of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 
 from okta_tokens._model.policies import Random
@@ -85,6 +85,7 @@ class Notifications:
         self._is_over = store is None
         self._own: dict[StoreIdentity, float] = {}
         self._waiters: dict[StoreIdentity, set[asyncio.Future[None]]] = {}
+        self._needed: dict[StoreIdentity, int] = {}
         self._hints: dict[StoreIdentity, int] = {}
         self._connections = 0
 
@@ -165,13 +166,28 @@ class Notifications:
                 await self._calls.run(until, subscription.add, *missing)
                 self._subscribed.update(missing)
 
-    async def forget(self, identity: StoreIdentity) -> None:
-        """Receive no more notifications of an identity, unless a caller waits for one.
+    @contextmanager
+    def needed(self, identity: StoreIdentity) -> Iterator[None]:
+        """Return a context manager in which the notifications of an identity are not forgotten.
 
         Args:
             identity: The identity.
         """
-        if identity in self._waiters or identity not in self._watched:
+        self._needed[identity] = self._needed.get(identity, 0) + 1
+        try:
+            yield
+        finally:
+            self._needed[identity] -= 1
+            if not self._needed[identity]:
+                del self._needed[identity]
+
+    async def forget(self, identity: StoreIdentity) -> None:
+        """Receive no more notifications of an identity, unless a fetch needs them.
+
+        Args:
+            identity: The identity.
+        """
+        if identity in self._needed or identity not in self._watched:
             return
         for table in (self._watched, self._hints, self._own):
             table.pop(identity, None)

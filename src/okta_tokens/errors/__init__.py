@@ -4,6 +4,7 @@
     ├── ConfigurationError (also ValueError)   invalid before any request: fix the configuration
     ├── ProviderStateError                     not started, closed, another loop, another process,
     │                                          or an internal error of the provider
+    ├── StoreError                             the store did not tell other processes: try again
     └── FetchError                             no token; `retryable`: a later call may succeed
         ├── CredentialError                    the secret, key or signature is not available:
         │                                      on our side, before the request
@@ -35,6 +36,7 @@ __all__ = [
     "ProviderStateError",
     "RateLimitedError",
     "ServerError",
+    "StoreError",
     "TokenProviderError",
     "TransportError",
 ]
@@ -88,6 +90,13 @@ class ProviderStateError(TokenProviderError):
     It is not started, is closed, was closed while the caller waited, or is used from another event
     loop or in a forked process. Or its background work ended with an internal error, which is the
     error's cause.
+    """
+
+
+class StoreError(TokenProviderError):
+    """The store failed to tell the other processes to drop tokens, so they still use them.
+
+    The message names the type of the store's error.
     """
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from redis._parsers import _AsyncRESP2Parser
@@ -59,6 +61,38 @@ class BoundedParser(_AsyncRESP2Parser):
         if self._left < 0:
             message = f"the response of the store is longer than {_MAX_RESPONSE} bytes"
             raise ConnectionError(message)
+
+
+class TLSConnection(SSLConnection):
+    """A connection over TLS that reads replaced files of certificates and keys when it connects.
+
+    The connections of redis-py read the files only the first time. If the new files do not fit each
+    other, because only one of them is replaced so far, the connection uses the earlier ones.
+    """
+
+    _files_read: Sequence[tuple[int, int, int] | None] = ()
+
+    def _connection_arguments(self) -> Any:  # noqa: ANN401 - as in redis-py
+        """Return the arguments with which the connection is made."""
+        tls = self.ssl_context
+        files = [_version_of(path) for path in (tls.certfile, tls.keyfile, tls.ca_certs) if path]
+        if files != self._files_read:
+            earlier, tls.context = tls.context, None
+            try:
+                _ = tls.get()
+            except OSError:  # also what OpenSSL raises
+                tls.context = earlier
+            else:
+                self._files_read = files
+        return super()._connection_arguments()
+
+
+def _version_of(path: str) -> tuple[int, int, int] | None:
+    """Return what changes when a file, or the file that a link leads to, is replaced."""
+    with suppress(OSError):
+        status = Path(path).stat()
+        return status.st_mtime_ns, status.st_ino, status.st_size
+    return None
 
 
 class Connections(Unserializable):
@@ -252,6 +286,8 @@ def connect(url: str, timeout: float) -> Redis:
         protocol=2,  # version 3 begins a connection with one more command
         driver_info=None,  # likewise: redis-py would send its name and version
     )
+    if client.connection_pool.connection_class is SSLConnection:
+        client.connection_pool.connection_class = TLSConnection
     return client
 
 

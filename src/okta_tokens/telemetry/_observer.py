@@ -21,6 +21,7 @@ from okta_tokens.events import (
     TokenAdopted,
     TokenFetched,
     TokenInvalidated,
+    TokenWithdrawn,
 )
 from okta_tokens.telemetry._attributes import (
     ERROR_TYPE,
@@ -87,6 +88,11 @@ class OpenTelemetryObserver:
             unit="{token}",
             description="The tokens that were dropped because an API rejected them.",
         )
+        self._withdrawals = meter.create_counter(
+            "okta_tokens.withdrawals",
+            unit="{token}",
+            description="The tokens that were dropped because another process discarded them.",
+        )
         self._pauses = meter.create_counter(
             "okta_tokens.pauses",
             unit="{pause}",
@@ -135,6 +141,8 @@ class OpenTelemetryObserver:
                 self._record_wait(event, event.waiters)
             case TokenInvalidated():
                 self._invalidations.add(1, self._of(event))
+            case TokenWithdrawn():
+                self._withdrawals.add(1, self._of(event))
             case RequestsPaused():
                 self._pauses.add(1, {**dict(of_domain(event.domain)), STATUS: event.status})
             case StoreFailed():

@@ -35,17 +35,28 @@ class Certificates:
         """Give the server another certificate, which it presents to each new connection."""
         self._authority.issue_cert("localhost").configure_cert(self.context)
 
+    def issue(self, client: str, name: str, authority: trustme.CA | None = None) -> Path:
+        """Write the certificate of a client to the client's file, and return the file.
+
+        Args:
+            client: The client.
+            name: The name in the certificate.
+            authority: The authority of the certificate; by default the one that the server trusts.
+        """
+        file = self._folder / f"{client}.pem"
+        issued = (authority or self._authority).issue_cert(name)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(file))
+        return file
+
     def url(self, port: int, name: str, authority: trustme.CA | None = None) -> str:
         """Return the URL with which a client presents a certificate.
 
         Args:
             port: The port of the server.
             name: The name of the client.
-            authority: The authority of the certificate; by default the one that the server trusts.
+            authority: As for `issue`.
         """
-        file = self._folder / f"{name}.pem"
-        issued = (authority or self._authority).issue_cert(name)
-        issued.private_key_and_cert_chain_pem.write_to_path(str(file))
+        file = self.issue(name, name, authority)
         options = {"ssl_ca_certs": self._folder / "ca.pem", "ssl_certfile": file}
         return f"rediss://localhost:{port}/0?{urlencode(options)}"
 
@@ -63,6 +74,24 @@ async def test_a_server_may_renew_its_certificate(tmp_path: Path) -> None:
                 await load.renewals(2)
 
             assert [process.events for process in processes.processes] == [[], [], []]
+            await processes.assert_unharmed(load)
+
+
+async def test_the_certificates_of_clients_may_be_replaced(tmp_path: Path) -> None:
+    """If the files of clients are replaced, and the earlier certificates revoked, all share."""
+    certificates, names, revoked = Certificates(tmp_path), ("orders", "stock"), set[str]()
+    async with server() as shared, encrypted(shared, certificates.context, revoked) as port:
+        urls = [certificates.url(port, name) for name in names]
+        async with fleet(urls, LONG_TIMEOUT) as processes:
+            async with processes.under_load() as load:
+                await load.renewals(1)
+                for name in names:
+                    certificates.issue(name, f"new-{name}")
+                revoked.update(names)
+                await shared.client.client_kill_filter(_type="normal", skipme=True)
+                await load.renewals(2)
+
+            assert [process.events for process in processes.processes] == [[], []]
             await processes.assert_unharmed(load)
 
 
