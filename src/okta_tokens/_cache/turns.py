@@ -196,7 +196,7 @@ class Turns:
         news, half = store.notifications, (clock.boot_time() + deadline) / 2
         await news.watch(turn.identity, part_identity(key.client), until=half)
         give_up, poll = clock.boot_time() + pause + self._patience, _FIRST_POLL
-        not_before = -math.inf
+        lease_end = not_before = -math.inf
         count = news.count(turn.identity)
         while True:
             if clock.boot_time() >= turn.yields_until:
@@ -207,13 +207,11 @@ class Turns:
                 return await self._look(turn, deadline)
             if clock.boot_time() >= give_up:
                 return None
-            # A holder that dies sends no notification.
-            longest = _SLOW_POLL if news.is_live(turn.identity) else poll
-            poll, now = min(2 * poll, _MAX_POLL), clock.boot_time()
-            until = min(now + longest * (1 + self._random()) / 2, give_up)
-            if now < turn.yields_until:
-                until = min(until, turn.yields_until)
+            if clock.boot_time() >= lease_end:
+                lease_end = clock.boot_time() + store.lease + pause
+            until = self._next_look(turn, poll, lease_end, give_up)
             await news.wait(turn.identity, count, until)
+            poll = min(2 * poll, _MAX_POLL)
             if clock.boot_time() < not_before:  # many notifications cause no more looks than none
                 await clock.sleep_until(not_before)
             not_before = clock.boot_time() + poll / 2
@@ -221,6 +219,18 @@ class Turns:
             found = await self._look(turn, deadline)
             if found is not None:
                 return found
+
+    def _next_look(self, turn: Turn, poll: float, lease_end: float, give_up: float) -> float:
+        """Return when a process looks again if no notification comes, in seconds of boot time.
+
+        A holder that dies sends no notification. Its lease has ended at `lease_end`, and another
+        process takes over.
+        """
+        now = self._clock.boot_time()
+        longest = _SLOW_POLL if self._store.notifications.is_live(turn.identity) else poll
+        until = now + longest * (1 + self._random()) / 2
+        until = min(until, lease_end + self._random() * _MAX_POLL, give_up)
+        return min(until, turn.yields_until) if now < turn.yields_until else until
 
     @property
     def _patience(self) -> float:
