@@ -169,7 +169,7 @@ async def play(interrupter: Interrupter, method: ClientAuthentication, url: str 
     async with Sandbox([app]) as okta:
         dpop = None if url else DPoP(rsa_key())
         client = OktaClient(okta.origin, CLIENT_ID, method, dpop=dpop)
-        provider = TokenProvider(store=store, retry=RetryPolicy(attempts=1))
+        provider = TokenProvider(store=store, retry=RetryPolicy(attempts=1, max_cooldown=0.1))
         source = provider.source(client, "a")
 
         async def call(make: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
