@@ -335,17 +335,21 @@ async def test_a_store_without_the_optional_parts_does_what_it_can() -> None:
         assert await here.guard.look(KEY, ID, None, here.guard.call_deadline()) == StoredState()
 
 
-async def test_a_clearing_is_written_if_the_store_can_and_is_available() -> None:
-    """Clearing waits for the store; during a break, and without the optional part, it does not."""
+async def test_a_clearing_is_written_if_the_store_can_even_during_a_break() -> None:
+    """Clearing calls the store in any case, except if the store lacks the optional part."""
     domain = domain_identity(KEY)
     async with guarded(MemoryTokenStore) as here:
         await here.guard.clear(domain, None, 5.0, 100.0)
         here.store.error = ConnectionError()
         await here.guard.clear(domain, ID, 5.0, 100.0)
-        await here.guard.clear(domain, ID, 5.0, 100.0)
-        assert here.store.calls == ["clear", "clear"]
         assert isinstance(here.store, MemoryTokenStore)
         assert here.store.clearings == {(domain, None): (5.0, here.clock.boot + 100)}
+        here.store.error = None
+        assert not here.guard.allows_call()
+        await here.guard.clear(domain, ID, 5.0, 100.0)
+        assert here.store.calls == ["clear"] * 3
+        assert (domain, ID) in here.store.clearings
+        assert here.guard.is_available
     async with guarded() as here:
         await here.guard.clear(domain, None, 5.0, 100.0)
         assert here.store.calls == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from itertools import count
 
 from okta_tokens import Clock, TokenKey
 from okta_tokens._model.store_identity import token_identity
@@ -44,6 +45,7 @@ class BasicMemoryStore:
         self.leases: dict[object, tuple[str, float]] = {}
         self.pauses: dict[object, tuple[float, float]] = {}
         self._clock = clock
+        self._lease_numbers = count()
 
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None:
         """See `TokenStore`."""
@@ -62,7 +64,7 @@ class BasicMemoryStore:
         now = await self._now("acquire")
         if self.leases.get(identity, ("", 0.0))[1] > now:
             return None
-        lease = f"lease {len(self.calls)}"
+        lease = f"lease {next(self._lease_numbers)}"
         self.leases[identity] = lease, now + seconds
         return lease
 

@@ -296,7 +296,10 @@ class GuardedStore:
     async def clear(
         self, domain: StoreIdentity, client: StoreIdentity | None, at: float, seconds: float
     ) -> None:
-        """Let no process use a token that was requested earlier, if the store can and is available.
+        """Let no process use a token that was requested earlier, if the store can.
+
+        The store is called even during a break: a process that has not needed the store since a
+        failure does not know that the store works again, and the caller asks for nothing else.
 
         Args:
             domain: The identity of a half of a domain.
@@ -304,7 +307,7 @@ class GuardedStore:
             at: The present moment by Okta's clock, in seconds since the epoch.
             seconds: How long the store remembers it.
         """
-        if self._fleet is not None and self._breaker.allows_call():
+        if self._fleet is not None:
             with suppress(StoreUnavailableError):
                 await self._write(self._fleet.clear, domain, client, at, seconds)
                 self._breaker.record_success()
