@@ -3,7 +3,7 @@
 A figure either does not depend on the number of processes, or lies on a straight line::
 
     v(n) = v(m)                                         requests while the store works, waits
-    v(n) = v(m) + (v(m) - v(k)) / (m - k)·(n - m)       commands, notifications, requests without it
+    v(n) = v(m) + (v(m) - v(k)) / (m - k)·(n - m)       commands, requests without it
 
     k and m are the sizes of the smallest and the largest fleet that was measured.
 

@@ -74,9 +74,10 @@ def judge(day: Day, fleet: Outcome, alone: Outcome) -> list[Figure]:
         Figure.count("requests", len(fleet.requests), ""),
         Figure.count("requests of one process alone on the same day", len(alone.requests), ""),
         *_compared("without a failure", ("calm",), fleet, alone),
-        Figure.single("of these per lifetime of a token", _per_lifetime(day, fleet), ""),
+        Figure.single("the same of the fleet, per lifetime", _per_lifetime(day, fleet), ""),
         *_compared("in outages of Okta", _OUTAGES, fleet, alone, at_most=3.0),
         *_compared("in outages without a connection", ("refused",), fleet, alone, at_most=3.0),
+        *_compared("in outages with 429", ("rate limited",), fleet, alone, at_most=3.0),
         *_compared("with a wrong secret", ("wrong secret",), fleet, alone, at_most=2.0),
         *_compared("while an API rejects every token", ("rejecting",), fleet, alone, at_most=2.0),
         Figure.count("requests while the store failed, too", _without_store(fleet), ""),
@@ -145,7 +146,6 @@ def measure(day: Day, fleet: Outcome) -> Measured:
         "requests while the store failed": _without_store(fleet),
         "commands per second": fleet.commands.total() / day.seconds,
         "commands in the busiest second": _peak(fleet),
-        "notifications per second": fleet.messages / day.seconds,
     }
     return Measured(fleet.processes, fixed, growing)
 
