@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks.fleet_day import Day, play
+from benchmarks.fleet_world import Period
+from benchmarks.simulate_fleet import judge
 from okta_tokens._cache.store_reader import Found, StoreReader
 
 SHORT = ["simulate-fleet", "--short", "--seed", "5"]
@@ -40,20 +43,24 @@ def test_a_fleet_keeps_its_goals(capsys: pytest.CaptureFixture[str]) -> None:
     assert "10,000, on paper" in out
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.parametrize("adopts", [True, False])
 def test_a_fleet_that_does_not_adopt_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    adopts: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """If a fetch for a caller does not adopt shared tokens, some errors are avoidable."""
+    """If processes that start in an outage do not adopt stored tokens, errors are avoidable."""
     token = StoreReader._token
 
     def for_renewals_only(self: StoreReader, *rest: Any, wanted: bool) -> object:  # noqa: ANN401 - passed on
         return None if wanted else token(self, *rest, wanted=wanted)
 
-    monkeypatch.setattr(StoreReader, "_token", for_renewals_only)
+    if not adopts:
+        monkeypatch.setattr(StoreReader, "_token", for_renewals_only)
+    day = Day(600, (Period(100, 400, "unavailable"),), deployments=(150.0,))
+    figures = judge(day, play(day, 10), play(day, 10, alone=True))
 
-    assert command.main(SHORT) == 1
-    assert "errors although a usable token was held or stored" in missed(capsys.readouterr().out)
+    errors = [figure for figure in figures if figure.name.startswith("errors although")]
+    assert [figure.holds for figure in errors] == [adopts]
 
 
 @pytest.mark.timeout(300)
