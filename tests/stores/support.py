@@ -133,8 +133,8 @@ class NotifyingMemoryStore(BasicMemoryStore):
         """Whether `subscribe` returns a subscription."""
         self.refuses_subscriptions = False
         """Whether the server refuses subscriptions."""
-        self.subscriptions: set[MemorySubscription] = set()
-        """The open subscriptions of all processes."""
+        self.subscriptions: dict[MemorySubscription, None] = {}
+        """The open subscriptions of all processes, in the order in which they were opened."""
 
     async def save(self, identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
         """See `TokenStore`."""
@@ -161,7 +161,7 @@ class NotifyingMemoryStore(BasicMemoryStore):
         if not self.notifies:
             return None
         subscription = MemorySubscription(self)
-        self.subscriptions.add(subscription)
+        self.subscriptions[subscription] = None
         await subscription.add(*identities)
         return subscription
 
@@ -307,7 +307,7 @@ class MemorySubscription:
 
     def disconnect(self) -> None:
         """Break the connection."""
-        self._store.subscriptions.discard(self)
+        self._store.subscriptions.pop(self, None)
         self._waiting.clear()
         self._arrival.set()
 
