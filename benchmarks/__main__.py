@@ -26,6 +26,7 @@ from benchmarks import (
     simulate_fleet,
     soak,
     stampede,
+    store,
 )
 from benchmarks.figures import Figure
 from benchmarks.loops import loop_factory, run
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, _Benchmark] = {
     "sign": sign.run,
     "adapters": adapters.run,
     "fleet": fleet.run,
+    "store": store.run,
     "import": imports.run,
     "soak": soak.run,
 }
@@ -81,9 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.name == "report":
             return pictures.run(options.folder, data=options.data, short=options.short)
         if options.name == "simulate-fleet":
-            return simulate_fleet.run(
-                processes=options.processes, hours=options.hours, seed=options.seed
-            )
+            size = simulate_fleet.SHORT if options.short else options.processes
+            return simulate_fleet.run(processes=size, hours=options.hours, seed=options.seed)
         if options.name != "simulate":
             return _run_benchmarks(options)
         if options.replay is not None:
@@ -177,6 +178,7 @@ def _add_simulations(commands: argparse._SubParsersAction[argparse.ArgumentParse
     add = add_argument["simulate-fleet"]
     add("--processes", type=_count, default=1_000, help="default: %(default)s")
     add("--hours", type=_positive, default=24.0, help="default: %(default)g")
+    add("--short", action="store_true", help=f"simulate only {simulate_fleet.SHORT} processes")
 
 
 def _question(run: Callable[..., object]) -> str:

@@ -95,13 +95,13 @@ def print_table(
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for figure in figures:
-        low, high = _text(figure.low), _text(figure.high)
+        low, high = text(figure.low), text(figure.high)
         quartiles = "" if figure.low == figure.high else f"{low}–{high}"
         sign = _SIGNS[figure.comparison]
-        limit = "" if figure.limit is None else f"{sign} {_text(figure.limit)}"
+        limit = "" if figure.limit is None else f"{sign} {text(figure.limit)}"
         judged = figure.limit is not None and (figure.counted or not short)
         verdict = "" if not judged else kept if figure.holds else missed
-        value = f"{_text(figure.value)} {figure.unit}"
+        value = f"{text(figure.value)} {figure.unit}"
         table.add_row(escape(figure.name), value, quartiles, limit, verdict)
     console.print(table)
 
@@ -155,8 +155,12 @@ def write_json(path: Path, results: Mapping[str, Sequence[Figure]], **about: obj
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _text(value: float) -> str:
-    """Return a number with three significant digits, or a whole number with all of them."""
+def text(value: float) -> str:
+    """Return a number with three significant digits, or a whole number with all of them.
+
+    Args:
+        value: The number.
+    """
     if value == int(value) and abs(value) < 1e9:  # noqa: PLR2004 - a whole number is a count
         return f"{int(value):,}"
     if abs(value) >= 100:  # noqa: PLR2004 - three digits suffice

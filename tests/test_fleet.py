@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.simulation.fleet import Day, live
+from benchmarks.fleet_day import Day, play
+from benchmarks.fleet_world import Fault, Period
 
 PROCESSES = 200
 
-COLD = ((0.0, 120.0),)
+COLD = (0.0, 120.0)
 """Okta fails when the processes start."""
-WARM = ((60.0, 500.0),)
+WARM = (60.0, 500.0)
 """Okta fails while the processes hold tokens of 300 seconds, which expire meanwhile."""
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("outages", [COLD, WARM], ids=["cold", "warm"])
+@pytest.mark.parametrize("period", [COLD, WARM], ids=["cold", "warm"])
 @pytest.mark.parametrize("fault", ["unavailable", "refused"])
 def test_an_outage_costs_a_fleet_at_most_three_times_what_it_costs_one_process(
-    fault: str, outages: tuple[tuple[float, float], ...]
+    fault: Fault, period: tuple[float, float]
 ) -> None:
     """200 processes send at most three times as many requests, and no error is avoidable."""
-    day = Day(outages[0][1] + 60, fault, outages, lifetime=300)  # type: ignore[arg-type]  # see above
-    fleet = live(day, PROCESSES)
-    alone = live(day, PROCESSES, alone=True)
-    period = outages[0]
+    day = Day(period[1] + 60, (Period(*period, fault),), lifetime=300)
+    fleet, alone = play(day, PROCESSES), play(day, PROCESSES, alone=True)
 
     assert fleet.counts["calls"] > 1_000
     assert fleet.counts["errors"] > 100
@@ -37,8 +38,8 @@ def test_an_outage_costs_a_fleet_at_most_three_times_what_it_costs_one_process(
 @pytest.mark.timeout(120)
 def test_a_wrong_secret_costs_a_fleet_two_requests_per_cool_down() -> None:
     """200 processes with a wrong secret send as few requests as one alone, at most two for each."""
-    day = Day(180, "wrong secret", ((0.0, 180.0),))
-    fleet, alone = live(day, PROCESSES), live(day, PROCESSES, alone=True)
+    day = Day(180, (Period(0.0, 180.0, "wrong secret"),))
+    fleet, alone = play(day, PROCESSES), play(day, PROCESSES, alone=True)
 
     assert 5 < len(fleet.requests) <= 2 * len(alone.requests)
 
@@ -46,9 +47,9 @@ def test_a_wrong_secret_costs_a_fleet_two_requests_per_cool_down() -> None:
 @pytest.mark.timeout(240)
 def test_wrong_clocks_make_an_outage_not_much_dearer() -> None:
     """Though the clocks are wrong by up to two minutes, the limit of three times holds."""
-    day = Day(4_300, "refused", ((2_500.0, 4_200.0),), interval=30)
-    fleet = live(day, PROCESSES, clock_errors=True)
-    alone = live(day, PROCESSES, alone=True)
+    outages = (Period(2_500.0, 4_200.0, "refused"),)
+    day = Day(4_300, outages, interval=30, clock_error=120)
+    fleet, alone = play(day, PROCESSES), play(replace(day, clock_error=0), PROCESSES, alone=True)
 
     assert len(fleet.requests) <= 3 * len(alone.requests)
     assert fleet.counts["avoidable errors"] == 0
@@ -58,7 +59,7 @@ def test_wrong_clocks_make_an_outage_not_much_dearer() -> None:
 @pytest.mark.timeout(120)
 def test_an_api_that_rejects_every_token_costs_a_fleet_twice_what_it_costs_one_process() -> None:
     """200 processes whose API rejects every token send at most twice as many requests as one."""
-    day = Day(900, interval=5, rejected=True)
-    fleet, alone = live(day, PROCESSES), live(day, PROCESSES, alone=True)
+    day = Day(900, rejecting=(Period(0.0, 900.0),))
+    fleet, alone = play(day, PROCESSES), play(day, PROCESSES, alone=True)
 
     assert 5 < len(fleet.requests) <= 2 * len(alone.requests)

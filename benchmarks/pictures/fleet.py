@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from benchmarks.fleet_day import DEPLOYMENTS
 from benchmarks.pictures import Data
 from benchmarks.pictures.bars import Bar, Scale, draw_bars
 from benchmarks.pictures.svg import SIZE, Picture
-from benchmarks.simulate_fleet import DEPLOYMENTS, count_requests
+from benchmarks.simulate_fleet import count_requests
 
 _SEED: Final = 1
 _HOURS: Final = 24

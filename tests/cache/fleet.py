@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 
 import aiohttp
 
-from benchmarks.simulate_fleet import Fault, Okta, Period, Response
+from benchmarks.fleet_world import Fault, Okta, Period, Response
 from okta_tokens import AccessToken, ClientSecretBasic, OktaClient, TokenProvider, TokenSource
 from okta_tokens.errors import FetchError
 from okta_tokens.events import Event
@@ -34,13 +34,10 @@ class Line(Okta):
     """
 
     def __init__(self, loop: VirtualLoop, name: str) -> None:
-        super().__init__(loop, Random(1), 1.0)  # noqa: S311 - no cryptography
-        self.outages = []
+        super().__init__(loop, Random(1))  # noqa: S311 - no cryptography
         self.name = name
         self.takes = 0.1
         """The duration of a request, in seconds."""
-        self.sent: list[float] = []
-        """When each request was sent, in seconds."""
         self.retry_after: int | None = None
         """The `Retry-After` of a failure."""
 
@@ -51,10 +48,10 @@ class Line(Okta):
 
     async def respond(self) -> Response:
         """Return a token response, or fail, after the duration of a request."""
-        self.requests += 1
         self.sent.append(self._loop.time())
+        value = f"{self.name}-{len(self.sent)}"
         await asyncio.sleep(self.takes)
-        response = self.response(f"{self.name}-{self.requests}")
+        response = self.response(value)
         if self.outages and self.retry_after is not None:
             response.headers["Retry-After"] = str(self.retry_after)
         return response

@@ -248,6 +248,25 @@ async def test_a_clock_that_is_ahead_clears_no_tokens_of_the_future(world: World
 
 
 @in_virtual_time
+async def test_a_clearing_reaches_processes_that_have_not_used_the_store_since_it_failed(
+    world: World,
+) -> None:
+    """Minutes after a failure of the store, everyone drops cleared tokens within two seconds."""
+    async with world.fleet(8) as fleet:
+        memory(world).error = ConnectionError()
+        for process in fleet:
+            await process.get()
+        memory(world).error = None
+        await asyncio.sleep(300)
+        assert len(memory(world).subscriptions) == len(fleet)
+
+        await fleet[0].provider.clear(everywhere=True)
+        await asyncio.sleep(3)
+
+        assert [process.source().peek() for process in fleet] == [None] * len(fleet)
+
+
+@in_virtual_time
 async def test_an_unavailable_store_is_an_error_of_clear(world: World) -> None:
     """If the store fails, the tokens are forgotten here, and an error says that others keep them.
 

@@ -29,6 +29,23 @@ class Breaker(CircuitBreaker):
         return self.clock.boot - began
 
 
+def test_an_answer_after_the_break_lets_the_next_call_through() -> None:
+    """After the break, an answered probe allows the next call at once; during a break, it does not.
+
+    The break is over for good only after a successful write.
+    """
+    breaker = Breaker()
+    breaker.record_failure("x")
+    breaker.record_answer()
+    assert not breaker.allows_call()
+
+    assert breaker.break_length() > 0
+    assert not breaker.allows_call()
+    breaker.record_answer()
+    assert breaker.allows_call()
+    assert not breaker.is_available
+
+
 def test_without_a_failure_every_call_is_allowed() -> None:
     """As long as no call failed, every call is allowed, and a success emits no event."""
     breaker = Breaker()

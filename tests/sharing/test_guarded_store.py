@@ -183,6 +183,30 @@ async def test_a_store_that_can_only_be_read_is_read_and_stays_unavailable(
         assert here.guard.allows_call()
 
 
+async def test_to_test_whether_the_store_can_be_written_notifies_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After an outage each process writes once as a test; others need not look because of it."""
+    async with guarded(MemoryTokenStore) as here:
+        store = here.store
+        assert isinstance(store, MemoryTokenStore)
+        store.tokens[ID] = TOKEN, here.clock.boot + 300
+        store.error = OSError()
+        with pytest.raises(StoreUnavailableError):
+            await here.load()
+        store.error = None
+        notified: list[object] = []
+        monkeypatch.setattr(store, "notify", notified.append)
+
+        await here.load()
+        await settle()
+
+        assert here.guard.is_available
+        assert notified == []
+        await here.clock.advance(0.01)
+        assert await store.acquire(ID, 1.0)
+
+
 async def test_a_call_that_hangs_ends_at_its_deadline() -> None:
     """A store that does not respond is unavailable once the deadline has passed."""
     async with guarded() as here:
@@ -344,9 +368,14 @@ async def test_a_clearing_waits_for_the_store_also_in_a_break() -> None:
         for _ in range(2):
             with pytest.raises(StoreUnavailableError, match="ConnectionError"):
                 await here.guard.clear(domain, ID, 5.0, 100.0)
-        assert here.store.calls == ["clear"] * 3
         assert isinstance(here.store, MemoryTokenStore)
         assert here.store.clearings == {(domain, None): (5.0, here.clock.boot + 100)}
+        here.store.error = None
+        assert not here.guard.allows_call()
+        await here.guard.clear(domain, ID, 5.0, 100.0)
+        assert here.store.calls == ["clear"] * 4
+        assert (domain, ID) in here.store.clearings
+        assert here.guard.is_available
 
 
 # Background calls

@@ -278,4 +278,4 @@ async def test_closing_ends_a_connection_that_swallows_its_cancellation() -> Non
             await asyncio.wait_for(here.news.aclose(), 5)
 
         assert swallowed == 2
-        assert here.store.subscriptions == set()
+        assert here.store.subscriptions == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from itertools import count
 
 from okta_tokens import Clock, TokenKey
 from okta_tokens._model.store_identity import token_identity
@@ -44,6 +45,7 @@ class BasicMemoryStore:
         self.leases: dict[object, tuple[str, float]] = {}
         self.pauses: dict[object, tuple[float, float]] = {}
         self._clock = clock
+        self._lease_numbers = count()
 
     async def load(self, identity: StoreIdentity) -> tuple[SharedToken, float] | None:
         """See `TokenStore`."""
@@ -62,7 +64,7 @@ class BasicMemoryStore:
         now = await self._now("acquire")
         if self.leases.get(identity, ("", 0.0))[1] > now:
             return None
-        lease = f"lease {len(self.calls)}"
+        lease = f"lease {next(self._lease_numbers)}"
         self.leases[identity] = lease, now + seconds
         return lease
 
@@ -131,8 +133,8 @@ class NotifyingMemoryStore(BasicMemoryStore):
         """Whether `subscribe` returns a subscription."""
         self.refuses_subscriptions = False
         """Whether the server refuses subscriptions."""
-        self.subscriptions: set[MemorySubscription] = set()
-        """The open subscriptions of all processes."""
+        self.subscriptions: dict[MemorySubscription, None] = {}
+        """The open subscriptions of all processes, in the order in which they were opened."""
 
     async def save(self, identity: StoreIdentity, token: SharedToken, seconds: float) -> None:
         """See `TokenStore`."""
@@ -159,7 +161,7 @@ class NotifyingMemoryStore(BasicMemoryStore):
         if not self.notifies:
             return None
         subscription = MemorySubscription(self)
-        self.subscriptions.add(subscription)
+        self.subscriptions[subscription] = None
         await subscription.add(*identities)
         return subscription
 
@@ -305,7 +307,7 @@ class MemorySubscription:
 
     def disconnect(self) -> None:
         """Break the connection."""
-        self._store.subscriptions.discard(self)
+        self._store.subscriptions.pop(self, None)
         self._waiting.clear()
         self._arrival.set()
 

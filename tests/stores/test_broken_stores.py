@@ -112,7 +112,7 @@ def without_notice(name: str) -> Method:
     original: Method = getattr(MemoryTokenStore, name)
 
     async def method(self: MemoryTokenStore, *arguments: object) -> None:
-        subscriptions, self.subscriptions = self.subscriptions, set()
+        subscriptions, self.subscriptions = self.subscriptions, {}
         await original(self, *arguments)
         self.subscriptions = subscriptions
 
@@ -168,7 +168,7 @@ def subscribing(kind: type[MemorySubscription]) -> Method:
 
     async def subscribe(self: MemoryTokenStore, *identities: StoreIdentity) -> MemorySubscription:
         subscription = kind(self)
-        self.subscriptions.add(subscription)
+        self.subscriptions[subscription] = None
         await subscription.add(*identities)
         return subscription
 

@@ -75,7 +75,11 @@ class Hints:
             self._schedule.call_at(max(soon, look.not_before), self._begin, look)
 
     def _begin(self, look: _Look) -> None:
+        """Look, or try again later if the store may not be called: what changed is not missed."""
         look.not_before = self._clock.boot_time() + _INTERVAL
+        if not self._sharing.allows_look():
+            self._schedule.call_at(look.not_before + self._random() * _SPREAD, self._begin, look)
+            return
         self._sharing.look_in_background(self._look(look.identity))
 
     async def _look(self, identity: StoreIdentity) -> None:

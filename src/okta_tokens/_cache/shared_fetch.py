@@ -306,29 +306,35 @@ class SharedFetch:
         """
         self._store.run_in_background(look)
 
+    def allows_look(self) -> bool:
+        """Tell whether the store may be called now; after a break this counts as the probe."""
+        return self._store.allows_call()
+
     async def look(self, entry: Entry, identity: StoreIdentity) -> TokenResponse | None:
         """Return the token in the store if it is fresh; drop the held one if it was discarded.
+
+        The caller has asked `allows_look`.
 
         Args:
             entry: The entry of a key.
             identity: The identity of its token.
         """
-        if self._store.allows_call():
+        with suppress(StoreUnavailableError):
             deadline = self._store.call_deadline()
-            with suppress(StoreUnavailableError):
-                found = await self._reader.look(entry, identity, deadline, wanted=False)
-                return found.response
+            found = await self._reader.look(entry, identity, deadline, wanted=False)
+            return found.response
         return None
 
     async def look_at_domain(self, key: TokenKey) -> None:
         """Drop the tokens of a client that another process cleared.
 
+        The caller has asked `allows_look`.
+
         Args:
             key: A key of the client.
         """
-        if self._store.allows_call():
-            with suppress(StoreUnavailableError):
-                await self._reader.look_at_domain(key, self._store.call_deadline())
+        with suppress(StoreUnavailableError):
+            await self._reader.look_at_domain(key, self._store.call_deadline())
 
     async def _identify(self, operation: FetchOperation) -> StoreIdentity | None:
         """Return the identity of the token that an operation fetches, or None.

@@ -26,8 +26,8 @@ class CircuitBreaker:
         break k = U(½, 1)·min(30, 2^k)      after the k-th failure in a row, in seconds
 
     Calls that fail during a break began before it, and count as one failure with the call that
-    began the break. After the break, one caller per second may probe the store, until a probe
-    succeeds.
+    began the break. After the break, one caller per second may probe the store, until the store
+    answers.
 
     Args:
         clock: Tells the time.
@@ -84,6 +84,15 @@ class CircuitBreaker:
         self._break_ends = self._open_until = now + longest * (1 + self._random()) / 2
         if first:
             self._emit(StoreFailed(host=self._host, reason=reason, after=self._open_until - now))
+
+    def record_answer(self) -> None:
+        """Let the next call through at once if the store has answered a probe after the break.
+
+        Otherwise a caller that needs the store would be turned away because another has just read.
+        """
+        now = self._clock.boot_time()
+        if self._failures and now >= self._break_ends:
+            self._open_until = now
 
     def record_success(self) -> None:
         """End the break after a successful write: a store that is full can still be read."""

@@ -39,6 +39,9 @@ _MAX_CAUSES = 4
 _INVALID_ENTRY_INTERVAL = 60.0
 """Seconds between two events about entries that cannot be used."""
 
+_AT_ONCE = 0.001
+"""Seconds until a lease ends that was taken as a test."""
+
 _NO_TLS = (
     "the connection to the store has no TLS, so its password and the encrypted tokens cross the "
     "network in the clear; whoever reads the password can delete the tokens, and make every "
@@ -298,7 +301,8 @@ class GuardedStore:
     ) -> None:
         """Let no process use a token that was requested earlier.
 
-        The store is called during a break, too: a person waits for the result.
+        The store is called during a break, too: a process that has not needed the store since a
+        failure does not know that the store works again, and a person waits for the result.
 
         Args:
             domain: The identity of a half of a domain.
@@ -346,13 +350,16 @@ class GuardedStore:
             UnreadableEntry: As from the store.
         """
         try:
-            return await self._calls.run(deadline, method, *args)
+            result = await self._calls.run(deadline, method, *args)
         except UnreadableEntry:
             raise
         except CallTimeoutError:
             reason = f"no response within {self._store.timeout:g} s"
         except Exception as error:  # noqa: BLE001 - the provider works without the store
             reason = _describe(error)
+        else:
+            self._breaker.record_answer()
+            return result
         self._breaker.record_failure(reason)
         raise StoreUnavailableError(reason)
 
@@ -412,16 +419,19 @@ class GuardedStore:
             self._breaker.record_success()
 
     async def _try_to_write(self, identity: StoreIdentity) -> None:
-        """Take a lease and release it, to learn if the store can be written again.
+        """Take a lease and end it, to learn if the store can be written again.
 
         A process that finds every token in the store does not write, so it would not notice the end
         of an outage. A failure is not recorded: a store that is full can still be read.
         """
-        store, deadline = self._store, self.call_deadline()
+        store, fleet, deadline = self._store, self._fleet, self.call_deadline()
         with suppress(Exception):
             lease = await self._calls.run(deadline, store.acquire, identity, store.timeout)
             self._breaker.record_success()
-            if lease is not None:
+            if lease is not None and fleet is not None:
+                # A release would notify all processes, each of which does the same now.
+                await self._calls.run(deadline, fleet.extend, identity, lease, _AT_ONCE)
+            elif lease is not None:
                 await self._calls.run(deadline, store.release, identity, lease)
 
 
