@@ -197,7 +197,8 @@ def test_the_guide_has_every_class_with_its_attributes() -> None:
     ]
     common = vars(made[0]).keys()
     expected = {type(error).__name__: {*vars(error).keys()} - common for error in made}
-    expected |= {"ConfigurationError": set(), "ProviderStateError": set(), "FetchError": {*common}}
+    expected |= {"ConfigurationError": set(), "ProviderStateError": set(), "StoreError": set()}
+    expected |= {"FetchError": {*common}}
     classes = rows("The classes")
 
     assert {quoted(cells[0])[0]: {*quoted(cells[3])} for cells in classes} == expected
