@@ -57,6 +57,16 @@ def test_wrong_clocks_make_an_outage_not_much_dearer() -> None:
 
 
 @pytest.mark.timeout(120)
+def test_a_rate_limit_costs_a_fleet_with_wrong_clocks_what_it_costs_one_process() -> None:
+    """200 processes wait for the end of one pause, though few of them know Okta's clock."""
+    day = Day(400, (Period(30.0, 400.0, "rate limited"),), interval=30, clock_error=120)
+    day = replace(day, clearings=(60.0,))  # from now on no process has a token
+    fleet, alone = play(day, PROCESSES), play(day, PROCESSES, alone=True)
+
+    assert 5 < len(fleet.requests) <= 1.5 * len(alone.requests)
+
+
+@pytest.mark.timeout(120)
 def test_an_api_that_rejects_every_token_costs_a_fleet_twice_what_it_costs_one_process() -> None:
     """200 processes whose API rejects every token send at most twice as many requests as one."""
     day = Day(900, rejecting=(Period(0.0, 900.0),))

@@ -193,10 +193,14 @@ def test_okta_s_clock_ends_a_failure_if_the_store_does_not_tell_the_time() -> No
 
 
 @pytest.mark.parametrize("offset", [0.0, 500.0])
-def test_the_wait_that_a_server_asks_for_holds_for_all(offset: float) -> None:
-    """`Retry-After` lengthens the cool-down and the back-off, by each machine's own clock."""
+@pytest.mark.parametrize("unknown", [0.0, 120.0, -120.0])
+def test_the_wait_that_a_server_asks_for_holds_for_all(offset: float, unknown: float) -> None:
+    """`Retry-After` lengthens the cool-down and the back-off, by each machine's own clock.
+
+    The machine may not know Okta's clock: the record tells what time it is.
+    """
     record = record_of(ERRORS[4], renew_at=NOW + 10)
-    found = read(record, left=10.0, offset=offset)
+    found = read(record, left=10.0, server_time=NOW + unknown, offset=offset + unknown)
 
     assert found is not None
     assert isinstance(found.error, ServerError)

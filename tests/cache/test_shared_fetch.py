@@ -583,6 +583,22 @@ async def test_the_strictest_clock_ends_a_pause(
         assert two.endpoint.pauses.adopted == [pytest.approx(seconds)]
 
 
+@pytest.mark.parametrize(("offset", "seconds"), [(120, 29.9), (-120, 29.9), (400, 0.0)])
+async def test_the_stores_clock_ends_a_pause_if_oktas_is_not_known(
+    world: World, offset: float, seconds: float
+) -> None:
+    """A machine whose clock is ahead does not end a pause, unless it is one of the past."""
+    async with world.process("one") as one, world.process("two") as two:
+        one.share_pause(KEY, 30)
+        await settle()
+        await world.clock.advance(0.1)
+        two.endpoint.clock_offset, two.endpoint.is_clock_known = offset, False
+
+        await two.fetch()
+
+        assert two.endpoint.pauses.adopted == [pytest.approx(seconds)]
+
+
 async def test_an_unreadable_pause_is_no_pause(world: World) -> None:
     """A pause that cannot be read does not pause the domain."""
     async with world.process() as one:

@@ -148,9 +148,9 @@ def known_failure(
 ) -> KnownFailure | None:
     """Return what the failure in a store means now; None if its record cannot be used.
 
-    The store's clock says how much of its time is left. Few processes know Okta's clock in an
-    outage, so the ends by that clock only tell that a record is not one of the past. No policy of
-    another process makes this one wait longer than its own policy allows.
+    The store's clock says how much of its time is left, and so what time it is by Okta's clock. Few
+    processes know that clock in an outage, so the ends by it only tell that a record is not one of
+    the past. No policy of another process makes this one wait longer than its own policy allows.
 
     Args:
         state: What the store has, with a failure.
@@ -162,9 +162,8 @@ def known_failure(
     """
     record = state.failure
     assert record is not None  # noqa: S101 - narrows the type
-    error = _error_of(record, key, server_time - wall_time)
     end = max(record.until, record.renew_at)
-    if error is None or server_time > end + FAILURE_KEPT + CLOCK_TOLERANCE:
+    if server_time > end + FAILURE_KEPT + CLOCK_TOLERANCE:
         return None
 
     def left(moment: float) -> float:
@@ -173,6 +172,10 @@ def known_failure(
             by_store if by_store < math.inf else moment - server_time, moment - record.failed_at
         )
 
+    age = max(0.0, -left(record.failed_at))
+    error = _error_of(record, key, record.failed_at + age - wall_time)
+    if error is None:
+        return None
     asked = requested_wait(error, wall_time, retry.max_pause)
     longest = max(refresh.max_backoff, retry.max_pause)
     return KnownFailure(
@@ -182,7 +185,7 @@ def known_failure(
         if record.until > record.failed_at
         else 0.0,
         backoff=max(0.0, min(left(record.renew_at), longest), asked),
-        age=max(0.0, -left(record.failed_at)),
+        age=age,
     )
 
 

@@ -125,6 +125,9 @@ class StoreReader:
     async def look_at_domain(self, key: TokenKey, deadline: float) -> float:
         """Return for how many more seconds another process's 429 pauses the domain.
 
+        The store's clock tells. Okta's clock ends the pause earlier if this process knows it; else
+        it only tells that the pause is not one of the past.
+
         If another process has cleared tokens of the client since the last look, `on_cleared` is
         called.
 
@@ -136,7 +139,8 @@ class StoreReader:
             StoreUnavailableError: If the store fails or times out.
         """
         state = await self._store.look_at_domain(key, deadline)
-        now, client = self._registry.endpoint(key).server_time(), _client_of(key)
+        endpoint, client = self._registry.endpoint(key), _client_of(key)
+        now = endpoint.server_time()
         known, _ = self._cleared.get(client, (-math.inf, 0.0))
         # A clock that is ahead must not clear the tokens of the future.
         at = max(known, -math.inf if state.cleared_at is None else min(state.cleared_at, now))
@@ -146,7 +150,9 @@ class StoreReader:
         if state.pause is None:
             return 0.0
         seconds, end = state.pause
-        return max(0.0, min(seconds, end - now))
+        if endpoint.is_clock_known:
+            return max(0.0, min(seconds, end - now))
+        return seconds if now < end + CLOCK_TOLERANCE else 0.0
 
     def forget_clearings(self) -> None:
         """Look again whether tokens were cleared, before a token is adopted."""

@@ -27,12 +27,13 @@ class ClockOffset:
     after Okta's next refusal for time, or its next two responses.
     """
 
-    __slots__ = ("_is_known", "_unconfirmed", "seconds")
+    __slots__ = ("_unconfirmed", "is_known", "seconds")
 
     def __init__(self) -> None:
         self.seconds: float = 0.0
         """Seconds by which Okta's clock is ahead of this machine's."""
-        self._is_known = False
+        self.is_known = False
+        """Whether a response of Okta has told it."""
         self._unconfirmed: float | None = None
 
     def learn(self, seconds: float, *, refused_for_time: bool) -> None:
@@ -47,9 +48,9 @@ class ClockOffset:
             abs(seconds - self.seconds) <= MAX_STEP
             or (other is not None and abs(seconds - other) <= MAX_STEP)
             or refused_for_time
-            or not self._is_known
+            or not self.is_known
         ):
-            self.seconds, self._is_known, self._unconfirmed = seconds, True, None
+            self.seconds, self.is_known, self._unconfirmed = seconds, True, None
         else:
             self._unconfirmed = seconds
 

@@ -142,6 +142,11 @@ class Endpoint:
         flight.urgent = True
         self._gate.promote(flight, Lane.URGENT)
 
+    @property
+    def is_clock_known(self) -> bool:
+        """Whether a response of Okta has told how far its clock is ahead."""
+        return self._clock_offset.is_known
+
     def server_time(self) -> float:
         """Return the present moment by Okta's clock, in seconds since the epoch."""
         return self._clock.wall_time() + self.clock_offset
