@@ -23,7 +23,7 @@ from okta_tokens._runtime.single_flight import SingleFlight
 
 _INTERVAL = 1.0
 """Seconds between two looks at an identity."""
-_SPREAD = 0.7
+_SPREAD = 0.9
 """Seconds over which the looks of all processes spread."""
 _MAX_IDENTITIES = 10_000
 
