@@ -32,7 +32,7 @@ class ClockOffset:
     def __init__(self) -> None:
         self.seconds: float = 0.0
         """Seconds by which Okta's clock is ahead of this machine's."""
-        self.is_known = False
+        self.is_known: bool = False
         """Whether a response of Okta has told it."""
         self._unconfirmed: float | None = None
 
