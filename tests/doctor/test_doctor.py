@@ -725,13 +725,17 @@ async def test_the_latency_is_measured() -> None:
 
 async def test_plain_http_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With `allow_http` the doctor looks the name up, and connects without TLS."""
-    look_up_before = socket.getaddrinfo
+    loop, look_up_before = asyncio.get_running_loop(), socket.getaddrinfo
 
     def find_loopback(host: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         return look_up_before(LOOPBACK, *arguments, **options)
 
+    async def find_in_loop(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        return find_loopback(*arguments, **options)
+
     async with Sandbox([APP]) as okta:
         monkeypatch.setattr(socket, "getaddrinfo", find_loopback)
+        monkeypatch.setattr(loop, "getaddrinfo", find_in_loop)  # uvloop does not call the socket's
         client = OktaClient(
             f"http://okta.internal:{okta.port}",
             CLIENT_ID,
