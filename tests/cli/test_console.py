@@ -79,9 +79,10 @@ def test_every_help_is_printed_in_ascii() -> None:
 
 
 def test_nothing_is_used_that_only_posix_has() -> None:
-    """The command uses no module, function or signal that Windows lacks."""
+    """The command uses no module, function or signal that Windows lacks, but in `demo --fleet`."""
     used = set()
-    for path in Path(cli.__path__[0]).rglob("*.py"):
+    paths = Path(cli.__path__[0]).rglob("*.py")
+    for path in (path for path in paths if not path.name.startswith("fleet")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             used |= {vars(node).get(field) for field in ("attr", "id", "name", "module")}
 

