@@ -570,8 +570,13 @@ async def test_a_pause_is_shared(world: World) -> None:
 @pytest.mark.parametrize(
     ("is_known", "offset", "seconds"),
     [
-        *((True, offset, left) for offset, left in [(0, 29.9), (20, 9.9), (120, 0.0), (-120, 29.9)]),
-        *((False, offset, left) for offset, left in [(120, 29.9), (-120, 29.9), (400, 0.0)]),
+        (True, 0, 29.9),
+        (True, 20, 9.9),
+        (True, 120, 0.0),
+        (True, -120, 29.9),
+        (False, 120, 29.9),
+        (False, -120, 29.9),
+        (False, 400, 0.0),
     ],
 )
 async def test_the_strictest_clock_ends_a_pause(
