@@ -597,6 +597,18 @@ async def test_the_strictest_clock_ends_a_pause(
         assert two.endpoint.pauses.adopted == [pytest.approx(seconds)]
 
 
+async def test_a_pause_is_no_longer_than_the_readers_policy_allows(world: World) -> None:
+    """Neither the time that a store tells nor another process's policy makes a pause longer."""
+    async with world.process("one") as one, world.process("two") as two:
+        one.share_pause(KEY, 1_000)
+        await settle()
+        two.endpoint.is_clock_known = False
+
+        await two.fetch()
+
+        assert two.endpoint.pauses.adopted == [RetryPolicy().max_pause]
+
+
 async def test_an_unreadable_pause_is_no_pause(world: World) -> None:
     """A pause that cannot be read does not pause the domain."""
     async with world.process() as one:

@@ -126,7 +126,8 @@ class StoreReader:
         """Return for how many more seconds another process's 429 pauses the domain.
 
         The store's clock tells. Okta's clock ends the pause earlier if this process knows it; else
-        it only tells that the pause is not one of the past.
+        it only tells that the pause is not one of the past. Whatever the store says, the pause is
+        not longer than the policy of this process allows.
 
         If another process has cleared tokens of the client since the last look, `on_cleared` is
         called.
@@ -150,9 +151,8 @@ class StoreReader:
         if state.pause is None:
             return 0.0
         seconds, end = state.pause
-        if endpoint.is_clock_known:
-            return max(0.0, min(seconds, end - now))
-        return seconds if now < end + CLOCK_TOLERANCE else 0.0
+        latest = end if endpoint.is_clock_known else end + CLOCK_TOLERANCE
+        return max(0.0, min(seconds, latest - now, self._retry.max_pause))
 
     def forget_clearings(self) -> None:
         """Look again whether tokens were cleared, before a token is adopted."""
